@@ -1,0 +1,43 @@
+"""Contract of the float64 kernels: NumPy's inner loops, native partials, small array helpers."""
+from cpython.ref cimport PyObject
+from libc.stddef cimport ptrdiff_t
+from numpy cimport npy_intp
+
+cdef extern from "_native.h":
+    ctypedef double (*Value "ad_value")(double a, double b) noexcept nogil
+    ctypedef double (*Partial "ad_partial")(double a, double b, double y) noexcept nogil
+    ctypedef void (*Pullback "ad_pullback")(
+        ptrdiff_t n, const double *a, int sa, const double *b, int sb,
+        const double *y, const double *g, int sg, double *out) noexcept nogil
+    ctypedef struct Native "ad_native":
+        const char *name
+        Value value
+        Partial *partial
+        Pullback *pullback
+
+ctypedef void (*InnerLoop)(
+    char **args, const npy_intp *dimensions, const npy_intp *strides,
+    void *data) noexcept nogil
+
+cdef struct Loop:
+    InnerLoop run
+    void *data
+
+# One operand of a kernel: a plain or one-dimensional array, or, where `array` is NULL, a number.
+cdef struct Factor:
+    PyObject *array
+    double number
+
+cdef const Native *find_native(const char *name) noexcept
+cdef int find_loop(object ufunc, Loop *loop) except -1
+cdef object map1(Loop *loop, PyObject *a)
+cdef object map2(Loop *loop, Factor a, Factor b)
+cdef double fold(Loop *loop, PyObject *a, double start) noexcept
+cdef object pull(Pullback kernel, Factor a, Factor b, PyObject *y, Factor g, bint overwrite)
+
+cdef bint is_plain(PyObject *a) noexcept
+cdef bint is_owned(PyObject *a) noexcept
+cdef object filled(PyObject *like, double number)
+cdef object zeros1(npy_intp n)
+cdef object slice1(PyObject *a, npy_intp start, npy_intp step, npy_intp n)
+cdef void add_into(PyObject *a, npy_intp start, npy_intp step, npy_intp n, Factor b) noexcept

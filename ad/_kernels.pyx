@@ -1,0 +1,255 @@
+"""Loops on float64 arrays without the cost of a NumPy call.
+
+A ufunc call costs some 0.3 µs before it computes anything. Its inner loop, reached through the
+public struct `PyUFuncObject`, has the same SIMD code and none of that cost; it is taken from
+the ufunc once, by type signature. "Plain" below means an exact ndarray of aligned float64 in
+C order. A function here returns None for operands it does not take; the caller then goes
+through NumPy itself.
+"""
+from cpython.ref cimport Py_INCREF
+
+cimport numpy as cnp
+from numpy cimport npy_intp
+
+cnp.import_array()
+cnp.import_ufunc()
+
+cdef extern from "numpy/ufuncobject.h":
+    ctypedef struct UFunc "PyUFuncObject":
+        int nin, nout, nargs, ntypes
+        InnerLoop *functions
+        void **data
+        const char *types
+
+cdef extern from "_native.h":
+    const Native *ad_find_native(const char *name) noexcept nogil
+
+cdef extern from "numpy/arrayobject.h":
+    object PyArray_NewFromDescr(
+        type subtype, cnp.dtype descr, int nd, const npy_intp *dims, const npy_intp *strides,
+        void *data, int flags, object obj)
+
+cdef cnp.dtype FLOAT64 = cnp.PyArray_DescrFromType(cnp.NPY_DOUBLE)
+
+
+cdef const Native *find_native(const char *name) noexcept:
+    """The native kernels of an op, or NULL."""
+    return ad_find_native(name)
+
+
+cdef int find_loop(object ufunc, Loop *loop) except -1:
+    """Take the all-float64 inner loop of `ufunc`; whether it has one."""
+    cdef UFunc *table
+    cdef int i, j
+    loop.run = NULL
+    if not isinstance(ufunc, cnp.ufunc):
+        return False
+    table = <UFunc *><PyObject *>ufunc
+    if table.nout != 1:
+        return False
+    for i in range(table.ntypes):
+        for j in range(table.nargs):
+            if table.types[i * table.nargs + j] != cnp.NPY_DOUBLE:
+                break
+        else:
+            loop.run = table.functions[i]
+            loop.data = table.data[i] if table.data != NULL else NULL
+            return True
+    return False
+
+
+# -- arrays ------------------------------------------------------------------------------
+
+
+
+
+
+cdef inline double *data_of(PyObject *a) noexcept:
+    return <double *>cnp.PyArray_DATA(<cnp.ndarray>a)
+
+
+cdef inline npy_intp size_of(PyObject *a) noexcept:
+    return cnp.PyArray_SIZE(<cnp.ndarray>a)
+
+
+cdef bint is_plain(PyObject *a) noexcept:
+    return (cnp.PyArray_CheckExact(<object>a)
+            and cnp.PyArray_TYPE(<cnp.ndarray>a) == cnp.NPY_DOUBLE
+            and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>a))
+
+
+cdef bint is_owned(PyObject *a) noexcept:
+    """Whether a plain array is seen by one holder alone, who may therefore overwrite it."""
+    return (a.ob_refcnt == 1 and is_plain(a)
+            and cnp.PyArray_BASE(<cnp.ndarray>a) == NULL
+            and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>a))
+
+
+cdef bint is_vector(PyObject *a) noexcept:
+    """One-dimensional float64, aligned, with any stride."""
+    return (cnp.PyArray_NDIM(<cnp.ndarray>a) == 1
+            and cnp.PyArray_TYPE(<cnp.ndarray>a) == cnp.NPY_DOUBLE
+            and cnp.PyArray_CheckExact(<object>a)
+            and cnp.PyArray_ISBEHAVED_RO(<cnp.ndarray>a))
+
+
+cdef bint same_shape(PyObject *a, PyObject *b) noexcept:
+    cdef int i, nd = cnp.PyArray_NDIM(<cnp.ndarray>a)
+    if nd != cnp.PyArray_NDIM(<cnp.ndarray>b):
+        return False
+    for i in range(nd):
+        if cnp.PyArray_DIM(<cnp.ndarray>a, i) != cnp.PyArray_DIM(<cnp.ndarray>b, i):
+            return False
+    return True
+
+
+cdef object empty_like(PyObject *a):
+    Py_INCREF(FLOAT64)  # NewFromDescr steals it
+    return PyArray_NewFromDescr(cnp.ndarray, FLOAT64, cnp.PyArray_NDIM(<cnp.ndarray>a),
+                                cnp.PyArray_DIMS(<cnp.ndarray>a), NULL, NULL, 0, None)
+
+
+cdef object filled(PyObject *like, double number):
+    """A new array of this shape, every element `number`."""
+    out = empty_like(like)
+    cdef double *data = data_of(<PyObject *>out)
+    cdef npy_intp i
+    for i in range(size_of(like)):
+        data[i] = number
+    return out
+
+
+cdef object zeros1(npy_intp n):
+    return cnp.PyArray_ZEROS(1, &n, cnp.NPY_DOUBLE, 0)
+
+
+cdef object slice1(PyObject *a, npy_intp start, npy_intp step, npy_intp n):
+    """The view a[start : start + n * step : step] of a one-dimensional float64 array."""
+    cdef npy_intp stride = cnp.PyArray_STRIDE(<cnp.ndarray>a, 0)
+    cdef npy_intp out_stride = stride * step
+    cdef char *data = <char *>cnp.PyArray_DATA(<cnp.ndarray>a) + (start * stride if n else 0)
+    Py_INCREF(FLOAT64)
+    out = PyArray_NewFromDescr(cnp.ndarray, FLOAT64, 1, &n, &out_stride, data,
+                               cnp.PyArray_FLAGS(<cnp.ndarray>a) & cnp.NPY_ARRAY_WRITEABLE, None)
+    cnp.set_array_base(out, <object>a)
+    return out
+
+
+# -- loops -------------------------------------------------------------------------------
+
+cdef object map1(Loop *loop, PyObject *a):
+    """loop(a) in a new array."""
+    cdef char *args[2]
+    cdef npy_intp steps[2]
+    cdef npy_intp n
+    if is_plain(a):
+        steps[0] = 8
+    elif is_vector(a):
+        steps[0] = cnp.PyArray_STRIDE(<cnp.ndarray>a, 0)
+    else:
+        return None
+    out = empty_like(a)
+    n = size_of(a)
+    args[0] = <char *>data_of(a)
+    args[1] = <char *>data_of(<PyObject *>out)
+    steps[1] = 8
+    loop.run(args, &n, steps, loop.data)
+    return out
+
+
+cdef inline bint take_step(Factor *f, bint flat, char **arg, npy_intp *step) noexcept:
+    """Where and in which steps a loop reads an operand; false if it cannot."""
+    if f.array == NULL:
+        arg[0] = <char *>&f.number
+        step[0] = 0
+        return True
+    arg[0] = <char *>data_of(f.array)
+    if is_plain(f.array):
+        step[0] = 8
+        return True
+    if flat and is_vector(f.array):
+        step[0] = cnp.PyArray_STRIDE(<cnp.ndarray>f.array, 0)
+        return True
+    return False
+
+
+cdef object map2(Loop *loop, Factor a, Factor b):
+    """loop(a, b) in a new array, for operands of one shape or a number beside an array."""
+    cdef char *args[3]
+    cdef npy_intp steps[3]
+    cdef npy_intp n
+    cdef PyObject *like = a.array if a.array != NULL else b.array
+    if a.array != NULL and b.array != NULL and not same_shape(a.array, b.array):
+        return None
+    cdef bint flat = cnp.PyArray_NDIM(<cnp.ndarray>like) == 1
+    if not (take_step(&a, flat, &args[0], &steps[0]) and take_step(&b, flat, &args[1], &steps[1])):
+        return None
+    out = empty_like(like)
+    n = size_of(like)
+    args[2] = <char *>data_of(<PyObject *>out)
+    steps[2] = 8
+    loop.run(args, &n, steps, loop.data)
+    return out
+
+
+cdef double fold(Loop *loop, PyObject *a, double start) noexcept:
+    """loop(... loop(loop(start, a0), a1) ...) over a plain array; NumPy's loops sum pairwise."""
+    cdef char *args[3]
+    cdef npy_intp steps[3]
+    cdef npy_intp n = size_of(a)
+    args[0] = args[2] = <char *>&start
+    args[1] = <char *>data_of(a)
+    steps[0] = steps[2] = 0
+    steps[1] = 8
+    loop.run(args, &n, steps, loop.data)
+    return start
+
+
+cdef inline bint take(Factor f, const double **data, int *stride, PyObject **like) noexcept:
+    if f.array == NULL:
+        stride[0] = 0
+        return True
+    data[0] = data_of(f.array)
+    stride[0] = 1
+    if like[0] == NULL:
+        like[0] = f.array
+    return is_plain(f.array)
+
+
+cdef object pull(Pullback kernel, Factor a, Factor b, PyObject *y, Factor g, bint overwrite):
+    """g * partial(a, b, y); into g's own memory where `overwrite` says nobody else sees it."""
+    cdef const double *pa = &a.number
+    cdef const double *pb = &b.number
+    cdef const double *pg = &g.number
+    cdef int sa, sb, sg
+    cdef PyObject *like = NULL
+    if not (take(g, &pg, &sg, &like) and take(a, &pa, &sa, &like) and take(b, &pb, &sb, &like)):
+        return None
+    if y != NULL and not is_plain(y):
+        return None
+    if like == NULL:
+        like = y
+    if like == NULL:
+        return None
+    out = <object>g.array if overwrite else empty_like(like)
+    kernel(size_of(like), pa, sa, pb, sb, NULL if y == NULL else data_of(y), pg, sg,
+           data_of(<PyObject *>out))
+    return out
+
+
+cdef void add_into(PyObject *a, npy_intp start, npy_intp step, npy_intp n, Factor b) noexcept:
+    """a.flat[start : start + n * step : step] += b, for plain a, and b plain or a number."""
+    cdef double *to = data_of(a) + (start if n else 0)
+    cdef const double *data
+    cdef npy_intp i
+    if b.array == NULL:
+        for i in range(n):
+            to[i * step] += b.number
+    elif step == 1:
+        data = data_of(b.array)
+        for i in range(n):
+            to[i] += data[i]
+    else:
+        data = data_of(b.array)
+        for i in range(n):
+            to[i * step] += data[i]

@@ -1,0 +1,120 @@
+/* Values and partial derivatives of the hot elementwise ops on float64, one line each.
+ *
+ * NATIVE1(name, y, dy/da) and NATIVE2(name, y, dy/da, dy/db) are written in the inputs a, b
+ * and the output y. Each line gives a scalar value, scalar partials and one loop a partial,
+ * `out = g * partial`, in which every operand is contiguous or one number (stride 0). A zero
+ * g gives a zero whatever the partial: no NaN leaks from a branch that was not taken.
+ * The declared rule of the op table is the authority; its tests hold these lines against it.
+ */
+#ifndef AD_NATIVE_H
+#define AD_NATIVE_H
+#include <math.h>
+#include <string.h>
+#include <stddef.h>
+
+/* `out` may be `g` itself, element for element: no iteration reads what another has written. */
+#if defined(_MSC_VER)
+#define AD_NO_CARRY __pragma(loop(ivdep))
+#elif defined(__clang__)
+#define AD_NO_CARRY _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define AD_NO_CARRY _Pragma("GCC ivdep")
+#else
+#define AD_NO_CARRY
+#endif
+
+typedef double (*ad_value)(double a, double b);
+typedef double (*ad_partial)(double a, double b, double y);
+/* Strides are 0 or 1, in elements; y is contiguous or unused. `out` may be `g`. */
+typedef void (*ad_pullback)(ptrdiff_t n, const double *a, int sa, const double *b, int sb,
+                            const double *y, const double *g, int sg, double *out);
+
+typedef struct {
+    const char *name;
+    ad_value value;
+    ad_partial partial[2];
+    ad_pullback pullback[2];
+} ad_native;
+
+static double ad_pow(double a, double b) { return b == 2 ? a * a : pow(a, b); }
+static double ad_pow_da(double a, double b)
+{
+    return b == 2 ? 2 * a : b == 0 ? 0 : b * pow(a, b - 1);
+}
+static double ad_pow_db(double a, double b, double y)
+{
+    return a > 0 ? y * log(a) : a == 0 && b >= 0 ? 0 : (double)NAN;
+}
+static double ad_sign(double a) { return a > 0 ? 1 : a < 0 ? -1 : a; }
+
+#define AD_LOOP(A, B, Y, G, PARTIAL)                                                            \
+    AD_NO_CARRY for (ptrdiff_t i = 0; i < n; i++) {                                             \
+        const double a = (A), b = (B), y = (Y), g = (G);                                        \
+        (void)a; (void)b; (void)y;                                                              \
+        const double scaled = g * (PARTIAL);                                                    \
+        out[i] = g == 0 ? 0 : scaled;                                                           \
+    }
+#define AD_LOOPS(Y, PARTIAL)                                                                    \
+    if (sg) {                                                                                   \
+        if (sa && sb) AD_LOOP(a_[i], b_[i], Y, g_[i], PARTIAL)                                  \
+        else if (sa) AD_LOOP(a_[i], b0, Y, g_[i], PARTIAL)                                      \
+        else if (sb) AD_LOOP(a0, b_[i], Y, g_[i], PARTIAL)                                      \
+        else AD_LOOP(a0, b0, Y, g_[i], PARTIAL)                                                 \
+    } else {                                                                                    \
+        if (sa && sb) AD_LOOP(a_[i], b_[i], Y, g0, PARTIAL)                                     \
+        else if (sa) AD_LOOP(a_[i], b0, Y, g0, PARTIAL)                                         \
+        else if (sb) AD_LOOP(a0, b_[i], Y, g0, PARTIAL)                                         \
+        else AD_LOOP(a0, b0, Y, g0, PARTIAL)                                                    \
+    }
+#define AD_PULLBACK(NAME, PARTIAL)                                                              \
+    static void NAME(ptrdiff_t n, const double *a_, int sa, const double *b_, int sb,           \
+                     const double *y_, const double *g_, int sg, double *out)                   \
+    {                                                                                           \
+        const double a0 = *a_, b0 = *b_, g0 = *g_;                                              \
+        if (n == 0) return;                                                                     \
+        if (y_) { AD_LOOPS(y_[i], PARTIAL) } else { AD_LOOPS(0, PARTIAL) }                      \
+    }
+#define AD_PARTIAL(NAME, PARTIAL)                                                               \
+    static double NAME(double a, double b, double y)                                            \
+    {                                                                                           \
+        (void)a; (void)b; (void)y;                                                              \
+        return PARTIAL;                                                                         \
+    }
+#define NATIVE2(NAME, VALUE, DA, DB)                                                            \
+    static double ad_##NAME##_f(double a, double b) { (void)b; return VALUE; }                  \
+    AD_PARTIAL(ad_##NAME##_da, DA)                                                              \
+    AD_PARTIAL(ad_##NAME##_db, DB)                                                              \
+    AD_PULLBACK(ad_##NAME##_pa, DA)                                                             \
+    AD_PULLBACK(ad_##NAME##_pb, DB)
+#define NATIVE1(NAME, VALUE, DA) NATIVE2(NAME, VALUE, DA, 0)
+
+NATIVE2(add, a + b, 1, 1)
+NATIVE2(subtract, a - b, 1, -1)
+NATIVE2(multiply, a * b, b, a)
+NATIVE2(divide, a / b, 1 / b, -y / b)
+NATIVE2(power, ad_pow(a, b), ad_pow_da(a, b), ad_pow_db(a, b, y))
+NATIVE1(negative, -a, -1)
+NATIVE1(square, a * a, 2 * a)
+NATIVE1(sqrt, sqrt(a), 0.5 / y)
+NATIVE1(exp, exp(a), y)
+NATIVE1(log, log(a), 1 / a)
+NATIVE1(sin, sin(a), cos(a))
+NATIVE1(cos, cos(a), -sin(a))
+NATIVE1(tanh, tanh(a), 1 - y * y)
+NATIVE1(absolute, fabs(a), ad_sign(a))
+
+#define AD_ENTRY(NAME)                                                                          \
+    {#NAME, ad_##NAME##_f, {ad_##NAME##_da, ad_##NAME##_db}, {ad_##NAME##_pa, ad_##NAME##_pb}}
+static const ad_native ad_natives[] = {
+    AD_ENTRY(add), AD_ENTRY(subtract), AD_ENTRY(multiply), AD_ENTRY(divide), AD_ENTRY(power),
+    AD_ENTRY(negative), AD_ENTRY(square), AD_ENTRY(sqrt), AD_ENTRY(exp), AD_ENTRY(log),
+    AD_ENTRY(sin), AD_ENTRY(cos), AD_ENTRY(tanh), AD_ENTRY(absolute),
+};
+
+static inline const ad_native *ad_find_native(const char *name)
+{
+    for (size_t i = 0; i < sizeof ad_natives / sizeof *ad_natives; i++)
+        if (strcmp(ad_natives[i].name, name) == 0) return &ad_natives[i];
+    return NULL;
+}
+#endif

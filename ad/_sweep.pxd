@@ -1,0 +1,33 @@
+"""Contract of the sweeps: a plan of the nodes between targets and sources, and runs over it."""
+from cpython.ref cimport PyObject
+from libc.stdint cimport uint32_t
+
+from ad._core cimport Array, Node, Recorder, Saved
+
+
+# One node of a plan; the slots of its inputs begin at `edges`, -1 for a leaf.
+cdef struct Step:
+    PyObject *node
+    int edges
+    bint source
+
+
+cdef class Plan:
+    cdef Recorder recorder
+    cdef readonly list targets, sources
+    cdef Step *steps
+    cdef int *edges
+    cdef int n, n_edges, room, edge_room
+    cdef uint32_t stamp
+    cdef bint tangents
+    cdef int *target_slots
+    cdef int *source_slots
+    cdef int visit(self, Node root) except -1
+    cdef int finish(self, Node node) except -1
+    cdef int add_step(self, Node node, int edges) except -1
+    cdef list pull(self, list seeds)
+    cdef list push(self, list x_dots)
+
+
+# Adds a node's cotangent to its input's slot without going through Python; false if it cannot.
+ctypedef bint (*NativePull)(Node node, Saved *y_bar, Saved *slot) except -1

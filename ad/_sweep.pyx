@@ -1,0 +1,527 @@
+"""The sweeps over a graph of nodes.
+
+A `Plan` lists the nodes that lie between some targets and some sources, once, in an order in
+which inputs come first. The reverse sweep (`pull`) runs over it backwards with cotangents, the
+forward sweep (`push`) runs over it forwards with tangents. Building the plan calls no Python,
+so a sweep inside a sweep, or in another thread, finds nothing half done.
+"""
+cimport cython
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
+
+cimport numpy as cnp
+from ad._core cimport (
+    alias, ALIKE, ARRAY, BOXED, MIXED, NOTHING, NUMBER, NUMBERS, SHAPE, SHAPE_VECTOR, Op, State, apply,
+    apply2, current, is_live, lift, new_array, push, read_input, read_output, roles, scaled,
+    shape_of, value_of, wrap,
+)
+from ad._kernels cimport Factor, add_into, filled, is_owned, is_plain, pull, zeros1
+
+import numpy as np
+
+cnp.import_array()
+
+cdef enum Mark:
+    SOURCE = 1
+    VISITED = 2
+
+cdef struct Frame:
+    PyObject *node
+    int next
+
+cdef uint32_t last_stamp = 0
+cdef object FLOAT64 = np.dtype(np.float64)
+
+
+@cython.final
+@cython.no_gc
+cdef class Plan:
+    """The nodes between `targets` and `sources` that `recorder` saw."""
+
+    def __cinit__(self, Recorder recorder, list targets, list sources):
+        global last_stamp
+        cdef Array x
+        cdef int i
+        last_stamp += 1
+        self.stamp = last_stamp
+        self.recorder, self.targets, self.sources = recorder, targets, sources
+        self.source_slots = <int *>PyMem_Malloc((len(sources) + 1) * sizeof(int))
+        self.target_slots = <int *>PyMem_Malloc((len(targets) + 1) * sizeof(int))
+        for x in sources:
+            if x.node is not None:
+                touch(self, x.node)
+                x.node.mark |= SOURCE
+        for x in targets:
+            if x.node is not None:
+                self.visit(x.node)
+        for i, x in enumerate(sources):
+            self.source_slots[i] = -1 if x.node is None else x.node.slot
+        for i, x in enumerate(targets):
+            self.target_slots[i] = -1 if x.node is None else x.node.slot
+
+    def __dealloc__(self):
+        PyMem_Free(self.steps)
+        PyMem_Free(self.edges)
+        PyMem_Free(self.source_slots)
+        PyMem_Free(self.target_slots)
+
+    cdef int visit(self, Node root) except -1:
+        """Depth first, without recursion; a node is listed after its inputs, if it is needed."""
+        cdef Frame *stack = NULL
+        cdef Frame *top
+        cdef int depth = 0, room = 0
+        cdef PyObject *reached = <PyObject *>root
+        try:
+            while True:
+                if reached != NULL and enter(self, <Node>reached):
+                    if depth == room:
+                        room = max(64, 2 * room)
+                        stack = <Frame *>grown(stack, room * sizeof(Frame))
+                    stack[depth].node = reached
+                    stack[depth].next = 0
+                    depth += 1
+                if depth == 0:
+                    return 0
+                top = &stack[depth - 1]
+                if top.next < (<Node>top.node).n:
+                    reached = (<Node>top.node).inputs[top.next].node
+                    top.next += 1
+                else:
+                    self.finish(<Node>top.node)
+                    depth -= 1
+                    reached = NULL
+        finally:
+            PyMem_Free(stack)
+
+    cdef int finish(self, Node node) except -1:
+        """List a node whose inputs are done, if it is a source or a source lies below it."""
+        cdef int i
+        cdef bint needed = node.mark & SOURCE
+        if self.n_edges + node.n > self.edge_room:
+            self.edge_room = max(128, 2 * self.edge_room + node.n)
+            self.edges = <int *>grown(self.edges, self.edge_room * sizeof(int))
+        for i in range(node.n):
+            self.edges[self.n_edges + i] = -1
+            if node.inputs[i].node != NULL:
+                self.edges[self.n_edges + i] = (<Node>node.inputs[i].node).slot
+                needed |= self.edges[self.n_edges + i] >= 0
+        if needed:
+            self.add_step(node, self.n_edges)
+            self.n_edges += node.n
+        return 0
+
+    cdef int add_step(self, Node node, int edges) except -1:
+        if self.n == self.room:
+            self.room = max(64, 2 * self.room)
+            self.steps = <Step *>grown(self.steps, self.room * sizeof(Step))
+        self.steps[self.n].node = <PyObject *>node
+        self.steps[self.n].edges = edges
+        self.steps[self.n].source = node.mark & SOURCE
+        self.tangents |= node.tangents is not None
+        node.slot = self.n
+        self.n += 1
+        return 0
+
+    cdef list pull(self, list seeds):
+        """The sources' cotangents (Arrays, None where unconnected) from the targets'."""
+        cdef Saved *slots = <Saved *>PyMem_Calloc(self.n + 1, sizeof(Saved))
+        cdef Saved y_bar
+        cdef Step *step
+        cdef int i, k
+        cdef bint general = self.tangents or current().recording > 0
+        try:
+            for k, seed in enumerate(seeds):
+                if self.target_slots[k] >= 0 and seed is not None:
+                    y_bar = unboxed(lift(seed), general)
+                    add(&slots[self.target_slots[k]], &y_bar)
+            for i in range(self.n - 1, -1, -1):
+                step = &self.steps[i]
+                if slots[i].kind == NOTHING or step.edges < 0:
+                    continue
+                y_bar = slots[i]
+                if step.source:
+                    hold(&y_bar)
+                else:
+                    slots[i].kind = NOTHING
+                try:
+                    pull_node(<Node>step.node, &y_bar, self.edges + step.edges, slots, general)
+                finally:
+                    clear(&y_bar)
+            return [None if self.source_slots[k] < 0 else result(&slots[self.source_slots[k]], x)
+                    for k, x in enumerate(self.sources)]
+        finally:
+            for i in range(self.n):
+                clear(&slots[i])
+            PyMem_Free(slots)
+
+    cdef list push(self, list x_dots):
+        """The targets' tangents (Arrays, None where unconnected) from the sources'."""
+        cdef list dots = [None] * self.n
+        cdef Node node
+        cdef Step *step
+        cdef int i, k
+        for k, x_dot in enumerate(x_dots):
+            i = self.source_slots[k]
+            if i >= 0 and x_dot is not None:
+                dots[i] = lift(x_dot) if dots[i] is None else apply2(roles["add"], dots[i], x_dot)
+        for i in range(self.n):
+            step = &self.steps[i]
+            if step.edges >= 0 and not step.source:
+                node = <Node>step.node
+                dots[i] = push_node(node, tuple([
+                    None if self.edges[step.edges + k] < 0 else dots[self.edges[step.edges + k]]
+                    for k in range(node.n)]))
+        return [None if self.target_slots[k] < 0 else dots[self.target_slots[k]]
+                for k in range(len(self.targets))]
+
+
+cdef void *grown(void *memory, size_t size) except NULL:
+    memory = PyMem_Realloc(memory, size)
+    if memory == NULL:
+        raise MemoryError("ad: no memory for the sweep")
+    return memory
+
+
+cdef inline void touch(Plan plan, Node node) noexcept:
+    if node.stamp != plan.stamp:
+        node.stamp = plan.stamp
+        node.mark = 0
+        node.slot = -1
+
+
+cdef inline bint enter(Plan plan, Node node) except -1:
+    """Note that a node is reached; whether its inputs must be visited."""
+    touch(plan, node)
+    if node.mark & VISITED:
+        return False
+    node.mark |= VISITED
+    if node.op is not None and plan.recorder.sees(node):
+        return True
+    if node.mark & SOURCE:
+        plan.add_step(node, -1)
+    return False
+
+
+# -- slots: a cotangent is a number that stands for every element, an ndarray, or an Array ---
+
+cdef inline void hold(Saved *slot) noexcept:
+    if slot.kind == ARRAY or slot.kind == BOXED:
+        Py_INCREF(<object>slot.of.object)
+
+
+cdef inline void clear(Saved *slot) noexcept:
+    if slot.kind == ARRAY or slot.kind == BOXED:
+        Py_DECREF(<object>slot.of.object)
+    slot.kind = NOTHING
+
+
+cdef inline Saved number(double x) noexcept:
+    cdef Saved saved
+    saved.kind = NUMBER
+    saved.of.x = x
+    return saved
+
+
+cdef inline Saved owned(object value):
+    """A slot with a reference of its own to an ndarray (or a list: see `pull_pick`)."""
+    cdef Saved saved
+    saved.kind = ARRAY
+    saved.of.object = <PyObject *>value
+    Py_INCREF(value)
+    return saved
+
+
+cdef Saved unboxed(Array x, bint general):
+    """A slot for an Array: raw, unless it has something of its own to be differentiated."""
+    cdef Saved saved
+    if general and is_live(x):
+        saved.kind = BOXED
+        saved.of.object = <PyObject *>x
+        Py_INCREF(x)
+        return saved
+    return number(x.number) if x.array is None else owned(x.array)
+
+
+cdef Array boxed(Saved *slot):
+    if slot.kind == NUMBER:
+        return new_array(None, slot.of.x, None, None)
+    if slot.kind == ARRAY:
+        return new_array(<object>slot.of.object, 0, None, None)
+    return <Array>slot.of.object
+
+
+cdef inline Factor factor(Saved *slot) noexcept:
+    cdef Factor f
+    f.array = slot.of.object if slot.kind == ARRAY else NULL
+    f.number = slot.of.x if slot.kind == NUMBER else 0
+    return f
+
+
+cdef int add(Saved *slot, Saved *more) except -1:
+    """slot += more; takes over the reference that `more` has."""
+    cdef Saved swap
+    if slot.kind == NOTHING:
+        slot[0] = more[0]
+        more.kind = NOTHING
+        return 0
+    if slot.kind == NUMBER and more.kind == NUMBER:
+        slot.of.x += more.of.x
+        return 0
+    if not can_add_in_place(slot, more):
+        swap = slot[0]
+        slot[0] = more[0]
+        more[0] = swap
+    if can_add_in_place(slot, more):
+        add_into(slot.of.object, 0, 1, cnp.PyArray_SIZE(<cnp.ndarray>slot.of.object), factor(more))
+        clear(more)
+        return 0
+    swap = unboxed(apply2(roles["add"], boxed(more), boxed(slot)), True)
+    clear(slot)
+    clear(more)
+    slot[0] = swap
+    return 0
+
+
+cdef bint can_add_in_place(Saved *slot, Saved *more) noexcept:
+    if slot.kind != ARRAY or not is_owned(slot.of.object):
+        return False
+    if more.kind == NUMBER:
+        return True
+    return (more.kind == ARRAY and is_plain(more.of.object)
+            and cnp.PyArray_SAMESHAPE(<cnp.ndarray>slot.of.object, <cnp.ndarray>more.of.object))
+
+
+cdef object result(Saved *slot, Array x):
+    """A source's cotangent, in the source's shape and dtype, sharing memory with nothing."""
+    if slot.kind == NOTHING:
+        return None
+    if slot.kind == BOXED:
+        return <object>slot.of.object
+    if slot.kind == NUMBER:
+        return wrap(slot.of.x if x.array is None else np.full(x.shape, slot.of.x, x.dtype))
+    value = <object>slot.of.object
+    if (slot.of.object.ob_refcnt > 2 or cnp.PyArray_BASE(<cnp.ndarray>value) != NULL
+            or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>value) or value.dtype != x.dtype):
+        value = np.array(value, dtype=x.dtype)
+    return wrap(value)
+
+
+# -- one node, backwards -------------------------------------------------------------------
+
+cdef int pull_node(Node node, Saved *y_bar, int *edges, Saved *slots, bint general) except -1:
+    """Add to the slots of a node's inputs what its output's cotangent gives them."""
+    if not general:
+        if node.fit == NUMBERS and y_bar.kind == NUMBER and node.op.native != NULL:
+            pull_numbers(node, y_bar.of.x, edges, slots)
+            return 0
+        if node.fit == ALIKE and pull_alike(node, y_bar, edges, slots):
+            return 0
+        if node.op.pull != NULL and (<NativePull>node.op.pull)(node, y_bar, &slots[edges[0]]):
+            return 0
+    if node.op.form == "pick":
+        return pull_pick(node, y_bar, &slots[edges[0]])
+    return pull_rule(node, y_bar, edges, slots, general)
+
+
+cdef inline void pull_numbers(Node node, double y_bar, int *edges, Saved *slots) noexcept:
+    cdef double a = node.inputs[0].value.of.x
+    cdef double b = node.inputs[1].value.of.x
+    cdef double y = node.output.of.x
+    cdef double x_bar
+    cdef Saved *slot
+    cdef int i
+    for i in range(node.n):
+        if edges[i] >= 0:
+            slot = &slots[edges[i]]
+            x_bar = 0 if y_bar == 0 else y_bar * node.op.native.partial[i](a, b, y)
+            if slot.kind == NOTHING:
+                slot[0] = number(x_bar)
+            else:
+                slot.of.x += x_bar
+
+
+cdef bint pull_alike(Node node, Saved *y_bar, int *edges, Saved *slots) except -1:
+    """Elementwise on float64 arrays of one shape, by native loops; false if they cannot."""
+    cdef PyObject *y = node.output.of.object if node.output.kind == ARRAY else NULL
+    cdef Saved x_bars[2]
+    cdef int i, last = 1 if node.n == 2 and edges[1] >= 0 else 0
+    cdef bint overwrite
+    if node.n > 2 or not (y_bar.kind == NUMBER or y_bar.kind == ARRAY and is_plain(y_bar.of.object)):
+        return False
+    x_bars[0].kind = x_bars[1].kind = NOTHING
+    for i in range(node.n):
+        if edges[i] < 0:
+            continue
+        if node.op.constant[i] and node.op.factor[i] == 1:
+            x_bars[i] = y_bar[0]
+            hold(&x_bars[i])
+        elif node.op.constant[i] and y_bar.kind == NUMBER:
+            x_bars[i] = number(node.op.factor[i] * y_bar.of.x)
+        else:
+            overwrite = i == last and y_bar.kind == ARRAY and is_owned(y_bar.of.object)
+            value = None if node.op.native == NULL else pull(
+                node.op.native.pullback[i], factor(&node.inputs[0].value),
+                factor(&node.inputs[1].value), y, factor(y_bar), overwrite)
+            if value is None:
+                clear(&x_bars[0])
+                return False
+            x_bars[i] = owned(value)
+    clear(y_bar)  # what is handed on as it is should have one holder
+    for i in range(node.n):
+        if edges[i] >= 0:
+            add(&slots[edges[i]], &x_bars[i])
+    return True
+
+
+cdef Array box_whole(Node node, Saved *y_bar):
+    """The cotangent as an Array of the output's shape, where the rule could tell the difference."""
+    if y_bar.kind == NUMBER and node.fit == MIXED:
+        shape = shape_of(&node.output)
+        if shape != ():
+            return wrap(np.broadcast_to(y_bar.of.x, shape))
+    return boxed(y_bar)
+
+
+cdef int pull_rule(Node node, Saved *y_bar, int *edges, Saved *slots, bint general) except -1:
+    """By the rule of the table, which works in ops of ours on Arrays."""
+    cdef Op op = node.op
+    cdef Saved x_bar
+    cdef int i
+    cotangent = <object>y_bar.of.object if op.outputs > 1 else box_whole(node, y_bar)
+    xs = tuple([read_input(node, i) for i in range(node.n)])
+    y = read_output(node)
+    if op.outputs > 1:
+        cotangent = tuple([zeros_for(part) if bar is None else bar for bar, part in zip(cotangent, y)])
+    for i in range(node.n):
+        if edges[i] < 0:
+            continue
+        if op.elementwise:
+            found = scaled(cotangent, op.partials[i], xs, y, True)
+        else:
+            found = op.vjp(i, cotangent, xs, y, node.params or ())
+        if found is None:
+            continue
+        x_bar = unboxed(fitted(lift(found), node, i), general)
+        add(&slots[edges[i]], &x_bar)
+    return 0
+
+
+cdef Array zeros_for(Array y):
+    return wrap(np.zeros(y.shape, y.dtype))
+
+
+cdef Array fitted(Array x_bar, Node node, int i):
+    """A cotangent in the shape and dtype of the input: summed over what broadcasting added."""
+    cdef Saved *x = &node.inputs[i].value
+    if node.fit != MIXED:
+        if x.kind != ARRAY or x_bar.array is None:
+            return x_bar
+        dtype = (<object>x.of.object).dtype
+    else:
+        shape = shape_of(x)
+        if x_bar.shape != shape:
+            x_bar = apply(roles["sum_to"], (x_bar,), (shape,))
+        dtype = (<object>x.of.object).dtype if x.kind == ARRAY or x.kind == SHAPE else FLOAT64
+    if x_bar.dtype is not dtype and x_bar.dtype != dtype:
+        x_bar = apply(roles["astype"], (x_bar,), (dtype,))
+    return x_bar
+
+
+cdef int pull_pick(Node node, Saved *y_bar, Saved *slot) except -1:
+    """Collect the cotangents of an op's several outputs in a list."""
+    cdef list bars
+    k = node.params[0]
+    if slot.kind == NOTHING:
+        slot[0] = owned([None] * len(<tuple>(<Node>node.inputs[0].node).output.of.object))
+    bars = <list>slot.of.object
+    bar = boxed(y_bar)
+    bars[k] = bar if bars[k] is None else apply2(roles["add"], bars[k], bar)
+    return 0
+
+
+cdef bint pull_slice(Node node, Saved *y_bar, Saved *slot) except -1:
+    """x[start:stop:step] of a float64 vector: into the vector's own buffer."""
+    cdef Py_ssize_t start, stop, step, n
+    cdef cnp.npy_intp size = node.inputs[0].value.of.n
+    if node.inputs[0].value.kind != SHAPE_VECTOR or type(node.params[0]) is not slice:
+        return False
+    if not (y_bar.kind == NUMBER or y_bar.kind == ARRAY and is_plain(y_bar.of.object)):
+        return False
+    if slot.kind == NOTHING:
+        slot[0] = owned(zeros1(size))
+    elif slot.kind == NUMBER:
+        zeros = zeros1(size)
+        slot[0] = owned(filled(<PyObject *>zeros, slot.of.x))
+    elif slot.kind != ARRAY or not is_plain(slot.of.object):
+        return False
+    elif not is_owned(slot.of.object):
+        copy = np.array(<object>slot.of.object)
+        clear(slot)
+        slot[0] = owned(copy)
+        del copy
+    PySlice_Unpack(node.params[0], &start, &stop, &step)
+    n = PySlice_AdjustIndices(size, &start, &stop, step)
+    add_into(slot.of.object, start, step, n, factor(y_bar))
+    return True
+
+
+cdef bint pull_sum(Node node, Saved *y_bar, Saved *slot) except -1:
+    """The sum of all elements: its cotangent stands for every one of them."""
+    cdef Saved x_bar
+    if y_bar.kind != NUMBER or node.params[0] is not None:
+        return False
+    x_bar = number(y_bar.of.x)
+    add(slot, &x_bar)
+    return True
+
+
+def specialise(Op op):
+    """Give an op the native reverse step that goes by its name, if there is one."""
+    if op.name == "getitem":
+        op.pull = <void *>pull_slice
+    elif op.name == "sum":
+        op.pull = <void *>pull_sum
+
+
+# -- one node, forwards --------------------------------------------------------------------
+
+cdef object push_node(Node node, tuple x_dots):
+    cdef int i
+    for x_dot in x_dots:
+        if x_dot is not None:
+            break
+    else:
+        return None
+    if node.op.form == "pick":
+        return x_dots[0][node.params[0]]
+    xs = tuple([read_input(node, i) for i in range(node.n)])
+    return push(node.op, x_dots, xs, read_output(node), node.params or ())
+
+
+# -- what the transforms call --------------------------------------------------------------
+
+def record(f, list xs):
+    """Call `f(*aliases)` with a fresh alias of each Array in `xs`, recorded.
+
+    Returns the recorder, the aliases, and what `f` returned.
+    """
+    cdef Recorder recorder = Recorder.__new__(Recorder)
+    cdef list aliases
+    recorder.enter()
+    try:
+        aliases = [alias(lift(x)) for x in xs]
+        y = f(*aliases)
+    finally:
+        recorder.leave()
+    return recorder, aliases, y
+
+
+def pull_back(Recorder recorder, list targets, list sources, list seeds):
+    """Cotangents of `sources` from those of `targets`; None where they are not connected."""
+    return Plan(recorder, targets, sources).pull(seeds)
+
+
+def push_forward(Recorder recorder, list targets, list sources, list x_dots):
+    """Tangents of `targets` from those of `sources`; None where they are not connected."""
+    return Plan(recorder, targets, sources).push(x_dots)

@@ -1,0 +1,183 @@
+"""Elementwise ops: NumPy's ufuncs, each with its partial derivatives.
+
+In a partial, `x` (or `x1`, `x2`) are the inputs and `y` is the output.
+"""
+import math
+
+import numpy as np
+
+from ad._core import Array
+from ad.ops.domains import AT_LEAST_ONE, NONZERO, POSITIVE, REAL, UNIT
+from ad.ops.forms import elementwise
+
+__all__ = [
+    "absolute", "add", "angle", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cbrt",
+    "ceil", "copysign", "cos", "cosh", "deg2rad", "divide", "exp", "exp2", "expm1", "fabs", "float_power", "floor",
+    "floor_divide", "fmax", "fmin", "fmod", "heaviside", "hypot", "identity", "imag", "ldexp", "log", "log10",
+    "log1p", "log2", "logaddexp", "logaddexp2", "maximum", "minimum", "multiply", "negative", "positive", "power",
+    "rad2deg", "real", "reciprocal", "remainder", "rint", "scale", "sign", "sin", "sinh", "sqrt", "square",
+    "subtract", "tan", "tanh", "trunc",
+]
+
+LN2, LN10 = math.log(2), math.log(10)
+
+# -- arithmetic ------------------------------------------------------------------------------
+
+add = elementwise("add", np.add, (1, 1), domain=(REAL, REAL))
+subtract = elementwise("subtract", np.subtract, (1, -1), domain=(REAL, REAL))
+multiply = elementwise(
+    "multiply", np.multiply, (lambda _x1, x2, _y: x2, lambda x1, _x2, _y: x1), domain=(REAL, REAL)
+)
+divide = elementwise(
+    "divide", np.divide, (lambda _x1, x2, _y: 1 / x2, lambda _x1, x2, y: -y / x2), domain=(REAL, NONZERO)
+)
+negative = elementwise("negative", np.negative, -1, domain=REAL)
+positive = elementwise("positive", np.positive, 1, domain=REAL)
+identity = elementwise("identity", None, 1, domain=REAL, fn=lambda x: x)
+reciprocal = elementwise("reciprocal", np.reciprocal, lambda _x, y: -y * y, domain=NONZERO)
+square = elementwise("square", np.square, lambda x, _y: 2 * x, domain=REAL)
+
+
+def _number(x):
+    """The value of a 0-d constant, or None."""
+    return x.item() if x.ndim == 0 and not isinstance(x, Array) else None
+
+
+def _power_base(x1, x2, _y):
+    """x2 x1^(x2 - 1), and 0 where x2 is 0 (the power is constant there)."""
+    if x2.ndim == 0 and x2.is_constant:
+        exponent = x2.item()
+        return exponent * x1 ** (exponent - 1) if exponent != 2 else 2 * x1 if exponent else 0.0
+    return x2 * x1 ** (x2 - 1 + (x2 == 0))
+
+
+def _power_exponent(x1, _x2, y):
+    """y log x1, and 0 where x1 is 0."""
+    return y * log(x1 + (x1 == 0))
+
+
+power = elementwise(
+    "power", np.power, (_power_base, _power_exponent), domain=(POSITIVE, REAL),
+    singular="x1 = 0 gives 0 for the exponent; exponent 0 gives 0 for the base; x1 < 0 gives nan for the exponent",
+)
+float_power = elementwise(
+    "float_power", np.float_power, (_power_base, _power_exponent), domain=(POSITIVE, REAL), singular="as power",
+)
+
+
+def _scale(dot, partial):
+    """dot * partial, but zero wherever dot is zero."""
+    product = np.multiply(dot, partial)
+    return np.where(np.equal(dot, 0), 0, product).astype(product.dtype, copy=False)
+
+
+scale = elementwise(
+    "scale", None, (lambda _x1, x2, _y: x2, lambda x1, _x2, _y: x1), domain=(NONZERO, REAL), fn=_scale,
+    singular="a zero (co)tangent stays zero beside an infinite or undefined partial",
+)
+floor_divide = elementwise("floor_divide", np.floor_divide, (0, 0), domain=(REAL, NONZERO), singular="0 at the steps")
+remainder = elementwise(
+    "remainder", np.remainder, (1, lambda x1, x2, _y: -floor(x1 / x2)), domain=(REAL, NONZERO),
+    singular="the derivative between the jumps, at the jumps too",
+)
+fmod = elementwise(
+    "fmod", np.fmod, (1, lambda x1, x2, _y: -trunc(x1 / x2)), domain=(REAL, NONZERO), singular="as remainder"
+)
+
+# -- size and sign ---------------------------------------------------------------------------
+
+
+def _phase(x, _y):
+    """sign x; for complex x the conjugate of x / |x|, so that it gives the gradient's direction."""
+    return sign(x) if x.dtype.kind != "c" else np.conjugate(np.sign(x.numpy()))
+
+
+absolute = elementwise("absolute", np.absolute, _phase, domain=NONZERO, singular="0 at 0")
+fabs = elementwise("fabs", np.fabs, _phase, domain=NONZERO, singular="0 at 0")
+sign = elementwise("sign", np.sign, 0, domain=NONZERO, singular="0 everywhere")
+floor = elementwise("floor", np.floor, 0, domain=REAL, singular="0 everywhere")
+ceil = elementwise("ceil", np.ceil, 0, domain=REAL, singular="0 everywhere")
+trunc = elementwise("trunc", np.trunc, 0, domain=REAL, singular="0 everywhere")
+rint = elementwise("rint", np.rint, 0, domain=REAL, singular="0 everywhere")
+heaviside = elementwise(
+    "heaviside", np.heaviside, (0, lambda x1, _x2, _y: 1.0 * (x1 == 0)), domain=(NONZERO, REAL), singular="0 at the step"
+)
+copysign = elementwise(
+    "copysign", np.copysign, (lambda x1, x2, _y: copysign(1.0, x1) * copysign(1.0, x2), 0), domain=(NONZERO, NONZERO),
+    singular="at 0 as for the sign of the zero",
+)
+
+
+def _first(x1, x2, y):
+    return (x1 == y) - 0.5 * (x1 == x2)
+
+
+def _second(x1, x2, y):
+    return (x2 == y) - 0.5 * (x1 == x2)
+
+
+_TIES = "ties share the gradient equally"
+maximum = elementwise("maximum", np.maximum, (_first, _second), domain=(REAL, REAL), singular=_TIES)
+minimum = elementwise("minimum", np.minimum, (_first, _second), domain=(REAL, REAL), singular=_TIES)
+fmax = elementwise("fmax", np.fmax, (_first, _second), domain=(REAL, REAL), singular=_TIES)
+fmin = elementwise("fmin", np.fmin, (_first, _second), domain=(REAL, REAL), singular=_TIES)
+
+# -- roots, exponentials, logarithms ---------------------------------------------------------
+
+sqrt = elementwise("sqrt", np.sqrt, lambda _x, y: 0.5 / y, domain=POSITIVE, singular="inf at 0")
+cbrt = elementwise("cbrt", np.cbrt, lambda _x, y: 1 / (3 * y * y), domain=NONZERO, singular="inf at 0")
+exp = elementwise("exp", np.exp, lambda _x, y: y, domain=REAL)
+exp2 = elementwise("exp2", np.exp2, lambda _x, y: LN2 * y, domain=REAL)
+expm1 = elementwise("expm1", np.expm1, lambda _x, y: y + 1, domain=REAL)
+log = elementwise("log", np.log, lambda x, _y: 1 / x, domain=POSITIVE, singular="inf at 0")
+log2 = elementwise("log2", np.log2, lambda x, _y: 1 / (LN2 * x), domain=POSITIVE, singular="inf at 0")
+log10 = elementwise("log10", np.log10, lambda x, _y: 1 / (LN10 * x), domain=POSITIVE, singular="inf at 0")
+log1p = elementwise("log1p", np.log1p, lambda x, _y: 1 / (1 + x), domain=UNIT, singular="inf at -1")
+logaddexp = elementwise(
+    "logaddexp", np.logaddexp, (lambda x1, _x2, y: exp(x1 - y), lambda _x1, x2, y: exp(x2 - y)), domain=(REAL, REAL)
+)
+logaddexp2 = elementwise(
+    "logaddexp2", np.logaddexp2, (lambda x1, _x2, y: exp2(x1 - y), lambda _x1, x2, y: exp2(x2 - y)),
+    domain=(REAL, REAL),
+)
+ldexp = elementwise(
+    "ldexp", np.ldexp, (lambda _x1, x2, _y: np.exp2(x2.numpy()), 0),
+    domain=(REAL, lambda rng, shape: rng.integers(-2, 3, shape)),
+)
+
+# -- trigonometry ----------------------------------------------------------------------------
+
+sin = elementwise("sin", np.sin, lambda x, _y: cos(x), domain=REAL)
+cos = elementwise("cos", np.cos, lambda x, _y: -sin(x), domain=REAL)
+tan = elementwise("tan", np.tan, lambda _x, y: 1 + y * y, domain=UNIT)
+arcsin = elementwise("arcsin", np.arcsin, lambda x, _y: 1 / sqrt(1 - x * x), domain=UNIT, singular="inf at ±1")
+arccos = elementwise("arccos", np.arccos, lambda x, _y: -1 / sqrt(1 - x * x), domain=UNIT, singular="-inf at ±1")
+arctan = elementwise("arctan", np.arctan, lambda x, _y: 1 / (1 + x * x), domain=REAL)
+arctan2 = elementwise(
+    "arctan2", np.arctan2,
+    (lambda x1, x2, _y: x2 / (x1 * x1 + x2 * x2), lambda x1, x2, _y: -x1 / (x1 * x1 + x2 * x2)),
+    domain=(NONZERO, NONZERO), singular="nan at (0, 0)",
+)
+hypot = elementwise(
+    "hypot", np.hypot, (lambda x1, _x2, y: x1 / (y + (y == 0)), lambda _x1, x2, y: x2 / (y + (y == 0))),
+    domain=(NONZERO, NONZERO), singular="0 at (0, 0)",
+)
+sinh = elementwise("sinh", np.sinh, lambda x, _y: cosh(x), domain=REAL)
+cosh = elementwise("cosh", np.cosh, lambda x, _y: sinh(x), domain=REAL)
+tanh = elementwise("tanh", np.tanh, lambda _x, y: 1 - y * y, domain=REAL)
+arcsinh = elementwise("arcsinh", np.arcsinh, lambda x, _y: 1 / sqrt(x * x + 1), domain=REAL)
+arccosh = elementwise(
+    "arccosh", np.arccosh, lambda x, _y: 1 / (sqrt(x - 1) * sqrt(x + 1)), domain=AT_LEAST_ONE, singular="inf at 1"
+)
+arctanh = elementwise("arctanh", np.arctanh, lambda x, _y: 1 / (1 - x * x), domain=UNIT, singular="±inf at ±1")
+deg2rad = elementwise("deg2rad", (np.deg2rad, np.radians), math.pi / 180, domain=REAL)
+rad2deg = elementwise("rad2deg", (np.rad2deg, np.degrees), 180 / math.pi, domain=REAL)
+
+# -- parts of complex numbers ----------------------------------------------------------------
+# A real y of a complex x: its tangent is the real part of partial * x_dot (see docs/theory).
+
+real = elementwise("real", np.real, 1, domain=REAL)
+imag = elementwise("imag", np.imag, lambda x, _y: -1j if x.dtype.kind == "c" else 0.0, domain=REAL)
+angle = elementwise(
+    "angle", np.angle, lambda x, _y: -1j / x if x.dtype.kind == "c" else 0.0, domain=NONZERO, singular="nan at 0"
+)

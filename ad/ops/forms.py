@@ -1,0 +1,379 @@
+"""The forms in which an op is written down: one call, in one place, for each.
+
+`elementwise`, `linear`, `bilinear`, `custom` and `composite` each make an entry of `TABLE` and
+return the public function. Rules are written in the library's own ops, so that they run on plain
+values, on taped values and on duals, and can be differentiated again.
+
+In a rule, a parameter whose name begins with an underscore is not needed by value: the tape drops
+it, and the rule is given what is left (`.shape`, `.dtype`, `.ndim`, `.size`; None in a partial).
+"""
+import builtins
+
+import numpy as np
+
+from ad import _core, _sweep
+from ad._core import Array, Op, apply
+from ad.errors import MissingRule
+
+__all__ = [
+    "FUNCTIONS", "TABLE", "UFUNCS", "Entry", "bilinear", "case", "composite", "custom", "elementwise", "linear",
+]
+
+OUTPUT = 1 << 31
+
+TABLE = {}  # name -> Entry
+UFUNCS = {}  # NumPy ufunc -> public function
+FUNCTIONS = {}  # NumPy function -> public function
+
+
+class Entry:
+    """One op: what it is called, what it stands for, where to sample it, what to watch out for."""
+
+    def __init__(self, name, function, form, *, numpy=(), op=None, domain=None, cases=(), singular=""):
+        self.name, self.function, self.form, self.op = name, function, form, op
+        self.numpy, self.domain, self.cases, self.singular = numpy, domain, cases, singular
+
+    def __repr__(self):
+        return f"<table entry {self.name} ({self.form})>"
+
+
+def case(*inputs, **params):
+    """Arguments to test an entry with. A tuple is a shape to sample; anything else is passed as it is."""
+    return inputs, params
+
+
+def _register(entry, method):
+    TABLE[entry.name] = entry
+    for callable_ in entry.numpy:
+        (UFUNCS if isinstance(callable_, np.ufunc) else FUNCTIONS)[callable_] = entry.function
+    if method:
+        _core.add_method(entry.name if method is True else method, entry.function)
+
+
+def _needs(rule, first, inputs):
+    """Bits for the values a rule needs; `first` is the position of its first input."""
+    if not callable(rule):
+        return 0
+    names = rule.__code__.co_varnames[first : first + inputs + 1]
+    bits = 0
+    for i, name in enumerate(names):
+        if not name.startswith("_"):
+            bits |= OUTPUT if i == inputs else 1 << i
+    return bits
+
+
+def _tuple(x):
+    return x if isinstance(x, tuple) else (x,)
+
+
+# -- elementwise ----------------------------------------------------------------------------
+
+
+def elementwise(name, numpy, partials, *, domain, singular="", method=False, fn=None):
+    """An op that works element by element, and broadcasts.
+
+    Parameters
+    ----------
+    name : str
+    numpy : callable or tuple
+        The NumPy callables it stands for; the first one computes it.
+    partials : callable, number, or a tuple with one for each input
+        `partial(*inputs, output)` is the derivative with respect to that input.
+    domain : callable
+        `domain(rng, shape)` samples an input (a tuple of them: one for each input).
+    singular : str
+        What happens where the derivative does not exist.
+    method : bool or str
+        Whether (under what name) it is a method of Array.
+    fn : callable, optional
+        Computes it on raw values, where NumPy's callable does not do.
+    """
+    partials, numpy = _tuple(partials), () if numpy is None else _tuple(numpy)
+    needs = [_needs(partial, 0, len(partials)) for partial in partials]
+    op = Op(name, "elementwise", fn or numpy[0], partials=partials, needs=needs)
+    function = _core.elementwise_function(op, (numpy and numpy[0].__doc__) or name)
+    entry = Entry(name, function, "elementwise", numpy=numpy, op=op, domain=domain, singular=singular)
+    _register(entry, False)
+    if method:
+        _core.add_method(name if method is True else method, lambda x, *rest: apply(op, (x, *rest)))
+    return function
+
+
+# -- forms with static parameters ----------------------------------------------------------------
+
+
+class Signature:
+    """Binds a NumPy-like call to the inputs and the static parameters of an op."""
+
+    def __init__(self, function, inputs):
+        code = function.__code__
+        names = code.co_varnames[: code.co_argcount]
+        defaults = function.__defaults__ or ()
+        self.name, self.inputs = function.__name__, inputs
+        self.input_names, self.parameters = names[:inputs], names[inputs:]
+        self.required = len(names) - len(defaults)
+        self.defaults = dict(zip(names[self.required :], defaults))
+        self.default_params = defaults if self.required <= inputs else None
+
+    def bind(self, args, kwargs):
+        names = self.input_names + self.parameters
+        if len(args) > len(names):
+            raise TypeError(f"ad.{self.name} takes at most {len(names)} arguments, not {len(args)}")
+        bound = dict(zip(names, args))
+        for name, value in kwargs.items():
+            if name in bound:
+                raise TypeError(f"ad.{self.name} got argument {name!r} twice")
+            if name in names:
+                bound[name] = value
+            elif value is not None and value is not np._NoValue:
+                raise MissingRule(
+                    f"ad.{self.name} has no rule for the argument {name}={value!r:.40}; it takes {', '.join(names)}"
+                )
+        for name in names:
+            if name not in bound:
+                if name not in self.defaults:
+                    raise TypeError(f"ad.{self.name} misses its argument {name!r}")
+                bound[name] = self.defaults[name]
+        return tuple(bound[n] for n in self.input_names), tuple(_static(bound[n]) for n in self.parameters)
+
+
+def _static(value):
+    """A static parameter has no derivative: values of ours in it become ndarrays."""
+    if isinstance(value, Array):
+        return value.numpy()
+    if type(value) is tuple:
+        return tuple([_static(v) for v in value])
+    return value
+
+
+def _front(op, signature, raw):
+    """The public function of an op: plain in, plain out; else `apply`."""
+    inputs, default_params = signature.inputs, signature.default_params
+
+    def public(*args, **kwargs):
+        if len(args) == inputs and not kwargs and default_params is not None:
+            values, params = args, default_params
+        else:
+            values, params = signature.bind(args, kwargs)
+        for value in values:
+            if isinstance(value, Array):
+                return apply(op, values, params)
+        return raw(*values, *params)
+
+    return public
+
+
+def _variadic_front(op, signature, raw):
+    def public(arrays, *args, **kwargs):
+        values = tuple(arrays)
+        params = signature.bind((arrays, *args), kwargs)[1]
+        if any(isinstance(value, Array) for value in values):
+            return apply(op, values, params)
+        return raw(values, *params)
+
+    return public
+
+
+def _define(function, form, numpy, *, inputs, jvp, vjp, needs, domain, cases, singular, method, outputs=1, fold=None):
+    """The op, public function and entry for a form with static parameters."""
+    name = function.__name__.rstrip("_").lstrip("_")
+    variadic = inputs is None
+    signature = Signature(function, 1 if variadic else inputs)
+    fn = (lambda *args: function(args[: len(args) - n], *args[len(args) - n :])) if variadic else function
+    n = len(signature.parameters)
+    op = Op(name, form, fn, jvp=jvp, vjp=vjp, needs=needs, parameters=signature.parameters, outputs=outputs, fold=fold)
+    _sweep.specialise(op)
+    public = (_variadic_front if variadic else _front)(op, signature, function)
+    public.__name__ = public.__qualname__ = name
+    public.__doc__ = function.__doc__ or (numpy[0].__doc__ if numpy else None)
+    public.op = op
+    entry = Entry(name, public, form, numpy=numpy, op=op, domain=domain, cases=cases, singular=singular)
+    _register(entry, method)
+    return public
+
+
+def linear(*numpy, transpose, inputs=1, lanes=None, domain=None, cases=(), singular="", method=False, fold=None):
+    """An op that is linear in its inputs: the transpose is all its rule.
+
+    Decorates the function that computes it on raw values: its first `inputs` parameters are the
+    inputs (None: the first parameter is a sequence of them), the rest are static.
+
+    Parameters
+    ----------
+    *numpy : callables
+        The NumPy functions it stands for.
+    transpose : callable, or a tuple with one for each input
+        `transpose(y_bar, *inputs, *params)` is the input's cotangent; the inputs are given by
+        shape and dtype only. With `inputs=None`: `transpose(y_bar, i, inputs, *params)`.
+    lanes : callable, optional
+        `lanes(ndim, *params)` gives params with which the op works behind a leading lane axis.
+    fold : (ufunc, neutral element), optional
+        For a reduction over `(axis, keepdims)`.
+    """
+
+    def define(function):
+        transposes = _tuple(transpose)
+
+        def vjp(i, y_bar, xs, y, params):
+            if inputs is None:
+                return transpose(y_bar, i, xs, *params)
+            return transposes[i](y_bar, *xs, *params)
+
+        def jvp(x_dots, xs, y, params):
+            dots = tuple(zeros_like_input(x) if x_dot is None else x_dot for x_dot, x in zip(x_dots, xs))
+            return over_lanes(lambda *d: apply(public.op, d, params), dots, xs, y, lanes and (public.op, lanes, params))
+
+        public = _define(
+            function, "linear", numpy, inputs=inputs, jvp=jvp, vjp=vjp, needs=(0,), domain=domain, cases=cases,
+            singular=singular, method=method, fold=fold,
+        )
+        return public
+
+    return define
+
+
+def bilinear(*numpy, transposes, batches=False, domain=None, cases=(), singular="", method=False):
+    """An op of two inputs, linear in each: `transposes[i](y_bar, x1, x2, *params)`.
+
+    `batches` says that the op itself works behind a leading lane axis on either side.
+    """
+
+    def define(function):
+        needs = [_needs(rule, 1, 2) for rule in transposes]
+
+        def vjp(i, y_bar, xs, y, params):
+            return transposes[i](y_bar, *conjugated(xs), *params)
+
+        def jvp(x_dots, xs, y, params):
+            return total(
+                over_lanes(
+                    lambda d, i=i: apply(public.op, (*xs[:i], d, *xs[i + 1 :]), params),
+                    (x_dots[i],), (xs[i],), y, batches,
+                )
+                for i in (0, 1) if x_dots[i] is not None
+            )
+
+        public = _define(
+            function, "bilinear", numpy, inputs=2, jvp=jvp, vjp=vjp, needs=needs, domain=domain, cases=cases,
+            singular=singular, method=method,
+        )
+        return public
+
+    return define
+
+
+def custom(*numpy, jvp, vjp, inputs=1, outputs=1, batches=False, domain=None, cases=(), singular="", method=False,
+           fold=None):
+    """An op that no simpler form holds: both rules are given, one of each for every input.
+
+    `jvp(x_dot, *inputs, y, *params)` is what an input's tangent adds to the output's;
+    `vjp(y_bar, *inputs, y, *params)` is the input's cotangent. With several outputs, `y`,
+    `y_bar` and what `jvp` returns are tuples. `batches` says that `jvp` also works when `x_dot`
+    has a leading lane axis.
+    """
+
+    def define(function):
+        jvps, vjps = _tuple(jvp), _tuple(vjp)
+        count = 1 if inputs is None else inputs
+        needs = [_needs(a, 1, count) | _needs(b, 1, count) for a, b in zip(jvps, vjps)]
+        if outputs > 1:
+            needs = [bits | OUTPUT for bits in needs]
+
+        def pull(i, y_bar, xs, y, params):
+            return vjps[i](y_bar, *xs, y, *params)
+
+        def push(x_dots, xs, y, params):
+            return total(
+                over_lanes(lambda d, i=i: jvps[i](d, *xs, y, *params), (x_dots[i],), (xs[i],), y, batches)
+                for i in builtins.range(len(xs)) if x_dots[i] is not None
+            )
+
+        public = _define(
+            function, "custom", numpy, inputs=inputs, jvp=push, vjp=pull, needs=needs, domain=domain, cases=cases,
+            singular=singular, method=method, outputs=outputs, fold=fold,
+        )
+        return public
+
+    return define
+
+
+def composite(*numpy, domain=None, cases=(), singular="", method=False):
+    """A function written in other ops; its derivatives are theirs. Decorates that function."""
+
+    def define(function):
+        plain = numpy[0] if numpy else None
+
+        def public(*args, **kwargs):
+            if plain is not None and not _has_array(args) and not _has_array(kwargs.values()):
+                return plain(*args, **kwargs)
+            return function(*args, **{k: v for k, v in kwargs.items() if v is not np._NoValue})
+
+        name = function.__name__.rstrip("_")
+        public.__name__ = public.__qualname__ = name
+        public.__doc__ = function.__doc__ or (plain.__doc__ if plain else None)
+        entry = Entry(name, public, "composite", numpy=numpy, domain=domain, cases=cases, singular=singular)
+        _register(entry, method)
+        return public
+
+    return define
+
+
+def _has_array(values):
+    for value in values:
+        if isinstance(value, Array):
+            return True
+        if isinstance(value, (list, tuple)) and _has_array(value):
+            return True
+    return False
+
+
+# -- lanes: a leading axis of a tangent, one entry for each direction seeded --------------------------
+
+
+def over_lanes(rule, dots, xs, y, lanes):
+    """`rule(*dots)`, for every lane if the tangents have lanes.
+
+    `lanes` is True if the rule does it by itself, a triple (op, shift, params) if the op does
+    with shifted params, and false where the lanes must be gone through one by one.
+    """
+    has_lanes = [dot.ndim > x.ndim for dot, x in zip(dots, xs)]
+    if not any(has_lanes) or lanes is True:
+        return rule(*dots)
+    k = next(dot.shape[0] for dot, has in zip(dots, has_lanes) if has)
+    if lanes:
+        op, shift, params = lanes
+        shifted = shift(xs[0].ndim, *params)
+        if shifted is not None:
+            whole = [dot if has else with_lanes(dot, k) for dot, has in zip(dots, has_lanes)]
+            return apply(op, tuple(whole), shifted)
+    rows = [rule(*[dot[lane] if has else dot for dot, has in zip(dots, has_lanes)]) for lane in builtins.range(k)]
+    stack = TABLE["stack"].function
+    if isinstance(rows[0], tuple):
+        return tuple(stack(parts) for parts in zip(*rows))
+    return stack(rows)
+
+
+def with_lanes(dot, k):
+    return TABLE["broadcast_to"].function(dot, (k, *dot.shape))
+
+
+def total(terms):
+    """The sum of what each input's tangent adds; of each part for several outputs."""
+    result = None
+    for term in terms:
+        if result is None:
+            result = term
+        elif isinstance(term, tuple):
+            result = tuple(a + b for a, b in zip(result, term))
+        else:
+            result = result + term
+    return result
+
+
+def zeros_like_input(x):
+    return _core.constant(np.zeros(x.shape, x.dtype))
+
+
+def conjugated(xs):
+    """Inputs as the cotangent rule of a complex bilinear op wants them."""
+    return tuple(TABLE["conjugate"].function(x) if isinstance(x, Array) and x.dtype.kind == "c" else x for x in xs)

@@ -1,0 +1,38 @@
+"""Builds the compiled core. AD_DEBUG=1 adds bounds checks and live-object counters."""
+import os
+import sys
+
+import numpy as np
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+DEBUG = os.environ.get("AD_DEBUG", "0") not in ("", "0")
+OPTIMISE = [] if sys.platform == "win32" else ["-O1", "-g"] if DEBUG else ["-O3"]
+MODULES = ("_kernels", "_core", "_sweep")
+
+extensions = [
+    Extension(
+        f"ad.{name}",
+        [f"ad/{name}.pyx"],
+        include_dirs=[np.get_include(), "ad"],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("AD_DEBUG", str(int(DEBUG)))],
+        extra_compile_args=OPTIMISE,
+        depends=["ad/_native.h"],
+    )
+    for name in MODULES
+]
+
+setup(
+    ext_modules=cythonize(
+        extensions,
+        build_dir="build/cython",
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": DEBUG,
+            "wraparound": False,
+            "initializedcheck": DEBUG,
+            "cdivision": True,
+            "embedsignature": True,
+        },
+    )
+)
