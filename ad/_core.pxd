@@ -32,7 +32,7 @@ cdef struct Saved:
 
 cdef struct Input:
     PyObject *node     # owned; NULL for a constant
-    Saved value
+    Content value
 
 # One operand on its way through `apply`; every pointer is borrowed from the arguments.
 cdef struct Operand:
@@ -59,26 +59,55 @@ cdef class Op:
     cdef uint32_t needs[8]           # values input i's cotangent needs; bit 31: the output
     cdef bint constant[2]            # elementwise: whether partial i is a number, `factor[i]`
     cdef double factor[2]
-    cdef Loop loop, folding
+    cdef Loop loop, folding, numpy_loop
     cdef double fold_start
     cdef const Native *native
     cdef void *pull                  # a NativePull of `_sweep`, by the op's name
     cdef tuple public                # name and doc of the public function
 
 
+# A million of these may be alive at once, so they are packed, and touched by hand.
 cdef class Node:
-    cdef Op op                       # None for a leaf
-    cdef tuple params
-    cdef tuple tangents              # of each input, then of the output; or None
+    cdef PyObject *op                # owned; NULL for a leaf
+    cdef PyObject *params            # owned; NULL or a tuple
     cdef uint64_t seq
-    cdef Saved output
-    cdef Input *inputs
-    cdef Input inline_inputs[2]
+    cdef Content output
+    cdef Input narrow[2]             # the inputs; with more than two, narrow[0] points to them
+    cdef uint8_t kinds[2]            # of the inputs' values, likewise
+    cdef uint8_t output_kind
+    cdef uint8_t fit
     cdef int n
     cdef int slot                    # of the sweep whose stamp this is
     cdef uint32_t stamp
-    cdef uint8_t mark
-    cdef Fit fit
+
+
+cdef class TangentNode(Node):
+    cdef tuple tangents              # of each input, then of the output
+
+
+cdef inline Op op_of(Node node):
+    return <Op>node.op
+
+cdef inline Input *inputs_of(Node node) noexcept:
+    return &node.narrow[0] if node.n <= 2 else <Input *>node.narrow[0].node
+
+cdef inline uint8_t *kinds_of(Node node) noexcept:
+    return &node.kinds[0] if node.n <= 2 else <uint8_t *>(inputs_of(node) + node.n)
+
+cdef inline tuple params_of(Node node):
+    return () if node.params == NULL else <tuple>node.params
+
+cdef inline Saved saved_input(Node node, int i) noexcept:
+    cdef Saved saved
+    saved.of = inputs_of(node)[i].value
+    saved.kind = <Kind>kinds_of(node)[i]
+    return saved
+
+cdef inline Saved saved_output(Node node) noexcept:
+    cdef Saved saved
+    saved.of = node.output
+    saved.kind = <Kind>node.output_kind
+    return saved
 
 
 cdef class Array:
@@ -134,7 +163,7 @@ cdef Array alias(Array x)
 cdef object value_of(Array x)
 cdef object read_input(Node node, int i)
 cdef object read_output(Node node)
-cdef tuple shape_of(Saved *saved)
+cdef tuple shape_of(Saved saved)
 cdef bint is_live(Array x) noexcept
 cdef Node new_leaf()
 cdef Array new_array(object array, double number, Node node, tuple tangents)

@@ -192,8 +192,9 @@ cdef class Aval:
         return f"Aval(shape={self.shape}, dtype={self.dtype})"
 
 
-cdef inline bint owns_object(Saved *saved) noexcept:
-    return saved.kind == ARRAY or saved.kind == SHAPE or saved.kind == BOXED
+cdef inline void forget(Content *value, uint8_t kind) noexcept:
+    if kind == ARRAY or kind == SHAPE:
+        Py_DECREF(<object>value.object)
 
 
 # Nodes whose last holder is going wait here, so that a chain of a million of them is freed in
@@ -216,32 +217,26 @@ cdef inline void release(PyObject *node) noexcept:
         Py_DECREF(<object>node)
 
 
-@cython.final
 @cython.no_gc
 @cython.freelist(4096)
 cdef class Node:
     """One recorded op: what a sweep needs of it, and what running it again needs."""
 
-    def __cinit__(self):
-        global nodes_alive
-        self.inputs = self.inline_inputs
-        if DEBUG:
-            nodes_alive += 1
-
     def __dealloc__(self):
         global burying, n_dying, nodes_alive
         cdef bint outermost = not burying
+        cdef Input *inputs = inputs_of(self)
         cdef int i
         burying = True
         for i in range(self.n):
-            if owns_object(&self.inputs[i].value):
-                Py_DECREF(<object>self.inputs[i].value.of.object)
-            if self.inputs[i].node != NULL:
-                release(self.inputs[i].node)
-        if owns_object(&self.output):
-            Py_DECREF(<object>self.output.of.object)
-        if self.inputs != self.inline_inputs:
-            PyMem_Free(self.inputs)
+            forget(&inputs[i].value, kinds_of(self)[i])
+            if inputs[i].node != NULL:
+                release(inputs[i].node)
+        forget(&self.output, self.output_kind)
+        Py_XDECREF(self.op)
+        Py_XDECREF(self.params)
+        if self.n > 2:
+            PyMem_Free(inputs)
         if outermost:
             while n_dying:
                 n_dying -= 1
@@ -251,14 +246,34 @@ cdef class Node:
             nodes_alive -= 1
 
 
+@cython.final
+@cython.no_gc
+cdef class TangentNode(Node):
+    """A node whose inputs carried tangents, which its sweep must carry on."""
+
+
+cdef inline tuple tangents_of(Node node):
+    return (<TangentNode>node).tangents if type(node) is TangentNode else None
+
+
+cdef inline Node new_node(bint has_tangents):
+    global nodes_alive
+    if DEBUG:
+        nodes_alive += 1
+    if has_tangents:
+        return TangentNode.__new__(TangentNode)
+    return Node.__new__(Node)
+
+
 cdef Node new_leaf():
-    cdef Node node = Node.__new__(Node)
+    cdef Node node = new_node(False)
     node.seq = UINT64_MAX
     return node
 
 
-cdef int drop(Saved *saved, Operand *operand) except -1:
-    """Keep of a value only what its cotangent needs: shape and dtype."""
+cdef Saved dropped(Operand *operand):
+    """What is kept of a value whose cotangent needs its shape and dtype only."""
+    cdef Saved saved
     cdef PyObject *array = operand.value
     if operand.kind == NUMBER:
         saved.kind = SHAPE_NUMBER
@@ -270,16 +285,18 @@ cdef int drop(Saved *saved, Operand *operand) except -1:
         Py_INCREF(aval)
         saved.kind = SHAPE
         saved.of.object = <PyObject *>aval
-    return 0
+    return saved
 
 
-cdef inline void keep(Saved *saved, Operand *operand) noexcept:
+cdef inline Saved kept(Operand *operand) noexcept:
+    cdef Saved saved
     saved.kind = operand.kind
     if operand.kind == NUMBER:
         saved.of.x = operand.x
     else:
         saved.of.object = operand.value
         Py_INCREF(<object>operand.value)
+    return saved
 
 
 cdef inline bint same_aval(Operand *a, Operand *b) noexcept:
@@ -297,48 +314,65 @@ cdef inline bint same_aval(Operand *a, Operand *b) noexcept:
     return True
 
 
-cdef inline Node record(State state, Op op, Operand *operands, int n, tuple params, Operand *output):
+cdef inline Node record(State state, Op op, Operand *operands, int n, object params, Operand *output,
+                        bint has_tangents):
     """A node for this op, which keeps only the values that its rule will need."""
-    cdef Node node = Node.__new__(Node)
+    cdef Node node = new_node(has_tangents)
+    cdef Input *inputs
+    cdef uint8_t *kinds
     cdef uint32_t needs = 0
+    cdef Saved saved
     cdef int i
-    node.op = op
-    node.params = params
-    node.seq = now()
-    node.n = n
     if n > 2:
-        node.inputs = <Input *>PyMem_Calloc(n, sizeof(Input))
+        node.narrow[0].node = <PyObject *>PyMem_Calloc(n, sizeof(Input) + 1)
+    node.n = n
+    inputs = inputs_of(node)
+    kinds = kinds_of(node)
+    Py_INCREF(op)
+    node.op = <PyObject *>op
+    if params is not None:
+        Py_INCREF(params)
+        node.params = <PyObject *>params
+    node.seq = now()
     for i in range(n):
         if operands[i].node != NULL and (<Node>operands[i].node).seq >= state.floor:
-            node.inputs[i].node = operands[i].node
+            inputs[i].node = operands[i].node
             Py_INCREF(<object>operands[i].node)
-            needs |= op.needs[min(i, 7)]
-    node.fit = fit_of(op, node, operands, output)
+            needs |= op.needs[i if i < 7 else 7]
+    node.fit = fit_of(op, n, inputs, operands, output)
     for i in range(n):
-        if node.inputs[i].node == NULL or needs >> i & 1:
-            keep(&node.inputs[i].value, &operands[i])
+        if inputs[i].node == NULL or needs >> i & 1:
+            saved = kept(&operands[i])
         elif node.fit == MIXED:
-            drop(&node.inputs[i].value, &operands[i])
+            saved = dropped(&operands[i])
+        else:
+            continue
+        inputs[i].value = saved.of
+        kinds[i] = saved.kind
     if needs & OUTPUT_NEEDED:
-        keep(&node.output, output)
+        saved = kept(output)
     elif node.fit == MIXED:
-        drop(&node.output, output)
+        saved = dropped(output)
+    else:
+        return node
+    node.output = saved.of
+    node.output_kind = saved.kind
     return node
 
 
-cdef inline Fit fit_of(Op op, Node node, Operand *operands, Operand *output) noexcept:
+cdef inline Fit fit_of(Op op, int n, Input *inputs, Operand *operands, Operand *output) noexcept:
     cdef int i
     if not op.elementwise:
         return MIXED
-    for i in range(node.n):
-        if operands[i].kind == NUMBER and node.inputs[i].node == NULL and output.kind == ARRAY:
+    for i in range(n):
+        if operands[i].kind == NUMBER and inputs[i].node == NULL and output.kind == ARRAY:
             continue
         if not same_aval(&operands[i], output):
             return MIXED
     return ALIKE if output.kind == ARRAY else NUMBERS
 
 
-cdef tuple shape_of(Saved *saved):
+cdef tuple shape_of(Saved saved):
     if saved.kind == NUMBER or saved.kind == SHAPE_NUMBER:
         return ()
     if saved.kind == SHAPE_VECTOR:
@@ -346,7 +380,7 @@ cdef tuple shape_of(Saved *saved):
     return (<object>saved.of.object).shape
 
 
-cdef object read_saved(Saved *saved, Node node, tuple tangents):
+cdef object read_saved(Saved saved, Node node, tuple tangents):
     if saved.kind == NUMBER:
         return new_array(None, saved.of.x, node, tangents)
     if saved.kind == ARRAY:
@@ -360,29 +394,34 @@ cdef object read_saved(Saved *saved, Node node, tuple tangents):
 
 cdef object read_input(Node node, int i):
     """Input i as the op saw it: an Array, or what is left of it (an Aval, or None)."""
-    cdef Node maker = <Node>node.inputs[i].node if node.inputs[i].node != NULL else None
-    return read_saved(&node.inputs[i].value, maker, None if node.tangents is None else node.tangents[i])
+    cdef Input *input = &inputs_of(node)[i]
+    cdef tuple tangents = tangents_of(node)
+    cdef Node maker = <Node>input.node if input.node != NULL else None
+    return read_saved(saved_input(node, i), maker, None if tangents is None else tangents[i])
 
 
 cdef object read_output(Node node):
     """The output, as `read_input`; a tuple of Arrays for an op with several."""
-    cdef Node pick
+    cdef tuple tangents = tangents_of(node)
     cdef int k
-    tangents = None if node.tangents is None else node.tangents[node.n]
-    if node.op.outputs == 1:
-        return read_saved(&node.output, node, tangents)
-    return tuple([wrap(value, new_pick(node, k), None if tangents is None else tangents[k])
-                  for k, value in enumerate(<tuple>node.output.of.object)])
+    dots = None if tangents is None else tangents[node.n]
+    if op_of(node).outputs == 1:
+        return read_saved(saved_output(node), node, dots)
+    return tuple([wrap(value, new_pick(node, k), None if dots is None else dots[k])
+                  for k, value in enumerate(<tuple>node.output.object)])
 
 
 cdef Node new_pick(Node node, int k):
-    """Output k of a node with several: a node without an op whose input is that node."""
-    cdef Node pick = Node.__new__(Node)
-    pick.op = PICK
-    pick.params = (k,)
+    """Output k of a node with several: a node whose input is that node."""
+    cdef Node pick = new_node(False)
+    Py_INCREF(PICK)
+    pick.op = <PyObject *>PICK
+    params = (k,)
+    Py_INCREF(params)
+    pick.params = <PyObject *>params
     pick.seq = node.seq
     pick.n = 1
-    pick.inputs[0].node = <PyObject *>node
+    pick.narrow[0].node = <PyObject *>node
     Py_INCREF(node)
     return pick
 
@@ -418,6 +457,9 @@ cdef class Op:
         self.fold_start = 0 if fold is None else fold[1]
         encoded = name.encode()
         self.native = find_native(encoded) if self.elementwise else NULL
+        if self.native != NULL and self.native.loop != NULL:
+            self.numpy_loop = self.loop
+            self.loop.run, self.loop.data = self.native.loop, &self.numpy_loop
 
     def __repr__(self):
         return f"<ad op {self.name}>"
@@ -600,7 +642,7 @@ cdef object finish(Op op, Operand *operands, int n, tuple params, Operand *outpu
         if state.recording:
             for i in range(n):
                 if operands[i].node != NULL and (<Node>operands[i].node).seq >= state.floor:
-                    y.node = record(state, op, operands, n, params, output)
+                    y.node = record(state, op, operands, n, params, output, has_tangents)
                     break
     if has_tangents:
         return push_tangents(op, operands, n, params, y)
@@ -686,7 +728,7 @@ cdef object push_tangents(Op op, Operand *operands, int n, tuple params, Array y
     else:
         found_of = tuple(found) or None
     if y.node is not None:
-        y.node.tangents = tuple([x.tangents for x in xs]) + (found_of,)
+        (<TangentNode>y.node).tangents = tuple([x.tangents for x in xs]) + (found_of,)
     if op.outputs > 1:
         y.tangents = found_of
         return y

@@ -3,6 +3,10 @@ from cpython.ref cimport PyObject
 from libc.stddef cimport ptrdiff_t
 from numpy cimport npy_intp
 
+ctypedef void (*InnerLoop)(
+    char **args, const npy_intp *dimensions, const npy_intp *strides,
+    void *data) noexcept nogil
+
 cdef extern from "_native.h":
     ctypedef double (*Value "ad_value")(double a, double b) noexcept nogil
     ctypedef double (*Partial "ad_partial")(double a, double b, double y) noexcept nogil
@@ -14,10 +18,7 @@ cdef extern from "_native.h":
         Value value
         Partial *partial
         Pullback *pullback
-
-ctypedef void (*InnerLoop)(
-    char **args, const npy_intp *dimensions, const npy_intp *strides,
-    void *data) noexcept nogil
+        InnerLoop loop
 
 cdef struct Loop:
     InnerLoop run

@@ -173,22 +173,48 @@ cdef inline bint take_step(Factor *f, bint flat, char **arg, npy_intp *step) noe
     return False
 
 
+cdef inline npy_intp rows_of(PyObject *a, PyObject *b) noexcept:
+    """How often b, whose shape is the end of a's, is gone through for a; 0 if it is not so."""
+    cdef int i, na = cnp.PyArray_NDIM(<cnp.ndarray>a), nb = cnp.PyArray_NDIM(<cnp.ndarray>b)
+    cdef npy_intp rows = 1
+    if nb > na:
+        return 0
+    for i in range(nb):
+        if cnp.PyArray_DIM(<cnp.ndarray>a, na - nb + i) != cnp.PyArray_DIM(<cnp.ndarray>b, i):
+            return 0
+    for i in range(na - nb):
+        rows *= cnp.PyArray_DIM(<cnp.ndarray>a, i)
+    return rows
+
+
 cdef object map2(Loop *loop, Factor a, Factor b):
-    """loop(a, b) in a new array, for operands of one shape or a number beside an array."""
+    """loop(a, b) in a new array: a number beside an array, or one shape the end of the other."""
     cdef char *args[3]
     cdef npy_intp steps[3]
-    cdef npy_intp n
+    cdef npy_intp n, row, rows = 1
     cdef PyObject *like = a.array if a.array != NULL else b.array
+    cdef npy_intp a_row, b_row
     if a.array != NULL and b.array != NULL and not same_shape(a.array, b.array):
-        return None
-    cdef bint flat = cnp.PyArray_NDIM(<cnp.ndarray>like) == 1
+        rows = rows_of(a.array, b.array)
+        if rows == 0:
+            rows = rows_of(b.array, a.array)
+            like = b.array
+        if rows == 0:
+            return None
+    cdef bint flat = rows == 1 and cnp.PyArray_NDIM(<cnp.ndarray>like) == 1
     if not (take_step(&a, flat, &args[0], &steps[0]) and take_step(&b, flat, &args[1], &steps[1])):
         return None
     out = empty_like(like)
-    n = size_of(like)
+    n = size_of(like) // rows
     args[2] = <char *>data_of(<PyObject *>out)
     steps[2] = 8
-    loop.run(args, &n, steps, loop.data)
+    a_row = 8 * n if like == a.array else 0
+    b_row = 8 * n if like == b.array else 0
+    for row in range(rows):
+        loop.run(args, &n, steps, loop.data)
+        args[0] += a_row
+        args[1] += b_row
+        args[2] += 8 * n
     return out
 
 
@@ -217,20 +243,23 @@ cdef inline bint take(Factor f, const double **data, int *stride, PyObject **lik
 
 
 cdef object pull(Pullback kernel, Factor a, Factor b, PyObject *y, Factor g, bint overwrite):
-    """g * partial(a, b, y); into g's own memory where `overwrite` says nobody else sees it."""
+    """g * partial(a, b, y): a new array, or a float where no operand is an array.
+
+    It is written into g's own memory where `overwrite` says that nobody else sees it.
+    """
     cdef const double *pa = &a.number
     cdef const double *pb = &b.number
     cdef const double *pg = &g.number
     cdef int sa, sb, sg
-    cdef PyObject *like = NULL
+    cdef double number
+    cdef PyObject *like = y
     if not (take(g, &pg, &sg, &like) and take(a, &pa, &sa, &like) and take(b, &pb, &sb, &like)):
         return None
     if y != NULL and not is_plain(y):
         return None
     if like == NULL:
-        like = y
-    if like == NULL:
-        return None
+        kernel(1, pa, 0, pb, 0, NULL, pg, 0, &number)
+        return number
     out = <object>g.array if overwrite else empty_like(like)
     kernel(size_of(like), pa, sa, pb, sb, NULL if y == NULL else data_of(y), pg, sg,
            data_of(<PyObject *>out))

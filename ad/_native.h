@@ -29,14 +29,21 @@ typedef double (*ad_partial)(double a, double b, double y);
 typedef void (*ad_pullback)(ptrdiff_t n, const double *a, int sa, const double *b, int sb,
                             const double *y, const double *g, int sg, double *out);
 
+/* As an inner loop of a ufunc: strides in bytes. */
+typedef void (*ad_loop)(char **args, const ptrdiff_t *n, const ptrdiff_t *steps, void *data);
+
 typedef struct {
     const char *name;
     ad_value value;
     ad_partial partial[2];
     ad_pullback pullback[2];
+    ad_loop loop; /* in place of NumPy's, or NULL */
 } ad_native;
 
-static double ad_pow(double a, double b) { return b == 2 ? a * a : pow(a, b); }
+static double ad_pow(double a, double b)
+{
+    return b == 2 ? a * a : b == 0.5 ? sqrt(a) : pow(a, b);
+}
 static double ad_pow_da(double a, double b)
 {
     return b == 2 ? 2 * a : b == 0 ? 0 : b * pow(a, b - 1);
@@ -88,6 +95,61 @@ static double ad_sign(double a) { return a > 0 ? 1 : a < 0 ? -1 : a; }
     AD_PULLBACK(ad_##NAME##_pb, DB)
 #define NATIVE1(NAME, VALUE, DA) NATIVE2(NAME, VALUE, DA, 0)
 
+#define AD_STRIDED_LOOP(NAME, VALUE)                                                            \
+    static void NAME(char **args, const ptrdiff_t *n, const ptrdiff_t *steps, void *data)       \
+    {                                                                                           \
+        const ptrdiff_t sa = steps[0], sb = steps[1], sy = steps[2];                            \
+        const char *pa = args[0], *pb = args[1];                                                \
+        char *py = args[2];                                                                     \
+        (void)data;                                                                             \
+        if (sa == 8 && sb == 8 && sy == 8) {                                                    \
+            AD_NO_CARRY for (ptrdiff_t i = 0; i < *n; i++) {                                    \
+                const double a = ((const double *)pa)[i], b = ((const double *)pb)[i];          \
+                (void)b;                                                                        \
+                ((double *)py)[i] = VALUE;                                                      \
+            }                                                                                   \
+        } else if (sa == 8 && sb == 0 && sy == 8) {                                             \
+            const double b = *(const double *)pb;                                               \
+            (void)b;                                                                            \
+            AD_NO_CARRY for (ptrdiff_t i = 0; i < *n; i++) {                                    \
+                const double a = ((const double *)pa)[i];                                       \
+                ((double *)py)[i] = VALUE;                                                      \
+            }                                                                                   \
+        } else {                                                                                \
+            for (ptrdiff_t i = 0; i < *n; i++) {                                                \
+                const double a = *(const double *)(pa + i * sa);                                \
+                const double b = *(const double *)(pb + i * sb);                                \
+                (void)b;                                                                        \
+                *(double *)(py + i * sy) = VALUE;                                               \
+            }                                                                                   \
+        }                                                                                       \
+    }
+
+/* dot * partial, where a zero dot stays zero whatever the partial. */
+static double ad_scaled(double a, double b)
+{
+    const double product = a * b;
+    return a == 0 ? 0 : product;
+}
+AD_STRIDED_LOOP(ad_scale_loop, ad_scaled(a, b))
+AD_STRIDED_LOOP(ad_square_loop, a * a)
+AD_STRIDED_LOOP(ad_sqrt_loop, sqrt(a))
+
+/* x**2 and x**0.5 as NumPy's operator has them; all else by NumPy's loop, which `data` holds. */
+typedef struct {
+    ad_loop run;
+    void *data;
+} ad_loop_ref;
+static void ad_power_loop(char **args, const ptrdiff_t *n, const ptrdiff_t *steps, void *data)
+{
+    const ad_loop_ref *numpy = (const ad_loop_ref *)data;
+    const double exponent = steps[1] == 0 ? *(const double *)args[1] : 0;
+    if (exponent == 2) ad_square_loop(args, n, steps, NULL);
+    else if (exponent == 0.5) ad_sqrt_loop(args, n, steps, NULL);
+    else numpy->run(args, n, steps, numpy->data);
+}
+
+NATIVE2(scale, ad_scaled(a, b), b, a)
 NATIVE2(add, a + b, 1, 1)
 NATIVE2(subtract, a - b, 1, -1)
 NATIVE2(multiply, a * b, b, a)
@@ -103,10 +165,13 @@ NATIVE1(cos, cos(a), -sin(a))
 NATIVE1(tanh, tanh(a), 1 - y * y)
 NATIVE1(absolute, fabs(a), ad_sign(a))
 
-#define AD_ENTRY(NAME)                                                                          \
-    {#NAME, ad_##NAME##_f, {ad_##NAME##_da, ad_##NAME##_db}, {ad_##NAME##_pa, ad_##NAME##_pb}}
+#define AD_ENTRY_LOOP(NAME, LOOP)                                                               \
+    {#NAME, ad_##NAME##_f, {ad_##NAME##_da, ad_##NAME##_db},                                    \
+     {ad_##NAME##_pa, ad_##NAME##_pb}, LOOP}
+#define AD_ENTRY(NAME) AD_ENTRY_LOOP(NAME, NULL)
 static const ad_native ad_natives[] = {
-    AD_ENTRY(add), AD_ENTRY(subtract), AD_ENTRY(multiply), AD_ENTRY(divide), AD_ENTRY(power),
+    AD_ENTRY_LOOP(scale, ad_scale_loop),
+    AD_ENTRY(add), AD_ENTRY(subtract), AD_ENTRY(multiply), AD_ENTRY(divide), AD_ENTRY_LOOP(power, ad_power_loop),
     AD_ENTRY(negative), AD_ENTRY(square), AD_ENTRY(sqrt), AD_ENTRY(exp), AD_ENTRY(log),
     AD_ENTRY(sin), AD_ENTRY(cos), AD_ENTRY(tanh), AD_ENTRY(absolute),
 };

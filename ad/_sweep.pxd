@@ -1,6 +1,6 @@
 """Contract of the sweeps: a plan of the nodes between targets and sources, and runs over it."""
 from cpython.ref cimport PyObject
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from ad._core cimport Array, Node, Recorder, Saved
 
@@ -17,8 +17,11 @@ cdef class Plan:
     cdef readonly list targets, sources
     cdef Step *steps
     cdef int *edges
+    cdef Step few_steps[16]          # where a small plan lies
+    cdef int few_edges[32]
     cdef int n, n_edges, room, edge_room
     cdef uint32_t stamp
+    cdef uint64_t start, end         # of the recorder
     cdef bint tangents
     cdef int *target_slots
     cdef int *source_slots

@@ -6,25 +6,30 @@ forward sweep (`push`) runs over it forwards with tangents. Building the plan ca
 so a sweep inside a sweep, or in another thread, finds nothing half done.
 """
 cimport cython
-from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
+from libc.string cimport memcpy
 
 cimport numpy as cnp
 from ad._core cimport (
-    alias, ALIKE, ARRAY, BOXED, MIXED, NOTHING, NUMBER, NUMBERS, SHAPE, SHAPE_VECTOR, Op, State, apply,
-    apply2, current, is_live, lift, new_array, push, read_input, read_output, roles, scaled,
-    shape_of, value_of, wrap,
+    ALIKE, ARRAY, BOXED, MIXED, NOTHING, NUMBER, NUMBERS, SHAPE, SHAPE_VECTOR, Input, Op,
+    TangentNode, alias, apply, apply2, current, inputs_of, is_live, lift, new_array, op_of,
+    params_of, push, read_input, read_output, roles, saved_input, saved_output, scaled, shape_of,
+    wrap,
 )
-from ad._kernels cimport Factor, add_into, filled, is_owned, is_plain, pull, zeros1
+from ad._kernels cimport Factor, Partial, add_into, filled, is_owned, is_plain, pull, zeros1
 
 import numpy as np
 
 cnp.import_array()
 
+# What a node's `slot` says while a plan is being made, before it is the place in the list.
 cdef enum Mark:
-    SOURCE = 1
-    VISITED = 2
+    UNSEEN = -1
+    SOURCE = -2         # a source, unseen
+    SEEN = -3           # reached; of no use unless a source turns up below it
+    SEEN_SOURCE = -4
 
 cdef struct Frame:
     PyObject *node
@@ -46,38 +51,44 @@ cdef class Plan:
         last_stamp += 1
         self.stamp = last_stamp
         self.recorder, self.targets, self.sources = recorder, targets, sources
+        self.start, self.end = recorder.start, recorder.end
+        self.steps, self.room = &self.few_steps[0], 16
+        self.edges, self.edge_room = &self.few_edges[0], 32
         self.source_slots = <int *>PyMem_Malloc((len(sources) + 1) * sizeof(int))
         self.target_slots = <int *>PyMem_Malloc((len(targets) + 1) * sizeof(int))
         for x in sources:
             if x.node is not None:
                 touch(self, x.node)
-                x.node.mark |= SOURCE
+                x.node.slot = SOURCE
         for x in targets:
             if x.node is not None:
                 self.visit(x.node)
         for i, x in enumerate(sources):
-            self.source_slots[i] = -1 if x.node is None else x.node.slot
+            self.source_slots[i] = slot_of(x.node)
         for i, x in enumerate(targets):
-            self.target_slots[i] = -1 if x.node is None else x.node.slot
+            self.target_slots[i] = slot_of(x.node)
 
     def __dealloc__(self):
-        PyMem_Free(self.steps)
-        PyMem_Free(self.edges)
+        if self.steps != &self.few_steps[0]:
+            PyMem_Free(self.steps)
+        if self.edges != &self.few_edges[0]:
+            PyMem_Free(self.edges)
         PyMem_Free(self.source_slots)
         PyMem_Free(self.target_slots)
 
     cdef int visit(self, Node root) except -1:
         """Depth first, without recursion; a node is listed after its inputs, if it is needed."""
-        cdef Frame *stack = NULL
+        cdef Frame few[32]
+        cdef Frame *stack = &few[0]
         cdef Frame *top
-        cdef int depth = 0, room = 0
+        cdef int depth = 0, room = 32
         cdef PyObject *reached = <PyObject *>root
         try:
             while True:
                 if reached != NULL and enter(self, <Node>reached):
                     if depth == room:
-                        room = max(64, 2 * room)
-                        stack = <Frame *>grown(stack, room * sizeof(Frame))
+                        stack = <Frame *>grown(stack, &few[0], depth * sizeof(Frame), 2 * room * sizeof(Frame))
+                        room *= 2
                     stack[depth].node = reached
                     stack[depth].next = 0
                     depth += 1
@@ -85,27 +96,30 @@ cdef class Plan:
                     return 0
                 top = &stack[depth - 1]
                 if top.next < (<Node>top.node).n:
-                    reached = (<Node>top.node).inputs[top.next].node
+                    reached = inputs_of(<Node>top.node)[top.next].node
                     top.next += 1
                 else:
                     self.finish(<Node>top.node)
                     depth -= 1
                     reached = NULL
         finally:
-            PyMem_Free(stack)
+            if stack != &few[0]:
+                PyMem_Free(stack)
 
     cdef int finish(self, Node node) except -1:
         """List a node whose inputs are done, if it is a source or a source lies below it."""
         cdef int i
-        cdef bint needed = node.mark & SOURCE
+        cdef Input *inputs = inputs_of(node)
+        cdef bint needed = node.slot == SEEN_SOURCE
         if self.n_edges + node.n > self.edge_room:
-            self.edge_room = max(128, 2 * self.edge_room + node.n)
-            self.edges = <int *>grown(self.edges, self.edge_room * sizeof(int))
+            self.edges = <int *>grown(self.edges, &self.few_edges[0], self.n_edges * sizeof(int),
+                                      (2 * self.edge_room + node.n) * sizeof(int))
+            self.edge_room = 2 * self.edge_room + node.n
         for i in range(node.n):
             self.edges[self.n_edges + i] = -1
-            if node.inputs[i].node != NULL:
-                self.edges[self.n_edges + i] = (<Node>node.inputs[i].node).slot
-                needed |= self.edges[self.n_edges + i] >= 0
+            if inputs[i].node != NULL and (<Node>inputs[i].node).slot >= 0:
+                self.edges[self.n_edges + i] = (<Node>inputs[i].node).slot
+                needed = True
         if needed:
             self.add_step(node, self.n_edges)
             self.n_edges += node.n
@@ -113,23 +127,30 @@ cdef class Plan:
 
     cdef int add_step(self, Node node, int edges) except -1:
         if self.n == self.room:
-            self.room = max(64, 2 * self.room)
-            self.steps = <Step *>grown(self.steps, self.room * sizeof(Step))
+            self.steps = <Step *>grown(self.steps, &self.few_steps[0], self.n * sizeof(Step),
+                                       2 * self.room * sizeof(Step))
+            self.room *= 2
         self.steps[self.n].node = <PyObject *>node
         self.steps[self.n].edges = edges
-        self.steps[self.n].source = node.mark & SOURCE
-        self.tangents |= node.tangents is not None
+        self.steps[self.n].source = node.slot == SEEN_SOURCE
+        self.tangents |= type(node) is TangentNode
         node.slot = self.n
         self.n += 1
         return 0
 
     cdef list pull(self, list seeds):
         """The sources' cotangents (Arrays, None where unconnected) from the targets'."""
-        cdef Saved *slots = <Saved *>PyMem_Calloc(self.n + 1, sizeof(Saved))
+        cdef Saved few[32]
+        cdef Saved *slots = &few[0]
         cdef Saved y_bar
         cdef Step *step
+        cdef Node node
         cdef int i, k
         cdef bint general = self.tangents or current().recording > 0
+        if self.n > 32:
+            slots = <Saved *>PyMem_Malloc(self.n * sizeof(Saved))
+        for i in range(self.n):
+            slots[i].kind = NOTHING
         try:
             for k, seed in enumerate(seeds):
                 if self.target_slots[k] >= 0 and seed is not None:
@@ -139,13 +160,18 @@ cdef class Plan:
                 step = &self.steps[i]
                 if slots[i].kind == NOTHING or step.edges < 0:
                     continue
+                node = <Node>step.node
+                if (slots[i].kind == NUMBER and node.fit == NUMBERS and not general
+                        and op_of(node).native != NULL):
+                    pull_numbers(node, slots[i].of.x, self.edges + step.edges, slots)
+                    continue
                 y_bar = slots[i]
                 if step.source:
                     hold(&y_bar)
                 else:
                     slots[i].kind = NOTHING
                 try:
-                    pull_node(<Node>step.node, &y_bar, self.edges + step.edges, slots, general)
+                    pull_node(node, &y_bar, self.edges + step.edges, slots, general)
                 finally:
                     clear(&y_bar)
             return [None if self.source_slots[k] < 0 else result(&slots[self.source_slots[k]], x)
@@ -153,7 +179,8 @@ cdef class Plan:
         finally:
             for i in range(self.n):
                 clear(&slots[i])
-            PyMem_Free(slots)
+            if slots != &few[0]:
+                PyMem_Free(slots)
 
     cdef list push(self, list x_dots):
         """The targets' tangents (Arrays, None where unconnected) from the sources'."""
@@ -176,29 +203,39 @@ cdef class Plan:
                 for k in range(len(self.targets))]
 
 
-cdef void *grown(void *memory, size_t size) except NULL:
-    memory = PyMem_Realloc(memory, size)
-    if memory == NULL:
+cdef void *grown(void *memory, void *few, size_t used, size_t size) except NULL:
+    """More room for a buffer that began in `few`, a place of its own."""
+    cdef void *more = PyMem_Malloc(size) if memory == few else PyMem_Realloc(memory, size)
+    if more == NULL:
         raise MemoryError("ad: no memory for the sweep")
-    return memory
+    if memory == few:
+        memcpy(more, few, used)
+    return more
 
 
 cdef inline void touch(Plan plan, Node node) noexcept:
     if node.stamp != plan.stamp:
         node.stamp = plan.stamp
-        node.mark = 0
-        node.slot = -1
+        node.slot = UNSEEN
+
+
+cdef inline int slot_of(Node node) noexcept:
+    return -1 if node is None or node.slot < 0 else node.slot
 
 
 cdef inline bint enter(Plan plan, Node node) except -1:
     """Note that a node is reached; whether its inputs must be visited."""
     touch(plan, node)
-    if node.mark & VISITED:
+    if node.slot == UNSEEN:
+        node.slot = SEEN
+    elif node.slot == SOURCE:
+        node.slot = SEEN_SOURCE
+    else:
         return False
-    node.mark |= VISITED
-    if node.op is not None and plan.recorder.sees(node):
+    if node.op != NULL and plan.start <= node.seq < plan.end and (
+            plan.recorder.pauses is None or plan.recorder.sees(node)):
         return True
-    if node.mark & SOURCE:
+    if node.slot == SEEN_SOURCE:
         plan.add_step(node, -1)
     return False
 
@@ -251,7 +288,7 @@ cdef Array boxed(Saved *slot):
     return <Array>slot.of.object
 
 
-cdef inline Factor factor(Saved *slot) noexcept:
+cdef inline Factor factor(Saved slot) noexcept:
     cdef Factor f
     f.array = slot.of.object if slot.kind == ARRAY else NULL
     f.number = slot.of.x if slot.kind == NUMBER else 0
@@ -273,7 +310,7 @@ cdef int add(Saved *slot, Saved *more) except -1:
         slot[0] = more[0]
         more[0] = swap
     if can_add_in_place(slot, more):
-        add_into(slot.of.object, 0, 1, cnp.PyArray_SIZE(<cnp.ndarray>slot.of.object), factor(more))
+        add_into(slot.of.object, 0, 1, cnp.PyArray_SIZE(<cnp.ndarray>slot.of.object), factor(more[0]))
         clear(more)
         return 0
     swap = unboxed(apply2(roles["add"], boxed(more), boxed(slot)), True)
@@ -299,7 +336,11 @@ cdef object result(Saved *slot, Array x):
     if slot.kind == BOXED:
         return <object>slot.of.object
     if slot.kind == NUMBER:
-        return wrap(slot.of.x if x.array is None else np.full(x.shape, slot.of.x, x.dtype))
+        if x.array is None:
+            return wrap(slot.of.x)
+        if is_plain(<PyObject *>x.array):
+            return wrap(filled(<PyObject *>x.array, slot.of.x))
+        return wrap(np.full(x.shape, slot.of.x, x.dtype))
     value = <object>slot.of.object
     if (slot.of.object.ob_refcnt > 2 or cnp.PyArray_BASE(<cnp.ndarray>value) != NULL
             or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>value) or value.dtype != x.dtype):
@@ -312,29 +353,27 @@ cdef object result(Saved *slot, Array x):
 cdef int pull_node(Node node, Saved *y_bar, int *edges, Saved *slots, bint general) except -1:
     """Add to the slots of a node's inputs what its output's cotangent gives them."""
     if not general:
-        if node.fit == NUMBERS and y_bar.kind == NUMBER and node.op.native != NULL:
-            pull_numbers(node, y_bar.of.x, edges, slots)
-            return 0
         if node.fit == ALIKE and pull_alike(node, y_bar, edges, slots):
             return 0
-        if node.op.pull != NULL and (<NativePull>node.op.pull)(node, y_bar, &slots[edges[0]]):
+        if op_of(node).pull != NULL and (<NativePull>op_of(node).pull)(node, y_bar, &slots[edges[0]]):
             return 0
-    if node.op.form == "pick":
+    if op_of(node).form == "pick":
         return pull_pick(node, y_bar, &slots[edges[0]])
     return pull_rule(node, y_bar, edges, slots, general)
 
 
 cdef inline void pull_numbers(Node node, double y_bar, int *edges, Saved *slots) noexcept:
-    cdef double a = node.inputs[0].value.of.x
-    cdef double b = node.inputs[1].value.of.x
-    cdef double y = node.output.of.x
+    """An elementwise op on float64 scalars: no Python at all."""
+    cdef Partial *partial = op_of(node).native.partial
+    cdef double a = node.narrow[0].value.x
+    cdef double b = node.narrow[1].value.x
     cdef double x_bar
     cdef Saved *slot
     cdef int i
     for i in range(node.n):
         if edges[i] >= 0:
             slot = &slots[edges[i]]
-            x_bar = 0 if y_bar == 0 else y_bar * node.op.native.partial[i](a, b, y)
+            x_bar = 0 if y_bar == 0 else y_bar * partial[i](a, b, node.output.x)
             if slot.kind == NOTHING:
                 slot[0] = number(x_bar)
             else:
@@ -343,7 +382,7 @@ cdef inline void pull_numbers(Node node, double y_bar, int *edges, Saved *slots)
 
 cdef bint pull_alike(Node node, Saved *y_bar, int *edges, Saved *slots) except -1:
     """Elementwise on float64 arrays of one shape, by native loops; false if they cannot."""
-    cdef PyObject *y = node.output.of.object if node.output.kind == ARRAY else NULL
+    cdef PyObject *y = node.output.object if node.output_kind == ARRAY else NULL
     cdef Saved x_bars[2]
     cdef int i, last = 1 if node.n == 2 and edges[1] >= 0 else 0
     cdef bint overwrite
@@ -353,20 +392,20 @@ cdef bint pull_alike(Node node, Saved *y_bar, int *edges, Saved *slots) except -
     for i in range(node.n):
         if edges[i] < 0:
             continue
-        if node.op.constant[i] and node.op.factor[i] == 1:
+        if op_of(node).constant[i] and op_of(node).factor[i] == 1:
             x_bars[i] = y_bar[0]
             hold(&x_bars[i])
-        elif node.op.constant[i] and y_bar.kind == NUMBER:
-            x_bars[i] = number(node.op.factor[i] * y_bar.of.x)
+        elif op_of(node).constant[i] and y_bar.kind == NUMBER:
+            x_bars[i] = number(op_of(node).factor[i] * y_bar.of.x)
         else:
             overwrite = i == last and y_bar.kind == ARRAY and is_owned(y_bar.of.object)
-            value = None if node.op.native == NULL else pull(
-                node.op.native.pullback[i], factor(&node.inputs[0].value),
-                factor(&node.inputs[1].value), y, factor(y_bar), overwrite)
+            value = None if op_of(node).native == NULL else pull(
+                op_of(node).native.pullback[i], factor(saved_input(node, 0)),
+                factor(saved_input(node, 1)), y, factor(y_bar[0]), overwrite)
             if value is None:
                 clear(&x_bars[0])
                 return False
-            x_bars[i] = owned(value)
+            x_bars[i] = number(value) if type(value) is float else owned(value)
     clear(y_bar)  # what is handed on as it is should have one holder
     for i in range(node.n):
         if edges[i] >= 0:
@@ -377,7 +416,7 @@ cdef bint pull_alike(Node node, Saved *y_bar, int *edges, Saved *slots) except -
 cdef Array box_whole(Node node, Saved *y_bar):
     """The cotangent as an Array of the output's shape, where the rule could tell the difference."""
     if y_bar.kind == NUMBER and node.fit == MIXED:
-        shape = shape_of(&node.output)
+        shape = shape_of(saved_output(node))
         if shape != ():
             return wrap(np.broadcast_to(y_bar.of.x, shape))
     return boxed(y_bar)
@@ -385,7 +424,7 @@ cdef Array box_whole(Node node, Saved *y_bar):
 
 cdef int pull_rule(Node node, Saved *y_bar, int *edges, Saved *slots, bint general) except -1:
     """By the rule of the table, which works in ops of ours on Arrays."""
-    cdef Op op = node.op
+    cdef Op op = op_of(node)
     cdef Saved x_bar
     cdef int i
     cotangent = <object>y_bar.of.object if op.outputs > 1 else box_whole(node, y_bar)
@@ -399,7 +438,7 @@ cdef int pull_rule(Node node, Saved *y_bar, int *edges, Saved *slots, bint gener
         if op.elementwise:
             found = scaled(cotangent, op.partials[i], xs, y, True)
         else:
-            found = op.vjp(i, cotangent, xs, y, node.params or ())
+            found = op.vjp(i, cotangent, xs, y, params_of(node))
         if found is None:
             continue
         x_bar = unboxed(fitted(lift(found), node, i), general)
@@ -413,7 +452,7 @@ cdef Array zeros_for(Array y):
 
 cdef Array fitted(Array x_bar, Node node, int i):
     """A cotangent in the shape and dtype of the input: summed over what broadcasting added."""
-    cdef Saved *x = &node.inputs[i].value
+    cdef Saved x = saved_input(node, i)
     if node.fit != MIXED:
         if x.kind != ARRAY or x_bar.array is None:
             return x_bar
@@ -431,9 +470,9 @@ cdef Array fitted(Array x_bar, Node node, int i):
 cdef int pull_pick(Node node, Saved *y_bar, Saved *slot) except -1:
     """Collect the cotangents of an op's several outputs in a list."""
     cdef list bars
-    k = node.params[0]
+    k = params_of(node)[0]
     if slot.kind == NOTHING:
-        slot[0] = owned([None] * len(<tuple>(<Node>node.inputs[0].node).output.of.object))
+        slot[0] = owned([None] * len(<tuple>(<Node>node.narrow[0].node).output.object))
     bars = <list>slot.of.object
     bar = boxed(y_bar)
     bars[k] = bar if bars[k] is None else apply2(roles["add"], bars[k], bar)
@@ -443,8 +482,8 @@ cdef int pull_pick(Node node, Saved *y_bar, Saved *slot) except -1:
 cdef bint pull_slice(Node node, Saved *y_bar, Saved *slot) except -1:
     """x[start:stop:step] of a float64 vector: into the vector's own buffer."""
     cdef Py_ssize_t start, stop, step, n
-    cdef cnp.npy_intp size = node.inputs[0].value.of.n
-    if node.inputs[0].value.kind != SHAPE_VECTOR or type(node.params[0]) is not slice:
+    cdef cnp.npy_intp size = node.narrow[0].value.n
+    if node.kinds[0] != SHAPE_VECTOR or type(params_of(node)[0]) is not slice:
         return False
     if not (y_bar.kind == NUMBER or y_bar.kind == ARRAY and is_plain(y_bar.of.object)):
         return False
@@ -460,16 +499,16 @@ cdef bint pull_slice(Node node, Saved *y_bar, Saved *slot) except -1:
         clear(slot)
         slot[0] = owned(copy)
         del copy
-    PySlice_Unpack(node.params[0], &start, &stop, &step)
+    PySlice_Unpack(params_of(node)[0], &start, &stop, &step)
     n = PySlice_AdjustIndices(size, &start, &stop, step)
-    add_into(slot.of.object, start, step, n, factor(y_bar))
+    add_into(slot.of.object, start, step, n, factor(y_bar[0]))
     return True
 
 
 cdef bint pull_sum(Node node, Saved *y_bar, Saved *slot) except -1:
     """The sum of all elements: its cotangent stands for every one of them."""
     cdef Saved x_bar
-    if y_bar.kind != NUMBER or node.params[0] is not None:
+    if y_bar.kind != NUMBER or params_of(node)[0] is not None:
         return False
     x_bar = number(y_bar.of.x)
     add(slot, &x_bar)
@@ -493,10 +532,10 @@ cdef object push_node(Node node, tuple x_dots):
             break
     else:
         return None
-    if node.op.form == "pick":
-        return x_dots[0][node.params[0]]
+    if op_of(node).form == "pick":
+        return x_dots[0][params_of(node)[0]]
     xs = tuple([read_input(node, i) for i in range(node.n)])
-    return push(node.op, x_dots, xs, read_output(node), node.params or ())
+    return push(op_of(node), x_dots, xs, read_output(node), params_of(node))
 
 
 # -- what the transforms call --------------------------------------------------------------
