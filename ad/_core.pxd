@@ -88,19 +88,24 @@ cdef class TangentNode(Node):
 cdef inline Op op_of(Node node):
     return <Op>node.op
 
-cdef inline Input *inputs_of(Node node) noexcept:
-    return &node.narrow[0] if node.n <= 2 else <Input *>node.narrow[0].node
+# A borrowed Node: passing a Node as an argument counts a reference, and in a loop that shows.
+ctypedef PyObject *NodePtr
 
-cdef inline uint8_t *kinds_of(Node node) noexcept:
-    return &node.kinds[0] if node.n <= 2 else <uint8_t *>(inputs_of(node) + node.n)
+cdef inline Input *inputs_of(NodePtr node) noexcept:
+    return &(<Node>node).narrow[0] if (<Node>node).n <= 2 else <Input *>(<Node>node).narrow[0].node
+
+cdef inline uint8_t *kinds_of(NodePtr node) noexcept:
+    if (<Node>node).n <= 2:
+        return &(<Node>node).kinds[0]
+    return <uint8_t *>(inputs_of(node) + (<Node>node).n)
 
 cdef inline tuple params_of(Node node):
     return () if node.params == NULL else <tuple>node.params
 
 cdef inline Saved saved_input(Node node, int i) noexcept:
     cdef Saved saved
-    saved.of = inputs_of(node)[i].value
-    saved.kind = <Kind>kinds_of(node)[i]
+    saved.of = inputs_of(<NodePtr>node)[i].value
+    saved.kind = <Kind>kinds_of(<NodePtr>node)[i]
     return saved
 
 cdef inline Saved saved_output(Node node) noexcept:

@@ -15,7 +15,7 @@ from libc.stdint cimport UINT64_MAX
 
 cimport numpy as cnp
 from ad._kernels cimport (
-    Factor, find_loop, find_native, fold, is_plain, map1, map2, slice1,
+    Factor, find_loop, find_native, fold, is_plain, map1, map2, offer, slice1,
 )
 
 import numpy as np
@@ -27,8 +27,10 @@ cnp.import_array()
 cdef extern from "Python.h":
     PyObject *PyThreadState_GetDict()
     void PyType_Modified(type t)
+    ctypedef void (*destructor)(PyObject *) noexcept
     ctypedef struct PyTypeObject:
         PyObject *tp_dict
+        destructor tp_dealloc
 
 cdef extern from *:
     """
@@ -193,7 +195,10 @@ cdef class Aval:
 
 
 cdef inline void forget(Content *value, uint8_t kind) noexcept:
-    if kind == ARRAY or kind == SHAPE:
+    if kind == ARRAY:
+        offer(value.object)
+        Py_DECREF(<object>value.object)
+    elif kind == SHAPE:
         Py_DECREF(<object>value.object)
 
 
@@ -222,28 +227,41 @@ cdef inline void release(PyObject *node) noexcept:
 cdef class Node:
     """One recorded op: what a sweep needs of it, and what running it again needs."""
 
-    def __dealloc__(self):
-        global burying, n_dying, nodes_alive
-        cdef bint outermost = not burying
-        cdef Input *inputs = inputs_of(self)
-        cdef int i
-        burying = True
-        for i in range(self.n):
-            forget(&inputs[i].value, kinds_of(self)[i])
-            if inputs[i].node != NULL:
-                release(inputs[i].node)
-        forget(&self.output, self.output_kind)
-        Py_XDECREF(self.op)
-        Py_XDECREF(self.params)
-        if self.n > 2:
-            PyMem_Free(inputs)
-        if outermost:
-            while n_dying:
-                n_dying -= 1
-                Py_DECREF(<object>dying[n_dying])
-            burying = False
-        if DEBUG:
-            nodes_alive -= 1
+
+cdef destructor free_node = (<PyTypeObject *>Node).tp_dealloc
+
+
+cdef void dealloc_node(NodePtr node) noexcept:
+    """Let go of what a node holds, without recursion into its inputs.
+
+    It stands in the type's slot itself, since a `__dealloc__` costs as much again as all this.
+    """
+    global burying, n_dying, nodes_alive
+    cdef bint outermost = not burying
+    cdef Input *inputs = inputs_of(node)
+    cdef uint8_t *kinds = kinds_of(node)
+    cdef int i
+    burying = True
+    for i in range((<Node>node).n):
+        forget(&inputs[i].value, kinds[i])
+        if inputs[i].node != NULL:
+            release(inputs[i].node)
+    forget(&(<Node>node).output, (<Node>node).output_kind)
+    Py_XDECREF((<Node>node).op)
+    Py_XDECREF((<Node>node).params)
+    if (<Node>node).n > 2:
+        PyMem_Free(inputs)
+    if DEBUG:
+        nodes_alive -= 1
+    free_node(node)
+    if outermost:
+        while n_dying:
+            n_dying -= 1
+            Py_DECREF(<object>dying[n_dying])
+        burying = False
+
+
+(<PyTypeObject *>Node).tp_dealloc = dealloc_node
 
 
 @cython.final
@@ -326,8 +344,8 @@ cdef inline Node record(State state, Op op, Operand *operands, int n, object par
     if n > 2:
         node.narrow[0].node = <PyObject *>PyMem_Calloc(n, sizeof(Input) + 1)
     node.n = n
-    inputs = inputs_of(node)
-    kinds = kinds_of(node)
+    inputs = inputs_of(<NodePtr>node)
+    kinds = kinds_of(<NodePtr>node)
     Py_INCREF(op)
     node.op = <PyObject *>op
     if params is not None:
@@ -394,7 +412,7 @@ cdef object read_saved(Saved saved, Node node, tuple tangents):
 
 cdef object read_input(Node node, int i):
     """Input i as the op saw it: an Array, or what is left of it (an Aval, or None)."""
-    cdef Input *input = &inputs_of(node)[i]
+    cdef Input *input = &inputs_of(<NodePtr>node)[i]
     cdef tuple tangents = tangents_of(node)
     cdef Node maker = <Node>input.node if input.node != NULL else None
     return read_saved(saved_input(node, i), maker, None if tangents is None else tangents[i])
@@ -649,6 +667,41 @@ cdef object finish(Op op, Operand *operands, int n, tuple params, Operand *outpu
     return y
 
 
+cdef inline bint is_recorded(Operand *operand) noexcept:
+    return operand.node != NULL and (<Node>operand.node).seq >= (<State>ad_state).floor
+
+
+cdef inline object finish_numbers(Op op, Operand *operands, int n, double y):
+    """`finish` for an elementwise op on float64 scalars: every value is kept, it costs nothing."""
+    cdef Operand output
+    cdef Array out
+    cdef Node node
+    cdef int i
+    if operands[0].tangents != NULL or n == 2 and operands[1].tangents != NULL:
+        output.kind, output.x, output.value = NUMBER, y, NULL
+        return finish(op, operands, n, None, &output)
+    out = Array.__new__(Array)
+    out.number = y
+    if ad_state == NULL or not (<State>ad_state).recording:
+        return out
+    if is_recorded(&operands[0]) or n == 2 and is_recorded(&operands[1]):
+        node = new_node(False)
+        Py_INCREF(op)
+        node.op = <PyObject *>op
+        node.seq = now()
+        node.n = n
+        node.fit = NUMBERS
+        node.output_kind = node.kinds[0] = node.kinds[1] = NUMBER
+        node.output.x = y
+        for i in range(n):
+            node.narrow[i].value.x = operands[i].x
+            if is_recorded(&operands[i]):
+                node.narrow[i].node = operands[i].node
+                Py_INCREF(<object>operands[i].node)
+        out.node = node
+    return out
+
+
 cdef object finish_many(Op op, Operand *operands, int n, tuple params, Operand *output):
     """The Arrays of an op with several outputs."""
     cdef Array packed = finish(op, operands, n, params, output)
@@ -811,10 +864,7 @@ cdef object apply1(Op op, object a):
         return NotImplemented
     value = None
     if operand.kind == NUMBER and op.native != NULL:
-        output.kind = NUMBER
-        output.value = NULL
-        output.x = op.native.value(operand.x, 0)
-        return finish(op, &operand, 1, None, &output)
+        return finish_numbers(op, &operand, 1, op.native.value(operand.x, 0))
     if operand.kind == ARRAY and op.loop.run != NULL:
         value = map1(&op.loop, operand.value)
     if value is None:
@@ -834,10 +884,7 @@ cdef object apply2(Op op, object a, object b):
     value = None
     if operands[0].kind == NUMBER and operands[1].kind == NUMBER:
         if op.native != NULL:
-            output.kind = NUMBER
-            output.value = NULL
-            output.x = op.native.value(operands[0].x, operands[1].x)
-            return finish(op, operands, 2, None, &output)
+            return finish_numbers(op, operands, 2, op.native.value(operands[0].x, operands[1].x))
     elif op.loop.run != NULL:
         value = map2(&op.loop, factor(&operands[0]), factor(&operands[1]))
     if value is None:
@@ -1171,6 +1218,18 @@ cdef class Array:
 
     def __array_function__(self, function, types, args, kwargs):
         return roles["array_function"](function, types, args, kwargs)
+
+
+cdef destructor free_array = (<PyTypeObject *>Array).tp_dealloc
+
+
+cdef void dealloc_array(PyObject *x) noexcept:
+    if (<Array>x).array is not None:
+        offer(<PyObject *>(<Array>x).array)
+    free_array(x)
+
+
+(<PyTypeObject *>Array).tp_dealloc = dealloc_array
 
 
 cdef object take_slice(Array x, slice index):

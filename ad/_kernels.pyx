@@ -6,7 +6,7 @@ the ufunc once, by type signature. "Plain" below means an exact ndarray of align
 C order. A function here returns None for operands it does not take; the caller then goes
 through NumPy itself.
 """
-from cpython.ref cimport Py_INCREF
+from cpython.ref cimport Py_DECREF, Py_INCREF
 
 cimport numpy as cnp
 from numpy cimport npy_intp
@@ -25,6 +25,8 @@ cdef extern from "_native.h":
     const Native *ad_find_native(const char *name) noexcept nogil
 
 cdef extern from "numpy/arrayobject.h":
+    ctypedef struct Fields "PyArrayObject_fields":
+        PyObject *weakreflist
     object PyArray_NewFromDescr(
         type subtype, cnp.dtype descr, int nd, const npy_intp *dims, const npy_intp *strides,
         void *data, int flags, object obj)
@@ -103,7 +105,44 @@ cdef bint same_shape(PyObject *a, PyObject *b) noexcept:
     return True
 
 
+# Making a small array costs more than any loop over it, and a gradient makes and drops one for
+# every op. So the last few of each size that were dropped wait here to be used again.
+cdef enum Pool:
+    SIZES = 64       # buckets, by size modulo this
+    DEPTH = 8        # arrays in a bucket
+    LARGEST = 1024   # elements
+
+cdef struct Bucket:
+    int n
+    PyObject *arrays[8]  # owned
+
+cdef Bucket pool[64]
+
+
+cdef void offer(PyObject *a) noexcept:
+    """Keep an array that its only holder is about to drop, if it can be used again."""
+    cdef Bucket *bucket
+    if a.ob_refcnt != 1 or not is_owned(a) or (<Fields *>a).weakreflist != NULL:
+        return
+    if size_of(a) <= LARGEST:
+        bucket = &pool[size_of(a) % SIZES]
+        if bucket.n < DEPTH:
+            Py_INCREF(<object>a)
+            bucket.arrays[bucket.n] = a
+            bucket.n += 1
+
+
 cdef object empty_like(PyObject *a):
+    """A new float64 array of this shape, its elements not set."""
+    cdef Bucket *bucket = &pool[size_of(a) % SIZES]
+    cdef PyObject *last
+    if bucket.n:
+        last = bucket.arrays[bucket.n - 1]
+        if same_shape(last, a):
+            bucket.n -= 1
+            array = <object>last
+            Py_DECREF(array)  # the pool's reference
+            return array
     Py_INCREF(FLOAT64)  # NewFromDescr steals it
     return PyArray_NewFromDescr(cnp.ndarray, FLOAT64, cnp.PyArray_NDIM(<cnp.ndarray>a),
                                 cnp.PyArray_DIMS(<cnp.ndarray>a), NULL, NULL, 0, None)

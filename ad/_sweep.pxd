@@ -2,12 +2,12 @@
 from cpython.ref cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
 
-from ad._core cimport Array, Node, Recorder, Saved
+from ad._core cimport Array, Node, NodePtr, Recorder, Saved
 
 
 # One node of a plan; the slots of its inputs begin at `edges`, -1 for a leaf.
 cdef struct Step:
-    PyObject *node
+    NodePtr node
     int edges
     bint source
 
@@ -25,9 +25,9 @@ cdef class Plan:
     cdef bint tangents
     cdef int *target_slots
     cdef int *source_slots
-    cdef int visit(self, Node root) except -1
-    cdef int finish(self, Node node) except -1
-    cdef int add_step(self, Node node, int edges) except -1
+    cdef int visit(self, NodePtr root) except -1
+    cdef int finish(self, NodePtr node) except -1
+    cdef int add_step(self, NodePtr node, int edges) except -1
     cdef list pull(self, list seeds)
     cdef list push(self, list x_dots)
 

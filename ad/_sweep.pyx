@@ -18,7 +18,7 @@ from ad._core cimport (
     params_of, push, read_input, read_output, roles, saved_input, saved_output, scaled, shape_of,
     wrap,
 )
-from ad._kernels cimport Factor, Partial, add_into, filled, is_owned, is_plain, pull, zeros1
+from ad._kernels cimport Factor, Partial, add_into, filled, is_owned, is_plain, offer, pull, zeros1
 
 import numpy as np
 
@@ -32,7 +32,7 @@ cdef enum Mark:
     SEEN_SOURCE = -4
 
 cdef struct Frame:
-    PyObject *node
+    NodePtr node
     int next
 
 cdef uint32_t last_stamp = 0
@@ -58,11 +58,11 @@ cdef class Plan:
         self.target_slots = <int *>PyMem_Malloc((len(targets) + 1) * sizeof(int))
         for x in sources:
             if x.node is not None:
-                touch(self, x.node)
+                touch(self, <NodePtr>x.node)
                 x.node.slot = SOURCE
         for x in targets:
             if x.node is not None:
-                self.visit(x.node)
+                self.visit(<NodePtr>x.node)
         for i, x in enumerate(sources):
             self.source_slots[i] = slot_of(x.node)
         for i, x in enumerate(targets):
@@ -76,16 +76,16 @@ cdef class Plan:
         PyMem_Free(self.source_slots)
         PyMem_Free(self.target_slots)
 
-    cdef int visit(self, Node root) except -1:
+    cdef int visit(self, NodePtr root) except -1:
         """Depth first, without recursion; a node is listed after its inputs, if it is needed."""
         cdef Frame few[32]
         cdef Frame *stack = &few[0]
         cdef Frame *top
         cdef int depth = 0, room = 32
-        cdef PyObject *reached = <PyObject *>root
+        cdef NodePtr reached = root
         try:
             while True:
-                if reached != NULL and enter(self, <Node>reached):
+                if reached != NULL and enter(self, reached):
                     if depth == room:
                         stack = <Frame *>grown(stack, &few[0], depth * sizeof(Frame), 2 * room * sizeof(Frame))
                         room *= 2
@@ -96,45 +96,45 @@ cdef class Plan:
                     return 0
                 top = &stack[depth - 1]
                 if top.next < (<Node>top.node).n:
-                    reached = inputs_of(<Node>top.node)[top.next].node
+                    reached = inputs_of(top.node)[top.next].node
                     top.next += 1
                 else:
-                    self.finish(<Node>top.node)
+                    self.finish(top.node)
                     depth -= 1
                     reached = NULL
         finally:
             if stack != &few[0]:
                 PyMem_Free(stack)
 
-    cdef int finish(self, Node node) except -1:
+    cdef int finish(self, NodePtr node) except -1:
         """List a node whose inputs are done, if it is a source or a source lies below it."""
-        cdef int i
         cdef Input *inputs = inputs_of(node)
-        cdef bint needed = node.slot == SEEN_SOURCE
-        if self.n_edges + node.n > self.edge_room:
+        cdef int i, slot, n = (<Node>node).n
+        cdef bint needed = (<Node>node).slot == SEEN_SOURCE
+        if self.n_edges + n > self.edge_room:
             self.edges = <int *>grown(self.edges, &self.few_edges[0], self.n_edges * sizeof(int),
-                                      (2 * self.edge_room + node.n) * sizeof(int))
-            self.edge_room = 2 * self.edge_room + node.n
-        for i in range(node.n):
-            self.edges[self.n_edges + i] = -1
-            if inputs[i].node != NULL and (<Node>inputs[i].node).slot >= 0:
-                self.edges[self.n_edges + i] = (<Node>inputs[i].node).slot
-                needed = True
+                                      (2 * self.edge_room + n) * sizeof(int))
+            self.edge_room = 2 * self.edge_room + n
+        for i in range(n):
+            slot = -1 if inputs[i].node == NULL else max(-1, (<Node>inputs[i].node).slot)
+            self.edges[self.n_edges + i] = slot
+            needed |= slot >= 0
         if needed:
             self.add_step(node, self.n_edges)
-            self.n_edges += node.n
+            self.n_edges += n
         return 0
 
-    cdef int add_step(self, Node node, int edges) except -1:
+    cdef int add_step(self, NodePtr node, int edges) except -1:
+        cdef Step *step
         if self.n == self.room:
             self.steps = <Step *>grown(self.steps, &self.few_steps[0], self.n * sizeof(Step),
                                        2 * self.room * sizeof(Step))
             self.room *= 2
-        self.steps[self.n].node = <PyObject *>node
-        self.steps[self.n].edges = edges
-        self.steps[self.n].source = node.slot == SEEN_SOURCE
-        self.tangents |= type(node) is TangentNode
-        node.slot = self.n
+        step = &self.steps[self.n]
+        step.node, step.edges = node, edges
+        step.source = (<Node>node).slot == SEEN_SOURCE
+        self.tangents |= type(<object>node) is TangentNode
+        (<Node>node).slot = self.n
         self.n += 1
         return 0
 
@@ -160,11 +160,11 @@ cdef class Plan:
                 step = &self.steps[i]
                 if slots[i].kind == NOTHING or step.edges < 0:
                     continue
-                node = <Node>step.node
-                if (slots[i].kind == NUMBER and node.fit == NUMBERS and not general
-                        and op_of(node).native != NULL):
-                    pull_numbers(node, slots[i].of.x, self.edges + step.edges, slots)
+                if (slots[i].kind == NUMBER and (<Node>step.node).fit == NUMBERS and not general
+                        and (<Op>(<Node>step.node).op).native != NULL):
+                    pull_numbers(step.node, slots[i].of.x, self.edges + step.edges, slots)
                     continue
+                node = <Node>step.node
                 y_bar = slots[i]
                 if step.source:
                     hold(&y_bar)
@@ -213,29 +213,29 @@ cdef void *grown(void *memory, void *few, size_t used, size_t size) except NULL:
     return more
 
 
-cdef inline void touch(Plan plan, Node node) noexcept:
-    if node.stamp != plan.stamp:
-        node.stamp = plan.stamp
-        node.slot = UNSEEN
+cdef inline void touch(Plan plan, NodePtr node) noexcept:
+    if (<Node>node).stamp != plan.stamp:
+        (<Node>node).stamp = plan.stamp
+        (<Node>node).slot = UNSEEN
 
 
 cdef inline int slot_of(Node node) noexcept:
     return -1 if node is None or node.slot < 0 else node.slot
 
 
-cdef inline bint enter(Plan plan, Node node) except -1:
+cdef inline bint enter(Plan plan, NodePtr node) except -1:
     """Note that a node is reached; whether its inputs must be visited."""
     touch(plan, node)
-    if node.slot == UNSEEN:
-        node.slot = SEEN
-    elif node.slot == SOURCE:
-        node.slot = SEEN_SOURCE
+    if (<Node>node).slot == UNSEEN:
+        (<Node>node).slot = SEEN
+    elif (<Node>node).slot == SOURCE:
+        (<Node>node).slot = SEEN_SOURCE
     else:
         return False
-    if node.op != NULL and plan.start <= node.seq < plan.end and (
-            plan.recorder.pauses is None or plan.recorder.sees(node)):
+    if (<Node>node).op != NULL and plan.start <= (<Node>node).seq < plan.end and (
+            plan.recorder.pauses is None or plan.recorder.sees(<Node>node)):
         return True
-    if node.slot == SEEN_SOURCE:
+    if (<Node>node).slot == SEEN_SOURCE:
         plan.add_step(node, -1)
     return False
 
@@ -248,6 +248,8 @@ cdef inline void hold(Saved *slot) noexcept:
 
 
 cdef inline void clear(Saved *slot) noexcept:
+    if slot.kind == ARRAY:
+        offer(slot.of.object)
     if slot.kind == ARRAY or slot.kind == BOXED:
         Py_DECREF(<object>slot.of.object)
     slot.kind = NOTHING
@@ -362,20 +364,21 @@ cdef int pull_node(Node node, Saved *y_bar, int *edges, Saved *slots, bint gener
     return pull_rule(node, y_bar, edges, slots, general)
 
 
-cdef inline void pull_numbers(Node node, double y_bar, int *edges, Saved *slots) noexcept:
+cdef inline void pull_numbers(NodePtr node, double y_bar, int *edges, Saved *slots) noexcept:
     """An elementwise op on float64 scalars: no Python at all."""
-    cdef Partial *partial = op_of(node).native.partial
-    cdef double a = node.narrow[0].value.x
-    cdef double b = node.narrow[1].value.x
+    cdef Partial *partial = (<Op>(<Node>node).op).native.partial
+    cdef Input *inputs = &(<Node>node).narrow[0]
     cdef double x_bar
     cdef Saved *slot
     cdef int i
-    for i in range(node.n):
+    for i in range((<Node>node).n):
         if edges[i] >= 0:
             slot = &slots[edges[i]]
-            x_bar = 0 if y_bar == 0 else y_bar * partial[i](a, b, node.output.x)
+            x_bar = 0
+            if y_bar != 0:
+                x_bar = y_bar * partial[i](inputs[0].value.x, inputs[1].value.x, (<Node>node).output.x)
             if slot.kind == NOTHING:
-                slot[0] = number(x_bar)
+                slot.kind, slot.of.x = NUMBER, x_bar
             else:
                 slot.of.x += x_bar
 
