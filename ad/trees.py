@@ -1,0 +1,128 @@
+"""Nested containers of values: taken apart into leaves, and put together again.
+
+Containers are dicts (in order of insertion), lists, tuples, namedtuples and dataclass instances;
+None is a container with nothing in it. Everything else is a leaf.
+"""
+
+__all__ = ["Structure", "flatten", "flatten_like", "map"]
+
+
+class Structure:
+    """The nesting of a tree without its leaves; called with leaves, it builds the tree."""
+
+    __slots__ = ("children", "keys", "kind", "size")
+
+    def __init__(self, kind, keys=(), children=()):
+        self.kind, self.keys, self.children = kind, keys, children
+        self.size = sum(child.size for child in children)
+
+    def __call__(self, leaves):
+        """A new tree with this nesting, from an iterable of leaves in order."""
+        return self._build(iter(leaves))
+
+    def _build(self, leaves):
+        if self is LEAF:
+            return next(leaves)
+        parts = [child._build(leaves) for child in self.children]
+        kind = self.kind
+        if kind is list:
+            return parts
+        if kind is tuple:
+            return tuple(parts)
+        if kind is type(None):
+            return None
+        if hasattr(kind, "_make"):
+            return kind._make(parts)
+        named = zip(self.keys, parts)
+        return kind(named) if issubclass(kind, dict) else kind(**dict(named))
+
+    def __eq__(self, other):
+        if not isinstance(other, Structure):
+            return NotImplemented
+        return (self.kind, self.keys, self.children) == (other.kind, other.keys, other.children)
+
+    __hash__ = None
+
+    def __repr__(self):
+        if self is LEAF:
+            return "*"
+        return repr(self(["*"] * self.size)).replace("'*'", "*")
+
+
+LEAF = Structure(object)
+LEAF.size = 1
+
+
+def _parts(tree):
+    """The kind, keys and values of a container; None for a leaf."""
+    kind = type(tree)
+    if kind is tuple or kind is list:
+        return kind, range(len(tree)), tree
+    if tree is None:
+        return kind, (), ()
+    if isinstance(tree, dict):
+        plain = kind if kind.__init__ is dict.__init__ or kind.__name__ == "OrderedDict" else dict
+        return plain, tuple(tree), tuple(tree.values())
+    if isinstance(tree, tuple):
+        return (kind if hasattr(kind, "_make") else tuple), range(len(tree)), tree
+    if isinstance(tree, list):
+        return list, range(len(tree)), tree
+    if hasattr(kind, "__dataclass_fields__") and not isinstance(tree, type):
+        names = tuple(kind.__dataclass_fields__)
+        return kind, names, tuple(getattr(tree, name) for name in names)
+    return None
+
+
+def flatten(tree):
+    """The leaves of a tree in a list, and the `Structure` that builds such a tree from leaves.
+
+    `rebuild(leaves)` makes new containers, down to the last: nothing is shared with `tree`.
+    """
+    leaves = []
+    return leaves, _take_apart(tree, leaves)
+
+
+def _take_apart(tree, leaves):
+    parts = _parts(tree)
+    if parts is None:
+        leaves.append(tree)
+        return LEAF
+    kind, keys, values = parts
+    return Structure(kind, keys, tuple([_take_apart(value, leaves) for value in values]))
+
+
+def flatten_like(structure, tree, what="the tree"):
+    """The leaves of a tree that must have this structure; dicts are matched by their keys.
+
+    Raises
+    ------
+    TypeError
+        If the nesting differs; the message says where, and calls the tree `what`.
+    """
+    leaves = []
+    _collect(structure, tree, what, leaves)
+    return leaves
+
+
+def _collect(structure, tree, what, leaves):
+    if structure is LEAF:
+        if _parts(tree) is not None:
+            raise TypeError(f"ad: {what} is a {type(tree).__name__} where a single array or number is wanted")
+        leaves.append(tree)
+        return
+    parts = _parts(tree)
+    if parts is None or parts[0] is not structure.kind:
+        raise TypeError(f"ad: {what} is a {type(tree).__name__} where {structure!r} is wanted")
+    _, keys, values = parts
+    if set(keys) != set(structure.keys):
+        raise TypeError(f"ad: {what} has the parts {list(keys)} where {list(structure.keys)} are wanted")
+    found = dict(zip(keys, values))
+    for key, child in zip(structure.keys, structure.children):
+        _collect(child, found[key], f"{what}[{key!r}]", leaves)
+
+
+def map(f, tree, *rest):
+    """A tree of `f(leaf, *leaves at the same place in rest)`."""
+    leaves, rebuild = flatten(tree)
+    others = [flatten_like(rebuild, other, f"tree {i}") for i, other in enumerate(rest, 2)]
+    return rebuild([f(*group) for group in zip(leaves, *others)])
