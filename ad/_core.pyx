@@ -814,8 +814,13 @@ cdef object push(Op op, tuple x_dots, tuple xs, object y, tuple params):
     return to_output(y_dot, x_dots, xs, y)
 
 
-cdef object align(Array x_dot, Array x, Array y):
-    """Put the axes that broadcasting will add behind the lane axis, where there is one."""
+cdef object align(Array x_dot, object x, object y):
+    """Put the axes that broadcasting will add behind the lane axis, where there is one.
+
+    A node whose operands are alike has dropped even shapes (None): nothing broadcasts.
+    """
+    if x is None or y is None:
+        return x_dot
     cdef int lanes = x_dot.ndim - x.ndim
     cdef int missing = y.ndim - x.ndim
     if not lanes or not missing:
@@ -824,13 +829,14 @@ cdef object align(Array x_dot, Array x, Array y):
     return apply(roles["reshape"], (x_dot,), (shape[:1] + (1,) * missing + shape[1:],))
 
 
-cdef object to_output(Array y_dot, tuple x_dots, tuple xs, Array y):
-    """Broadcast a tangent to lanes + the shape of the output."""
+cdef object to_output(Array y_dot, tuple x_dots, tuple xs, object y):
+    """Broadcast a tangent to lanes + the shape of the output; None for y as in `align`."""
     cdef tuple lanes = ()
-    if y_dot is None or not isinstance(y, Array):
+    if y_dot is None or y is None:
         return y_dot
     for x_dot, x in zip(x_dots, xs):
-        if x_dot is not None and (<Array>x_dot).ndim > (<Array>x).ndim:
+        ndim = y.ndim if x is None else x.ndim
+        if x_dot is not None and (<Array>x_dot).ndim > ndim:
             lanes = (<Array>x_dot).shape[:1]
     if y_dot.dtype.kind == "c" and y.dtype.kind != "c":
         y_dot = apply(roles["astype"], (y_dot,), (y.dtype,))
