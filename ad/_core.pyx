@@ -756,6 +756,7 @@ cdef int recording_outside(State state, long tag):
 cdef object push_tangents(Op op, Operand *operands, int n, tuple params, Array y):
     """Give `y` the tangents of every live level, lowest first."""
     cdef State state = current()
+    cdef Array x
     cdef int recording = state.recording
     cdef int i
     cdef list xs = [], found = []
