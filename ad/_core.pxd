@@ -175,6 +175,7 @@ cdef Array new_array(object array, double number, Node node, tuple tangents)
 cdef object scaled(object dot, object partial, tuple xs, object y, bint conjugate)
 cdef object push(Op op, tuple x_dots, tuple xs, object y, tuple params)
 cdef Array tangent_of(Array x, long tag)
+cdef Array restrict(Array x, long tag)
 
 cdef object apply1(Op op, object a)
 cdef object apply2(Op op, object a, object b)

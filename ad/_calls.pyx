@@ -1,0 +1,182 @@
+"""What a transform does once per call, below the trees: arguments in, one level or one sweep, results out.
+
+`gradient` is the whole of a call in the commonest case, one array or number in and a float64 out.
+"""
+cimport numpy as cnp
+from cpython.ref cimport PyObject
+from ad._core cimport (
+    Array, Level, Recorder, Variable, alias, apply, is_live, lift, new_array, restrict, roles, tangent_of, wrap,
+)
+from ad._sweep cimport Plan
+
+import numpy as np
+
+cnp.import_array()
+
+cdef object FLOAT64 = np.float64
+cdef list ONE = [1.0]
+
+
+# -- in and out ----------------------------------------------------------------------------
+
+def argument(x):
+    """A value to differentiate with respect to, as a floating or complex Array; None if it is no such value."""
+    cdef Array found
+    if not isinstance(x, (Array, cnp.ndarray, float, int, complex, np.number)) or isinstance(x, bool):
+        return None
+    if isinstance(x, cnp.ndarray) and x.dtype.kind not in "iufc":
+        return None
+    found = lift(x)
+    kind = found.dtype.kind
+    if kind in "iu":
+        return apply(roles["astype"], (found,), (np.dtype(FLOAT64),))
+    return found if kind in "fc" else None
+
+
+def output(y):
+    """A value that a function returned, as an Array; None if it is no array or number."""
+    if isinstance(y, (str, bytes)):
+        return None
+    found = lift(y)
+    return None if found is None or found.dtype.kind not in "biufc" else found
+
+
+def hand_over(Array x, bint ours):
+    """`x` as the caller gets it: plain and its own, unless it is live or the caller works with Arrays."""
+    return x if ours or is_live(x) else own(x)
+
+
+cdef object own(Array x):
+    """The raw value, in memory that nothing else sees."""
+    if x.array is None:
+        return FLOAT64(x.number)
+    value = x.array
+    if cnp.PyArray_NDIM(<cnp.ndarray>value) == 0:
+        return value[()]
+    # Two holders: x, which is going, and the name above.
+    if ((<PyObject *>value).ob_refcnt == 2 and cnp.PyArray_BASE(<cnp.ndarray>value) == NULL
+            and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>value)):
+        return value
+    return np.array(value)
+
+
+def live(Array x):
+    """Whether an op on `x` would be recorded, or would carry tangents."""
+    return is_live(x)
+
+
+def zeros_like(Array x, bint ours):
+    """What stands for a derivative where there is no connection."""
+    value = np.zeros(x.shape, x.dtype if x.dtype.kind in "fc" else FLOAT64)
+    return wrap(value) if ours else value[()] if x.ndim == 0 else value
+
+
+def scalar(y, transform):
+    """A function's value, which must be a real scalar; as an Array.
+
+    Raises
+    ------
+    TypeError
+        If it is not an array or a number, or is complex.
+    ValueError
+        If it has axes.
+    """
+    cdef Array found = None if isinstance(y, (str, bytes)) else lift(y)
+    if found is None:
+        raise TypeError(f"ad.{transform}: the function returned a {type(y).__name__}; it must return one number "
+                        "(with has_aux=True: a pair of that and anything else)")
+    if found.ndim:
+        raise ValueError(f"ad.{transform}: the function returned an array of shape {found.shape}; it must return "
+                         "a scalar: sum it, or use ad.jacobian")
+    if found.dtype.kind == "c":
+        raise TypeError(f"ad.{transform}: the function returned a complex number; a gradient is that of a real one: "
+                        "return its real(), imag() or abs(), or use ad.vjp")
+    if found.dtype.kind not in "biuf":
+        raise TypeError(f"ad.{transform}: the function returned a value of dtype {found.dtype}; it must return a number")
+    return found
+
+
+# -- reverse -------------------------------------------------------------------------------
+
+def pull(Plan plan, list seeds):
+    """Cotangents of the plan's sources (None where unconnected) from those of its targets."""
+    return plan.pull(seeds)
+
+
+def push(Plan plan, list x_dots):
+    """Tangents of the plan's targets (None where unconnected) from those of its sources."""
+    return plan.push(x_dots)
+
+
+cdef list seed_of(Array y):
+    if y.array is None:
+        return ONE
+    return [np.ones((), y.dtype)] if y.dtype.kind == "f" else [None]
+
+
+def pull_scalar(Recorder recorder, Array y, list sources):
+    """The gradient of a real scalar."""
+    return Plan(recorder, [y], sources).pull(seed_of(y))
+
+
+def gradient(f, tuple args, dict kwargs, bint with_value):
+    """The gradient of `f` with respect to its first argument, if that is a leaf of the commonest kinds.
+
+    Returns the gradient, or (value, gradient); None, before `f` is called, where the general way must do.
+    """
+    cdef Recorder recorder
+    cdef Array source, y, x_bar
+    if not args:
+        return None
+    x = args[0]
+    cdef type t = type(x)
+    cdef bint ours = t is Array
+    if t is float:
+        source = alias(new_array(None, x, None, None))
+    elif t is cnp.ndarray and cnp.PyArray_ISFLOAT(<cnp.ndarray>x):
+        source = alias(wrap(x))
+    elif ours and ((<Array>x).array is None or cnp.PyArray_ISFLOAT(<cnp.ndarray>(<Array>x).array)):
+        source = alias(<Array>x)
+    else:
+        return None
+    recorder = Recorder.__new__(Recorder)
+    recorder.enter()
+    try:
+        if len(args) == 1 and not kwargs:
+            returned = f(source)
+        else:
+            returned = f(source, *args[1:], **kwargs)
+    finally:
+        recorder.leave()
+    if type(returned) is Array and (<Array>returned).array is None:
+        y = returned
+    else:
+        y = scalar(returned, "value_and_grad" if with_value else "grad")
+    x_bar = Plan(recorder, [y], [source]).pull(seed_of(y))[0]
+    found = zeros_like(source, ours) if x_bar is None else hand_over(x_bar, ours)
+    return (hand_over(y, ours), found) if with_value else found
+
+
+# -- forward -------------------------------------------------------------------------------
+
+def push_level(f, list xs, list x_dots):
+    """Call `f(*xs)` with these tangents on the arguments (None: no tangent), in a forward level of its own.
+
+    `f` must return a list of Arrays. Returns two lists: them, and their tangents (None where
+    unconnected), both without what this level put on them.
+    """
+    cdef Level level = Level.__new__(Level)
+    cdef Array x, y
+    cdef list duals = [], primals = [], y_dots = []
+    level.enter()
+    try:
+        for x, x_dot in zip(xs, x_dots):
+            if x_dot is not None:
+                x = new_array(x.array, x.number, x.node, (x.tangents or ()) + ((level.tag, x_dot),))
+            duals.append(x)
+        for y in f(*duals):
+            primals.append(restrict(y, level.tag))
+            y_dots.append(tangent_of(y, level.tag))
+    finally:
+        level.leave()
+    return primals, y_dots
