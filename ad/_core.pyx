@@ -20,7 +20,7 @@ from ad._kernels cimport (
 
 import numpy as np
 
-from ad.errors import conversion_error, no_item_assignment
+from ad.errors import conversion_error, no_item_assignment, not_an_output
 
 cnp.import_array()
 
@@ -1365,6 +1365,13 @@ def constant(value, dtype=None):
 def stop_gradient(x):
     """`x` as a constant: the same value, through which no derivative flows."""
     return wrap(value_of(lift(x))) if isinstance(x, Array) else x
+
+
+def rebind(Array target, Array value):
+    """Make `target` stand for `value` from now on: what `out=target` asks of an op."""
+    if type(target) is not Array:
+        raise not_an_output(target)
+    target.array, target.number, target.node, target.tangents = value.array, value.number, value.node, value.tangents
 
 
 # -- dual numbers --------------------------------------------------------------------------

@@ -549,11 +549,14 @@ def record(f, list xs):
     Returns the recorder, the aliases, and what `f` returned.
     """
     cdef Recorder recorder = Recorder.__new__(Recorder)
-    cdef list aliases
+    cdef list aliases, given
+    cdef Array x
     recorder.enter()
     try:
         aliases = [alias(lift(x)) for x in xs]
-        y = f(*aliases)
+        # f gets Arrays of its own, which an `out=` may rebind
+        given = [new_array(x.array, x.number, x.node, x.tangents) for x in aliases]
+        y = f(*given)
     finally:
         recorder.leave()
     return recorder, aliases, y
