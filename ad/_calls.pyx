@@ -142,10 +142,11 @@ def gradient(f, tuple args, dict kwargs, bint with_value):
     recorder = Recorder.__new__(Recorder)
     recorder.enter()
     try:
+        given = new_array(source.array, source.number, source.node, source.tangents)  # `out=` may rebind it
         if len(args) == 1 and not kwargs:
-            returned = f(source)
+            returned = f(given)
         else:
-            returned = f(source, *args[1:], **kwargs)
+            returned = f(given, *args[1:], **kwargs)
     finally:
         recorder.leave()
     if type(returned) is Array and (<Array>returned).array is None:

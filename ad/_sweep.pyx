@@ -553,7 +553,7 @@ def record(f, list xs):
     cdef Array x
     recorder.enter()
     try:
-        aliases = [alias(lift(x)) for x in xs]
+        aliases = [alias(lift(value)) for value in xs]
         # f gets Arrays of its own, which an `out=` may rebind
         given = [new_array(x.array, x.number, x.node, x.tangents) for x in aliases]
         y = f(*given)
