@@ -17,6 +17,7 @@ from ad.errors import MissingRule
 
 __all__ = [
     "FUNCTIONS", "TABLE", "UFUNCS", "Entry", "bilinear", "case", "composite", "custom", "elementwise", "linear",
+    "spelling",
 ]
 
 OUTPUT = 1 << 31
@@ -192,7 +193,27 @@ def _define(function, form, numpy, *, inputs, jvp, vjp, needs, domain, cases, si
     return public
 
 
-def linear(*numpy, transpose, inputs=1, lanes=None, domain=None, cases=(), singular="", method=False, fold=None):
+def spelling(name, *numpy, cases=(), method=False):
+    """Decorates a public function that runs an op, but is spelt as NumPy spells it.
+
+    It takes the place of the op's own function in the entry `name`; `cases` are in its spelling. It
+    is for signatures that differ from the op's, and for calls too hot to be bound by `Signature`.
+    """
+
+    def define(function):
+        entry = TABLE[name]
+        entry.function, entry.numpy = function, numpy
+        entry.cases = cases or entry.cases
+        function.op = entry.op
+        function.__doc__ = function.__doc__ or (numpy[0].__doc__ if numpy else None)
+        _register(entry, method)
+        return function
+
+    return define
+
+
+def linear(*numpy, transpose, inputs=1, lanes=None, batched=None, domain=None, cases=(), singular="", method=False,
+           fold=None):
     """An op that is linear in its inputs: the transpose is all its rule.
 
     Decorates the function that computes it on raw values: its first `inputs` parameters are the
@@ -207,6 +228,9 @@ def linear(*numpy, transpose, inputs=1, lanes=None, domain=None, cases=(), singu
         shape and dtype only. With `inputs=None`: `transpose(y_bar, i, inputs, *params)`.
     lanes : callable, optional
         `lanes(ndim, *params)` gives params with which the op works behind a leading lane axis.
+    batched : callable, optional
+        Where other params do not do: `batched(x_dots, xs, y, *params)` is the output's tangent
+        from those of the inputs, all of which have a leading lane axis.
     fold : (ufunc, neutral element), optional
         For a reduction over `(axis, keepdims)`.
     """
@@ -221,6 +245,11 @@ def linear(*numpy, transpose, inputs=1, lanes=None, domain=None, cases=(), singu
 
         def jvp(x_dots, xs, y, params):
             dots = tuple(zeros_like_input(x) if x_dot is None else x_dot for x_dot, x in zip(x_dots, xs))
+            if batched is not None:
+                k = lane_count(dots, xs)
+                if k is not None:
+                    whole = tuple(d if d.ndim > x.ndim else with_lanes(d, k) for d, x in zip(dots, xs))
+                    return batched(whole, xs, y, *params)
             return over_lanes(lambda *d: apply(public.op, d, params), dots, xs, y, lanes and (public.op, lanes, params))
 
         public = _define(
@@ -351,6 +380,14 @@ def over_lanes(rule, dots, xs, y, lanes):
     if isinstance(rows[0], tuple):
         return tuple(stack(parts) for parts in zip(*rows))
     return stack(rows)
+
+
+def lane_count(dots, xs):
+    """How many lanes the tangents have; None if they have none."""
+    for dot, x in zip(dots, xs):
+        if dot.ndim > x.ndim:
+            return dot.shape[0]
+    return None
 
 
 def with_lanes(dot, k):
