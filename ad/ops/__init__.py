@@ -1,6 +1,6 @@
 """The table of ops. Importing it makes every entry and tells the core which serve its operators."""
 from ad import _core
-from ad.ops import elementwise, indexing, reductions, shaping
+from ad.ops import choice, elementwise, indexing, joining, plain, reductions, scans, shaping, sorting
 from ad.ops.forms import FUNCTIONS, TABLE, UFUNCS, Entry, bilinear, case, composite, custom, linear
 
 __all__ = ["FUNCTIONS", "TABLE", "UFUNCS", "Entry", "bilinear", "case", "composite", "custom", "linear"]
@@ -9,4 +9,7 @@ _SERVING = (
     "add subtract multiply divide power floor_divide remainder negative positive absolute identity scale conjugate "
     "getitem reshape broadcast_to sum_to astype"
 )
-_core.install(**{name: TABLE[name].op for name in _SERVING.split()}, getitem_function=indexing.getitem)
+_core.install(
+    **{name: TABLE[name].op for name in _SERVING.split()}, getitem_function=indexing.getitem,
+    asarray=joining.asarray,
+)

@@ -1,44 +1,227 @@
 """Taking elements out of an array, and its transpose: putting them into one of zeros."""
 import numpy as np
 
+from ad._core import Array, apply
 from ad.ops.domains import REAL
-from ad.ops.forms import case, linear
+from ad.ops.forms import case, composite, linear, spelling
+from ad.ops.shaping import moveaxis, ravel, swapaxes
 
-__all__ = ["getitem", "put_zeros"]
+__all__ = [
+    "compress", "delete", "diag", "diagflat", "diagonal", "extract", "flip", "fliplr", "flipud", "getitem",
+    "put_zeros", "rot90", "take", "take_along_axis", "trace",
+]
+
+# -- one way out, one way in --------------------------------------------------------------------------
 
 
 def _is_basic(index):
     parts = index if isinstance(index, tuple) else (index,)
-    return all(part is None or part is Ellipsis or isinstance(part, (int, np.integer, slice)) for part in parts)
+    return all(part is None or part is Ellipsis or isinstance(part, (slice, int, np.integer)) for part in parts) and (
+        not any(isinstance(part, bool) for part in parts)
+    )
 
 
 def _behind_lanes(index):
     """The index behind a lane axis; None if it would put the lanes elsewhere."""
     parts = index if isinstance(index, tuple) else (index,)
-    if _is_basic(index) or len(parts) == 1:
-        return (slice(None), *parts)
-    return None
+    if not _is_basic(index):
+        advanced = [i for i, part in enumerate(parts) if not (part is None or part is Ellipsis or type(part) is slice)]
+        if advanced[-1] - advanced[0] + 1 != len(advanced):
+            return None
+    return (slice(None), *parts)
 
 
-@linear(transpose=lambda y_bar, x, index: put_zeros(y_bar, index, x.shape),
-        lanes=lambda ndim, index: _behind_lanes(index) and (_behind_lanes(index),), domain=REAL,
-        cases=(case((5,), index=slice(1, None)), case((5,), index=slice(None, None, -2)), case((3, 4), index=1),
-               case((3, 4), index=(slice(None), None, -1)), case((5,), index=np.array([0, 0, 3])),
-               case((3, 4), index=(np.array([0, 2]), np.array([1, 1]))), case((4,), index=np.array([True, False] * 2)),
-               case((2, 3, 4), index=(np.array([0, 1]), slice(None), np.array([1, 1]))), case((3,), index=...)))
-def getitem(x, index):
-    """`x[index]`, basic or fancy."""
+def _getitem_lanes(ndim, index):
+    shifted = _behind_lanes(index)
+    return None if shifted is None else (shifted,)
+
+
+@linear(transpose=lambda y_bar, x, index: put_zeros(y_bar, index, x.shape), lanes=_getitem_lanes, domain=REAL)
+def _getitem(x, index):
     return x[index]
 
 
-@linear(transpose=lambda y_bar, x, index, shape: getitem(y_bar, index),
-        lanes=lambda ndim, index, shape: None, domain=REAL,
-        cases=(case((4,), index=slice(1, None), shape=(5,)), case((3,), index=np.array([0, 0, 3]), shape=(5,))))
-def put_zeros(x, index, shape):
-    """Zeros of this shape, with `x` added at `index` (repeated indices add up)."""
+def _plain_index(index):
+    """An index without values of ours in it."""
+    if isinstance(index, Array):
+        return index.numpy()
+    if type(index) is tuple:
+        return tuple([_plain_index(part) for part in index])
+    if type(index) is list:
+        return np.array([_plain_index(part) for part in index], dtype=None if index else np.intp)
+    return index
+
+
+_MASK = np.array([[True, False, True], [False, False, True]])
+
+
+@spelling("getitem", cases=(
+    case((5,), slice(1, None)), case((5,), slice(None, None, -2)), case((3, 4), 1),
+    case((3, 4), index=(slice(None), None, -1)), case((5,), np.array([0, 0, 3])), case((5,), [1, -1]),
+    case((3, 4), index=(np.array([0, 2]), np.array([1, 1]))), case((4,), np.array([True, False] * 2)), case((2, 3), _MASK),
+    case((2, 3, 4), index=(np.array([0, 1]), slice(None), np.array([1, 1]))), case((3,), ...), case((), index=()),
+    case((), None), case((2, 3, 4), index=(slice(None), np.array([0, 2, 2]), 1)),
+    case((2, 3, 4), index=(..., np.array([[0, 1], [3, 3]]))),
+    case((3,), slice(3, None)), case((3,), np.zeros(3, bool)), case((2, 3), index=(0, 2)), case((), True),
+))
+def getitem(x, index):
+    """`x[index]`, basic or fancy."""
+    if type(index) is not int and type(index) is not slice:
+        index = _plain_index(index)
+    return apply(_getitem.op, (x,), (index,))
+
+
+def _put_lanes(x_dots, xs, _y, index, shape):
+    (x_dot,) = x_dots
+    shifted = _behind_lanes(index)
+    if shifted is not None:
+        return put_zeros(x_dot, shifted, (x_dot.shape[0], *shape))
+    return moveaxis(put_zeros(moveaxis(x_dot, 0, -1), index, (*shape, x_dot.shape[0])), -1, 0)
+
+
+@linear(transpose=lambda y_bar, x, index, shape: getitem(y_bar, index), batched=_put_lanes, domain=REAL, cases=(
+    case((4,), index=slice(1, None), shape=(5,)), case((3,), index=np.array([0, 0, 3]), shape=(5,)),
+    case((2, 3), index=(np.array([0, 1]), slice(None), np.array([1, 1])), shape=(2, 3, 4)), case((), index=(1, 2), shape=(2, 3)),
+))
+def _put_zeros(x, index, shape):
     out = np.zeros(shape, np.asarray(x).dtype)
-    if _is_basic(index):
+    if _is_basic(index) or _is_mask(index):
         out[index] = x
     else:
         np.add.at(out, index, x)
     return out
+
+
+def _is_mask(index):
+    return isinstance(index, np.ndarray) and index.dtype == bool
+
+
+@spelling("put_zeros")
+def put_zeros(x, index, shape):
+    """Zeros of this shape, with `x` added at `index` (repeated indices add up)."""
+    return apply(_put_zeros.op, (x,), (index, shape))
+
+
+# -- take ---------------------------------------------------------------------------------------------
+
+
+def _positions(indices, n, mode):
+    indices = np.asarray(_plain_index(indices))
+    if mode == "wrap":
+        return indices % n
+    return np.clip(indices, 0, n - 1) if mode == "clip" else indices
+
+
+@composite(np.take, domain=REAL, method=True, cases=(
+    case((5,), np.array([0, 2, 2])), case((2, 3), np.array([[1, 5], [0, 0]])), case((2, 3), [2, 0], axis=1),
+    case((2, 3), 1, axis=0), case((3,), np.array([4, -1]), mode="wrap"), case((2, 3), np.array([5, -9]), 1, mode="clip"),
+))
+def take(a, indices, axis=None, out=None, mode="raise"):
+    if out is not None:
+        raise TypeError("ad.take takes no out=: arrays are not changed in place")
+    if axis is None:
+        a, axis = ravel(a), 0
+    axis = range(a.ndim)[axis]
+    return getitem(a, (*(slice(None),) * axis, _positions(indices, a.shape[axis], mode)))
+
+
+@composite(np.take_along_axis, domain=REAL, cases=(
+    case((2, 3), np.array([[2, 0], [1, 1]]), axis=1), case((4,), np.array([3, 3, 0]), axis=None),
+    case((2, 3), np.array([[1, 0, 1]]), axis=0),
+))
+def take_along_axis(arr, indices, axis=-1):
+    indices = np.asarray(_plain_index(indices))
+    if axis is None:
+        arr, axis = ravel(arr), 0
+    if arr.ndim != indices.ndim:
+        raise ValueError("`indices` and `arr` must have the same number of dimensions")
+    axis = range(arr.ndim)[axis]
+    grid = [np.arange(n).reshape((-1,) + (1,) * (arr.ndim - i - 1)) for i, n in enumerate(arr.shape)]
+    grid[axis] = indices
+    return getitem(arr, tuple(grid))
+
+
+@composite(np.compress, domain=REAL, cases=(case([True, False, True], (3, 2), axis=0), case([True, False], (3,))))
+def compress(condition, a, axis=None, out=None):
+    return take(a, np.flatnonzero(_plain_index(condition)), axis, out)
+
+
+@composite(np.extract, domain=REAL, cases=(case(_MASK, (2, 3)),))
+def extract(condition, arr):
+    return take(arr, np.flatnonzero(_plain_index(condition)))
+
+
+@composite(np.delete, domain=REAL, cases=(case((5,), [1, 3]), case((2, 3), 1, axis=1), case((5,), slice(0, 5, 2))))
+def delete(arr, obj, axis=None):
+    if axis is None:
+        arr, axis = ravel(arr), 0
+    return take(arr, np.delete(np.arange(arr.shape[axis]), _plain_index(obj)), axis)
+
+
+# -- reversed axes --------------------------------------------------------------------------------------
+
+
+@composite(np.flip, domain=REAL, cases=(case((2, 3)), case((2, 3), axis=1), case((2, 3, 4), axis=(0, -1))))
+def flip(m, axis=None):
+    axes = range(m.ndim) if axis is None else np.lib.array_utils.normalize_axis_tuple(axis, m.ndim)
+    return getitem(m, tuple(slice(None, None, -1) if i in axes else slice(None) for i in range(m.ndim)))
+
+
+@composite(np.flipud, domain=REAL, cases=(case((2, 3)),))
+def flipud(m):
+    return flip(m, 0)
+
+
+@composite(np.fliplr, domain=REAL, cases=(case((2, 3)),))
+def fliplr(m):
+    return flip(m, 1)
+
+
+@composite(np.rot90, domain=REAL, cases=(case((2, 3)), case((2, 3), k=2), case((2, 3, 4), k=-1, axes=(1, 2))))
+def rot90(m, k=1, axes=(0, 1)):
+    first, second = np.lib.array_utils.normalize_axis_tuple(axes, m.ndim)
+    k %= 4
+    if k == 0:
+        return getitem(m, ...)
+    if k == 2:
+        return flip(m, (first, second))
+    return swapaxes(flip(m, second), first, second) if k == 1 else flip(swapaxes(m, first, second), second)
+
+
+# -- diagonals ------------------------------------------------------------------------------------------
+
+
+def _diagonal_index(rows, columns, offset):
+    n = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
+    i = np.arange(n)
+    return i - min(offset, 0), i + max(offset, 0)
+
+
+@composite(np.diagonal, domain=REAL, method=True, cases=(
+    case((3, 3)), case((2, 3), offset=1), case((2, 3, 4), axis1=1, axis2=2), case((2, 3, 4), -1, 2, 0), case((2, 3), 9),
+))
+def diagonal(a, offset=0, axis1=0, axis2=1):
+    if a.ndim < 2:
+        raise ValueError("diag requires an array of at least two dimensions")
+    a = moveaxis(a, (axis1, axis2), (-2, -1))
+    return getitem(a, (..., *_diagonal_index(*a.shape[-2:], offset)))
+
+
+@composite(np.trace, domain=REAL, method=True, cases=(case((3, 3)), case((2, 3), 1), case((2, 3, 4), 0, 1, 2)))
+def trace(a, offset=0, axis1=0, axis2=1, dtype=None, out=None):
+    return diagonal(a, offset, axis1, axis2).sum(-1, dtype, out)
+
+
+@composite(np.diag, domain=REAL, cases=(case((3,)), case((2,), k=-1), case((3, 3)), case((2, 3), k=1), case((0,))))
+def diag(v, k=0):
+    if v.ndim == 2:
+        return diagonal(v, k)
+    if v.ndim != 1:
+        raise ValueError("Input must be 1- or 2-d.")
+    n = v.size + abs(k)
+    return put_zeros(v, _diagonal_index(n, n, k), (n, n))
+
+
+@composite(np.diagflat, domain=REAL, cases=(case((2, 2)), case((3,), k=1)))
+def diagflat(v, k=0):
+    return diag(ravel(v), k)

@@ -1,16 +1,29 @@
 """Reductions over axes."""
+import builtins
+import math
+
 import numpy as np
 
-from ad.ops.domains import REAL
-from ad.ops.forms import case, linear
-from ad.ops.shaping import broadcast_to, reshape
+from ad._core import Array, apply
+from ad.errors import MissingRule
+from ad.ops import elementwise
+from ad.ops.choice import where as choose
+from ad.ops.domains import NONZERO, POSITIVE, REAL
+from ad.ops.forms import case, composite, conjugated, custom, linear, spelling
+from ad.ops.scans import exclusive, flipped
+from ad.ops.shaping import broadcast_to, cast, moveaxis, reshape
 
-__all__ = ["sum"]
+__all__ = [
+    "average", "max", "mean", "min", "nanmax", "nanmean", "nanmin", "nanstd", "nansum", "nanvar", "prod", "ptp", "std",
+    "sum", "var",
+]
+
+# -- axes -----------------------------------------------------------------------------------------
 
 
 def kept_shape(shape, axis):
     """The shape of a reduction's result with the reduced axes kept as ones."""
-    if axis is None:
+    if axis is None or not shape:
         return (1,) * len(shape)
     axes = {a % len(shape) for a in (axis if isinstance(axis, tuple) else (axis,))}
     return tuple(1 if i in axes else n for i, n in enumerate(shape))
@@ -23,14 +36,297 @@ def spread(y, x, axis):
 
 def behind_lanes(ndim, axis):
     """The same axes of an array that has a lane axis in front."""
-    if axis is None:
+    if axis is None or ndim == 0:
         return tuple(range(1, ndim + 1))
     return tuple(a % ndim + 1 for a in (axis if isinstance(axis, tuple) else (axis,)))
 
 
-@linear(np.sum, transpose=lambda y_bar, x, axis, keepdims: spread(y_bar, x, axis),
-        lanes=lambda ndim, axis, keepdims: (behind_lanes(ndim, axis), keepdims), domain=REAL, fold=(np.add, -0.0),
-        cases=(case((4,)), case((2, 3), axis=0), case((2, 3, 2), axis=(0, -1)), case((2, 3), axis=1, keepdims=True)),
-        method=True)
-def sum(x, axis=None, keepdims=False):
-    return np.sum(x, axis=axis, keepdims=keepdims)
+def _from_the_end(ndim, axis):
+    """The same axes as negative numbers, which hold behind a lane axis too."""
+    return tuple(a - ndim - 1 for a in behind_lanes(ndim, axis))
+
+
+def _count(x, axis):
+    """How many elements each result is made of."""
+    if axis is None or x.ndim == 0:
+        return x.size
+    return math.prod(x.shape[a] for a in (axis if isinstance(axis, tuple) else (axis,)))
+
+
+def _unserved(name, **arguments):
+    """Refuse arguments for which there is no rule."""
+    for argument, value in arguments.items():
+        if value is not None:
+            raise MissingRule(f"ad.{name} has no rule for the argument {argument}={value!r:.40}")
+
+
+# -- sum and mean ---------------------------------------------------------------------------------
+
+
+@linear(transpose=lambda y_bar, x, axis, keepdims: spread(y_bar, x, axis),
+        lanes=lambda ndim, axis, keepdims: (behind_lanes(ndim, axis), keepdims), domain=REAL, fold=(np.add, -0.0))
+def _sum(a, axis, keepdims):
+    return np.add.reduce(a, axis=axis, keepdims=keepdims)
+
+
+@spelling("sum", np.sum, method=True, cases=(
+    case((4,)), case((2, 3), axis=0), case((2, 3, 2), axis=(0, -1)), case((2, 3), axis=1, keepdims=True), case(()),
+    case((), axis=0), case((0, 3), axis=0), case((2, 3), where=np.array([True, False, True]), initial=2.0),
+    case((2, 3), axis=()),
+))
+def sum(a, axis=None, dtype=None, out=None, keepdims=False, initial=0, where=True):
+    if not isinstance(a, Array):
+        return np.sum(a, axis, dtype, out, keepdims, initial, where)
+    if dtype is not None or out is not None or where is not True or initial != 0:
+        _unserved("sum", out=out)
+        a = a if where is True else choose(where, a, 0)
+        return sum(a if dtype is None else a.astype(dtype), axis, keepdims=keepdims) + initial
+    return apply(_sum.op, (a,), (axis, bool(keepdims)))
+
+
+@composite(np.mean, domain=REAL, method=True, cases=(
+    case((4,)), case((2, 3), axis=0), case((2, 3, 2), axis=(0, -1), keepdims=True), case(()),
+    case((2, 3), where=np.array([True, False, True])),
+))
+def mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
+    if where is not True:
+        counts = np.sum(np.broadcast_to(where, a.shape), axis=axis, keepdims=keepdims)
+        return sum(a, axis, dtype, out, keepdims, where=where) / counts
+    return sum(a, axis, dtype, out, keepdims) / _count(a, axis)
+
+
+@composite(np.var, domain=REAL, method=True, cases=(
+    case((4,)), case((2, 3), axis=0, ddof=1), case((2, 3, 2), axis=(0, -1), keepdims=True),
+))
+def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
+    if where is not True:
+        _unserved("var", where=where)
+    a = a if dtype is None else a.astype(dtype)
+    deviation = a - (_mean(a, axis, keepdims=True) if mean is None else mean)
+    if a.dtype.kind == "c":
+        squares = elementwise.square(deviation.real) + elementwise.square(deviation.imag)
+    else:
+        squares = deviation * deviation
+    degrees = _count(a, axis) - (ddof if correction is None else correction)
+    return sum(squares, axis, None, out, keepdims) / builtins.max(degrees, 0)
+
+
+_mean = mean
+
+
+def _half_inverse(_x, y):
+    return (y != 0) * (0.5 / (y + (y == 0)))
+
+
+root = elementwise.elementwise(
+    "root", None, _half_inverse, domain=POSITIVE, fn=np.sqrt, singular="the square root, with derivative 0 at 0"
+)
+
+
+@composite(np.std, domain=REAL, method=True, singular="0 where all elements are equal", cases=(
+    case((4,)), case((2, 3), axis=0, ddof=1), case((2, 3, 2), axis=(0, -1), keepdims=True),
+))
+def std(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
+    return root(var(a, axis, dtype, out, ddof, keepdims, where=where, mean=mean, correction=correction))
+
+
+@composite(np.average, domain=POSITIVE, cases=(
+    case((4,)), case((3,), weights=np.array([1.0, 2.0, 3.0])), case((2, 3), axis=1, weights=np.array([1.0, 2.0, 3.0])),
+    case((2, 3), axis=0, weights=np.array([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]), keepdims=True),
+))
+def average(a, axis=None, weights=None, returned=False, *, keepdims=False):
+    a = elementwise.positive(a)
+    if weights is None:
+        found, scale = mean(a, axis, keepdims=keepdims), a.dtype.type(_count(a, axis))
+    else:
+        weights = weights if isinstance(weights, Array) else np.asarray(weights)
+        if weights.shape != a.shape:
+            weights = _along(weights, a, axis)
+        scale = sum(weights, axis, keepdims=keepdims)
+        if np.any(scale == 0):
+            raise ZeroDivisionError("Weights sum to zero, can't be normalized")
+        found = sum(a * weights, axis, keepdims=keepdims) / scale
+    return (found, broadcast_to(scale, found.shape)) if returned else found
+
+
+def _along(weights, a, axis):
+    """Weights for some axes of `a` only, in the shape of `a`."""
+    if axis is None:
+        raise TypeError("Axis must be specified when shapes of a and weights differ.")
+    axes = tuple(i % a.ndim for i in (axis if isinstance(axis, tuple) else (axis,)))
+    if weights.shape != tuple(a.shape[i] for i in axes):
+        raise ValueError("Shape of weights must be consistent with shape of a along specified axis.")
+    ordered = moveaxis(weights, range(len(axes)), np.argsort(np.argsort(axes)).tolist())
+    return broadcast_to(reshape(ordered, tuple(n if i in axes else 1 for i, n in enumerate(a.shape))), a.shape)
+
+
+# -- product --------------------------------------------------------------------------------------
+
+
+def _rows(x, axis):
+    """The reduced axes as one, at the end."""
+    axes = [a % x.ndim for a in (axis if isinstance(axis, tuple) else (axis,))] if axis is not None else range(x.ndim)
+    axes = tuple(axes) if x.ndim else ()
+    kept = tuple(n for i, n in enumerate(x.shape) if i not in axes)
+    return reshape(moveaxis(x, axes, range(-len(axes), 0)), (*kept, _count(x, axis))), axes
+
+
+def _others(x, axis):
+    """For every element the product of those it is multiplied by: no division, so zeros do no harm."""
+    rows, axes = _rows(x, axis)
+    products = exclusive(rows) * flipped(exclusive(flipped(rows)))
+    moved = [n for i, n in enumerate(x.shape) if i not in axes] + [x.shape[a] for a in axes]
+    return moveaxis(reshape(products, tuple(moved)), range(-len(axes), 0), axes)
+
+
+def _prod_push(x_dot, x, _y, axis, keepdims):
+    return sum(x_dot * _others(x, axis), _from_the_end(x.ndim, axis), keepdims=keepdims)
+
+
+def _prod_pull(y_bar, x, _y, axis, keepdims):
+    (x,) = conjugated((x,))
+    return spread(y_bar, x, axis) * _others(x, axis)
+
+
+@custom(jvp=_prod_push, vjp=_prod_pull, batches=True, domain=NONZERO, fold=(np.multiply, 1.0),
+        singular="exact with any number of zeros")
+def _prod(a, axis, keepdims):
+    return np.multiply.reduce(a, axis=axis, keepdims=keepdims)
+
+
+@spelling("prod", np.prod, method=True, cases=(
+    case((4,)), case((2, 3), axis=0), case((2, 3, 2), axis=(0, -1), keepdims=True), case((2, 3, 2), axis=(2, 0)),
+    case(()), case((0, 2), axis=0), case(np.array([2.0, 0.0, 3.0])), case(np.array([0.0, 0.0, 3.0])),
+))
+def prod(a, axis=None, dtype=None, out=None, keepdims=False, initial=1, where=True):
+    if not isinstance(a, Array):
+        return np.prod(a, axis, dtype, out, keepdims, initial, where)
+    _unserved("prod", out=out)
+    a = a if where is True else choose(where, a, 1)
+    found = apply(_prod.op, (a if dtype is None else a.astype(dtype),), (axis, bool(keepdims)))
+    return found if type(initial) is int and initial == 1 else found * initial
+
+
+# -- extremes -------------------------------------------------------------------------------------
+
+
+def _winners(x, y, axis):
+    """Where the extreme is taken, and how often; where the result is nan, the nans are."""
+    best = np.reshape(y.numpy(), kept_shape(x.shape, axis))
+    values = x.numpy()
+    hits = (values == best) | ((values != values) & (best != best))
+    return hits, np.add.reduce(hits, axis=axis, keepdims=True, dtype=x.dtype)
+
+
+def _extreme_push(x_dot, x, y, axis, keepdims):
+    hits, ties = _winners(x, y, axis)
+    return sum(choose(hits, x_dot / ties, 0), _from_the_end(x.ndim, axis), keepdims=keepdims)
+
+
+def _extreme_pull(y_bar, x, y, axis, keepdims):
+    hits, ties = _winners(x, y, axis)
+    return choose(hits, reshape(y_bar, kept_shape(x.shape, axis)) / ties, 0)
+
+
+def _extreme(ufunc, worst):
+    """The op for a maximum or a minimum, whose gradient goes to the elements that attain it."""
+
+    def reduce(a, axis, keepdims):
+        return ufunc.reduce(a, axis=axis, keepdims=keepdims)
+
+    reduce.__name__ = "max" if ufunc is np.maximum else "min"
+    return custom(
+        jvp=_extreme_push, vjp=_extreme_pull, batches=True, domain=REAL, fold=(ufunc, worst),
+        singular="ties share the gradient equally; where the result is nan, the nans share it",
+    )(reduce)
+
+
+_max, _min = _extreme(np.maximum, -np.inf), _extreme(np.minimum, np.inf)
+
+
+def _reduced(op, pair, a, axis, out, keepdims, initial, where):
+    """A maximum or minimum with NumPy's rarer arguments."""
+    _unserved(op.name, out=out)
+    given = initial is not None and initial is not np._NoValue
+    if where is not True and where is not np._NoValue:
+        if not given:
+            raise ValueError("reduction operation does not have an identity, so to use a where mask one has to "
+                             "specify 'initial'")
+        a = choose(where, a, initial)
+    found = apply(op, (a,), (axis, bool(keepdims)))
+    return pair(found, initial) if given else found
+
+
+_EXTREMES = (
+    case((4,)), case((2, 3), axis=0), case((2, 3, 2), axis=(0, -1), keepdims=True), case(()), case((), axis=0),
+    case((2, 0), axis=0), case((2, 3), axis=1, initial=0.5),
+)
+
+
+@spelling("max", np.max, np.amax, method=True, cases=_EXTREMES)
+def max(a, axis=None, out=None, keepdims=False, initial=None, where=True):
+    if not isinstance(a, Array):
+        return np.max(a, axis, out, keepdims, np._NoValue if initial is None else initial, where)
+    if out is initial is None and where is True:
+        return apply(_max.op, (a,), (axis, bool(keepdims)))
+    return _reduced(_max.op, elementwise.maximum, a, axis, out, keepdims, initial, where)
+
+
+@spelling("min", np.min, np.amin, method=True, cases=_EXTREMES)
+def min(a, axis=None, out=None, keepdims=False, initial=None, where=True):
+    if not isinstance(a, Array):
+        return np.min(a, axis, out, keepdims, np._NoValue if initial is None else initial, where)
+    if out is initial is None and where is True:
+        return apply(_min.op, (a,), (axis, bool(keepdims)))
+    return _reduced(_min.op, elementwise.minimum, a, axis, out, keepdims, initial, where)
+
+
+@composite(np.ptp, domain=REAL, cases=(case((4,)), case((2, 3), axis=1, keepdims=True)))
+def ptp(a, axis=None, out=None, keepdims=False):
+    return max(a, axis, out, keepdims) - min(a, axis, out, keepdims)
+
+
+# -- without the nans -----------------------------------------------------------------------------
+
+
+def _numbers(a):
+    """Where `a` is no nan, and `a` with 0 in the place of nans."""
+    mask = ~np.isnan(a.numpy())
+    return mask, choose(mask, a, 0)
+
+
+_WITH_NAN = (case((4,)), case((2, 3), axis=1), case(np.array([1.0, np.nan, 3.0])))
+
+
+@composite(np.nansum, domain=REAL, cases=_WITH_NAN)
+def nansum(a, axis=None, dtype=None, out=None, keepdims=False, initial=0, where=True):
+    return sum(_numbers(a)[1], axis, dtype, out, keepdims, initial, where)
+
+
+@composite(np.nanmean, domain=REAL, cases=_WITH_NAN)
+def nanmean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
+    mask, a = _numbers(a)
+    return mean(a, axis, dtype, out, keepdims, where=mask if where is True else mask & where)
+
+
+@composite(np.nanvar, domain=REAL, cases=_WITH_NAN)
+def nanvar(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False):
+    mask, a = _numbers(a)
+    deviation = choose(mask, a - mean(a, axis, keepdims=True, where=mask), 0)
+    degrees = np.sum(mask, axis=axis, keepdims=keepdims) - ddof
+    return sum(deviation * deviation, axis, dtype, out, keepdims) / degrees
+
+
+@composite(np.nanstd, domain=REAL, cases=_WITH_NAN, singular="as std")
+def nanstd(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False):
+    return root(nanvar(a, axis, dtype, out, ddof, keepdims))
+
+
+@composite(np.nanmax, domain=REAL, cases=_WITH_NAN, singular="as max")
+def nanmax(a, axis=None, out=None, keepdims=False):
+    return max(choose(np.isnan(a.numpy()), -np.inf, a), axis, out, keepdims)
+
+
+@composite(np.nanmin, domain=REAL, cases=_WITH_NAN, singular="as min")
+def nanmin(a, axis=None, out=None, keepdims=False):
+    return min(choose(np.isnan(a.numpy()), np.inf, a), axis, out, keepdims)

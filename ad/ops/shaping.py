@@ -1,24 +1,47 @@
-"""Ops that move elements about: all linear, so the transpose is the whole rule."""
+"""Ops that give elements another shape, order of axes or type: all linear, so the transpose is the whole rule."""
 import numpy as np
 
-from ad._core import apply
+from ad import _core
+from ad._core import Array, apply
+from ad.errors import MissingRule
+from ad.ops import elementwise
 from ad.ops.domains import REAL
-from ad.ops.forms import case, linear
+from ad.ops.forms import case, composite, linear, spelling
 
-__all__ = ["astype", "broadcast_to", "conjugate", "reshape", "sum_to"]
+__all__ = [
+    "astype", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_arrays", "broadcast_to", "conjugate", "copy",
+    "expand_dims", "flatten", "matrix_transpose", "moveaxis", "ravel", "reshape", "rollaxis", "squeeze", "sum_to",
+    "swapaxes", "transpose",
+]
+
+# -- types and copies -----------------------------------------------------------------------------
 
 
-def _first_axis_added(ndim, shape):
-    return None
-
-
-@linear(transpose=lambda y_bar, x, dtype: astype(y_bar, x.dtype), lanes=lambda ndim, dtype: (dtype,), domain=REAL,
-        cases=(case((3,), dtype=np.float64),))
-def astype(x, dtype):
+@linear(transpose=lambda y_bar, x, dtype: cast(y_bar, x.dtype), lanes=lambda ndim, dtype: (dtype,), domain=REAL)
+def _astype(x, dtype):
     """`x` in another dtype; from complex to real this takes the real part."""
     if np.dtype(dtype).kind != "c" and np.asarray(x).dtype.kind == "c":
         x = np.real(x)
     return np.asarray(x).astype(dtype)
+
+
+def cast(x, dtype):
+    """`x` in this dtype, by the op: whatever the dtype is."""
+    return apply(_astype.op, (x,), (dtype,))
+
+
+@spelling("astype", *(f for f in [getattr(np, "astype", None)] if f), method=True,
+          cases=(case((3,), np.float64), case((2, 3), dtype="complex128")))
+def astype(x, dtype, order="K", casting="unsafe", subok=True, copy=True):
+    """`x` in another dtype. What becomes integer or boolean is a plain ndarray: nothing flows through it."""
+    dtype = np.dtype(dtype)
+    if not isinstance(x, Array):
+        return np.asarray(x).astype(dtype, order=order, casting=casting, copy=copy)
+    if dtype.kind not in "fc":
+        return np.asarray(x.numpy()).astype(dtype, casting=casting)
+    if not np.can_cast(x.dtype, dtype, casting):
+        raise TypeError(f"Cannot cast array data from {x.dtype!r} to {dtype!r} according to the rule {casting!r}")
+    return apply(_astype.op, (x,), (dtype,))
 
 
 @linear(np.conjugate, transpose=lambda y_bar, x: conjugate(y_bar), lanes=lambda ndim: (), domain=REAL,
@@ -27,13 +50,53 @@ def conjugate(x):
     return np.conjugate(x)
 
 
-@linear(np.broadcast_to, transpose=lambda y_bar, x, shape: sum_to(y_bar, x.shape), domain=REAL,
-        cases=(case((3,), shape=(2, 3)), case((2, 1), shape=(4, 2, 3)), case((), shape=(2,))))
-def broadcast_to(x, shape):
-    return np.broadcast_to(x, shape)
+@composite(np.copy, domain=REAL, cases=(case((2, 3)), case(())), method=True)
+def copy(a, order="K", subok=False):
+    return elementwise.identity(a)
 
 
-@linear(transpose=lambda y_bar, x, shape: broadcast_to(y_bar, x.shape), domain=REAL,
+_core.add_method("conj", conjugate)
+_core.add_method("real", property(elementwise.real))
+_core.add_method("imag", property(elementwise.imag))
+
+# -- broadcasting -----------------------------------------------------------------------------------
+
+
+def _broadcast_lanes(x_dots, xs, y, shape):
+    (x_dot,) = x_dots
+    k, *rest = x_dot.shape
+    spread = reshape(x_dot, (k, *(1,) * (y.ndim - len(rest)), *rest))
+    return broadcast_to(spread, (k, *y.shape))
+
+
+@linear(transpose=lambda y_bar, x, shape: sum_to(y_bar, x.shape), batched=_broadcast_lanes, domain=REAL)
+def _broadcast_to(array, shape):
+    return np.broadcast_to(array, shape)
+
+
+@spelling("broadcast_to", np.broadcast_to, cases=(
+    case((3,), shape=(2, 3)), case((2, 1), shape=(4, 2, 3)), case((), shape=(2,)), case((1, 3), shape=(0, 3)),
+    case((), shape=4),
+))
+def broadcast_to(array, shape, subok=False):
+    if isinstance(array, Array):
+        return apply(_broadcast_to.op, (array,), (shape,))
+    return np.broadcast_to(array, shape)
+
+
+@composite(np.broadcast_arrays, domain=REAL, cases=(case((3,), (2, 1)),))
+def broadcast_arrays(*args, subok=False):
+    shape = np.broadcast_shapes(*(np.shape(a) for a in args))
+    return tuple([broadcast_to(a, shape) for a in args])
+
+
+def _sum_to_lanes(x_dots, xs, y, shape):
+    (x_dot,) = x_dots
+    added = (1,) * (xs[0].ndim - len(shape))
+    return reshape(sum_to(x_dot, (x_dot.shape[0], *added, *shape)), (x_dot.shape[0], *shape))
+
+
+@linear(transpose=lambda y_bar, x, shape: broadcast_to(y_bar, x.shape), batched=_sum_to_lanes, domain=REAL,
         cases=(case((2, 3), shape=(3,)), case((4, 2, 3), shape=(2, 1)), case((2,), shape=())))
 def sum_to(x, shape):
     """The sum over the axes that broadcasting `shape` to the shape of `x` adds or stretches."""
@@ -42,7 +105,166 @@ def sum_to(x, shape):
     return np.sum(x, axis=tuple(range(added)) + stretched, keepdims=True).reshape(shape)
 
 
-@linear(np.reshape, transpose=lambda y_bar, x, shape: reshape(y_bar, x.shape), domain=REAL,
-        cases=(case((6,), shape=(2, 3)), case((2, 3), shape=(-1,)), case((2, 3), shape=6)))
-def reshape(x, shape):
-    return np.reshape(x, shape)
+# -- reshape ------------------------------------------------------------------------------------
+
+
+def _reshape_lanes(x_dots, xs, y, shape, order="C"):
+    (x_dot,) = x_dots
+    k = x_dot.shape[0]
+    if order == "C":
+        return reshape(x_dot, (k, *y.shape))
+    return moveaxis(reshape(moveaxis(x_dot, 0, -1), (*y.shape, k), order), -1, 0)
+
+
+@linear(transpose=lambda y_bar, x, shape, order="C": reshape(y_bar, x.shape, order), batched=_reshape_lanes,
+        domain=REAL)
+def _reshape(a, shape, order="C"):
+    return np.reshape(a, shape, order)
+
+
+@spelling("reshape", np.reshape, cases=(
+    case((6,), shape=(2, 3)), case((2, 3), shape=(-1,)), case((2, 3), 6), case((2, 3), shape=(3, 2), order="F"),
+    case((), shape=(1, 1)), case((1,), shape=()), case((0, 3), shape=(3, 0)),
+))
+def reshape(a, shape, order="C", copy=None):
+    if not isinstance(a, Array):
+        return np.reshape(a, shape, order)
+    if type(shape) is list:
+        shape = tuple(shape)
+    return apply(_reshape.op, (a,), (shape, order if order == "C" else memory_order(a, order)))
+
+
+def memory_order(a, order):
+    """'C' or 'F' for any of NumPy's ways to name an order."""
+    if order in ("C", "F"):
+        return order
+    flags = np.asarray(a.numpy()).flags
+    if flags.c_contiguous or (order == "A" and not flags.f_contiguous):
+        return "C"
+    if flags.f_contiguous:
+        return "F"
+    raise MissingRule(f"ad: order={order!r} of an array that is neither C- nor F-contiguous; give 'C' or 'F'")
+
+
+def _reshape_method(x, *shape, order="C", copy=None):
+    return reshape(x, shape[0] if len(shape) == 1 else shape, order)
+
+
+_core.add_method("reshape", _reshape_method)
+
+
+@composite(np.ravel, domain=REAL, cases=(case((2, 3)), case((2, 3), order="F"), case(())), method=True)
+def ravel(a, order="C"):
+    return reshape(a, (a.size,), order)
+
+
+@composite(domain=REAL, cases=(case((2, 3)), case((2, 3), order="F")), method=True)
+def flatten(a, order="C"):
+    """All elements in one axis."""
+    return ravel(a, order)
+
+
+_core.add_method("flat", property(ravel))
+
+
+def _reshaped_by(function, a, *args):
+    """`a` in the shape that NumPy's function would give it."""
+    return reshape(a, function(np.asarray(a.numpy()), *args).shape)
+
+
+@composite(np.squeeze, domain=REAL, cases=(case((1, 3, 1)), case((1, 3, 1), axis=0), case((1, 1))), method=True)
+def squeeze(a, axis=None):
+    return _reshaped_by(np.squeeze, a, axis)
+
+
+@composite(np.expand_dims, domain=REAL, cases=(case((2, 3), axis=1), case((3,), axis=(0, -1)), case((), axis=0)))
+def expand_dims(a, axis):
+    return _reshaped_by(np.expand_dims, a, axis)
+
+
+def _atleast(function):
+    def atleast(*arys):
+        found = [_reshaped_by(function, a) if isinstance(a, Array) else function(a) for a in arys]
+        return found[0] if len(found) == 1 else tuple(found)
+
+    atleast.__name__ = function.__name__
+    return composite(function, domain=REAL, cases=(case(()), case((3,)), case((2, 3))))(atleast)
+
+
+atleast_1d, atleast_2d, atleast_3d = _atleast(np.atleast_1d), _atleast(np.atleast_2d), _atleast(np.atleast_3d)
+
+# -- transpose ----------------------------------------------------------------------------------
+
+
+def _inverse(axes):
+    return None if axes is None else tuple(np.argsort([a % len(axes) for a in axes]).tolist())
+
+
+def _transpose_behind_lanes(ndim, axes):
+    if axes is None:
+        return ((0, *range(ndim, 0, -1)),)
+    return ((0, *(a % ndim + 1 for a in axes)),)
+
+
+@linear(transpose=lambda y_bar, x, axes: transpose(y_bar, _inverse(axes)), lanes=_transpose_behind_lanes, domain=REAL)
+def _transpose(a, axes):
+    return np.asarray(a).transpose(axes)
+
+
+@spelling("transpose", np.transpose, cases=(
+    case((2, 3)), case((2, 3, 4), axes=(1, 2, 0)), case((2, 3, 4), axes=(-1, 0, 1)), case((3,)), case(()),
+))
+def transpose(a, axes=None):
+    if isinstance(a, Array):
+        return apply(_transpose.op, (a,), (axes if axes is None else tuple(axes),))
+    return np.transpose(a, axes)
+
+
+def _transpose_method(x, *axes):
+    if not axes or axes == (None,):
+        return transpose(x)
+    return transpose(x, axes[0] if isinstance(axes[0], (tuple, list)) else axes)
+
+
+_core.add_method("transpose", _transpose_method)
+_core.add_method("T", property(transpose))
+
+
+@composite(np.swapaxes, domain=REAL, cases=(case((2, 3, 4), 0, -1), case((2, 3), 0, 0)), method=True)
+def swapaxes(a, axis1, axis2):
+    axes = list(range(a.ndim))
+    axes[axis1], axes[axis2] = axes[axis2], axes[axis1]
+    return transpose(a, tuple(axes))
+
+
+@composite(np.moveaxis, domain=REAL, cases=(case((2, 3, 4), 0, -1), case((2, 3, 4), source=(0, 1), destination=(-1, 0))))
+def moveaxis(a, source, destination):
+    source, destination = _axes(source, a.ndim), _axes(destination, a.ndim)
+    if len(source) != len(destination):
+        raise ValueError("`source` and `destination` arguments must have the same number of elements")
+    order = [axis for axis in range(a.ndim) if axis not in source]
+    for to, axis in sorted(zip(destination, source)):
+        order.insert(to, axis)
+    return transpose(a, tuple(order))
+
+
+def _axes(axis, ndim):
+    return np.lib.array_utils.normalize_axis_tuple(axis, ndim)
+
+
+@composite(np.rollaxis, domain=REAL, cases=(case((2, 3, 4), 2), case((2, 3, 4), 0, 2)))
+def rollaxis(a, axis, start=0):
+    (axis,), start = _axes(axis, a.ndim), start + a.ndim if start < 0 else start
+    return moveaxis(a, axis, start - (axis < start))
+
+
+@composite(*(f for f in [getattr(np, "matrix_transpose", None), getattr(np.linalg, "matrix_transpose", None)] if f),
+           domain=REAL, cases=(case((2, 3)), case((4, 2, 3))))
+def matrix_transpose(x):
+    """The last two axes exchanged."""
+    if x.ndim < 2:
+        raise ValueError(f"Input array must be at least 2-dimensional, but it is {x.ndim}")
+    return swapaxes(x, -1, -2)
+
+
+_core.add_method("mT", property(matrix_transpose))

@@ -1,0 +1,102 @@
+"""Ops that choose, element by element, among several values."""
+import numpy as np
+
+from ad._core import Array, apply
+from ad.ops.domains import REAL
+from ad.ops.forms import TABLE, case, composite, custom, elementwise, spelling
+from ad.ops.shaping import broadcast_to, reshape
+
+__all__ = ["clip", "select", "tril", "triu", "where"]
+
+# -- where: linear in its branches, for a condition that is given ------------------------------------
+
+
+def _chosen_dot(pick):
+    def push(x_dot, _x1, _x2, _y, condition):
+        shape, x = _y.shape, (_x1, _x2)[pick]
+        if x_dot.ndim > x.ndim:
+            k, *rest = x_dot.shape
+            x_dot, shape = reshape(x_dot, (k, *(1,) * (_y.ndim - len(rest)), *rest)), (k, *shape)
+        y_dot = where(condition, x_dot, 0) if pick == 0 else where(condition, 0, x_dot)
+        return y_dot if y_dot.shape == shape else broadcast_to(y_dot, shape)
+
+    return push
+
+
+@custom(jvp=(_chosen_dot(0), _chosen_dot(1)), inputs=2, batches=True, domain=REAL,
+        vjp=(lambda y_bar, _x1, _x2, _y, condition: where(condition, y_bar, 0),
+             lambda y_bar, _x1, _x2, _y, condition: where(condition, 0, y_bar)),
+        singular="the branch not taken gets an exact zero, whatever its own derivative")
+def _where(x, y, condition):
+    return np.where(condition, x, y)
+
+
+_CONDITION = np.array([True, False, True])
+
+
+@spelling("where", np.where, cases=(
+    case(_CONDITION, (3,), (3,)), case(_CONDITION, (2, 3), ()), case(_CONDITION, (), (2, 1)),
+    case(_CONDITION[:, None], (2, 1, 3), (3, 3)), case(True, (2,), (2,)), case(np.array(False), (), ()),
+))
+def where(condition, x=None, y=None):
+    condition = condition.numpy() if isinstance(condition, Array) else np.asarray(condition)
+    if isinstance(x, Array) or isinstance(y, Array):
+        if x is None or y is None:
+            raise ValueError("either both or neither of x and y should be given")
+        return apply(_where.op, (x, y), (condition,))
+    return np.where(condition) if x is None and y is None else np.where(condition, x, y)
+
+
+# -- clip -------------------------------------------------------------------------------------------
+
+elementwise(
+    "clip", None,
+    (lambda x, low, high, _y: (x >= low) & (x <= high), lambda x, low, high, _y: (x < low) & (low <= high),
+     lambda x, low, high, _y: (x > high) | (low > high)),
+    domain=(REAL, lambda rng, shape: rng.uniform(-1.5, -0.5, shape), lambda rng, shape: rng.uniform(0.5, 1.5, shape)),
+    fn=np.clip, singular="1 on the bounds, as inside",
+)
+_CLIP = TABLE["clip"].op
+
+
+@spelling("clip", np.clip, method=True, cases=(
+    case((5,), -1.0, 1.0), case((2, 3), None, 0.5), case((2, 3), a_min=-0.5), case((2, 3), (3,), 1.0),
+    case((), -0.1, 0.1), case((2, 1), (2,), (1, 2)),
+))
+def clip(a, a_min=None, a_max=None, out=None, *, min=None, max=None, **kwargs):
+    low, high = (a_min if min is None else min), (a_max if max is None else max)
+    if not any(isinstance(v, Array) for v in (a, low, high)):
+        return np.clip(a, low, high, out=out, **kwargs)
+    if out is not None or any(v is not None for v in kwargs.values()):
+        raise TypeError("ad.clip takes no out= and no arguments of a ufunc: arrays are not changed in place")
+    return apply(_CLIP, (a, -np.inf if low is None else low, np.inf if high is None else high))
+
+
+# -- by conditions and by triangles -----------------------------------------------------------------
+
+
+@composite(np.select, domain=REAL, cases=(case([_CONDITION, ~_CONDITION], [(3,), (3,)]),))
+def select(condlist, choicelist, default=0):
+    if len(condlist) != len(choicelist):
+        raise ValueError("list of cases must be same length as list of conditions")
+    found = default
+    for condition, choice in zip(condlist[::-1], choicelist[::-1]):
+        found = where(condition, choice, found)
+    return found
+
+
+def _mask(m, k):
+    return np.tri(*m.shape[-2:], k=k, dtype=bool)
+
+
+_TRIANGLES = (case((3, 3)), case((2, 3), k=1), case((2, 3, 4), k=-1), case((3,)))
+
+
+@composite(np.tril, domain=REAL, cases=_TRIANGLES)
+def tril(m, k=0):
+    return where(_mask(m, k), m, 0)
+
+
+@composite(np.triu, domain=REAL, cases=_TRIANGLES)
+def triu(m, k=0):
+    return where(_mask(m, k - 1), 0, m)

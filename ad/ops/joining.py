@@ -1,0 +1,270 @@
+"""Ops that put arrays together, take them apart, and repeat or move their elements."""
+import itertools
+import operator
+
+import numpy as np
+
+from ad._core import Array, apply
+from ad.errors import MissingRule
+from ad.ops.domains import REAL
+from ad.ops.forms import case, composite, linear, spelling
+from ad.ops.indexing import getitem, put_zeros, take
+from ad.ops.shaping import atleast_1d, atleast_2d, atleast_3d, broadcast_to, expand_dims, ravel, reshape, transpose
+
+__all__ = [
+    "append", "array_split", "asarray", "block", "column_stack", "concatenate", "dsplit", "dstack", "hsplit", "hstack",
+    "insert", "pad", "repeat", "roll", "split", "stack", "tile", "vsplit", "vstack",
+]
+
+
+def _raw(value):
+    return value if isinstance(value, (Array, np.ndarray)) else asarray(value)
+
+
+def _has_array(value):
+    return isinstance(value, Array) or (isinstance(value, (list, tuple)) and any(map(_has_array, value)))
+
+
+def _no_out(name, out, dtype):
+    if out is not None or dtype is not None:
+        raise MissingRule(f"ad.{name} takes no out= and no dtype=: join first, then use astype")
+
+
+# -- together -------------------------------------------------------------------------------------
+
+
+def _slab(y_bar, i, xs, axis, ends):
+    stop = ends[i]
+    return getitem(y_bar, (slice(None),) * axis + (slice(stop - xs[i].shape[axis], stop),))
+
+
+@linear(inputs=None, transpose=_slab, lanes=lambda ndim, axis, ends: (axis + 1, ends), domain=REAL)
+def _concatenate(arrays, axis, ends):
+    return np.concatenate(arrays, axis)
+
+
+@spelling("concatenate", np.concatenate, cases=(
+    case([(2,), (3,)]), case([(2, 3), (1, 3)]), case([(2, 3), (2, 1), (2, 2)], axis=-1), case([(2, 3), (4,)], axis=None),
+    case([(3,), (0,)]), case([(3,)]), case([(2,), np.arange(3)]),
+))
+def concatenate(arrays, axis=0, out=None, dtype=None, casting="same_kind"):
+    arrays = tuple(arrays)
+    if not _has_array(arrays):
+        return np.concatenate(arrays, axis, out, dtype=dtype, casting=casting)
+    _no_out("concatenate", out, dtype)
+    arrays = tuple([_raw(a) for a in arrays])
+    if axis is None:
+        arrays, axis = tuple([reshape(a, (a.size,)) for a in arrays]), 0
+    if not arrays[0].ndim:
+        raise ValueError("zero-dimensional arrays cannot be concatenated")
+    axis = np.lib.array_utils.normalize_axis_index(operator.index(axis), arrays[0].ndim)
+    ends = tuple(itertools.accumulate([a.shape[axis] if a.ndim > axis else 0 for a in arrays]))
+    return apply(_concatenate.op, arrays, (axis, ends))
+
+
+def _stack_behind_lanes(ndim, axis):
+    return (axis + 1 if axis >= 0 else axis,)
+
+
+@linear(inputs=None, transpose=lambda y_bar, i, xs, axis: getitem(y_bar, (*(slice(None),) * axis, i) if axis else i),
+        lanes=_stack_behind_lanes, domain=REAL)
+def _stack(arrays, axis):
+    if np.ndim(arrays[0]) == 0 and all(np.ndim(a) == 0 for a in arrays):
+        return np.array(arrays)
+    return np.stack(arrays, axis)
+
+
+@spelling("stack", np.stack, cases=(
+    case([(3,), (3,)]), case([(2, 3), (2, 3)], axis=-1), case([(), (), ()]), case([(2, 3)], axis=1), case([(), 2.0]),
+))
+def stack(arrays, axis=0, out=None, *, dtype=None, casting="same_kind"):
+    arrays = tuple(arrays)
+    if not _has_array(arrays):
+        return np.stack(arrays, axis, out, dtype=dtype, casting=casting)
+    _no_out("stack", out, dtype)
+    arrays = tuple([a if isinstance(a, (int, float)) else _raw(a) for a in arrays])
+    if axis:
+        axis = np.lib.array_utils.normalize_axis_index(axis, np.ndim(arrays[0]) + 1)
+    return apply(_stack.op, arrays, (axis,))
+
+
+def asarray(value):
+    """An array of nested lists in which there may be values of ours; those keep their derivatives."""
+    if isinstance(value, (Array, np.ndarray)):
+        return value
+    if not _has_array(value):
+        return np.asarray(value)
+    return stack([part if isinstance(part, (int, float)) else asarray(part) for part in value])
+
+
+def _joined_by(numpy, shaped, axis, cases):
+    def join(tup, *, dtype=None, casting="same_kind"):
+        _no_out(numpy.__name__, None, dtype)
+        arrays = [shaped(_raw(a)) for a in tup]
+        return concatenate(arrays, axis(arrays[0]))
+
+    join.__name__ = numpy.__name__
+    return composite(numpy, domain=REAL, cases=cases)(join)
+
+
+_PAIRS = (case([(3,), (3,)]), case([(2, 3), (2, 3)]), case([(), ()]))
+vstack = _joined_by(np.vstack, atleast_2d, lambda first: 0, (*_PAIRS, case([(3,), (2, 3)])))
+hstack = _joined_by(np.hstack, atleast_1d, lambda first: 0 if first.ndim == 1 else 1, (*_PAIRS, case([(2, 1), (2, 3)])))
+dstack = _joined_by(np.dstack, atleast_3d, lambda first: 2, (*_PAIRS, case([(2, 3), (2, 3, 2)])))
+
+
+@composite(np.column_stack, domain=REAL, cases=(case([(3,), (3,)]), case([(2,), (2, 3)])))
+def column_stack(tup):
+    arrays = [_raw(a) for a in tup]
+    return concatenate([transpose(atleast_2d(a)) if a.ndim < 2 else a for a in arrays], 1)
+
+
+@composite(np.block, domain=REAL, cases=(case([(2,), (3,)]), case([[(2, 2), (2, 1)], [(1, 2), (1, 1)]])))
+def block(arrays):
+    depth = _list_depth(arrays)
+    ndim = max(depth, max(np.ndim(a) for a in _leaves(arrays)))
+    return _block(arrays, depth, ndim)
+
+
+def _list_depth(arrays):
+    return 1 + _list_depth(arrays[0]) if isinstance(arrays, list) else 0
+
+
+def _leaves(arrays):
+    return [leaf for part in arrays for leaf in _leaves(part)] if isinstance(arrays, list) else [arrays]
+
+
+def _block(arrays, depth, ndim):
+    if isinstance(arrays, list):
+        return concatenate([_block(part, depth - 1, ndim) for part in arrays], -depth)
+    array = _raw(arrays)
+    return reshape(array, (1,) * (ndim - array.ndim) + array.shape)
+
+
+@composite(np.append, domain=REAL, cases=(case((3,), (2, 2)), case((2, 3), (2, 1), axis=1), case((2,), 1.0)))
+def append(arr, values, axis=None):
+    return concatenate([_raw(arr), _raw(values)], axis)
+
+
+@composite(np.insert, domain=REAL, cases=(
+    case((4,), 1, ()), case((4,), [1, 3], (2,)), case((2, 3), 1, (3,), axis=0), case((2, 3), [0, 2], (2, 2), axis=1),
+    case((2, 3), 1, (2,), axis=1), case((2, 2), 3, ()),
+))
+def insert(arr, obj, values, axis=None):
+    arr, values = _raw(arr), _raw(values)
+    if axis is None:
+        arr, axis = ravel(arr), 0
+    axis = range(arr.ndim)[axis]
+    n = arr.shape[axis]
+    count = len(np.insert(np.arange(n), obj, 0)) - n
+    if np.ndim(obj) == 0 and not isinstance(obj, slice):
+        values = reshape(values, (1,) * (arr.ndim - values.ndim) + values.shape)
+        values = transpose(values, (*range(1, axis + 1), 0, *range(axis + 1, arr.ndim)))
+        count = values.shape[axis]
+        obj = [obj] * count
+    values = broadcast_to(values, (*arr.shape[:axis], count, *arr.shape[axis + 1 :]))
+    order = np.insert(np.arange(n), obj, np.arange(n, n + count))
+    return take(concatenate([arr, values], axis), order, axis)
+
+
+# -- apart ----------------------------------------------------------------------------------------
+
+
+def _cut(name, numpy, axis_of, cases):
+    """One of NumPy's functions that split; where it cuts is NumPy's to say."""
+
+    def cut(ary, indices_or_sections, *axis):
+        axis = axis_of(ary) if axis_of else range(ary.ndim)[axis[0] if axis else 0]
+        parts = (np.split if axis_of else numpy)(np.arange(ary.shape[axis]), indices_or_sections)
+        before = (slice(None),) * axis
+        return [getitem(ary, (*before, slice(int(p[0]), int(p[-1]) + 1) if len(p) else slice(0, 0))) for p in parts]
+
+    def public(ary, indices_or_sections, axis=0):
+        return cut(ary, indices_or_sections, axis)
+
+    chosen = cut if axis_of else public
+    chosen.__name__ = name
+    return composite(numpy, domain=REAL, cases=cases)(chosen)
+
+
+split = _cut("split", np.split, None, (case((4,), 2), case((2, 5), [1, 3], axis=1), case((3,), [2, 9])))
+array_split = _cut("array_split", np.array_split, None, (case((5,), 2), case((2, 5), 3, axis=-1), case((2,), 3)))
+vsplit = _cut("vsplit", np.vsplit, lambda ary: 0, (case((4, 3), 2),))
+hsplit = _cut("hsplit", np.hsplit, lambda ary: 0 if ary.ndim == 1 else 1, (case((4,), 2), case((2, 3), [1])))
+dsplit = _cut("dsplit", np.dsplit, lambda ary: 2, (case((2, 2, 4), 2),))
+
+
+# -- again and again ------------------------------------------------------------------------------
+
+
+@composite(np.tile, domain=REAL, cases=(
+    case((3,), 2), case((2, 3), reps=(2, 1)), case((3,), reps=(2, 2)), case((2, 3), 2), case((), 3), case((2, 2), 0),
+))
+def tile(A, reps):
+    reps = tuple(reps) if np.ndim(reps) else (int(reps),)
+    ndim = max(A.ndim, len(reps))
+    reps = (1,) * (ndim - len(reps)) + reps
+    shape = (1,) * (ndim - A.ndim) + A.shape
+    apart = reshape(A, tuple(n for size in shape for n in (1, size)))
+    spread = broadcast_to(apart, tuple(n for pair in zip(reps, shape) for n in pair))
+    return reshape(spread, tuple(r * n for r, n in zip(reps, shape)))
+
+
+@composite(np.repeat, domain=REAL, method=True, cases=(
+    case((3,), 2), case((2, 3), 2), case((2, 3), 2, axis=1), case((3,), [1, 0, 2]), case((2, 3), [2, 1], axis=0),
+    case((), 3),
+))
+def repeat(a, repeats, axis=None):
+    if axis is None:
+        a, axis = ravel(a), 0
+    axis = range(a.ndim)[axis]
+    if np.size(repeats) != 1:
+        return take(a, np.repeat(np.arange(a.shape[axis]), repeats), axis)
+    n, (count,) = a.shape[axis], np.ravel(repeats)
+    spread = broadcast_to(expand_dims(a, axis + 1), (*a.shape[: axis + 1], int(count), *a.shape[axis + 1 :]))
+    return reshape(spread, (*a.shape[:axis], n * int(count), *a.shape[axis + 1 :]))
+
+
+def _back(shift):
+    return tuple(-s for s in shift)
+
+
+@linear(transpose=lambda y_bar, x, shift, axis: apply(_roll.op, (y_bar,), (_back(shift), axis)), domain=REAL,
+        lanes=lambda ndim, shift, axis: (shift, tuple(a % ndim + 1 for a in axis)))
+def _roll(a, shift, axis):
+    return np.roll(a, shift, axis)
+
+
+@spelling("roll", np.roll, cases=(
+    case((4,), 1), case((2, 3), -1), case((2, 3), 2, axis=1), case((2, 3), shift=(1, 2), axis=(0, 1)), case((), 1),
+    case((2, 3), 1, axis=(0, 1)), case((0, 3), 1, axis=0),
+))
+def roll(a, shift, axis=None):
+    if not isinstance(a, Array):
+        return np.roll(a, shift, axis)
+    if axis is None:
+        return reshape(roll(ravel(a), shift, 0), a.shape)
+    shifts, axes = np.broadcast_arrays(np.atleast_1d(shift), axis)
+    return apply(_roll.op, (a,), (tuple(shifts.tolist()), tuple(axes.tolist())))
+
+
+# -- pad ------------------------------------------------------------------------------------------
+
+_TAKES = ("edge", "reflect", "symmetric", "wrap", "empty")
+
+
+@composite(np.pad, domain=REAL, cases=(
+    case((3,), 2), case((2, 3), pad_width=((1, 0), (0, 2)), constant_values=3.0), case((4,), 2, mode="edge"),
+    case((4,), 2, mode="reflect"), case((2, 3), 1, mode="wrap"), case((3,), 5, mode="symmetric"), case((), 0),
+))
+def pad(array, pad_width, mode="constant", **kwargs):
+    if mode == "constant":
+        width = np.broadcast_to(pad_width, (array.ndim, 2)).tolist()
+        frame = np.pad(np.zeros(array.shape, array.dtype), pad_width, **kwargs)
+        inner = tuple(slice(before, before + n) for (before, _), n in zip(width, array.shape))
+        padded = put_zeros(array, inner, frame.shape)
+        return padded + frame if frame.any() else padded
+    if mode not in _TAKES or kwargs.get("reflect_type", "even") != "even":
+        raise MissingRule(f"ad.pad has no rule for mode={mode!r}; it has for constant, {', '.join(_TAKES)}")
+    order = np.pad(np.arange(array.size).reshape(array.shape), pad_width, "edge" if mode == "empty" else mode, **kwargs)
+    return getitem(ravel(array), order)

@@ -1,0 +1,203 @@
+"""Ops along an axis in which an element depends on those before it, and differences of neighbours."""
+import numpy as np
+
+from ad._core import Array, apply
+from ad.errors import MissingRule
+from ad.ops.choice import where
+from ad.ops.domains import NONZERO, REAL
+from ad.ops.forms import case, composite, conjugated, custom, linear, spelling
+from ad.ops.indexing import flip, getitem
+from ad.ops.joining import concatenate
+from ad.ops.shaping import broadcast_to, moveaxis, ravel, reshape
+
+__all__ = ["cumprod", "cumsum", "diff", "ediff1d", "exclusive", "flipped", "gradient", "interp", "recurrence"]
+
+# -- running sums ---------------------------------------------------------------------------------
+
+
+@linear(transpose=lambda y_bar, x, axis: flip(cumsum(flip(y_bar, axis), axis), axis), domain=REAL,
+        lanes=lambda ndim, axis: (axis % ndim + 1,))
+def _cumsum(a, axis):
+    return np.cumsum(a, axis)
+
+
+def _scan(name, numpy, run, a, axis, dtype, out):
+    if not isinstance(a, Array):
+        return numpy(a, axis, dtype, out)
+    if out is not None:
+        raise MissingRule(f"ad.{name} takes no out=: arrays are not changed in place")
+    a = a if dtype is None else a.astype(dtype)
+    return run(a, axis) if axis is not None and a.ndim else run(ravel(a), 0)
+
+
+@spelling("cumsum", np.cumsum, method=True, cases=(
+    case((4,)), case((2, 3)), case((2, 3), axis=0), case((2, 3), axis=-1), case(()), case((0,)),
+))
+def cumsum(a, axis=None, dtype=None, out=None):
+    return _scan("cumsum", np.cumsum, lambda a, axis: apply(_cumsum.op, (a,), (axis,)), a, axis, dtype, out)
+
+
+# -- linear recurrences along the last axis ---------------------------------------------------------
+
+
+def flipped(x):
+    """The last axis in reverse."""
+    return getitem(x, (..., slice(None, None, -1)))
+
+
+def _shifted(x, first):
+    """`first`, then all but the last along the last axis."""
+    return concatenate([np.full((*x.shape[:-1], min(1, x.shape[-1])), first, x.dtype), getitem(x, (..., slice(-1)))], -1)
+
+
+def exclusive(x):
+    """For each element of the last axis the product of those before it."""
+    return _shifted(cumprod(x, -1), 1)
+
+
+def _from_behind(s_bar, a):
+    """t[j] = s_bar[j] + a[j + 1] t[j + 1]: the recurrence transposed."""
+    return flipped(recurrence(_shifted(flipped(a), 0), flipped(s_bar)))
+
+
+def _pull_factor(s_bar, a, _b, s):
+    a, s = conjugated((a, s))
+    return _from_behind(s_bar, a) * _shifted(s, 0)
+
+
+def _pull_term(s_bar, a, _b, _s):
+    return _from_behind(s_bar, *conjugated((a,)))
+
+
+@custom(inputs=2, batches=True, domain=REAL, vjp=(_pull_factor, _pull_term),
+        jvp=(lambda a_dot, a, _b, s: recurrence(a, a_dot * _shifted(s, 0)), lambda b_dot, a, _b, _s: recurrence(a, b_dot)),
+        cases=(case((5,), (5,)), case((2, 3), (2, 3)), case((1,), (1,)), case((0,), (0,))))
+def _recurrence(a, b):
+    """s[j] = b[j] + a[j] s[j - 1] along the last axis, by doubling: log n steps on whole arrays."""
+    a, b = (np.array(x, dtype=np.result_type(a, b)) for x in np.broadcast_arrays(a, b))
+    step = 1
+    while step < a.shape[-1]:
+        b[..., step:] += a[..., step:] * b[..., :-step]
+        a[..., step:] *= a[..., :-step].copy()
+        step *= 2
+    return b
+
+
+@spelling("recurrence")
+def recurrence(a, b):
+    """s[j] = b[j] + a[j] s[j - 1] along the last axis."""
+    return apply(_recurrence.op, (a, b), ())
+
+
+def _cumprod_push(x_dot, x, y, axis):
+    x, x_dot, y = (moveaxis(v, axis - x.ndim, -1) for v in (x, x_dot, y))
+    return moveaxis(recurrence(x, x_dot * _shifted(y, 1)), -1, axis - x.ndim)
+
+
+def _cumprod_pull(y_bar, x, y, axis):
+    x, y, y_bar = (moveaxis(v, axis, -1) for v in (*conjugated((x, y)), y_bar))
+    return moveaxis(_shifted(y, 1) * _from_behind(y_bar, x), -1, axis)
+
+
+@custom(jvp=_cumprod_push, vjp=_cumprod_pull, batches=True, domain=NONZERO, singular="exact with any number of zeros")
+def _cumprod(a, axis):
+    return np.cumprod(a, axis)
+
+
+@spelling("cumprod", np.cumprod, method=True, cases=(
+    case((4,)), case((2, 3)), case((2, 3, 2), axis=1), case((2, 3), axis=-1), case(()), case((0,)),
+    case(np.array([2.0, 0.0, 3.0, 0.0, 1.0])),
+))
+def cumprod(a, axis=None, dtype=None, out=None):
+    def run(a, axis):
+        return apply(_cumprod.op, (a,), (range(a.ndim)[axis],))
+
+    return _scan("cumprod", np.cumprod, run, a, axis, dtype, out)
+
+
+# -- differences ----------------------------------------------------------------------------------
+
+
+def _along(axis, part):
+    return (slice(None),) * axis + (part,)
+
+
+@composite(np.diff, domain=REAL, cases=(
+    case((5,)), case((2, 4), n=2), case((3, 2), axis=0), case((3,), prepend=0.0, append=np.array([1.0, 2.0])),
+    case((3,), n=0), case((1,)),
+))
+def diff(a, n=1, axis=-1, prepend=None, append=None):
+    if n < 0:
+        raise ValueError(f"order must be non-negative but got {n!r}")
+    axis = range(a.ndim)[axis]
+    ends = [_end(part, a, axis) for part in (prepend, append)]
+    if n and (prepend is not None or append is not None):
+        a = concatenate([part for part in (ends[0], a, ends[1]) if part is not None], axis)
+    for _ in range(n):
+        a = getitem(a, _along(axis, slice(1, None))) - getitem(a, _along(axis, slice(None, -1)))
+    return a
+
+
+def _end(part, a, axis):
+    if part is None or np.ndim(part):
+        return part if part is None or isinstance(part, Array) else np.asarray(part)
+    return broadcast_to(part, (*a.shape[:axis], 1, *a.shape[axis + 1 :]))
+
+
+@composite(np.ediff1d, domain=REAL, cases=(case((4,)), case((2, 3), to_end=np.array([1.0]), to_begin=2.0)))
+def ediff1d(ary, to_end=None, to_begin=None):
+    parts = [None if part is None else np.ravel(part) for part in (to_begin, to_end)]
+    found = diff(ravel(ary))
+    return concatenate([p for p in (parts[0], found, parts[1]) if p is not None]) if any(
+        p is not None for p in parts) else found
+
+
+@composite(np.gradient, domain=REAL, cases=(
+    case((5,)), case((4,), 0.5), case((4,), np.array([0.0, 1.0, 1.5, 3.0]), edge_order=2), case((3, 4)),
+    case((3, 4), 2.0, axis=1, edge_order=2), case((3, 4), 0.5, np.array([0.0, 1.0, 3.0, 3.5])),
+))
+def gradient(f, *varargs, axis=None, edge_order=1):
+    axes = tuple(range(f.ndim)) if axis is None else np.lib.array_utils.normalize_axis_tuple(axis, f.ndim)
+    spacings = varargs * len(axes) if len(varargs) == 1 else varargs or (1.0,) * len(axes)
+    if len(spacings) != len(axes):
+        raise TypeError("invalid number of arguments")
+    found = [moveaxis(_slopes(moveaxis(f, a, 0), h, edge_order), 0, a) for a, h in zip(axes, spacings)]
+    return found[0] if len(axes) == 1 else tuple(found)
+
+
+def _slopes(f, spacing, edge_order):
+    """Second order differences along the first axis, one-sided of the given order at its ends."""
+    n = f.shape[0]
+    if n < edge_order + 1:
+        raise ValueError("Shape of array too small to calculate a numerical gradient, "
+                         "at least (edge_order + 1) elements are required.")
+    h = diff(spacing) if np.ndim(spacing) else broadcast_to(spacing, (n - 1,))
+    h = reshape(h, (n - 1,) + (1,) * (f.ndim - 1))
+    rise = (f[1:] - f[:-1]) / h
+    h1, h2 = h[:-1], h[1:]
+    middle = (h2 * rise[:-1] + h1 * rise[1:]) / (h1 + h2)
+    first, last = rise[:1], rise[-1:]
+    if edge_order == 2:
+        first = first - h[:1] * (rise[1:2] - first) / (h[:1] + h[1:2])
+        last = last + h[-1:] * (last - rise[-2:-1]) / (h[-1:] + h[-2:-1])
+    return concatenate([first, middle, last])
+
+
+@composite(np.interp, singular="at the knots the slope to the right", cases=(
+    case(np.array([0.5, 1.7, 3.0, -1.0]), np.array([0.0, 1.0, 2.0, 4.0]), (4,)), case(1.2, np.array([0.0, 1.0, 2.0]), (3,)),
+    case(np.array([[0.3, 9.0]]), np.array([0.0, 1.0, 2.0]), (3,), left=-1.0, right=2.0),
+), domain=REAL)
+def interp(x, xp, fp, left=None, right=None, period=None):
+    if period is not None:
+        raise MissingRule("ad.interp has no rule for period=; reduce x by np.remainder and extend xp, fp by hand")
+    x, xp, fp = (v if isinstance(v, Array) else np.asarray(v) for v in (x, xp, fp))
+    at, knots = _values(x), _values(xp)
+    i = np.clip(np.searchsorted(knots, at, side="right") - 1, 0, len(knots) - 2)
+    x0, f0 = getitem(xp, i), getitem(fp, i)
+    y = f0 + (getitem(fp, i + 1) - f0) / (getitem(xp, i + 1) - x0) * (x - x0)
+    y = where(at < knots[0], getitem(fp, 0) if left is None else left, y)
+    return where(at > knots[-1], getitem(fp, -1) if right is None else right, y)
+
+
+def _values(x):
+    return x.numpy() if isinstance(x, Array) else x
