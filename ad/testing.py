@@ -1,0 +1,230 @@
+"""Derivatives held against central differences: `check_grads`, for users' rules and for the library's tests."""
+import numpy as np
+
+from ad._core import Array, Dual, constant
+from ad._sweep import pull_back, record
+
+__all__ = ["check_grads"]
+
+MODES = ("forward", "reverse", "forward-over-reverse", "reverse-over-reverse")
+FIRST_ORDER = MODES[:2]
+
+
+def check_grads(f, args, order=2, modes=MODES, rtol=None, atol=None, eps=1e-3, directions=2, seed=0):
+    """Check the derivatives of `f` at `args` against central differences along random directions.
+
+    The reference is computed in double precision from values of `f` (second order: from values of
+    its gradient, which the first order has checked), with one step of Richardson extrapolation.
+
+    Parameters
+    ----------
+    f : callable
+        `f(*args)`, of arrays or of lists, tuples and dicts of them. It must not draw random numbers.
+    args : sequence
+        Where to check. Real and complex floating arrays in it are differentiated, one at a time;
+        the rest is passed to `f` as it is.
+    order : 1 or 2
+    modes : sequence of str
+        Of "forward", "reverse", "forward-over-reverse", "reverse-over-reverse"; with `order=1` the
+        last two are left out.
+    rtol, atol : float, optional
+        By default 1e-6 and 1e-7 where everything is in double precision, else 2e-3 and 2e-3.
+    eps : float
+        Length of the longer of the two difference steps, beside arguments of size about 1.
+    directions : int
+        Random directions for each argument.
+    seed : int
+        Of the random numbers.
+
+    Raises
+    ------
+    AssertionError
+        Naming the mode, the argument, the direction and both figures.
+
+    Notes
+    -----
+    For complex arguments the gradient is TensorFlow's, the conjugate of the holomorphic derivative:
+    Re(sum(conj(x_bar) * dx)) is what `f` changes by along `dx`.
+    """
+    unknown = set(modes) - set(MODES)
+    if unknown:
+        raise ValueError(f"ad.testing.check_grads: modes {sorted(unknown)} are none of {', '.join(MODES)}")
+    flat, xs, names = _flattened(f, args)
+    if not xs:
+        raise ValueError("ad.testing.check_grads: none of the arguments is a real or complex floating array")
+    rng = np.random.default_rng(seed)
+    check = _Check(names, rng, *_tolerances(xs, rtol, atol), eps, directions)
+    y_bars = [_direction(rng, y) for y in _values(flat(*xs))]
+
+    def gradient(*xs):
+        return reverse(flat, xs, y_bars)
+
+    if "forward" in modes:
+        check.forward(flat, xs, "forward")
+    if "reverse" in modes:
+        check.reverse(flat, xs, "reverse")
+    if order > 1 and "forward-over-reverse" in modes:
+        check.forward(gradient, xs, "forward-over-reverse")
+    if order > 1 and "reverse-over-reverse" in modes:
+        check.reverse(gradient, xs, "reverse-over-reverse")
+
+
+# -- the two modes on functions of several arrays that return a list -----------------------------------
+
+
+def forward(flat, xs, x_dots):
+    """The tangents of the outputs along `x_dots` (None: not moved)."""
+    duals = [x if x_dot is None else Dual(x, x_dot) for x, x_dot in zip(xs, x_dots)]
+    return [y.tangent if isinstance(y, Dual) else np.zeros(y.shape) for y in flat(*duals)]
+
+
+def reverse(flat, xs, y_bars):
+    """The cotangents of `xs` for those of the outputs."""
+    xs = [x if isinstance(x, Array) else constant(x) for x in xs]
+    recorder, aliases, ys = record(flat, xs)
+    connected = [(y, constant(_like(y_bar, y))) for y, y_bar in zip(ys, y_bars) if isinstance(y, Array)]
+    targets, seeds = [list(part) for part in zip(*connected)] or ([], [])
+    x_bars = pull_back(recorder, targets, aliases, seeds) if targets else [None] * len(xs)
+    return [constant(np.zeros(x.shape, x.dtype)) if x_bar is None else x_bar for x, x_bar in zip(xs, x_bars)]
+
+
+def _like(y_bar, y):
+    return np.real(y_bar).astype(y.dtype) if y.dtype.kind != "c" else np.asarray(y_bar).astype(y.dtype)
+
+
+# -- the checks ------------------------------------------------------------------------------
+
+
+class _Check:
+    """Compares derivatives with differences, with what all comparisons share."""
+
+    def __init__(self, names, rng, rtol, atol, eps, directions):
+        self.names, self.rng, self.rtol, self.atol = names, rng, rtol, atol
+        self.eps, self.directions = eps, directions
+
+    def forward(self, flat, xs, mode):
+        for i, dx, expected in self.differences(flat, xs):
+            found = _values(forward(flat, xs, [dx if k == i else None for k in range(len(xs))]))
+            if len(found) != len(expected):
+                raise AssertionError(f"{mode}: {len(found)} outputs, {len(expected)} without derivatives")
+            for k, (a, b) in enumerate(zip(found, expected)):
+                self.compare(a, b, mode, f"output {k} of {len(found)}, ", i, dx)
+
+    def reverse(self, flat, xs, mode):
+        y_bars = [_direction(self.rng, y) for y in _values(flat(*xs))]
+        x_bars = _values(reverse(flat, xs, y_bars))
+        for x, x_bar, name in zip(xs, x_bars, self.names):
+            if np.shape(x) != np.shape(x_bar) or x.dtype != x_bar.dtype:
+                raise AssertionError(
+                    f"{mode}: the gradient of {name} is {x_bar.dtype}{np.shape(x_bar)}, "
+                    f"its argument {x.dtype}{np.shape(x)}"
+                )
+        for i, dx, y_dots in self.differences(flat, xs):
+            expected = sum(_inner(y_bar, y_dot) for y_bar, y_dot in zip(y_bars, y_dots))
+            size = sum(np.sum(np.abs(y_bar) * np.abs(y_dot)) for y_bar, y_dot in zip(y_bars, y_dots))
+            self.compare(_inner(x_bars[i], dx), expected, mode, "", i, dx, size)
+
+    def differences(self, flat, xs):
+        """Along random directions of each argument: its position, the direction, the outputs' derivatives."""
+        for i, x in enumerate(xs):
+            for _ in range(self.directions if x.size else 0):
+                dx = _direction(self.rng, x)
+                yield i, dx, central_differences(flat, xs, i, dx, self.eps)
+
+    def compare(self, found, expected, mode, where, i, dx, size=0.0):
+        if np.shape(found) != np.shape(expected):
+            raise AssertionError(
+                f"{mode}: {where}with respect to {self.names[i]}: shape {np.shape(found)}, not {np.shape(expected)}"
+            )
+        room = self.atol + self.rtol * np.maximum(np.abs(expected), size)
+        with np.errstate(invalid="ignore"):
+            good = np.abs(np.subtract(found, expected)) <= room
+        if not np.all(good):
+            raise AssertionError(
+                f"{mode}: {where}with respect to {self.names[i]}, along {_shown(dx)}: "
+                f"derivative {_shown(found)}, central differences {_shown(expected)}"
+            )
+
+
+def central_differences(flat, xs, i, dx, eps):
+    """The derivatives of the outputs along `dx` of argument i: (4 D(h / 2) - D(h)) / 3, accurate to h^4."""
+    wide = [_double(x) for x in xs]
+
+    def quotients(h):
+        ahead, behind = (
+            _values(flat(*wide[:i], wide[i] + step * _double(dx), *wide[i + 1 :])) for step in (h, -h)
+        )
+        return [(a - b) / (2 * h) for a, b in zip(ahead, behind)]
+
+    return [(4 * fine - coarse) / 3 for fine, coarse in zip(quotients(eps / 2), quotients(eps))]
+
+
+def _tolerances(xs, rtol, atol):
+    usual = (1e-6, 1e-7) if all(x.dtype in (np.float64, np.complex128) for x in xs) else (2e-3, 2e-3)
+    return usual[0] if rtol is None else rtol, usual[1] if atol is None else atol
+
+
+def _direction(rng, x):
+    """A random array of the shape and dtype of x, of size about 1."""
+    shape = np.shape(x)
+    dx = rng.uniform(0.3, 1.0, shape) * rng.choice([-1.0, 1.0], shape)
+    if x.dtype.kind == "c":
+        dx = dx + 1j * rng.uniform(-1.0, 1.0, shape)
+    return np.asarray(dx).astype(x.dtype)
+
+
+def _double(x):
+    return np.asarray(x).astype(np.complex128 if x.dtype.kind == "c" else np.float64)
+
+
+def _inner(a, b):
+    return np.sum(np.real(np.conj(a) * b))
+
+
+def _shown(x):
+    return np.array2string(np.asarray(x), precision=8, threshold=12, separator=", ").replace("\n", "")
+
+
+# -- containers --------------------------------------------------------------------------------
+
+
+def _leaves(tree, name=""):
+    """Pairs (name, leaf) of nested lists, tuples and dicts."""
+    if isinstance(tree, dict):
+        return [leaf for key in tree for leaf in _leaves(tree[key], f"{name}[{key!r}]")]
+    if isinstance(tree, (list, tuple)):
+        return [leaf for k, part in enumerate(tree) for leaf in _leaves(part, f"{name}[{k}]")]
+    return [(name, tree)]
+
+
+def _rebuilt(tree, leaves):
+    """The same nesting with leaves from an iterator."""
+    if isinstance(tree, dict):
+        return {key: _rebuilt(part, leaves) for key, part in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        parts = [_rebuilt(part, leaves) for part in tree]
+        return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
+    return next(leaves)
+
+
+def _is_differentiable(x):
+    return getattr(x, "dtype", np.asarray(x).dtype if isinstance(x, (float, complex)) else np.dtype(bool)).kind in "fc"
+
+
+def _flattened(f, args):
+    """`f` as a function of its differentiable leaves, which returns a list of those of its result."""
+    args = [arg.numpy() if isinstance(arg, Array) else arg for arg in args]
+    named = [leaf for k, arg in enumerate(args) for leaf in _leaves(arg, f"argument {k}")]
+    moving = [_is_differentiable(x) for _, x in named]
+
+    def flat(*xs):
+        xs = iter(xs)
+        whole = iter([next(xs) if moves else leaf for (_, leaf), moves in zip(named, moving)])
+        return [y for _, y in _leaves(f(*[_rebuilt(arg, whole) for arg in args])) if _is_differentiable(y)]
+
+    chosen = [(name, np.asarray(x)) for (name, x), moves in zip(named, moving) if moves]
+    return flat, [x for _, x in chosen], [name for name, _ in chosen]
+
+
+def _values(ys):
+    return [np.asarray(y.numpy() if isinstance(y, Array) else y) for y in ys]
