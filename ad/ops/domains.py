@@ -2,7 +2,8 @@
 import numpy as np
 
 __all__ = [
-    "AT_LEAST_ONE", "INVERTIBLE", "NONZERO", "POSITIVE", "REAL", "SPD", "SYMMETRIC", "UNIT", "UNIT_INTERVAL",
+    "AT_LEAST_ONE", "BETWEEN_STEPS", "INVERTIBLE", "NONZERO", "POSITIVE", "REAL", "SPD", "SYMMETRIC", "UNIT",
+    "UNIT_INTERVAL",
 ]
 
 
@@ -19,6 +20,11 @@ AT_LEAST_ONE = _between(1.2, 3.0)
 
 def NONZERO(rng, shape):
     return rng.uniform(0.3, 2.0, shape) * rng.choice([-1.0, 1.0], shape)
+
+
+def BETWEEN_STEPS(rng, shape):
+    """Away from where rounding up, down or to the nearest integer jumps."""
+    return rng.integers(-2, 2, shape) + rng.uniform(0.1, 0.4, shape)
 
 
 def INVERTIBLE(rng, shape):

@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 
-from ad._core import Array
-from ad.ops.domains import AT_LEAST_ONE, NONZERO, POSITIVE, REAL, UNIT
+from ad.errors import MissingRule
+from ad.ops.domains import AT_LEAST_ONE, BETWEEN_STEPS, NONZERO, POSITIVE, REAL, UNIT
 from ad.ops.forms import elementwise
+from ad.ops.shaping import conjugate
 
 __all__ = [
     "absolute", "add", "angle", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cbrt",
@@ -38,17 +39,14 @@ reciprocal = elementwise("reciprocal", np.reciprocal, lambda _x, y: -y * y, doma
 square = elementwise("square", np.square, lambda x, _y: 2 * x, domain=REAL)
 
 
-def _number(x):
-    """The value of a 0-d constant, or None."""
-    return x.item() if x.ndim == 0 and not isinstance(x, Array) else None
-
-
 def _power_base(x1, x2, _y):
     """x2 x1^(x2 - 1), and 0 where x2 is 0 (the power is constant there)."""
     if x2.ndim == 0 and x2.is_constant:
         exponent = x2.item()
-        return exponent * x1 ** (exponent - 1) if exponent != 2 else 2 * x1 if exponent else 0.0
-    return x2 * x1 ** (x2 - 1 + (x2 == 0))
+        if exponent == 0:
+            return 0.0
+        return 2 * x1 if exponent == 2 else exponent * x1 ** (exponent - 1)
+    return scale(x2, x1 ** (x2 - 1))
 
 
 def _power_exponent(x1, _x2, y):
@@ -88,17 +86,24 @@ fmod = elementwise(
 
 
 def _phase(x, _y):
-    """sign x; for complex x the conjugate of x / |x|, so that it gives the gradient's direction."""
-    return sign(x) if x.dtype.kind != "c" else np.conjugate(np.sign(x.numpy()))
+    """sign x; for complex x the conjugate of x / |x|, so that the gradient points along x."""
+    return sign(x) if x.dtype.kind != "c" else conjugate(x) / (absolute(x) + (x == 0))
+
+
+def _sign_partial(x, _y):
+    """0: the sign of a real number is constant. That of a complex one turns with it."""
+    if x.dtype.kind == "c":
+        raise MissingRule("ad: no rule for np.sign of complex arguments; write x / np.abs(x)")
+    return 0.0
 
 
 absolute = elementwise("absolute", np.absolute, _phase, domain=NONZERO, singular="0 at 0")
 fabs = elementwise("fabs", np.fabs, _phase, domain=NONZERO, singular="0 at 0")
-sign = elementwise("sign", np.sign, 0, domain=NONZERO, singular="0 everywhere")
-floor = elementwise("floor", np.floor, 0, domain=REAL, singular="0 everywhere")
-ceil = elementwise("ceil", np.ceil, 0, domain=REAL, singular="0 everywhere")
-trunc = elementwise("trunc", np.trunc, 0, domain=REAL, singular="0 everywhere")
-rint = elementwise("rint", np.rint, 0, domain=REAL, singular="0 everywhere")
+sign = elementwise("sign", np.sign, _sign_partial, domain=NONZERO, singular="0 everywhere")
+floor = elementwise("floor", np.floor, 0, domain=BETWEEN_STEPS, singular="0 everywhere")
+ceil = elementwise("ceil", np.ceil, 0, domain=BETWEEN_STEPS, singular="0 everywhere")
+trunc = elementwise("trunc", np.trunc, 0, domain=BETWEEN_STEPS, singular="0 everywhere")
+rint = elementwise("rint", np.rint, 0, domain=BETWEEN_STEPS, singular="0 everywhere")
 heaviside = elementwise(
     "heaviside", np.heaviside, (0, lambda x1, _x2, _y: 1.0 * (x1 == 0)), domain=(NONZERO, REAL), singular="0 at the step"
 )
