@@ -152,6 +152,8 @@ cdef class Plan:
         for i in range(self.n):
             slots[i].kind = NOTHING
         try:
+            for seed in seeds:
+                general |= seed is not None and (<Array>lift(seed)).tangents is not None
             for k, seed in enumerate(seeds):
                 if self.target_slots[k] >= 0 and seed is not None:
                     y_bar = unboxed(lift(seed), general)
