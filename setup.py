@@ -8,7 +8,7 @@ from setuptools import Extension, setup
 
 DEBUG = os.environ.get("AD_DEBUG", "0") not in ("", "0")
 OPTIMISE = [] if sys.platform == "win32" else ["-O1", "-g"] if DEBUG else ["-O3"]
-MODULES = ("_kernels", "_core", "_sweep", "_calls")
+MODULES = ("_kernels", "_core", "_sweep", "_calls", "_tape")
 
 extensions = [
     Extension(

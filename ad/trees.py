@@ -4,7 +4,7 @@ Containers are dicts (in order of insertion), lists, tuples, namedtuples and dat
 None is a container with nothing in it. Everything else is a leaf.
 """
 
-__all__ = ["Structure", "flatten", "flatten_like", "map"]
+__all__ = ["Structure", "flatten", "flatten_like", "flatten_optional", "map"]
 
 
 class Structure:
@@ -80,6 +80,14 @@ def flatten(tree):
     """
     leaves = []
     return leaves, _take_apart(tree, leaves)
+
+
+def flatten_optional(tree):
+    """The leaves of a tree in which None is a leaf too: an item that is not there."""
+    if tree is None:
+        return [None]
+    parts = _parts(tree)
+    return [tree] if parts is None else [leaf for part in parts[2] for leaf in flatten_optional(part)]
 
 
 def _take_apart(tree, leaves):

@@ -1,0 +1,217 @@
+"""`custom_gradient`: a function with a derivative rule of the caller's own."""
+import functools
+import inspect
+
+import numpy as np
+
+from ad import _sweep
+from ad._core import Array, Op, Variable, apply, constant
+from ad._tape import Tape, is_differentiating
+from ad.errors import MissingRule
+from ad.ops.forms import TABLE, over_lanes
+from ad.trees import flatten, flatten_optional
+
+__all__ = ["custom_gradient"]
+
+ALL_VALUES = 0xFFFFFFFF
+
+
+def custom_gradient(f=None):
+    """Make a function whose gradient is given with it; a decorator.
+
+    Parameters
+    ----------
+    f : callable
+        `f(*args, **kwargs)` returns `(y, grad_fn)`, where `y` is an array or a nested structure of
+        them, and `grad_fn(*y_bars)`, with one cotangent for each array of `y`, returns the cotangent
+        of each positional argument (of each array in them, where they are nested): one alone, or a
+        sequence; None where there is none.
+
+    Returns
+    -------
+    callable
+        The function of the same arguments that returns `y`. Its method-like attribute `defjvp`
+        registers a forward rule: `rule(primals, tangents)`, with tuples of the positional arrays
+        and of their tangents (zeros where there are none), returns the tangent of `y` in its nesting.
+        Without one, forward mode transposes `grad_fn`, which must then be made of operations
+        of ours.
+
+    Notes
+    -----
+    If `f` reads trainable variables that are not among its arguments, then `grad_fn` must have a
+    keyword `variables`, gets them in a list, and returns a pair: the cotangents of the arguments,
+    and a list with those of the variables.
+
+    Higher derivatives differentiate what `grad_fn` does, through everything that it closes over.
+
+    Raises
+    ------
+    ValueError
+        In the sweep, if `grad_fn` returns a wrong number of cotangents.
+
+    Examples
+    --------
+    >>> @ad.custom_gradient
+    ... def log1pexp(x):
+    ...     e = np.exp(x)
+    ...     return np.log(1 + e), lambda y_bar: y_bar * (1 - 1 / (1 + e))
+    """
+    if f is None:
+        return custom_gradient
+    forward = []
+
+    @functools.wraps(f)
+    def decorated(*args, **kwargs):
+        return _Call(f, args, kwargs, forward[-1] if forward else None).result()
+
+    def defjvp(rule):
+        forward.append(rule)
+        return rule
+
+    decorated.defjvp = defjvp
+    return decorated
+
+
+class _Call:
+    """One call of such a function: the op that it makes, on the arrays among its arguments."""
+
+    def __init__(self, f, args, kwargs, forward):
+        self.f, self.kwargs, self.forward = f, kwargs, forward
+        leaves, self.rebuild_args = flatten(args)
+        self.leaves = [x.read_value() if isinstance(x, Variable) else x for x in leaves]
+        self.positions = [i for i, x in enumerate(self.leaves) if isinstance(x, Array)]
+        self.variables = []
+        self.pulled = None  # (y_bar, cotangents of all inputs) of the sweep under way
+
+    def result(self):
+        """What the decorated function returns."""
+        y, self.grad_fn = self.run(self.leaves, watch=is_differentiating())
+        outputs, rebuild = flatten(y)
+        inputs = tuple([self.leaves[i] for i in self.positions] + [v.read_value() for v in self.variables])
+        if not inputs or not outputs:
+            return y
+        self.outputs = len(outputs)
+        self.values = tuple([_plain(part) for part in outputs])
+        op = Op(self.f.__name__, "custom", self.evaluate, jvp=self.jvp, vjp=self.vjp, needs=(ALL_VALUES,),
+                outputs=self.outputs)
+        found = apply(op, inputs, ())
+        return rebuild(found if self.outputs > 1 else [found])
+
+    def run(self, leaves, watch=False):
+        """`f` on arguments with these leaves; notes which variables it reads, if asked."""
+        args = self.rebuild_args(leaves)
+        if not watch:
+            return self.f(*args, **self.kwargs)
+        with Tape() as watcher:
+            y, grad_fn = self.f(*args, **self.kwargs)
+        self.variables = list(watcher.watched_variables())
+        if self.variables and not _takes_variables(grad_fn):
+            raise TypeError(f"ad: {self.f.__name__} reads the variables {[v.name for v in self.variables]}: its gradient "
+                            "function must have a keyword `variables`, or they must be arguments")
+        return y, grad_fn
+
+    def evaluate(self, *raw):
+        """The op on raw values; the first time they are those that `result` has computed from."""
+        values, self.values = self.values, None
+        if values is None:
+            y, _ = self.run(self.with_inputs(raw, [None] * len(self.leaves)))
+            values = tuple([_plain(part) for part in flatten(y)[0]])
+        return values if self.outputs > 1 else values[0]
+
+    def with_inputs(self, inputs, leaves):
+        """`leaves` with the op's inputs, less the variables, in the places of arrays."""
+        leaves = list(leaves)
+        for i, x in zip(self.positions, inputs):
+            leaves[i] = x
+        return leaves
+
+    # -- reverse
+
+    def vjp(self, i, y_bar, xs, y, params):
+        if self.pulled is None or self.pulled[0] is not y_bar:
+            y_bars = y_bar if self.outputs > 1 else (y_bar,)
+            self.pulled = y_bar, self.cotangents(self.grad_fn, y_bars, xs)
+        found = self.pulled[1][i]
+        if i == len(xs) - 1:
+            self.pulled = None
+        return found
+
+    def cotangents(self, grad_fn, y_bars, xs):
+        """Those of the op's inputs, in their shapes; None where there is none."""
+        if self.variables:
+            x_bars, v_bars = grad_fn(*y_bars, variables=list(self.variables))
+            v_bars = self.counted(v_bars, len(self.variables), "variables")
+        else:
+            x_bars, v_bars = grad_fn(*y_bars), []
+        x_bars = self.counted(x_bars, len(self.leaves), "arguments")
+        found = [x_bars[i] for i in self.positions] + v_bars
+        return [None if x_bar is None else self.fitted(x_bar, x) for x_bar, x in zip(found, xs)]
+
+    def counted(self, x_bars, n, what):
+        leaves = flatten_optional(x_bars)
+        if len(leaves) != n:
+            raise ValueError(f"ad: the gradient function of {self.f.__name__} returned {len(leaves)} gradients "
+                             f"for {n} {what}; it must return one for each (None where there is none)")
+        return leaves
+
+    def fitted(self, x_bar, x):
+        x_bar = apply(TABLE["identity"].op, (x_bar,))
+        if x_bar.shape == x.shape:
+            return x_bar
+        try:
+            return apply(TABLE["broadcast_to"].op, (x_bar,), (x.shape,))
+        except ValueError:
+            raise ValueError(f"ad: the gradient function of {self.f.__name__} returned a gradient of shape "
+                             f"{x_bar.shape} for an argument of shape {x.shape}") from None
+
+    # -- forward
+
+    def jvp(self, x_dots, xs, y, params):
+        known = [i for i, x_dot in enumerate(x_dots) if x_dot is not None]
+        if known[-1] >= len(self.positions):
+            name = self.variables[known[-1] - len(self.positions)].name
+            raise MissingRule(f"ad: {self.f.__name__} has no forward rule for variable {name!r}, "
+                              "which is not among its arguments")
+        rule = self.transposed if self.forward is None else self.pushed
+        return over_lanes(lambda *dots: rule(dict(zip(known, dots)), xs, y), tuple([x_dots[i] for i in known]),
+                          tuple([xs[i] for i in known]), y, False)
+
+    def pushed(self, x_dots, xs, y):
+        """The output's tangent by the registered rule."""
+        tangents = [x_dots[i] if i in x_dots else _zeros(x) for i, x in enumerate(xs)]
+        y_dot = self.forward(self.rebuild_args(self.with_inputs(xs, self.leaves)),
+                             self.rebuild_args(self.with_inputs(tangents, [0.0] * len(self.leaves))))
+        parts = flatten(y_dot)[0]
+        if len(parts) != self.outputs:
+            raise ValueError(f"ad: the forward rule of {self.f.__name__} returned {len(parts)} tangents "
+                             f"for {self.outputs} outputs")
+        parts = tuple([apply(TABLE["identity"].op, (part,)) for part in parts])
+        return parts if self.outputs > 1 else parts[0]
+
+    def transposed(self, x_dots, xs, y):
+        """The output's tangent by transposing `grad_fn`, a linear map that is the transpose of the wanted one.
+
+        `f` is called again, so that the map depends on nothing but `xs`.
+        """
+        ys = y if self.outputs > 1 else (y,)
+        _, grad_fn = self.run(self.with_inputs(xs, self.leaves))
+        recorder, y_bars, x_bars = _sweep.record(
+            lambda *y_bars: self.cotangents(grad_fn, y_bars, xs), [constant(np.ones(part.shape, part.dtype)) for part in ys]
+        )
+        used = [i for i in x_dots if x_bars[i] is not None]
+        dots = _sweep.pull_back(recorder, [x_bars[i] for i in used], y_bars, [x_dots[i] for i in used])
+        dots = tuple([_zeros(part) if dot is None else dot for dot, part in zip(dots, ys)])
+        return dots if self.outputs > 1 else dots[0]
+
+
+def _plain(part):
+    return part.numpy() if isinstance(part, Array) else np.asarray(part)
+
+
+def _zeros(x):
+    return constant(np.zeros(x.shape, x.dtype))
+
+
+def _takes_variables(grad_fn):
+    parameters = inspect.signature(grad_fn).parameters.values()
+    return any(p.name == "variables" or p.kind is p.VAR_KEYWORD for p in parameters)
