@@ -4,7 +4,7 @@ Containers are dicts (in order of insertion), lists, tuples, namedtuples and dat
 None is a container with nothing in it. Everything else is a leaf.
 """
 
-__all__ = ["Structure", "flatten", "flatten_like", "flatten_optional", "map"]
+__all__ = ["LEAF", "Structure", "flatten", "flatten_like", "flatten_optional", "map"]
 
 
 class Structure:
@@ -35,6 +35,12 @@ class Structure:
             return kind._make(parts)
         named = zip(self.keys, parts)
         return kind(named) if issubclass(kind, dict) else kind(**dict(named))
+
+    def paths(self, path=()):
+        """For each leaf the keys that lead to it, as a tuple."""
+        if self is LEAF:
+            return [path]
+        return [found for key, child in zip(self.keys, self.children) for found in child.paths((*path, key))]
 
     def __eq__(self, other):
         if not isinstance(other, Structure):

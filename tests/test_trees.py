@@ -76,6 +76,10 @@ def test_structure_prints():
     assert repr(trees.flatten({"a": [1, 2], "b": None})[1]) == "{'a': [*, *], 'b': None}"
 
 
+def test_paths():
+    assert trees.flatten({"a": [1, (2,)], "b": None, "c": 3})[1].paths() == [("a", 0), ("a", 1, 0), ("c",)]
+
+
 def test_map_matches_dicts_by_key():
     assert trees.map(lambda a, b: a - b, {"x": 5, "y": (7,)}, {"y": (1,), "x": 2}) == {"x": 3, "y": (6,)}
 

@@ -1,0 +1,555 @@
+"""Transforms of plain functions: a function in, its derivative out.
+
+Every transform takes functions of arrays, numbers and nested containers of them, and can be applied to the
+result of any other. Conventions they share:
+
+- Plain in, plain out: derivatives with respect to ndarrays and numbers are ndarrays and NumPy scalars that share
+  memory with nothing. With respect to an Array of ours, or where an outer transform or tape is watching, they are
+  Arrays.
+- `argnums` says which positional arguments to differentiate with respect to: an int, or a tuple of ints for a
+  tuple of derivatives. The rest of the arguments, and keyword arguments, reach the function as they are.
+- Integers (not bools) among the differentiated arguments count as float64.
+- With `has_aux` the function returns a pair, the second part of which is passed on undifferentiated.
+- Complex numbers follow TensorFlow: the gradient of a real function is the direction of steepest ascent.
+"""
+import functools
+
+import numpy as np
+
+from ad import _calls, _sweep, trees
+from ad._core import Array, Variable
+
+__all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "linearize", "value_and_grad", "vjp"]
+
+# How many numbers the tangents of one value may hold when many directions go through a function at once.
+LANE_ROOM = 1 << 16
+
+
+# -- one call, taken apart -------------------------------------------------------------------
+
+
+class _Call:
+    """A call of `f`: the leaves it is differentiated with respect to, and what it returned."""
+
+    def __init__(self, transform, f, args, kwargs, argnums, has_aux):
+        self.transform, self.f, self.args, self.kwargs, self.has_aux = transform, f, args, kwargs, has_aux
+        self.single = not isinstance(argnums, tuple)
+        self.positions = [self._position(i) for i in ((argnums,) if self.single else argnums)]
+        leaves, self.structure = trees.flatten(tuple([args[i] for i in self.positions]))
+        self.xs = [_calls.argument(leaf) for leaf in leaves]
+        self.ours = [isinstance(leaf, Array) for leaf in leaves]
+        self.any_ours = any(self.ours)
+        self.returned = self.aux = None
+        if any(x is None for x in self.xs):
+            self._refuse(leaves)
+
+    def _position(self, argnum):
+        n = len(self.args)
+        if not isinstance(argnum, (int, np.integer)) or isinstance(argnum, bool):
+            raise TypeError(f"ad.{self.transform}: argnums is an int or a tuple of ints, not {argnum!r}")
+        if not -n <= argnum < n:
+            raise TypeError(
+                f"ad.{self.transform}: no positional argument {argnum} to differentiate with respect to; the function "
+                f"was called with {n} positional and {len(self.kwargs)} keyword arguments"
+            )
+        return argnum % n
+
+    def _refuse(self, leaves):
+        for leaf, x, path in zip(leaves, self.xs, self.structure.paths()):
+            if x is None:
+                kind = f"array of dtype {leaf.dtype}" if isinstance(leaf, np.ndarray) else type(leaf).__name__
+                where = f"argument {self.positions[path[0]]}" + "".join(f"[{key!r}]" for key in path[1:])
+                raise TypeError(
+                    f"ad.{self.transform}: {where} is a {kind}, with respect to which there is no derivative; "
+                    "choose others by argnums, or pass it by keyword"
+                )
+
+    def run(self, *leaves):
+        """Call the function at these leaves; the leaves of what it returns."""
+        args = list(self.args)
+        for position, value in zip(self.positions, self.structure(leaves)):
+            args[position] = value
+        y = self.f(*args, **self.kwargs)
+        if self.has_aux:
+            y, self.aux = self._pair(y)
+        leaves, self.returned = trees.flatten(y)
+        return leaves
+
+    def outputs(self, *leaves):
+        """Call the function at these leaves; what it returns, as a list of Arrays."""
+        returned = self.run(*leaves)
+        ys = [_calls.output(leaf) for leaf in returned]
+        bad = [type(leaf).__name__ for leaf, y in zip(returned, ys) if y is None]
+        if bad:
+            raise TypeError(f"ad.{self.transform}: the function returned a {bad[0]}; it must return arrays or numbers, "
+                            "or containers of them (with has_aux=True: a pair of that and anything else)")
+        return ys
+
+    def _pair(self, y):
+        if not isinstance(y, tuple) or len(y) != 2:
+            raise TypeError(f"ad.{self.transform}: with has_aux=True the function must return a pair "
+                            f"(output, aux), not a {type(y).__name__}")
+        return y
+
+    def record(self):
+        """Call the function with a recorder on: a plan from what it returned to the leaves, and what it returned."""
+        recorder, sources, ys = _sweep.record(self.outputs, self.xs)
+        return _sweep.Plan(recorder, ys, sources), ys
+
+    def gradient(self, *leaves):
+        """The function's value, which must be a real scalar, and the cotangents of the leaves."""
+        recorder, sources, returned = _sweep.record(self.run, list(leaves))
+        if self.returned is not trees.LEAF:
+            raise TypeError(
+                f"ad.{self.transform}: the function returned {self.returned!r}; it must return one scalar. Pick or sum "
+                "them, or use ad.jacobian; to return something beside the scalar use has_aux=True"
+            )
+        y = _calls.scalar(returned[0], self.transform)
+        return y, _calls.pull_scalar(recorder, y, sources)
+
+    def gradient_at(self, *leaves):
+        """The gradient alone, with zeros where it is unconnected: a function to differentiate again."""
+        _, x_bars = self.gradient(*leaves)
+        return [_calls.zeros_like(x, True) if x_bar is None else x_bar for x, x_bar in zip(leaves, x_bars)]
+
+    # -- from Arrays to what the caller gets
+
+    def values(self, ys):
+        """The function's value."""
+        return self.returned([_calls.hand_over(y, self.any_ours) for y in ys])
+
+    def tangents(self, y_dots, ys):
+        """A tangent of the value, with its structure."""
+        return self.returned([self._derivative(y_dot, y, self.any_ours) for y_dot, y in zip(y_dots, ys)])
+
+    def cotangents(self, x_bars):
+        """Derivatives for the leaves, in the structure of the differentiated arguments."""
+        parts = self.structure(map(self._derivative, x_bars, self.xs, self.ours))
+        return parts[0] if self.single else parts
+
+    def blocks(self, y, row):
+        """Parts of a matrix of derivatives, one for each leaf, in the structure of the differentiated arguments."""
+        parts = self.structure([self._block(block, y.shape + x.shape, x) for block, x in zip(row, self.xs)])
+        return parts[0] if self.single else parts
+
+    def _block(self, block, shape, x):
+        if block is None:
+            block = np.zeros(shape, x.dtype)
+        if isinstance(block, np.ndarray) and not shape:
+            block = block[()]
+        return _calls.output(block) if self.any_ours else block
+
+    @staticmethod
+    def _derivative(dot, x, ours):
+        return _calls.zeros_like(x, ours) if dot is None else _calls.hand_over(dot, ours)
+
+    def with_aux(self, *results):
+        """The results, and aux if the function gives one: what the transform returns."""
+        if self.has_aux:
+            results += (trees.map(self._plain, self.aux),)
+        return results[0] if len(results) == 1 else results
+
+    def _plain(self, leaf):
+        ours = not isinstance(leaf, Array) or isinstance(leaf, Variable)
+        return leaf if ours else _calls.hand_over(leaf, self.any_ours)
+
+    # -- from what the caller gave to Arrays
+
+    def directions(self, tree, what):
+        """The leaves of tangents (or cotangents) for the differentiated arguments."""
+        return self._fitted(trees.flatten_like(self.structure, tree, what), self.xs, what)
+
+    def seeds(self, tree, ys):
+        """The leaves of cotangents for what the function returned."""
+        return self._fitted(trees.flatten_like(self.returned, tree, "the cotangent"), ys, "the cotangent")
+
+    def _fitted(self, leaves, xs, what):
+        return [self._fit(leaf, x, what) for leaf, x in zip(leaves, xs)]
+
+    def _fit(self, leaf, x, what):
+        dot = _calls.argument(leaf)
+        if dot is None:
+            raise TypeError(f"ad.{self.transform}: {what} has a {type(leaf).__name__} in it; it must be made of "
+                            "arrays or numbers")
+        if dot.shape != x.shape:
+            raise ValueError(f"ad.{self.transform}: {what} has shape {dot.shape} where the value has {x.shape}")
+        if dot.dtype.kind == "c" and x.dtype.kind != "c":
+            raise TypeError(f"ad.{self.transform}: {what} is complex where the value is real ({x.dtype})")
+        if dot.dtype != x.dtype and x.dtype.kind in "fc":
+            dot = _astype(dot, x.dtype)
+        return dot
+
+
+def _astype(x, dtype):
+    from ad.ops.shaping import astype  # not at the top: `ops` may be the one importing
+
+    return astype(x, dtype)
+
+
+def _named(function, transform, f):
+    """Give a derivative the name, documentation and signature of the function it is made from."""
+    if not callable(f):
+        raise TypeError(f"ad.{transform} takes a function, not a {type(f).__name__}; it returns the derivative as a "
+                        f"function: ad.{transform}(f)(x)")
+    functools.update_wrapper(function, f, ("__module__", "__doc__"), ())
+    name = getattr(f, "__name__", type(f).__name__)
+    function.__name__ = function.__qualname__ = f"{transform}({name})"
+    return function
+
+
+# -- gradients -------------------------------------------------------------------------------
+
+
+def grad(f, argnums=0, has_aux=False):
+    """The gradient of a scalar function.
+
+    Parameters
+    ----------
+    f : callable
+        Returns a real scalar; with `has_aux` a pair of that and anything else.
+    argnums : int or tuple of int
+        Which positional arguments to differentiate with respect to.
+    has_aux : bool
+
+    Returns
+    -------
+    callable
+        Takes the arguments of `f`; returns the gradient, in the structure, shapes and dtypes of the argument (a tuple
+        of them for a tuple of argnums); with `has_aux` a pair of that and the second part of what `f` returned.
+
+    Raises
+    ------
+    ValueError
+        When `f` returns an array with axes.
+    TypeError
+        When `f` returns something else, or an argument has no derivative (a bool, a string, ...).
+
+    Examples
+    --------
+    >>> ad.grad(lambda x: (x ** 2).sum())(np.arange(3.0))
+    array([0., 2., 4.])
+    """
+    quick = type(argnums) is int and argnums == 0 and not has_aux
+
+    def gradient(*args, **kwargs):
+        if quick:
+            found = _calls.gradient(f, args, kwargs, False)
+            if found is not None:
+                return found
+        call = _Call("grad", f, args, kwargs, argnums, has_aux)
+        _, x_bars = call.gradient(*call.xs)
+        return call.with_aux(call.cotangents(x_bars))
+
+    return _named(gradient, "grad", f)
+
+
+def value_and_grad(f, argnums=0, has_aux=False):
+    """The value of a scalar function together with its gradient, in one evaluation.
+
+    Parameters and errors are those of `grad`. The derivative returns `(value, gradient)`; with `has_aux`
+    `((value, aux), gradient)`.
+    """
+    quick = type(argnums) is int and argnums == 0 and not has_aux
+
+    def gradient(*args, **kwargs):
+        if quick:
+            found = _calls.gradient(f, args, kwargs, True)
+            if found is not None:
+                return found
+        call = _Call("value_and_grad", f, args, kwargs, argnums, has_aux)
+        y, x_bars = call.gradient(*call.xs)
+        return call.with_aux(_calls.hand_over(y, call.any_ours)), call.cotangents(x_bars)
+
+    return _named(gradient, "value_and_grad", f)
+
+
+def vjp(f, *primals, has_aux=False):
+    """The value of `f(*primals)`, and the function that pulls its cotangents back to the arguments.
+
+    Parameters
+    ----------
+    f : callable
+    *primals : array_like or containers of them
+    has_aux : bool
+
+    Returns
+    -------
+    y
+        What `f` returned.
+    pullback : callable
+        `pullback(y_bar)` takes a cotangent with the structure and shapes of `y`, and returns a tuple with one
+        cotangent for each primal: zeros where `y` does not depend on it. It can be called many times.
+    aux
+        Only with `has_aux`.
+    """
+    call = _Call("vjp", f, _kept(primals), {}, tuple(range(len(primals))), has_aux)
+    plan, ys = call.record()
+
+    def pullback(y_bar):
+        return call.cotangents(_calls.pull(plan, call.seeds(y_bar, ys)))
+
+    return call.with_aux(call.values(ys), pullback)
+
+
+# -- tangents --------------------------------------------------------------------------------
+
+
+def jvp(f, primals, tangents, has_aux=False):
+    """The value of `f(*primals)` and its tangent, in one forward evaluation.
+
+    Parameters
+    ----------
+    f : callable
+    primals : tuple or list
+        The arguments.
+    tangents : tuple or list
+        One for each primal, with its structure and shapes.
+    has_aux : bool
+
+    Returns
+    -------
+    y, y_dot
+        What `f` returned, and its derivative in the direction of `tangents`, in the same structure.
+    aux
+        Only with `has_aux`.
+    """
+    for name, given in (("primals", primals), ("tangents", tangents)):
+        if not isinstance(given, (tuple, list)):
+            raise TypeError(f"ad.jvp: {name} is a tuple with one entry for each argument, not a {type(given).__name__}")
+    call = _Call("jvp", f, tuple(primals), {}, tuple(range(len(primals))), has_aux)
+    ys, y_dots = _calls.push_level(call.outputs, call.xs, call.directions(tuple(tangents), "tangents"))
+    return call.with_aux(call.values(ys), call.tangents(y_dots, ys))
+
+
+def linearize(f, *primals, has_aux=False):
+    """The value of `f(*primals)`, and its derivative there as a linear function of tangents.
+
+    `f` is evaluated and recorded once; the linear function runs over the recording.
+
+    Returns
+    -------
+    y
+        What `f` returned.
+    f_jvp : callable
+        `f_jvp(*tangents)` takes one tangent for each primal and returns the tangent of `y`.
+    aux
+        Only with `has_aux`.
+    """
+    call = _Call("linearize", f, _kept(primals), {}, tuple(range(len(primals))), has_aux)
+    plan, ys = call.record()
+
+    def f_jvp(*tangents):
+        return call.tangents(_calls.push(plan, call.directions(tangents, "tangents")), ys)
+
+    return call.with_aux(call.values(ys), f_jvp)
+
+
+def _kept(primals):
+    """The arguments, safe from what the caller does to arrays after the call."""
+    return trees.map(lambda leaf: leaf.copy() if isinstance(leaf, np.ndarray) else leaf, primals)
+
+
+# -- matrices of derivatives -----------------------------------------------------------------
+
+
+def jacobian(f, argnums=0, mode=None, has_aux=False):
+    """The dense Jacobian of a function.
+
+    Parameters
+    ----------
+    f : callable
+    argnums : int or tuple of int
+    mode : {"forward", "reverse"}, optional
+        Forward pushes all directions of the input through the function at once, in chunks of bounded memory; reverse
+        runs one sweep for each element of the output. By default the one with fewer directions. Complex inputs and
+        outputs go forward: an analytic function has its complex derivative.
+    has_aux : bool
+
+    Returns
+    -------
+    callable
+        Takes the arguments of `f`; returns an array of shape `y.shape + x.shape`. Where the output or the
+        argument is a container, such a block for each pair of leaves: the output's structure, with the argument's
+        structure at each leaf.
+    """
+    if mode not in (None, "forward", "reverse"):
+        raise ValueError(f"ad.jacobian: mode is 'forward', 'reverse' or None, not {mode!r}")
+
+    def derivative(*args, **kwargs):
+        call = _Call("jacobian", f, args, kwargs, argnums, has_aux)
+        plan, ys = call.record()
+        way = mode or _cheaper(call.xs, ys)
+        _check_complex(way, call.xs, ys)
+        blocks = (_by_columns if way == "forward" else _by_rows)(plan, call.xs, ys)
+        return call.with_aux(call.returned([call.blocks(y, row) for y, row in zip(ys, blocks)]))
+
+    return _named(derivative, "jacobian", f)
+
+
+def hvp(f, argnums=0, has_aux=False):
+    """Products of the Hessian of a scalar function with vectors, without the Hessian.
+
+    `ad.hvp(f)(x, v)` is the Hessian of `f` at `x` times `v`: the derivative of the gradient in the direction `v`,
+    forward over reverse, at a small multiple of the cost of `f`.
+
+    Parameters
+    ----------
+    f : callable
+        Returns a real scalar; with `has_aux` a pair of that and anything else.
+    argnums : int or tuple of int
+    has_aux : bool
+
+    Returns
+    -------
+    callable
+        Takes the arguments of `f` and after them `v`, with the structure and shapes of the differentiated argument
+        (a tuple of such for a tuple of argnums); returns the product in the same structure.
+    """
+
+    def product(*args, **kwargs):
+        if len(args) < 2:
+            raise TypeError("ad.hvp: call it with the arguments of the function and, after them, the vector")
+        call = _Call("hvp", f, args[:-1], kwargs, argnums, has_aux)
+        v = (args[-1],) if call.single else args[-1]
+        _, products = _calls.push_level(call.gradient_at, call.xs, call.directions(v, "the vector"))
+        return call.with_aux(call.cotangents(products))
+
+    return _named(product, "hvp", f)
+
+
+def hessian(f, argnums=0, has_aux=False):
+    """The dense Hessian of a scalar function, forward over reverse.
+
+    All directions go through the recorded gradient at once, in chunks of bounded memory.
+
+    Parameters
+    ----------
+    f : callable
+        Returns a real scalar; with `has_aux` a pair of that and anything else.
+    argnums : int or tuple of int
+    has_aux : bool
+
+    Returns
+    -------
+    callable
+        Takes the arguments of `f`; returns an array of shape `x.shape + x.shape`. Where the argument is a container
+        (or argnums a tuple), such a block for each pair of leaves: the argument's structure, with the same structure
+        at each leaf.
+    """
+
+    def derivative(*args, **kwargs):
+        call = _Call("hessian", f, args, kwargs, argnums, has_aux)
+        recorder, sources, x_bars = _sweep.record(call.gradient_at, call.xs)
+        _check_real("hessian", call.xs)
+        blocks = _by_lanes(_sweep.Plan(recorder, x_bars, sources), call.xs, x_bars)
+        rows = call.structure([call.blocks(x, row) for x, row in zip(call.xs, blocks)])
+        return call.with_aux(rows[0] if call.single else rows)
+
+    return _named(derivative, "hessian", f)
+
+
+def _cheaper(xs, ys):
+    """The mode that needs fewer directions; forward where complex numbers leave no choice."""
+    if any(value.dtype.kind == "c" for value in (*xs, *ys)):
+        return "forward"
+    return "forward" if _size(xs) < _size(ys) else "reverse"
+
+
+def _size(values):
+    return sum(value.size for value in values)
+
+
+def _check_real(transform, values):
+    if any(value.dtype.kind == "c" for value in values):
+        raise TypeError(f"ad.{transform}: not for complex numbers; write the function in real and imaginary parts")
+
+
+def _check_complex(mode, xs, ys):
+    """Refuse what has no matrix of complex derivatives."""
+    if mode == "reverse" and any(value.dtype.kind == "c" for value in (*xs, *ys)):
+        raise TypeError("ad.jacobian: reverse mode is for real numbers; use mode='forward', or ad.vjp")
+    if any(x.dtype.kind == "c" for x in xs) and any(y.dtype.kind != "c" for y in ys):
+        raise TypeError("ad.jacobian: a real output has no complex derivative by a complex input; use ad.grad or ad.vjp")
+
+
+def _by_lanes(plan, xs, ys):
+    """`blocks[i][k]`, of shape `xs[i].shape + ys[k].shape`: by forward sweeps in many directions at once."""
+    blocks = []
+    for i, x in enumerate(xs):
+        pieces = [_push_chunk(plan, xs, i, start, stop) for start, stop in _chunks(x, ys)]
+        blocks.append([_joined([piece[k] for piece in pieces], x.shape + y.shape) for k, y in enumerate(ys)])
+    return blocks
+
+
+def _push_chunk(plan, xs, i, start, stop):
+    """The outputs' tangents, a lane for each of some elements of input i."""
+    k = stop - start
+    dots = np.zeros((k, xs[i].size), xs[i].dtype)
+    dots.flat[start :: xs[i].size + 1] = 1
+    seeds = [None] * len(xs)
+    seeds[i] = dots.reshape(k, *xs[i].shape)
+    return _calls.push(plan, seeds)
+
+
+def _chunks(x, ys):
+    """Ranges that together cover the elements of x."""
+    step = max(1, LANE_ROOM // max(x.size, *[y.size for y in ys], 1))
+    return [(start, min(start + step, x.size)) for start in range(0, x.size, step)]
+
+
+def _by_columns(plan, xs, ys):
+    """`blocks[k][i]`, of shape `ys[k].shape + xs[i].shape`, by forward sweeps."""
+    lanes = _by_lanes(plan, xs, ys)
+    return [[_turned(lanes[i][k], x, y) for i, x in enumerate(xs)] for k, y in enumerate(ys)]
+
+
+def _turned(block, x, y):
+    """From `x.shape + y.shape` to `y.shape + x.shape`."""
+    if block is None or not x.ndim or not y.ndim:
+        return block
+    return np.transpose(block, (*range(x.ndim, x.ndim + y.ndim), *range(x.ndim)))
+
+
+def _by_rows(plan, xs, ys):
+    """`blocks[k][i]`, of shape `ys[k].shape + xs[i].shape`: a reverse sweep for each element of the output."""
+    blocks = []
+    for k, y in enumerate(ys):
+        rows = [_pull_row(plan, ys, k, j) for j in range(y.size)]
+        blocks.append([_stacked([row[i] for row in rows], x, y.shape + x.shape) for i, x in enumerate(xs)])
+    return blocks
+
+
+def _pull_row(plan, ys, k, j):
+    """The inputs' cotangents for element j of output k."""
+    seeds = [None] * len(ys)
+    if ys[k].dtype.kind == "f":
+        seeds[k] = np.zeros(ys[k].shape, ys[k].dtype)
+        seeds[k].flat[j] = 1
+    return _calls.pull(plan, seeds)
+
+
+def _joined(pieces, shape):
+    """Lanes from several chunks as one block; an Array where one is live."""
+    if not pieces or pieces[0] is None:
+        return None
+    if any(_calls.live(piece) for piece in pieces):
+        return _shaped(pieces[0] if len(pieces) == 1 else np.concatenate(pieces), shape)
+    if len(pieces) == 1:
+        return _shaped(_calls.hand_over(pieces[0], False), shape)
+    return _shaped(np.concatenate([piece.numpy() for piece in pieces]), shape)
+
+
+def _stacked(rows, x, shape):
+    """Cotangents as the rows of a block; an Array where one is live."""
+    if all(row is None for row in rows):
+        return None
+    if any(_calls.live(row) for row in rows):
+        return _shaped(np.stack(rows), shape)
+    block = np.empty((len(rows), *x.shape), x.dtype)
+    for j, row in enumerate(rows):
+        block[j] = row.numpy()
+    return _shaped(block, shape)
+
+
+def _shaped(block, shape):
+    return block if block.shape == shape else np.reshape(block, shape)
