@@ -1,6 +1,6 @@
 """The table of ops. Importing it makes every entry and tells the core which serve its operators."""
 from ad import _core
-from ad.ops import choice, elementwise, indexing, joining, plain, reductions, scans, shaping, sorting
+from ad.ops import choice, elementwise, indexing, joining, plain, reductions, scans, shaping, sorting  # noqa: F401
 from ad.ops.forms import FUNCTIONS, TABLE, UFUNCS, Entry, bilinear, case, composite, custom, linear
 
 __all__ = ["FUNCTIONS", "TABLE", "UFUNCS", "Entry", "bilinear", "case", "composite", "custom", "linear"]

@@ -60,7 +60,7 @@ _CLIP = TABLE["clip"].op
 
 
 @spelling("clip", np.clip, method=True, cases=(
-    case((5,), -1.0, 1.0), case((2, 3), None, 0.5), case((2, 3), a_min=-0.5), case((2, 3), (3,), 1.0),
+    case((5,), -1.0, 1.0), case((2, 3), None, 0.7), case((2, 3), -0.5, None), case((2, 3), (3,), 1.0),
     case((), -0.1, 0.1), case((2, 1), (2,), (1, 2)),
 ))
 def clip(a, a_min=None, a_max=None, out=None, *, min=None, max=None, **kwargs):

@@ -58,7 +58,8 @@ _MASK = np.array([[True, False, True], [False, False, True]])
 @spelling("getitem", cases=(
     case((5,), slice(1, None)), case((5,), slice(None, None, -2)), case((3, 4), 1),
     case((3, 4), index=(slice(None), None, -1)), case((5,), np.array([0, 0, 3])), case((5,), [1, -1]),
-    case((3, 4), index=(np.array([0, 2]), np.array([1, 1]))), case((4,), np.array([True, False] * 2)), case((2, 3), _MASK),
+    case((3, 4), index=(np.array([0, 2]), np.array([1, 1]))),
+    case((4,), np.array([True, False] * 2)), case((2, 3), _MASK),
     case((2, 3, 4), index=(np.array([0, 1]), slice(None), np.array([1, 1]))), case((3,), ...), case((), index=()),
     case((), None), case((2, 3, 4), index=(slice(None), np.array([0, 2, 2]), 1)),
     case((2, 3, 4), index=(..., np.array([[0, 1], [3, 3]]))),
@@ -81,7 +82,8 @@ def _put_lanes(x_dots, xs, _y, index, shape):
 
 @linear(transpose=lambda y_bar, x, index, shape: getitem(y_bar, index), batched=_put_lanes, domain=REAL, cases=(
     case((4,), index=slice(1, None), shape=(5,)), case((3,), index=np.array([0, 0, 3]), shape=(5,)),
-    case((2, 3), index=(np.array([0, 1]), slice(None), np.array([1, 1])), shape=(2, 3, 4)), case((), index=(1, 2), shape=(2, 3)),
+    case((2, 3), index=(np.array([0, 1]), slice(None), np.array([1, 1])), shape=(2, 3, 4)),
+    case((), index=(1, 2), shape=(2, 3)),
 ))
 def _put_zeros(x, index, shape):
     out = np.zeros(shape, np.asarray(x).dtype)
@@ -114,7 +116,8 @@ def _positions(indices, n, mode):
 
 @composite(np.take, domain=REAL, method=True, cases=(
     case((5,), np.array([0, 2, 2])), case((2, 3), np.array([[1, 5], [0, 0]])), case((2, 3), [2, 0], axis=1),
-    case((2, 3), 1, axis=0), case((3,), np.array([4, -1]), mode="wrap"), case((2, 3), np.array([5, -9]), 1, mode="clip"),
+    case((2, 3), 1, axis=0), case((3,), np.array([4, -1]), mode="wrap"),
+    case((2, 3), np.array([5, -9]), 1, mode="clip"),
 ))
 def take(a, indices, axis=None, out=None, mode="raise"):
     if out is not None:

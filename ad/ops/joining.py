@@ -44,8 +44,8 @@ def _concatenate(arrays, axis, ends):
 
 
 @spelling("concatenate", np.concatenate, cases=(
-    case([(2,), (3,)]), case([(2, 3), (1, 3)]), case([(2, 3), (2, 1), (2, 2)], axis=-1), case([(2, 3), (4,)], axis=None),
-    case([(3,), (0,)]), case([(3,)]), case([(2,), np.arange(3)]),
+    case([(2,), (3,)]), case([(2, 3), (1, 3)]), case([(2, 3), (2, 1), (2, 2)], axis=-1),
+    case([(2, 3), (4,)], axis=None), case([(3,), (0,)]), case([(3,)]), case([(2,), np.arange(3)]),
 ))
 def concatenate(arrays, axis=0, out=None, dtype=None, casting="same_kind"):
     arrays = tuple(arrays)
@@ -69,7 +69,7 @@ def _stack_behind_lanes(ndim, axis):
 @linear(inputs=None, transpose=lambda y_bar, i, xs, axis: getitem(y_bar, (*(slice(None),) * axis, i) if axis else i),
         lanes=_stack_behind_lanes, domain=REAL)
 def _stack(arrays, axis):
-    if np.ndim(arrays[0]) == 0 and all(np.ndim(a) == 0 for a in arrays):
+    if not any(np.ndim(a) for a in arrays):
         return np.array(arrays)
     return np.stack(arrays, axis)
 
@@ -84,7 +84,7 @@ def stack(arrays, axis=0, out=None, *, dtype=None, casting="same_kind"):
     _no_out("stack", out, dtype)
     arrays = tuple([a if isinstance(a, (int, float)) else _raw(a) for a in arrays])
     if axis:
-        axis = np.lib.array_utils.normalize_axis_index(axis, np.ndim(arrays[0]) + 1)
+        axis = np.lib.array_utils.normalize_axis_index(axis, getattr(arrays[0], "ndim", 0) + 1)
     return apply(_stack.op, arrays, (axis,))
 
 
@@ -122,7 +122,7 @@ def column_stack(tup):
 @composite(np.block, domain=REAL, cases=(case([(2,), (3,)]), case([[(2, 2), (2, 1)], [(1, 2), (1, 1)]])))
 def block(arrays):
     depth = _list_depth(arrays)
-    ndim = max(depth, max(np.ndim(a) for a in _leaves(arrays)))
+    ndim = max(depth, max(_raw(a).ndim for a in _leaves(arrays)))
     return _block(arrays, depth, ndim)
 
 
@@ -152,6 +152,8 @@ def append(arr, values, axis=None):
 ))
 def insert(arr, obj, values, axis=None):
     arr, values = _raw(arr), _raw(values)
+    if values.dtype != arr.dtype:
+        values = values.astype(arr.dtype)
     if axis is None:
         arr, axis = ravel(arr), 0
     axis = range(arr.ndim)[axis]

@@ -11,7 +11,7 @@ from ad.ops.choice import where as choose
 from ad.ops.domains import NONZERO, POSITIVE, REAL
 from ad.ops.forms import case, composite, conjugated, custom, linear, spelling
 from ad.ops.scans import exclusive, flipped
-from ad.ops.shaping import broadcast_to, cast, moveaxis, reshape
+from ad.ops.shaping import broadcast_to, moveaxis, reshape
 
 __all__ = [
     "average", "max", "mean", "min", "nanmax", "nanmean", "nanmin", "nanstd", "nansum", "nanvar", "prod", "ptp", "std",
@@ -53,6 +53,11 @@ def _count(x, axis):
     return math.prod(x.shape[a] for a in (axis if isinstance(axis, tuple) else (axis,)))
 
 
+def _counts(mask, axis, keepdims, total):
+    """How many elements of a mask are true, in the floating type that a sum of them has."""
+    return np.sum(mask, axis=axis, keepdims=keepdims, dtype=np.result_type(total.dtype, np.float16))
+
+
 def _unserved(name, **arguments):
     """Refuse arguments for which there is no rule."""
     for argument, value in arguments.items():
@@ -90,8 +95,8 @@ def sum(a, axis=None, dtype=None, out=None, keepdims=False, initial=0, where=Tru
 ))
 def mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
     if where is not True:
-        counts = np.sum(np.broadcast_to(where, a.shape), axis=axis, keepdims=keepdims)
-        return sum(a, axis, dtype, out, keepdims, where=where) / counts
+        total = sum(a, axis, dtype, out, keepdims, where=where)
+        return total / _counts(np.broadcast_to(where, a.shape), axis, keepdims, total)
     return sum(a, axis, dtype, out, keepdims) / _count(a, axis)
 
 
@@ -103,15 +108,17 @@ def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=Tru
         _unserved("var", where=where)
     a = a if dtype is None else a.astype(dtype)
     deviation = a - (_mean(a, axis, keepdims=True) if mean is None else mean)
-    if a.dtype.kind == "c":
-        squares = elementwise.square(deviation.real) + elementwise.square(deviation.imag)
-    else:
-        squares = deviation * deviation
     degrees = _count(a, axis) - (ddof if correction is None else correction)
-    return sum(squares, axis, None, out, keepdims) / builtins.max(degrees, 0)
+    return sum(_squares(deviation), axis, None, out, keepdims) / builtins.max(degrees, 0)
 
 
 _mean = mean
+
+
+def _squares(x):
+    if x.dtype.kind == "c":
+        return elementwise.square(x.real) + elementwise.square(x.imag)
+    return x * x
 
 
 def _half_inverse(_x, y):
@@ -214,7 +221,7 @@ def _winners(x, y, axis):
     """Where the extreme is taken, and how often; where the result is nan, the nans are."""
     best = np.reshape(y.numpy(), kept_shape(x.shape, axis))
     values = x.numpy()
-    hits = (values == best) | ((values != values) & (best != best))
+    hits = (values == best) | (np.isnan(values) & np.isnan(best))
     return hits, np.add.reduce(hits, axis=axis, keepdims=True, dtype=x.dtype)
 
 
@@ -259,7 +266,7 @@ def _reduced(op, pair, a, axis, out, keepdims, initial, where):
 
 _EXTREMES = (
     case((4,)), case((2, 3), axis=0), case((2, 3, 2), axis=(0, -1), keepdims=True), case(()), case((), axis=0),
-    case((2, 0), axis=0), case((2, 3), axis=1, initial=0.5),
+    case((2, 0), axis=0), case((2, 3), axis=1, initial=0.7),
 )
 
 
@@ -313,8 +320,8 @@ def nanmean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
 def nanvar(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False):
     mask, a = _numbers(a)
     deviation = choose(mask, a - mean(a, axis, keepdims=True, where=mask), 0)
-    degrees = np.sum(mask, axis=axis, keepdims=keepdims) - ddof
-    return sum(deviation * deviation, axis, dtype, out, keepdims) / degrees
+    total = sum(_squares(deviation), axis, dtype, out, keepdims)
+    return total / (_counts(mask, axis, keepdims, total) - ddof)
 
 
 @composite(np.nanstd, domain=REAL, cases=_WITH_NAN, singular="as std")

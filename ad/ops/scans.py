@@ -47,7 +47,8 @@ def flipped(x):
 
 def _shifted(x, first):
     """`first`, then all but the last along the last axis."""
-    return concatenate([np.full((*x.shape[:-1], min(1, x.shape[-1])), first, x.dtype), getitem(x, (..., slice(-1)))], -1)
+    head = np.full((*x.shape[:-1], min(1, x.shape[-1])), first, x.dtype)
+    return concatenate([head, getitem(x, (..., slice(-1)))], -1)
 
 
 def exclusive(x):
@@ -70,7 +71,8 @@ def _pull_term(s_bar, a, _b, _s):
 
 
 @custom(inputs=2, batches=True, domain=REAL, vjp=(_pull_factor, _pull_term),
-        jvp=(lambda a_dot, a, _b, s: recurrence(a, a_dot * _shifted(s, 0)), lambda b_dot, a, _b, _s: recurrence(a, b_dot)),
+        jvp=(lambda a_dot, a, _b, s: recurrence(a, a_dot * _shifted(s, 0)),
+             lambda b_dot, a, _b, _s: recurrence(a, b_dot)),
         cases=(case((5,), (5,)), case((2, 3), (2, 3)), case((1,), (1,)), case((0,), (0,))))
 def _recurrence(a, b):
     """s[j] = b[j] + a[j] s[j - 1] along the last axis, by doubling: log n steps on whole arrays."""
@@ -146,10 +148,9 @@ def _end(part, a, axis):
 
 @composite(np.ediff1d, domain=REAL, cases=(case((4,)), case((2, 3), to_end=np.array([1.0]), to_begin=2.0)))
 def ediff1d(ary, to_end=None, to_begin=None):
-    parts = [None if part is None else np.ravel(part) for part in (to_begin, to_end)]
     found = diff(ravel(ary))
-    return concatenate([p for p in (parts[0], found, parts[1]) if p is not None]) if any(
-        p is not None for p in parts) else found
+    before, after = ([] if part is None else [np.ravel(part).astype(ary.dtype)] for part in (to_begin, to_end))
+    return concatenate([*before, found, *after]) if before or after else found
 
 
 @composite(np.gradient, domain=REAL, cases=(
@@ -171,7 +172,8 @@ def _slopes(f, spacing, edge_order):
     if n < edge_order + 1:
         raise ValueError("Shape of array too small to calculate a numerical gradient, "
                          "at least (edge_order + 1) elements are required.")
-    h = diff(spacing) if np.ndim(spacing) else broadcast_to(spacing, (n - 1,))
+    spacing = spacing if isinstance(spacing, Array) else np.asarray(spacing)
+    h = diff(spacing) if spacing.ndim else broadcast_to(spacing, (n - 1,))
     h = reshape(h, (n - 1,) + (1,) * (f.ndim - 1))
     rise = (f[1:] - f[:-1]) / h
     h1, h2 = h[:-1], h[1:]
@@ -180,11 +182,13 @@ def _slopes(f, spacing, edge_order):
     if edge_order == 2:
         first = first - h[:1] * (rise[1:2] - first) / (h[:1] + h[1:2])
         last = last + h[-1:] * (last - rise[-2:-1]) / (h[-1:] + h[-2:-1])
-    return concatenate([first, middle, last])
+    found = concatenate([first, middle, last])
+    return found if found.dtype == f.dtype else found.astype(f.dtype)
 
 
 @composite(np.interp, singular="at the knots the slope to the right", cases=(
-    case(np.array([0.5, 1.7, 3.0, -1.0]), np.array([0.0, 1.0, 2.0, 4.0]), (4,)), case(1.2, np.array([0.0, 1.0, 2.0]), (3,)),
+    case(np.array([0.5, 1.7, 3.0, -1.0]), np.array([0.0, 1.0, 2.0, 4.0]), (4,)),
+    case(1.2, np.array([0.0, 1.0, 2.0]), (3,)),
     case(np.array([[0.3, 9.0]]), np.array([0.0, 1.0, 2.0]), (3,), left=-1.0, right=2.0),
 ), domain=REAL)
 def interp(x, xp, fp, left=None, right=None, period=None):

@@ -31,7 +31,7 @@ def cast(x, dtype):
 
 
 @spelling("astype", *(f for f in [getattr(np, "astype", None)] if f), method=True,
-          cases=(case((3,), np.float64), case((2, 3), dtype="complex128")))
+          cases=(case((3,), "float64"), case((2, 3), "complex128")))
 def astype(x, dtype, order="K", casting="unsafe", subok=True, copy=True):
     """`x` in another dtype. What becomes integer or boolean is a plain ndarray: nothing flows through it."""
     dtype = np.dtype(dtype)
@@ -86,7 +86,7 @@ def broadcast_to(array, shape, subok=False):
 
 @composite(np.broadcast_arrays, domain=REAL, cases=(case((3,), (2, 1)),))
 def broadcast_arrays(*args, subok=False):
-    shape = np.broadcast_shapes(*(np.shape(a) for a in args))
+    shape = np.broadcast_shapes(*(a.shape if isinstance(a, Array) else np.shape(a) for a in args))
     return tuple([broadcast_to(a, shape) for a in args])
 
 
@@ -237,7 +237,9 @@ def swapaxes(a, axis1, axis2):
     return transpose(a, tuple(axes))
 
 
-@composite(np.moveaxis, domain=REAL, cases=(case((2, 3, 4), 0, -1), case((2, 3, 4), source=(0, 1), destination=(-1, 0))))
+@composite(np.moveaxis, domain=REAL, cases=(
+    case((2, 3, 4), 0, -1), case((2, 3, 4), source=(0, 1), destination=(-1, 0)),
+))
 def moveaxis(a, source, destination):
     source, destination = _axes(source, a.ndim), _axes(destination, a.ndim)
     if len(source) != len(destination):

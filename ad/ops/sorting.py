@@ -1,7 +1,6 @@
 """Ops that put elements in order: a permutation of them, which is constant between ties."""
 import numpy as np
 
-from ad._core import Array
 from ad.errors import MissingRule
 from ad.ops.choice import where
 from ad.ops.domains import REAL
@@ -22,7 +21,8 @@ def _permuted(order, a, axis):
 
 
 @composite(np.sort, domain=REAL, singular=_TIES, cases=(
-    case((5,)), case((2, 3)), case((3, 2), axis=0), case((2, 3), axis=None), case((0,)), case(np.array([1.0, 3.0, 2.0])),
+    case((5,)), case((2, 3)), case((3, 2), axis=0), case((2, 3), axis=None), case((0,)),
+    case(np.array([1.0, 3.0, 2.0])),
 ))
 def sort(a, axis=-1, kind=None, order=None, *, stable=None):
     if order is not None:
@@ -54,25 +54,25 @@ def _last_axis(a, axis):
     return reshape(moveaxis(a, axes, range(-len(axes), 0)), (*rest, -1)), kept
 
 
-def _at(ordered, q):
+def _at(ordered, q, dtype):
     """Between the elements of the sorted last axis, the fraction `q` of the way; nan if there is a nan."""
     place = q * (ordered.shape[-1] - 1)
     below = int(np.floor(place))
     low, high = (getitem(ordered, (..., min(i, ordered.shape[-1] - 1))) for i in (below, below + 1))
     last = getitem(ordered, (..., -1))
-    weight = ordered.dtype.type(place - below)
-    y = low + (high - low) * weight if weight else low
+    weight = dtype.type(place - below)
+    y = low + (high - low) * weight
     return where(np.isnan(last.numpy()), last, y)
 
 
 def _quantile(a, q, axis, keepdims):
     rows, kept = _last_axis(a, axis)
     ordered = sort(rows)
-    q = np.asarray(q.numpy() if isinstance(q, Array) else q)
+    q = np.asarray(q, a.dtype if isinstance(q, (int, float)) and a.dtype.kind == "f" else None)
     if np.any((q < 0) | (q > 1)):
         raise ValueError("Quantiles must be in the range [0, 1]")
     shape = kept if keepdims else rows.shape[:-1]
-    found = [reshape(_at(ordered, float(part)), shape) for part in q.ravel()]
+    found = [reshape(_at(ordered, part, np.result_type(a.dtype, q)), shape) for part in q.ravel()]
     if not q.ndim:
         return found[0]
     return reshape(stack(found), (*q.shape, *shape))
@@ -87,7 +87,8 @@ _QUANTILES = "between ties any of them; linear between neighbours"
 
 
 @composite(np.quantile, domain=REAL, singular=_QUANTILES, cases=(
-    case((5,), 0.3), case((2, 4), 0.5, axis=1), case((3, 4), np.array(0.25), axis=0, keepdims=True), case((4,), 1.0),
+    case((5,), q=0.3), case((2, 4), q=0.5, axis=1), case((3, 4), q=np.array(0.25), axis=0, keepdims=True),
+    case((4,), q=[0.0, 0.6, 1.0]),
 ))
 def quantile(a, q, axis=None, out=None, overwrite_input=False, method="linear", keepdims=False, *, weights=None):
     _only_linear("quantile", out, method, weights)
