@@ -1,0 +1,381 @@
+"""Products: matmul and einsum are the ops, the others are written with them."""
+import builtins
+import math
+import string
+
+import numpy as np
+
+from ad._core import Array
+from ad.ops.domains import REAL
+from ad.ops.elementwise import multiply
+from ad.ops.forms import bilinear, case, composite, conjugated, custom, linear
+from ad.ops.indexing import put_zeros
+from ad.ops.shaping import broadcast_to, conjugate, reshape
+
+__all__ = [
+    "adjoint", "cross", "dot", "einsum", "inner", "kron", "matmul", "matrix_transpose", "matvec", "multi_dot", "outer",
+    "tensordot", "vdot", "vecdot", "vecmat",
+]
+
+
+def operand(x):
+    """`x` as something with a shape: a value of ours, or an ndarray."""
+    return x if isinstance(x, Array) else np.asarray(x)
+
+
+# -- matmul ----------------------------------------------------------------------------------
+
+
+@linear(np.matrix_transpose, np.linalg.matrix_transpose, transpose=lambda y_bar, x: matrix_transpose(y_bar),
+        lanes=lambda ndim: (), domain=REAL, cases=(case((2, 3)), case((4, 2, 3))), method="mT")
+def matrix_transpose(x):
+    return np.swapaxes(x, -1, -2)
+
+
+def flipped(x):
+    """The matrix transpose, at the cost of a view where nothing watches `x`."""
+    return np.swapaxes(x.numpy(), -1, -2) if x.is_constant else matrix_transpose(x)
+
+
+def adjoint(x):
+    """The conjugate transpose of the matrices in `x`."""
+    return matrix_transpose(conjugate(x) if x.dtype.kind == "c" else x)
+
+
+def _as_rows(x):
+    return reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+
+
+def _pull_first(y_bar, _x1, x2, _y):
+    (x2,) = conjugated((x2,))
+    if _x1.ndim > 1 and x2.ndim > 1:
+        return matmul(y_bar, flipped(x2))
+    if x2.ndim == 1:
+        return y_bar * x2 if _x1.ndim == 1 else reshape(y_bar, (*y_bar.shape, 1)) * x2
+    return matmul(x2, y_bar) if x2.ndim == 2 else _matrix_vector(x2, y_bar)
+
+
+def _pull_second(y_bar, x1, _x2, _y):
+    (x1,) = conjugated((x1,))
+    if x1.ndim == 1:
+        return y_bar * x1 if _x2.ndim == 1 else reshape(x1, (-1, 1)) * reshape(y_bar, _with_one(y_bar.shape, -1))
+    if _x2.ndim == 1:
+        return matmul(y_bar, x1) if x1.ndim == 2 else matmul(reshape(y_bar, (-1,)), _as_rows(x1))
+    if x1.ndim > 2 == _x2.ndim:  # one product, and no sum over the leading axes afterwards
+        return matmul(flipped(_as_rows(x1)), _as_rows(y_bar))
+    return matmul(flipped(x1), y_bar)
+
+
+def _with_one(shape, axis):
+    return (*shape[:axis], 1, *shape[axis:])
+
+
+def _matrix_vector(matrix, vector):
+    """matrix @ vector over leading axes."""
+    return reshape(matmul(matrix, reshape(vector, (*vector.shape, 1))), matrix.shape[:-1])
+
+
+def _as_matrix(x, shape, ndim):
+    """Lanes of operands of this shape, as lanes of matrices behind enough axes to broadcast."""
+    return reshape(x, (*x.shape[:1], *(1,) * (ndim - len(shape)), *shape))
+
+
+def _push_first(x1_dot, _x1, x2, _y):
+    if x1_dot.ndim == _x1.ndim:
+        return matmul(x1_dot, x2)
+    shape = _x1.shape if _x1.ndim > 1 else (1, *_x1.shape)
+    x2 = x2 if x2.ndim > 1 else reshape(x2, (-1, 1))
+    product = matmul(_as_matrix(x1_dot, shape, builtins.max(len(shape), x2.ndim)), x2)
+    return reshape(product, (*x1_dot.shape[:1], *_y.shape))
+
+
+def _push_second(x2_dot, x1, _x2, _y):
+    if x2_dot.ndim == _x2.ndim:
+        return matmul(x1, x2_dot)
+    shape = _x2.shape if _x2.ndim > 1 else (*_x2.shape, 1)
+    x1 = x1 if x1.ndim > 1 else reshape(x1, (1, -1))
+    product = matmul(x1, _as_matrix(x2_dot, shape, builtins.max(len(shape), x1.ndim)))
+    return reshape(product, (*x2_dot.shape[:1], *_y.shape))
+
+
+@custom(np.matmul, inputs=2, jvp=(_push_first, _push_second), vjp=(_pull_first, _pull_second), batches=True,
+        domain=REAL,
+        cases=(case((2, 3), (3, 4)), case((3,), (3,)), case((2, 3), (3,)), case((3,), (3, 2)), case((2, 2, 3), (3,)),
+               case((3,), (2, 3, 4)), case((2, 2, 3), (3, 2)), case((2, 3), (4, 3, 2)),
+               case((2, 1, 2, 3), (4, 3, 2)), case((0, 3), (3, 2)), case((2, 0), (0, 3))))
+def matmul(x1, x2):
+    return np.matmul(x1, x2)
+
+
+# -- einsum ----------------------------------------------------------------------------------
+# One operand is a linear op, two are a bilinear one; more are contracted two at a time.
+
+
+def _scatter(y_bar, x, subscripts):
+    """The transpose of an einsum of one operand: every label dropped is spread, a repeated one is a diagonal."""
+    labels, kept = subscripts.split("->")
+    size = dict(zip(labels, x.shape))
+    unique = "".join(dict.fromkeys(labels))
+    order = [label for label in unique if label in kept]
+    turned = rearrange(y_bar, f"{kept}->{''.join(order)}") if order != list(kept) else y_bar
+    spread = reshape(turned, tuple(size[label] if label in kept else 1 for label in unique))
+    spread = broadcast_to(spread, tuple(size[label] for label in unique))
+    if len(unique) == len(labels):
+        return spread
+    return put_zeros(spread, tuple(np.ix_(*(np.arange(size[u]) for u in unique))[unique.index(a)] for a in labels), x.shape)
+
+
+def _behind_lane(ndim, subscripts):
+    labels, kept = subscripts.split("->")
+    lane = next(label for label in string.ascii_letters if label not in labels)
+    return (f"{lane}{labels}->{lane}{kept}",)
+
+
+@linear(transpose=_scatter, lanes=_behind_lane, domain=REAL,
+        cases=(case((2, 3), subscripts="ab->ba"), case((3, 3), subscripts="aa->a"), case((3, 3), subscripts="aa->"),
+               case((2, 3, 2), subscripts="aba->b"), case((2, 3), subscripts="ab->b"), case((), subscripts="->")))
+def rearrange(x, subscripts):
+    """An einsum of one operand, with its output written out and no ellipsis."""
+    return np.einsum(subscripts, x)
+
+
+def _transposed(subscripts, i):
+    """The subscripts that give operand `i` from the output and the other operand."""
+    inputs, output = subscripts.split("->")
+    parts = inputs.split(",")
+    return f"{output},{parts[1 - i]}->{parts[i]}"
+
+
+def _stretched(x_bar, x):
+    """Spread along the axes where only `x` is longer than 1 (the other operand was broadcast)."""
+    lead = x_bar.ndim - x.ndim
+    shape = x_bar.shape[:lead] + tuple(n if m == 1 else m for m, n in zip(x_bar.shape[lead:], x.shape))
+    return x_bar if shape == x_bar.shape else broadcast_to(x_bar, shape)
+
+
+@bilinear(batches=True, domain=(REAL, REAL),
+          transposes=(lambda y_bar, _x1, x2, subscripts: _stretched(contract(y_bar, x2, _transposed(subscripts, 0)), _x1),
+                      lambda y_bar, x1, _x2, subscripts: _stretched(contract(y_bar, x1, _transposed(subscripts, 1)), _x2)),
+          cases=(case((2, 3), (3, 4), subscripts="...ab,...bc->...ac"), case((2,), (3,), subscripts="...a,...b->...ba"),
+                 case((2, 3), (2, 3), subscripts="...ab,...ab->..."), case((1, 3), (2, 3), subscripts="...ab,...ab->...b")))
+def contract(x1, x2, subscripts):
+    """An einsum of two operands; the ellipsis stands for lanes, so every axis has its own label."""
+    return np.einsum(subscripts, x1, x2, optimize=np.size(x1) * np.size(x2) > WORTH_PLANNING)
+
+
+WORTH_PLANNING = 10_000  # products of sizes from which NumPy's way to BLAS costs less than its plain loop
+
+
+@composite(np.einsum, domain=REAL,
+           cases=(case("ij,jk", (2, 3), (3, 2)), case("ii->i", (3, 3)), case("ii", (3, 3)), case("ij->", (2, 3)),
+                  case("...ij,...jk->...ik", (4, 2, 3), (3, 2)), case("i,j,k->kij", (2,), (3,), (2,)),
+                  case("ii,ij,k->kj", (2, 2), (2, 3), (2,)), case("ij,ij->j", (2, 3), (2, 3)),
+                  case("i,i", (1,), (3,)), case((2, 3), [0, 1], (3, 2), [1, 2], [2, 0])))
+def einsum(*operands, optimize=False):
+    """Einstein's summation over any number of operands, as `np.einsum`; `optimize` may be a path."""
+    labels, output, arrays = _parsed(operands)
+    if len(arrays) == 1:
+        return rearrange(arrays[0], f"{labels[0]}->{output}")
+    for pair in _path(labels, output, arrays, optimize):
+        (a, x1), (b, x2) = [(labels.pop(k), arrays.pop(k)) for k in sorted(pair, reverse=True)]
+        rest = set(output).union(*labels)
+        a, x1 = _summed(a, x1, rest.union(b))
+        b, x2 = _summed(b, x2, rest.union(a))
+        kept = "".join(label for label in dict.fromkeys(a + b) if label in rest) if labels else output
+        labels.append(kept)
+        arrays.append(contract(x1, x2, f"...{a},...{b}->...{kept}"))
+    return arrays[0]
+
+
+def _summed(labels, x, wanted):
+    """`x` summed over what appears in it alone, with every label once."""
+    kept = "".join(label for label in dict.fromkeys(labels) if label in wanted)
+    return (labels, x) if kept == labels else (kept, rearrange(x, f"{labels}->{kept}"))
+
+
+def _path(labels, output, arrays, optimize):
+    """The pairs to contract, one after the other."""
+    if len(arrays) == 2:
+        return [(0, 1)]
+    if not isinstance(optimize, (list, tuple)):
+        optimize = "greedy"
+    shapes = [np.broadcast_to(0.0, x.shape) for x in arrays]
+    path = np.einsum_path(f"{','.join(labels)}->{output}", *shapes, optimize=optimize)[0][1:]
+    if all(len(step) == 2 for step in path):
+        return path
+    return [(0, 1)] + [(0, n - 1) for n in range(len(arrays) - 1, 1, -1)]
+
+
+def _parsed(operands):
+    """The labels of each operand, those of the output, and the operands; no ellipsis left."""
+    if isinstance(operands[0], str):
+        inputs, arrow, output = operands[0].replace(" ", "").partition("->")
+        inputs, arrays = inputs.split(","), [operand(x) for x in operands[1:]]
+    else:
+        arrow = "->" if len(operands) % 2 else ""
+        output = _letters(operands[-1]) if arrow else ""
+        arrays = [operand(x) for x in operands[: len(operands) - len(operands) % 2 : 2]]
+        inputs = [_letters(sublist) for sublist in operands[1::2]]
+    if len(inputs) != len(arrays):
+        raise ValueError(f"ad.einsum: the subscripts are for {len(inputs)} operands, and {len(arrays)} are given")
+    used = set("".join(inputs)) | set(output)
+    spare = [label for label in string.ascii_letters if label not in used]
+    widths = [x.ndim - len(part.replace("...", "")) for part, x in zip(inputs, arrays)]
+    for part, x, width in zip(inputs, arrays, widths):
+        if width < 0 or width and "..." not in part:
+            raise ValueError(f"ad.einsum: the subscripts {part!r} do not fit an operand of shape {x.shape}")
+    widest = builtins.max(widths)
+    spelt = ["".join(spare[:widest])[widest - width :] for width in widths]
+    labels = [part.replace("...", own) for part, own in zip(inputs, spelt)]
+    if not arrow:
+        joined = "".join(inputs).replace("...", "")
+        output = "..." + "".join(sorted(label for label in set(joined) if joined.count(label) == 1))
+    return labels, output.replace("...", "".join(spare[:widest])), arrays
+
+
+def _letters(sublist):
+    """The letters that stand for the numbers of a sublist, in the same order."""
+    letters = string.ascii_uppercase + string.ascii_lowercase
+    return "".join("..." if label is Ellipsis else letters[label] for label in sublist)
+
+
+# -- written with these ------------------------------------------------------------------------
+
+
+@composite(np.dot, domain=REAL, method=True,
+           cases=(case((3,), (3,)), case((2, 3), (3,)), case((2, 3), (3, 2)), case((2, 2, 3), (3,)),
+                  case((2, 3), (2, 3, 2)), case((), (2, 3)), case((2,), ())))
+def dot(a, b):
+    a, b = operand(a), operand(b)
+    if a.ndim == 0 or b.ndim == 0:
+        return multiply(a, b)
+    return matmul(a, b) if b.ndim <= 2 else tensordot(a, b, axes=(-1, -2))
+
+
+@composite(np.inner, domain=REAL, cases=(case((3,), (3,)), case((2, 3), (3,)), case((2, 3), (4, 3)), case((), (3,))))
+def inner(a, b):
+    a, b = operand(a), operand(b)
+    return multiply(a, b) if a.ndim == 0 or b.ndim == 0 else tensordot(a, b, axes=(-1, -1))
+
+
+@composite(np.outer, np.linalg.outer, domain=REAL, cases=(case((2,), (3,)), case((2, 2), (3,)), case((), (2,))))
+def outer(a, b):
+    a, b = operand(a), operand(b)
+    return multiply(reshape(a, (a.size, 1)), reshape(b, (1, b.size)))
+
+
+@composite(np.vdot, domain=REAL, cases=(case((3,), (3,)), case((2, 3), (3, 2))))
+def vdot(a, b):
+    a, b = operand(a), operand(b)
+    return matmul(reshape(conjugate(a), (a.size,)), reshape(b, (b.size,)))
+
+
+@composite(np.tensordot, np.linalg.tensordot, domain=REAL,
+           cases=(case((2, 3, 4), (3, 4, 2)), case((2, 3), (3, 2), axes=1), case((2,), (3,), axes=0),
+                  case((2, 3, 4), (4, 3), axes=((1, 2), (1, 0))), case((2, 3), (2, 4), axes=(0, 0))))
+def tensordot(a, b, axes=2):
+    a, b = operand(a), operand(b)
+    try:
+        axes_a, axes_b = axes
+    except TypeError:
+        axes_a, axes_b = range(a.ndim - axes, a.ndim), range(axes)
+    axes_a, axes_b = _axes(axes_a, a.ndim), _axes(axes_b, b.ndim)
+    if [a.shape[i] for i in axes_a] != [b.shape[i] for i in axes_b]:
+        raise ValueError(f"ad.tensordot: shapes {a.shape} and {b.shape} do not match along axes {axes_a} and {axes_b}")
+    of_a, of_b = string.ascii_letters[: a.ndim], list(string.ascii_letters[a.ndim : a.ndim + b.ndim])
+    for i, j in zip(axes_a, axes_b):
+        of_b[j] = of_a[i]
+    kept = [label for label in (*of_a, *of_b) if label not in of_b or label not in of_a]
+    return contract(a, b, f"...{of_a},...{''.join(of_b)}->...{''.join(kept)}")
+
+
+def _axes(axes, ndim):
+    return [axis % ndim for axis in (axes if np.iterable(axes) else (axes,))]
+
+
+@composite(np.kron, domain=REAL, cases=(case((2,), (3,)), case((2, 3), (3, 2)), case((2, 3), (2,)), case((), (2,))))
+def kron(a, b):
+    a, b = operand(a), operand(b)
+    ndim = builtins.max(a.ndim, b.ndim)
+    a, b = _wide(a, ndim), _wide(b, ndim)
+    product = multiply(
+        reshape(a, tuple(n for m in a.shape for n in (m, 1))), reshape(b, tuple(n for m in b.shape for n in (1, m)))
+    )
+    return reshape(product, tuple(m * n for m, n in zip(a.shape, b.shape)))
+
+
+def _wide(x, ndim):
+    """The axes of `x` behind enough of length 1 to make `ndim`."""
+    return reshape(x, ((1,) * (ndim - x.ndim) + x.shape)) if x.ndim < ndim else x
+
+
+@bilinear(batches=True, domain=(REAL, REAL), cases=(case((3,), (3,)), case((2, 3), (1, 3))),
+          transposes=(lambda y_bar, _x1, x2: cross_of_vectors(x2, y_bar),
+                      lambda y_bar, x1, _x2: cross_of_vectors(y_bar, x1)))
+def cross_of_vectors(x1, x2):
+    """The cross product along last axes of length 3, of operands with as many axes."""
+    return np.cross(x1, x2)
+
+
+@composite(np.cross, np.linalg.cross, domain=REAL,
+           cases=(case((3,), (3,)), case((2, 3), (3,)), case((3, 2), (3, 2), axis=0), case((2, 3), (2,)),
+                  case((3, 2), (2, 3), axisa=0, axisc=0)))
+def cross(a, b, axisa=-1, axisb=-1, axisc=-1, axis=None):
+    if axis is not None:
+        axisa = axisb = axisc = axis
+    a, b = _moved(operand(a), axisa, -1), _moved(operand(b), axisb, -1)
+    if not {a.shape[-1], b.shape[-1]} <= {2, 3}:
+        raise ValueError("ad.cross: the vectors must have 2 or 3 components")
+    flat = a.shape[-1] == b.shape[-1] == 2
+    ndim = builtins.max(a.ndim, b.ndim)
+    product = cross_of_vectors(_wide(_in_space(a), ndim), _wide(_in_space(b), ndim))
+    return product[..., 2] if flat else _moved(product, -1, axisc)
+
+
+def _in_space(x):
+    """Vectors with a third component, 0 where they had two."""
+    return x if x.shape[-1] == 3 else put_zeros(x, (..., slice(0, 2)), (*x.shape[:-1], 3))
+
+
+def _moved(x, source, destination):
+    order = list(string.ascii_letters[: x.ndim])
+    labels = "".join(order)
+    order.insert(destination % x.ndim, order.pop(source % x.ndim))
+    return x if order == list(labels) else rearrange(x, f"{labels}->{''.join(order)}")
+
+
+@composite(np.linalg.multi_dot, domain=REAL)
+def multi_dot(arrays):
+    """The matrix product of several arrays in the cheapest order; the first and the last may be vectors."""
+    arrays = [operand(x) for x in arrays]
+    last = len(arrays)
+    ends = {0: [1] if arrays[0].ndim == 1 else [0, 1], last - 1: [last - 1] if arrays[-1].ndim == 1 else [last - 1, last]}
+    labels = [ends.get(k, [k, k + 1]) for k in range(last)]
+    output = ([0] if len(labels[0]) == 2 else []) + ([last] if len(labels[-1]) == 2 else [])
+    return einsum(*(part for pair in zip(arrays, labels) for part in pair), output)
+
+
+# -- NumPy's vector gufuncs, where this NumPy has them --------------------------------------------
+
+
+def _gufunc(name):
+    return tuple(getattr(module, name) for module in (np, np.linalg) if hasattr(module, name))
+
+
+@composite(*_gufunc("vecdot"), domain=REAL, cases=(case((3,), (3,)), case((2, 3), (3,)), case((3, 2), (3, 2), axis=0)))
+def vecdot(x1, x2, axis=-1):
+    """The inner products along an axis, conjugating the first operand."""
+    x1, x2 = _moved(operand(x1), axis, -1), _moved(operand(x2), axis, -1)
+    return einsum("...i,...i->...", conjugate(x1), x2)
+
+
+@composite(*_gufunc("matvec"), domain=REAL, cases=(case((2, 3), (3,)), case((2, 2, 3), (3,)), case((2, 3), (2, 3))))
+def matvec(x1, x2):
+    """Matrices times vectors, over leading axes."""
+    return einsum("...ij,...j->...i", x1, x2)
+
+
+@composite(*_gufunc("vecmat"), domain=REAL, cases=(case((2,), (2, 3)), case((2, 2), (2, 2, 3))))
+def vecmat(x1, x2):
+    """Conjugated vectors times matrices, over leading axes."""
+    return einsum("...i,...ij->...j", conjugate(operand(x1)), x2)
