@@ -1,6 +1,8 @@
 """The table of ops. Importing it makes every entry and tells the core which serve its operators."""
 from ad import _core
-from ad.ops import choice, elementwise, indexing, joining, plain, reductions, scans, shaping, sorting  # noqa: F401
+from ad.ops import (  # noqa: F401
+    choice, elementwise, indexing, joining, linalg, plain, products, reductions, scans, shaping, sorting,
+)
 from ad.ops.forms import FUNCTIONS, TABLE, UFUNCS, Entry, bilinear, case, composite, custom, linear
 
 __all__ = ["FUNCTIONS", "TABLE", "UFUNCS", "Entry", "bilinear", "case", "composite", "custom", "linear"]
@@ -11,5 +13,5 @@ _SERVING = (
 )
 _core.install(
     **{name: TABLE[name].op for name in _SERVING.split()}, getitem_function=indexing.getitem,
-    asarray=joining.asarray,
+    asarray=joining.asarray, matmul_function=products.matmul,
 )

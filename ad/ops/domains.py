@@ -2,8 +2,8 @@
 import numpy as np
 
 __all__ = [
-    "AT_LEAST_ONE", "BETWEEN_STEPS", "INVERTIBLE", "NONZERO", "POSITIVE", "REAL", "SPD", "SYMMETRIC", "UNIT",
-    "UNIT_INTERVAL",
+    "AT_LEAST_ONE", "BETWEEN_STEPS", "FULL_RANK", "INVERTIBLE", "NONZERO", "POSITIVE", "REAL", "SPD", "SYMMETRIC",
+    "UNIT", "UNIT_INTERVAL",
 ]
 
 
@@ -30,6 +30,11 @@ def BETWEEN_STEPS(rng, shape):
 def INVERTIBLE(rng, shape):
     """Square matrices (..., n, n) far from singular, with distinct singular values."""
     return rng.uniform(-1, 1, shape) + 2.5 * np.eye(shape[-1]) * np.arange(1, shape[-1] + 1)
+
+
+def FULL_RANK(rng, shape):
+    """Matrices (..., m, n) of full rank, with distinct singular values."""
+    return rng.uniform(-1, 1, shape) + 2.5 * np.eye(*shape[-2:]) * np.arange(1, shape[-1] + 1)
 
 
 def SYMMETRIC(rng, shape):

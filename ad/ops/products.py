@@ -13,8 +13,8 @@ from ad.ops.indexing import put_zeros
 from ad.ops.shaping import broadcast_to, conjugate, reshape
 
 __all__ = [
-    "adjoint", "cross", "dot", "einsum", "inner", "kron", "matmul", "matrix_transpose", "matvec", "multi_dot", "outer",
-    "tensordot", "vdot", "vecdot", "vecmat",
+    "adjoint", "contract", "cross", "cross_along", "cross_of_vectors", "dot", "einsum", "inner", "kron", "matmul", "matrix_transpose", "matvec", "multi_dot", "outer",
+    "rearrange", "tensordot", "vdot", "vecdot", "vecmat",
 ]
 
 
@@ -317,7 +317,7 @@ def cross_of_vectors(x1, x2):
     return np.cross(x1, x2)
 
 
-@composite(np.cross, np.linalg.cross, domain=REAL,
+@composite(np.cross, domain=REAL,
            cases=(case((3,), (3,)), case((2, 3), (3,)), case((3, 2), (3, 2), axis=0), case((2, 3), (2,)),
                   case((3, 2), (2, 3), axisa=0, axisc=0)))
 def cross(a, b, axisa=-1, axisb=-1, axisc=-1, axis=None):
@@ -332,6 +332,12 @@ def cross(a, b, axisa=-1, axisb=-1, axisc=-1, axis=None):
     return product[..., 2] if flat else _moved(product, -1, axisc)
 
 
+@composite(np.linalg.cross, domain=REAL, cases=(case((3,), (3,)), case((3, 2), (3, 2), axis=0)))
+def cross_along(x1, x2, axis=-1):
+    """The cross product along one axis, as `np.linalg.cross`."""
+    return cross(x1, x2, axis=axis)
+
+
 def _in_space(x):
     """Vectors with a third component, 0 where they had two."""
     return x if x.shape[-1] == 3 else put_zeros(x, (..., slice(0, 2)), (*x.shape[:-1], 3))
@@ -344,7 +350,8 @@ def _moved(x, source, destination):
     return x if order == list(labels) else rearrange(x, f"{labels}->{''.join(order)}")
 
 
-@composite(np.linalg.multi_dot, domain=REAL)
+@composite(np.linalg.multi_dot, domain=REAL,
+           cases=(case([(2, 3), (3, 4), (4, 2)]), case([(3,), (3, 4), (4, 2), (2,)]), case([(2, 3), (3,)])))
 def multi_dot(arrays):
     """The matrix product of several arrays in the cheapest order; the first and the last may be vectors."""
     arrays = [operand(x) for x in arrays]
