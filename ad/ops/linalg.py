@@ -14,7 +14,8 @@ from ad.ops.domains import FULL_RANK, INVERTIBLE, NONZERO, REAL, SPD, SYMMETRIC
 from ad.ops.elementwise import absolute, imag, real
 from ad.ops.forms import case, composite, custom
 from ad.ops.products import adjoint, einsum, matmul, matrix_transpose, operand
-from ad.ops.reductions import kept_shape, sum as sum_
+from ad.ops.reductions import kept_shape
+from ad.ops.reductions import sum as sum_
 from ad.ops.shaping import broadcast_to, conjugate, reshape
 
 __all__ = [
@@ -251,13 +252,13 @@ def _inverse_gaps(gaps):
     return (1 - closed) / (gaps + closed)
 
 
-def _push_eigh(a_dot, _a, y):
+def _push_eigh(a_dot, _a, y, _UPLO):
     w, v = y
     turned = matmul(matmul(adjoint(v), _hermitian_part(a_dot)), v)
     return _real_diagonal(turned), matmul(v, _inverse_gaps(_columns(w) - _rows(w)) * turned)
 
 
-def _pull_eigh(y_bar, _a, y):
+def _pull_eigh(y_bar, _a, y, _UPLO):
     (w_bar, v_bar), (w, v) = y_bar, y
     inner = _on_diagonal(w_bar) + _inverse_gaps(_columns(w) - _rows(w)) * matmul(adjoint(v), v_bar)
     return _hermitian_part(matmul(matmul(v, inner), adjoint(v)))
@@ -394,7 +395,7 @@ def qr(a, mode="reduced"):
         q, r = qr_parts(a)
     else:
         q, _ = qr_parts(a[..., :rows])
-        r = matmul(adjoint(q), a) * np.triu(np.ones((rows, columns)))
+        r = matmul(adjoint(q), a) * np.triu(np.ones((rows, columns), a.dtype))
     return r if mode == "r" else _NAMED["qr"](q, r)
 
 
