@@ -8,6 +8,7 @@ from setuptools import Extension, setup
 
 DEBUG = os.environ.get("AD_DEBUG", "0") not in ("", "0")
 OPTIMISE = [] if sys.platform == "win32" else ["-O1", "-g"] if DEBUG else ["-O3"]
+BASE = "build/debug" if DEBUG else "build"  # two builds from one checkout must not share objects
 MODULES = ("_kernels", "_core", "_sweep", "_calls", "_tape")
 
 extensions = [
@@ -25,7 +26,7 @@ extensions = [
 setup(
     ext_modules=cythonize(
         extensions,
-        build_dir="build/cython",
+        build_dir=f"{BASE}/cython",
         compiler_directives={
             "language_level": 3,
             "boundscheck": DEBUG,
@@ -34,5 +35,6 @@ setup(
             "cdivision": True,
             "embedsignature": True,
         },
-    )
+    ),
+    options={"build": {"build_base": BASE}, "build_ext": {"parallel": True}},
 )
