@@ -23,6 +23,8 @@ extensions = [
     for name in MODULES
 ]
 
+BASE = "build/debug" if DEBUG else "build"  # two builds from one checkout must not share objects
+
 setup(
     ext_modules=cythonize(
         extensions,

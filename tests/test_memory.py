@@ -107,8 +107,8 @@ def test_tape_memory_per_scalar_op():
         held = _sweep.record(chain, [x])
         print((resident() - before) / {LONG})
     """
-    run = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
-    assert 0 < float(run.stdout) <= 200
+    command = [sys.executable, "-P", "-c", textwrap.dedent(code)]
+    assert 0 < float(subprocess.run(command, capture_output=True, text=True, check=True).stdout) <= 200
 
 
 def scalars(x, y):

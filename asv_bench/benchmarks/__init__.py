@@ -1,0 +1,1 @@
+"""Benchmarks of `ad`: `asv run`, `asv continuous`; see CONTRIBUTING.md."""

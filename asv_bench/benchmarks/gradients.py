@@ -1,0 +1,77 @@
+"""Gradients and Hessians: their times, and the ratio to the time of the function alone."""
+import math
+
+import numpy as np
+
+import ad
+
+from .problems import best, rosen, scalar_loop
+
+
+class Rosenbrock:
+    params = [[2, 10, 100, 1000, 10_000, 1_000_000]]
+    param_names = ["n"]
+
+    def setup(self, n):
+        self.x = np.random.default_rng(n).random(n)
+        self.gradient = ad.grad(rosen)
+
+    def time_value(self, n):
+        rosen(self.x)
+
+    def time_gradient(self, n):
+        self.gradient(self.x)
+
+    def track_gradient_by_value(self, n):
+        return best(lambda: self.gradient(self.x)) / best(lambda: rosen(self.x))
+
+    track_gradient_by_value.unit = "ratio"
+
+
+class Hessian:
+    def setup(self):
+        self.x = np.random.default_rng(0).random(100)
+        self.hessian = ad.hessian(rosen)
+        self.product = ad.hvp(rosen)
+
+    def time_dense_100(self):
+        self.hessian(self.x)
+
+    def time_product_100(self):
+        self.product(self.x, self.x)
+
+
+class ScalarLoop:
+    """900 operations on scalars; the base of the ratio is `math` on Python floats."""
+
+    def setup(self):
+        self.gradient = ad.grad(lambda x, y: scalar_loop(ad, x, y), argnums=(0, 1))
+
+    def time_gradient(self):
+        self.gradient(0.3, 0.7)
+
+    def track_gradient_by_value(self):
+        return best(lambda: self.gradient(0.3, 0.7)) / best(lambda: scalar_loop(math, 0.3, 0.7))
+
+    track_gradient_by_value.unit = "ratio"
+
+
+class Tape:
+    """The smallest program with a tape; the base of the ratio is a sum of ten-element ndarrays."""
+
+    def setup(self):
+        self.x = ad.Variable(3.0)
+
+    def first_program(self):
+        with ad.GradientTape() as tape:
+            y = self.x**2
+        return tape.gradient(y, self.x)
+
+    def time_first_program(self):
+        self.first_program()
+
+    def track_first_program_by_add(self):
+        ten = np.arange(10.0)
+        return best(self.first_program) / best(lambda: ten + ten)
+
+    track_first_program_by_add.unit = "ratio"

@@ -1,0 +1,27 @@
+"""What a tape holds."""
+import os
+
+import ad
+
+OPS = 1_000_000
+
+
+def resident():
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def track_bytes_per_scalar_op():
+    """Growth of the process while a chain of a million ops is recorded."""
+    if not os.path.exists("/proc/self/statm"):
+        raise NotImplementedError("reads /proc")
+    x = ad.Variable(1.0)
+    with ad.GradientTape():
+        y = x * 1.000001
+        before = resident()
+        for _ in range(OPS):
+            y = y * 1.000001
+        return (resident() - before) / OPS
+
+
+track_bytes_per_scalar_op.unit = "bytes"
