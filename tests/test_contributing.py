@@ -1,0 +1,46 @@
+"""The op that CONTRIBUTING.md adds is an op like any other."""
+from pathlib import Path
+
+import numpy as np
+import pytest
+import test_table
+
+import ad
+from ad.ops import FUNCTIONS, TABLE, UFUNCS, elementwise
+
+CONTRIBUTING = Path(__file__).parent.parent / "CONTRIBUTING.md"
+
+
+@pytest.fixture
+def new_entry():
+    """The entry that the page's snippet makes, in the tables for as long as a test runs."""
+    snippet = CONTRIBUTING.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    assert len(snippet.splitlines()) <= 10
+    tables = [TABLE, UFUNCS, FUNCTIONS]
+    saved = [dict(table) for table in tables]
+    names = set(TABLE)
+    exec(snippet, dict(vars(elementwise)))
+    (name,) = set(TABLE) - names
+    yield TABLE[name]
+    for table, entries in zip(tables, saved):
+        table.clear()
+        table.update(entries)
+
+
+def test_all_modes_of_the_new_op(new_entry, rng):
+    calls = test_table.calls(new_entry)
+    assert calls
+    for call in calls:
+        ad.testing.check_grads(call, call.sample(rng))
+
+
+def test_numpy_reaches_the_new_op(new_entry):
+    function = new_entry.numpy[0]
+    value, slope = ad.value_and_grad(function)(0.5)
+    assert value == function(0.5)
+    np.testing.assert_allclose(slope, (function(0.5 + 1e-6) - function(0.5 - 1e-6)) / 2e-6, rtol=1e-6)
+
+
+def test_the_new_op_keeps_its_word_about_singular_points(new_entry):
+    assert new_entry.singular == "0 at 0"
+    assert ad.grad(new_entry.function)(0.0) == 0.0

@@ -1,0 +1,69 @@
+"""The installed package: what it needs, what it brings, what its import costs."""
+import importlib.metadata
+import re
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+import ad
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(code):
+    """What a fresh interpreter prints."""
+    return subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def distribution():
+    try:
+        return importlib.metadata.distribution("dualtape")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("ad is not installed: it runs from an in-place build")
+
+
+def test_numpy_is_the_only_requirement():
+    needed = [line for line in distribution().requires if "extra ==" not in line]
+    assert [re.match(r"[\w-]+", line).group() for line in needed] == ["numpy"]
+
+
+def test_extras():
+    assert {"scipy", "test", "bench"} <= set(distribution().metadata.get_all("Provides-Extra"))
+
+
+def test_licence():
+    assert distribution().metadata["License-Expression"] == "MIT"
+    assert (ROOT / "LICENSE").read_text(encoding="utf-8").startswith("MIT License")
+
+
+def test_modules_are_compiled():
+    sources = {path.stem for path in (ROOT / "ad").glob("*.pyx")}
+    for name in sources:
+        module = importlib.import_module(f"ad.{name}")
+        assert not module.__file__.endswith(".py")
+
+
+def test_declarations_and_data_are_shipped():
+    for path in (ROOT / "ad").rglob("*"):
+        if path.suffix in (".pxd", ".csv", ".md"):
+            assert files("ad").joinpath(*path.relative_to(ROOT / "ad").parts).is_file()
+    assert "public domain" in (files("ad") / "data" / "anes96.md").read_text(encoding="utf-8")
+
+
+def test_import_brings_nothing_beyond_numpy():
+    code = "import sys, numpy; before = set(sys.modules); import ad; print(*set(sys.modules) - before)"
+    brought = {name.split(".")[0] for name in run(code).split()}
+    assert not {name for name in brought - sys.stdlib_module_names if name not in ("ad", "numpy")}
+
+
+def test_public_names_exist():
+    assert [name for name in ad.__all__ if not hasattr(ad, name)] == []
+
+
+def test_readme_opens_with_two_commands():
+    first, second = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:2]
+    assert first.strip().startswith("python3 -m venv") and first.endswith("-m ad")
+    assert second.strip().startswith("python3 -m venv") and second.endswith("-m pytest")
