@@ -8,12 +8,11 @@ import numpy as np
 
 from ad.errors import MissingRule
 from ad.ops.domains import AT_LEAST_ONE, BETWEEN_STEPS, NONZERO, POSITIVE, REAL, UNIT
-from ad.ops.forms import elementwise
-from ad.ops.shaping import conjugate
+from ad.ops.forms import case, elementwise, linear
 
 __all__ = [
     "absolute", "add", "angle", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cbrt",
-    "ceil", "copysign", "cos", "cosh", "deg2rad", "divide", "exp", "exp2", "expm1", "fabs", "float_power", "floor",
+    "ceil", "conjugate", "copysign", "cos", "cosh", "deg2rad", "divide", "exp", "exp2", "expm1", "fabs", "float_power", "floor",
     "floor_divide", "fmax", "fmin", "fmod", "heaviside", "hypot", "identity", "imag", "ldexp", "log", "log10",
     "log1p", "log2", "logaddexp", "logaddexp2", "maximum", "minimum", "multiply", "negative", "positive", "power",
     "rad2deg", "real", "reciprocal", "remainder", "rint", "scale", "sign", "sin", "sinh", "sqrt", "square",
@@ -180,6 +179,12 @@ rad2deg = elementwise("rad2deg", (np.rad2deg, np.degrees), 180 / math.pi, domain
 
 # -- parts of complex numbers ----------------------------------------------------------------
 # A real y of a complex x: its tangent is the real part of partial * x_dot (see docs/theory).
+
+@linear(np.conjugate, transpose=lambda y_bar, x: conjugate(y_bar), lanes=lambda ndim: (), domain=REAL,
+        cases=(case((3,)), case((2, 3))), method=True)
+def conjugate(x):
+    return np.conjugate(x)
+
 
 real = elementwise("real", np.real, 1, domain=REAL)
 imag = elementwise("imag", np.imag, lambda x, _y: -1j if x.dtype.kind == "c" else 0.0, domain=REAL)

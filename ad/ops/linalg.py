@@ -16,7 +16,8 @@ from ad.ops.forms import case, composite, custom
 from ad.ops.products import adjoint, einsum, matmul, matrix_transpose, operand
 from ad.ops.reductions import kept_shape
 from ad.ops.reductions import sum as sum_
-from ad.ops.shaping import broadcast_to, conjugate, reshape
+from ad.ops.elementwise import conjugate
+from ad.ops.shaping import broadcast_to, reshape
 
 __all__ = [
     "cholesky", "det", "eigh", "eigvalsh", "inv", "lstsq", "matrix_norm", "matrix_power", "norm", "pinv", "qr",

@@ -10,7 +10,8 @@ from ad.ops.domains import REAL
 from ad.ops.elementwise import multiply
 from ad.ops.forms import bilinear, case, composite, conjugated, custom, linear
 from ad.ops.indexing import put_zeros
-from ad.ops.shaping import broadcast_to, conjugate, reshape
+from ad.ops.elementwise import conjugate
+from ad.ops.shaping import broadcast_to, reshape
 
 __all__ = [
     "adjoint", "contract", "cross", "cross_along", "cross_of_vectors", "dot", "einsum", "inner", "kron", "matmul", "matrix_transpose", "matvec", "multi_dot", "outer",

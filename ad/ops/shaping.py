@@ -9,7 +9,7 @@ from ad.ops.domains import REAL
 from ad.ops.forms import case, composite, linear, spelling
 
 __all__ = [
-    "astype", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_arrays", "broadcast_to", "conjugate", "copy",
+    "astype", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_arrays", "broadcast_to", "copy",
     "expand_dims", "flatten", "matrix_transpose", "moveaxis", "ravel", "reshape", "rollaxis", "squeeze", "sum_to",
     "swapaxes", "transpose",
 ]
@@ -42,12 +42,6 @@ def astype(x, dtype, order="K", casting="unsafe", subok=True, copy=True):
     if not np.can_cast(x.dtype, dtype, casting):
         raise TypeError(f"Cannot cast array data from {x.dtype!r} to {dtype!r} according to the rule {casting!r}")
     return apply(_astype.op, (x,), (dtype,))
-
-
-@linear(np.conjugate, transpose=lambda y_bar, x: conjugate(y_bar), lanes=lambda ndim: (), domain=REAL,
-        cases=(case((3,)), case((2, 3))), method=True)
-def conjugate(x):
-    return np.conjugate(x)
 
 
 @composite(np.copy, domain=REAL, cases=(case((2, 3)), case(())), method=True)

@@ -1,0 +1,300 @@
+"""Singular points as the table documents them, and what a value that is being differentiated refuses."""
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+import ad
+from ad._core import Array
+from ad._sweep import pull_back, record
+from ad.errors import MissingRule
+from ad.ops import FUNCTIONS
+from ad.testing import check_grads, forward, reverse
+
+
+def gradient(f, *xs):
+    """The gradient of a sum, in reverse mode; in forward mode it must be the same."""
+    xs = [np.asarray(x) for x in xs]
+    found = [x_bar.numpy() for x_bar in reverse(lambda *xs: [np.sum(f(*xs))], xs, [np.ones(())])]
+    for x, x_bar, i in zip(xs, found, range(len(xs))):
+        units = np.eye(x.size).reshape(x.size, *x.shape)
+        dots = [units if k == i else None for k in range(len(xs))]
+        pushed = np.broadcast_to(np.asarray(forward(lambda *xs: [np.sum(f(*xs))], xs, dots)[0]), x.size)
+        np.testing.assert_array_equal(pushed.reshape(x.shape), x_bar, err_msg="forward mode against reverse mode")
+    return found if len(found) > 1 else found[0]
+
+
+def second(f, x):
+    """The second derivative of a function of one number, forward-over-reverse."""
+    x_dot = forward(lambda x: reverse(lambda x: [f(x)], [x], [np.ones(())]), [np.asarray(x)], [np.ones(())])
+    return float(x_dot[0])
+
+
+def watched(check, x):
+    """Run a check on a value that is being differentiated."""
+    record(lambda x: (check(x), x)[1], [ad.constant(x)])
+
+
+def needs(*functions):
+    missing = [f.__name__ for f in functions if f not in FUNCTIONS]
+    return pytest.mark.skipif(bool(missing), reason=f"no entry yet for {missing}")
+
+
+# -- singular points -----------------------------------------------------------------------
+
+
+def test_absolute_at_0():
+    np.testing.assert_array_equal(gradient(np.abs, [0.0, -0.0, -2.0]), [0, 0, -1])
+    assert gradient(np.abs, 0j) == 0
+    np.testing.assert_allclose(gradient_complex(np.abs, 3 + 4j), 0.6 + 0.8j)
+
+
+def gradient_complex(f, x):
+    return reverse(lambda x: [f(x)], [np.asarray(x)], [np.ones(())])[0].numpy()
+
+
+def test_sign_of_a_complex_number_says_what_to_write():
+    with pytest.raises(MissingRule, match=r"x / np\.abs"):
+        gradient_complex(lambda x: np.real(np.sign(x)), 1 + 1j)
+
+
+@pytest.mark.parametrize("f", [np.maximum, np.minimum, np.fmax, np.fmin], ids=lambda f: f.__name__)
+def test_ties_share_equally(f):
+    a, b = gradient(f, [1.0, 2.0, 3.0], [1.0, 5.0, 0.0])
+    np.testing.assert_array_equal(a + b, [1, 1, 1])
+    assert a[0] == 0.5
+
+
+@needs(np.max)
+def test_ties_in_a_reduction_share_equally():
+    np.testing.assert_array_equal(gradient(np.max, [3.0, 1.0, 3.0]), [0.5, 0, 0.5])
+    np.testing.assert_array_equal(gradient(lambda x: np.min(x, axis=1), [[3.0, 3.0], [1.0, 2.0]]), [[0.5, 0.5], [1, 0]])
+
+
+@pytest.mark.parametrize("base, exponent, d_base", [
+    (0.0, 2.0, 0), (0.0, 1.0, 1), (0.0, 0.0, 0), (0.0, 3, 0), (-2.0, 3, 12), (-2.0, 2.0, -4), (5.0, 0, 0),
+    (0.0, 0.5, np.inf), (0.0, -1.0, -np.inf),
+])
+def test_power_of_a_base(base, exponent, d_base):
+    assert gradient(lambda x: x**exponent, base) == d_base
+    assert gradient(lambda x: x**exponent, [base])[0] == d_base
+    assert gradient(lambda x: x ** np.full(2, exponent, float), [base, base])[1] == d_base
+    assert gradient(lambda x, e: x**e, base, float(exponent))[0] == d_base
+
+
+def test_power_of_an_exponent():
+    assert gradient(lambda x: 0.0**x, 2.0) == 0
+    assert gradient(lambda x: 0.0**x, 0.0) == 0
+    assert np.isnan(gradient(lambda x: (-1.0) ** x, 2.0))
+    assert gradient(lambda x: 2.0**x, 3.0) == pytest.approx(8 * np.log(2))
+
+
+def test_second_derivatives_of_power():
+    assert second(lambda x: x**2, 0.0) == 2
+    assert second(lambda x: x**1, 0.0) == 0
+    assert second(lambda x: x**0, 0.0) == 0
+    assert second(lambda x: x**3.0, 0.0) == 0
+    for x, e in (2.0, 0.0), (2.0, 1.0), (0.5, 2.0):
+        check_grads(lambda x, e: x**e, [x, e])
+
+
+@needs(np.prod)
+@pytest.mark.parametrize("x, expected", [
+    ([2.0, 0.0, 3.0], [0, 6, 0]), ([0.0, 0.0, 3.0], [0, 0, 0]), ([0.0], [1]), ([2.0, 3.0], [3, 2]),
+])
+def test_prod_with_zeros(x, expected):
+    np.testing.assert_allclose(gradient(np.prod, x), expected)
+    check_grads(np.prod, [np.array(x)])
+
+
+@needs(np.linalg.norm)
+def test_norm_at_0():
+    np.testing.assert_array_equal(gradient(np.linalg.norm, [0.0, 0.0]), [0, 0])
+    np.testing.assert_allclose(gradient(np.linalg.norm, [3.0, 4.0]), [0.6, 0.8])
+
+
+def test_hypot_at_0():
+    assert gradient(np.hypot, 0.0, 0.0) == [0, 0]
+
+
+def test_sqrt_at_0():
+    assert gradient(np.sqrt, 0.0) == np.inf
+
+
+@needs(np.where)
+@pytest.mark.parametrize("f", [np.log, np.sqrt, lambda x: 1 / x, lambda x: x**0.5, np.arccosh], ids=str)
+def test_no_nan_from_the_branch_not_taken(f):
+    x = [-1.0, 0.0, 2.0]
+    np.testing.assert_array_equal(gradient(lambda x: np.where(x > 1, f(x), x), x)[:2], [1, 1])
+    y = gradient(lambda x: np.where(x > 1, f(np.where(x > 1, x, 2.0)), 0.0), x)
+    assert np.all(np.isfinite(y))
+
+
+@needs(np.where)
+def test_no_nan_from_the_branch_not_taken_in_second_order():
+    assert second(lambda x: np.where(x > 1, np.log(x), x * x), 0.0) == 2
+
+
+@needs(np.where)
+def test_no_nan_for_scalars_either():
+    assert gradient(lambda x: np.where(x > 0, np.sqrt(x), 0.0), 0.0) == 0
+
+
+def test_nan_and_inf_where_they_are_meant():
+    assert np.isnan(gradient(np.sin, np.nan))
+    assert gradient(np.exp, -np.inf) == 0
+    assert gradient(lambda x: x * np.inf, 1.0) == np.inf
+
+
+# -- a value that is being differentiated does not become a constant -----------------------------------
+
+
+def conversions():
+    return {
+        "float": float, "complex": complex, "np.asarray": np.asarray, "np.array": np.array,
+        "np.float64": np.float64, "math": lambda x: __import__("math").sin(x),
+        "item assignment into an ndarray": lambda x: np.zeros(2).__setitem__(0, x),
+    }
+
+
+@pytest.mark.parametrize("convert", conversions().values(), ids=conversions())
+def test_conversions_are_refused(convert):
+    def check(x):
+        with pytest.raises((TypeError, ValueError)) as caught:
+            convert(x)
+        assert "stop_gradient" in f"{caught.value} {caught.value.__cause__}"
+
+    watched(check, 2.0)
+    convert(ad.constant(2.0))
+
+
+def test_float_of_a_dual_is_refused():
+    with pytest.raises(TypeError, match=r"float\(\).*stop_gradient"):
+        float(ad.Dual(1.0, 1.0))
+
+
+def test_conversions_of_constants():
+    x = ad.constant(2.5)
+    assert float(x) == 2.5 and complex(x) == 2.5 and int(x) == 2 and bool(x) and x.item() == 2.5
+    np.testing.assert_array_equal(np.asarray(ad.constant([1.0, 2.0])), [1, 2])
+    assert np.asarray(ad.constant([1.0]), dtype=np.float32).dtype == np.float32
+    assert ad.constant([1.0, 2.0]).tolist() == [1.0, 2.0]
+
+
+def test_what_only_looks_is_allowed():
+    def check(x):
+        assert x > 1 and x == 2 and x != 3 and x <= 2.0 and int(x) == 2 and bool(x)
+        assert f"{x:.2f}" == "2.00" and str(x) == "2.0" and "2." in repr(x)
+        assert x.item() == 2.0 and x.numpy() == 2.0 and x.shape == () and x.ndim == 0 and x.size == 1
+        assert not x.is_constant
+
+    watched(check, 2.0)
+
+
+def test_comparisons_with_arrays_are_plain():
+    def check(x):
+        for y in (x > 1.5, x == np.array([1.0, 2.0]), np.array([1.0, 2.0]) <= x, x < ad.constant([2.0, 0.0])):
+            assert type(y) is np.ndarray and y.dtype == bool
+        assert 2.0 in x and 5.0 not in x
+
+    watched(check, [1.0, 2.0])
+
+
+def test_index_uses_integers():
+    assert [10, 20, 30][ad.constant(np.array(1))] == 20
+    with pytest.raises(TypeError):
+        [10, 20][ad.constant(1.0)]
+
+
+def test_item_assignment_says_what_to_do():
+    with pytest.raises(TypeError, match=r"np\.where.*np\.stack"):
+        ad.constant([1.0, 2.0])[0] = 3.0
+
+
+def test_the_ndarray_given_out_is_read_only():
+    x = ad.constant([1.0, 2.0])
+    with pytest.raises(ValueError, match="read-only"):
+        x.numpy()[0] = 5.0
+    source = np.array([1.0, 2.0])
+    y = ad.constant(source)
+    source[0] = 7.0
+    assert y.numpy()[0] == 1.0
+
+
+def test_len_iter_contains():
+    x = ad.constant([[1.0, 2.0], [3.0, 4.0]])
+    assert len(x) == 2 and [float(row[0]) for row in x] == [1.0, 3.0]
+    a, b = x[0]
+    assert isinstance(a, Array) and float(b) == 2.0
+    for bad in (len, iter):
+        with pytest.raises(TypeError, match="0-d|unsized"):
+            bad(ad.constant(1.0))
+    np.testing.assert_array_equal(gradient(lambda x: sum(row[0] * row[1] for row in x), x.numpy()), [[2, 1], [4, 3]])
+
+
+def test_arrays_are_not_hashable_and_copy_cheaply():
+    x = ad.constant([1.0])
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(x)
+    assert copy.copy(x) is x
+    y = copy.deepcopy(x)
+    assert y is not x and y.numpy() == x.numpy()
+
+
+def test_pickling():
+    x = pickle.loads(pickle.dumps(ad.constant(np.arange(3, dtype=np.float32))))
+    assert isinstance(x, Array) and x.dtype == np.float32
+    np.testing.assert_array_equal(x.numpy(), [0, 1, 2])
+    v = pickle.loads(pickle.dumps(ad.Variable([1.0, 2.0], trainable=False, name="v")))
+    assert v.name == "v" and not v.trainable
+    np.testing.assert_array_equal(v.numpy(), [1, 2])
+
+
+def test_array_is_not_called():
+    with pytest.raises(TypeError, match=r"ad\.constant"):
+        Array()
+
+
+@pytest.mark.parametrize("bad", ["text", None, object(), [1.0, "a"]], ids=repr)
+def test_constant_of_what_is_no_number(bad):
+    with pytest.raises((TypeError, ValueError)):
+        ad.constant(bad)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.bool_])
+def test_integers_have_no_gradient_but_flow(dtype):
+    n = np.ones(3, dtype)
+    np.testing.assert_array_equal(gradient(lambda x: x * n + n, [1.0, 2.0, 3.0]), [1, 1, 1])
+
+
+def test_dual_numbers_in_the_open():
+    x = ad.Dual(2.0, 1.0)
+    y = x * np.sin(x)
+    assert isinstance(y, ad.Dual) and y.primal == pytest.approx(2 * np.sin(2))
+    assert y.tangent == pytest.approx(np.sin(2) + 2 * np.cos(2))
+    k = ad.Dual(np.array([1.0, 2.0]), np.eye(2))
+    np.testing.assert_allclose((k * k).tangent, np.diag([2.0, 4.0]))
+    with pytest.raises(ValueError, match="tangent has shape"):
+        ad.Dual(np.ones(3), np.ones(2))
+
+
+def test_dual_numbers_nested():
+    x = ad.Dual(ad.Dual(2.0, 1.0), 1.0)
+    y = x**3
+    assert y.primal.primal == 8 and y.tangent.primal == 12 and y.tangent.tangent == 12
+
+
+def test_reverse_of_reverse_of_reverse():
+    def derivative(f):
+        def d(x):
+            recorder, aliases, y = record(f, [x])
+            x_bar = pull_back(recorder, [y], aliases, [ad.constant(1.0)])[0]
+            return ad.constant(0.0) if x_bar is None else x_bar
+
+        return d
+
+    f = np.sin
+    for expected in (np.cos(0.7), -np.sin(0.7), -np.cos(0.7), np.sin(0.7)):
+        f = derivative(f)
+        assert f(ad.constant(0.7)).numpy() == pytest.approx(expected)
