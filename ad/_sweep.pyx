@@ -153,7 +153,7 @@ cdef class Plan:
             slots[i].kind = NOTHING
         try:
             for seed in seeds:
-                general |= seed is not None and (<Array>lift(seed)).tangents is not None
+                general |= isinstance(seed, Array) and (<Array>seed).tangents is not None
             for k, seed in enumerate(seeds):
                 if self.target_slots[k] >= 0 and seed is not None:
                     y_bar = unboxed(lift(seed), general)
