@@ -6,7 +6,9 @@ structures. Names with an underscore are for it.
 from libc.stdint cimport UINT64_MAX, uint64_t
 
 cimport numpy as cnp
-from ad._core cimport Array, Level, Node, Recorder, State, Variable, current, new_leaf, tangent_of, wrap
+from ad._core cimport (
+    Array, Input, Level, Node, NodePtr, Recorder, State, Variable, current, inputs_of, new_leaf, tangent_of, wrap,
+)
 from ad._sweep cimport Plan
 
 import warnings
@@ -101,6 +103,7 @@ cdef class Tape(Recorder):
         cdef Node node
         cdef list stack
         cdef set seen
+        cdef Input *inputs
         cdef int i
         if x.node is None:
             return False
@@ -112,12 +115,13 @@ cdef class Tape(Recorder):
             node = stack.pop()
             if node in self.watched:
                 return True
-            if node.op is None or node in seen or not self.sees(node):
+            if node.op == NULL or node in seen or not self.sees(node):
                 continue
             seen.add(node)
+            inputs = inputs_of(<NodePtr>node)
             for i in range(node.n):
-                if node.inputs[i].node != NULL:
-                    stack.append(<Node>node.inputs[i].node)
+                if inputs[i].node != NULL:
+                    stack.append(<Node>inputs[i].node)
         return False
 
     cdef list known(self, list sources):
@@ -174,7 +178,7 @@ cdef class Tape(Recorder):
         if not is_inexact(x):
             warn_of_dtype("a watched value", x)
             return
-        if x.node is None or x.node.op is not None and x.node.seq < current().floor:
+        if x.node is None or x.node.op != NULL and x.node.seq < current().floor:
             x.node = new_leaf()  # a node older than the floor is cut off from its history already
             if isinstance(x, Variable):
                 variable = <Variable>x
