@@ -81,7 +81,7 @@ def scalar(y, transform):
     ValueError
         If it has axes.
     """
-    cdef Array found = None if isinstance(y, (str, bytes)) else lift(y)
+    cdef Array found = None if isinstance(y, (str, bytes, list, tuple)) else lift(y)
     if found is None:
         raise TypeError(f"ad.{transform}: the function returned a {type(y).__name__}; it must return one number "
                         "(with has_aux=True: a pair of that and anything else)")

@@ -35,6 +35,8 @@ class _Call:
         self.transform, self.f, self.args, self.kwargs, self.has_aux = transform, f, args, kwargs, has_aux
         self.single = not isinstance(argnums, tuple)
         self.positions = [self._position(i) for i in ((argnums,) if self.single else argnums)]
+        if len(set(self.positions)) < len(self.positions):
+            raise ValueError(f"ad.{transform}: argnums={argnums} names an argument twice")
         leaves, self.structure = trees.flatten(tuple([args[i] for i in self.positions]))
         self.xs = [_calls.argument(leaf) for leaf in leaves]
         self.ours = [isinstance(leaf, Array) for leaf in leaves]
