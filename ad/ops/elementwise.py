@@ -8,15 +8,15 @@ import numpy as np
 
 from ad.errors import MissingRule
 from ad.ops.domains import AT_LEAST_ONE, BETWEEN_STEPS, NONZERO, POSITIVE, REAL, UNIT
-from ad.ops.forms import case, elementwise, linear
+from ad.ops.forms import case, composite, elementwise, linear
 
 __all__ = [
     "absolute", "add", "angle", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cbrt",
-    "ceil", "conjugate", "copysign", "cos", "cosh", "deg2rad", "divide", "exp", "exp2", "expm1", "fabs", "float_power", "floor",
-    "floor_divide", "fmax", "fmin", "fmod", "heaviside", "hypot", "identity", "imag", "ldexp", "log", "log10",
-    "log1p", "log2", "logaddexp", "logaddexp2", "maximum", "minimum", "multiply", "negative", "positive", "power",
-    "rad2deg", "real", "reciprocal", "remainder", "rint", "scale", "sign", "sin", "sinh", "sqrt", "square",
-    "subtract", "tan", "tanh", "trunc",
+    "ceil", "conjugate", "copysign", "cos", "cosh", "deg2rad", "divide", "divmod", "exp", "exp2", "expm1", "fabs",
+    "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod", "frexp", "heaviside", "hypot", "identity", "imag",
+    "ldexp", "log", "log10", "log1p", "log2", "logaddexp", "logaddexp2", "maximum", "minimum", "modf", "multiply",
+    "negative", "positive", "power", "rad2deg", "real", "reciprocal", "remainder", "rint", "scale", "sign", "sin",
+    "sinh", "sqrt", "square", "subtract", "tan", "tanh", "trunc",
 ]
 
 LN2, LN10 = math.log(2), math.log(10)
@@ -80,6 +80,12 @@ remainder = elementwise(
 fmod = elementwise(
     "fmod", np.fmod, (1, lambda x1, x2, _y: -trunc(x1 / x2)), domain=(REAL, NONZERO), singular="as remainder"
 )
+
+
+@composite(np.divmod, domain=(REAL, NONZERO), cases=(case((3,), (3,)), case((2, 3), ())), singular="as remainder")
+def divmod(x1, x2):
+    return floor_divide(x1, x2), remainder(x1, x2)
+
 
 # -- size and sign ---------------------------------------------------------------------------
 
@@ -148,6 +154,19 @@ ldexp = elementwise(
     "ldexp", np.ldexp, (lambda _x1, x2, _y: np.exp2(x2.numpy()), 0),
     domain=(REAL, lambda rng, shape: rng.integers(-2, 3, shape)),
 )
+
+
+@composite(np.modf, domain=BETWEEN_STEPS, cases=(case((3,)), case(())), singular="the derivative between the jumps")
+def modf(x):
+    return fmod(x, 1.0), trunc(x)
+
+
+@composite(np.frexp, domain=lambda rng, shape: rng.uniform(0.55, 0.95, shape), cases=(case((3,)), case(())),
+           singular="the derivative between the powers of 2")
+def frexp(x):
+    exponent = np.frexp(x.numpy())[1]
+    return ldexp(x, -exponent), exponent
+
 
 # -- trigonometry ----------------------------------------------------------------------------
 
