@@ -1,27 +1,232 @@
-"""NumPy's protocols: from a NumPy function called on a value of ours to the table's entry."""
+"""NumPy's protocols: from a NumPy function called on a value of ours to the table's entry.
+
+Nothing becomes a constant in silence: a function without a rule raises if a value it is called on
+is being differentiated, and is evaluated by NumPy if none is.
+"""
+import importlib
+import sys
+
 import numpy as np
 
 from ad import _core
-from ad.errors import MissingRule
-from ad.ops.forms import FUNCTIONS, UFUNCS
+from ad._core import Array
+from ad.errors import cannot_write, missing_rule
+from ad.ops.forms import FUNCTIONS, TABLE, UFUNCS
+from ad.ops.plain import PLAIN, plain_values
 
 __all__ = ["array_function", "array_ufunc"]
+
+REDUCTIONS = {np.add: np.sum, np.multiply: np.prod, np.maximum: np.max, np.minimum: np.min}
+PASSING = {np.bincount, np.full_like, np.histogram}  # plain, but what follows the first argument goes into the result
+SCANS = {np.add: np.cumsum, np.multiply: np.cumprod}
 
 
 def array_ufunc(ufunc, method, inputs, kwargs):
     """What `Array.__array_ufunc__` does."""
-    function = UFUNCS.get(ufunc)
-    if function is None or method != "__call__" or kwargs:
-        raise MissingRule(f"ad: no rule for np.{ufunc.__name__}.{method}")
-    return function(*inputs)
+    if method == "__call__" and not kwargs:
+        function = UFUNCS.get(ufunc)
+        if function is not None:
+            return function(*inputs)
+    return METHODS[method](ufunc, inputs, {key: value for key, value in kwargs.items() if value is not np._NoValue})
 
 
 def array_function(function, types, args, kwargs):
     """What `Array.__array_function__` does."""
     ours = FUNCTIONS.get(function)
-    if ours is None:
-        raise MissingRule(f"ad: no rule for {function.__name__}")
-    return ours(*args, **kwargs)
+    if ours is not None:
+        return ours(*args, **kwargs)
+    passing = (args[1:], kwargs) if function in PASSING else (args, kwargs)
+    if not _is_live(passing) or (function in PLAIN and function not in PASSING):
+        return function(*plain_values(args), **plain_values(kwargs))
+    raise missing_rule(_name_of_function(function))
 
+
+# -- what a call is made of ---------------------------------------------------------------------
+
+
+def _is_live(tree):
+    """Whether a derivative could flow through one of these values (through integers none does)."""
+    if isinstance(tree, Array):
+        return not tree.is_constant and tree.dtype.kind in "fc"
+    if isinstance(tree, dict):
+        tree = tree.values()
+    elif not isinstance(tree, (list, tuple)):
+        return False
+    return any(_is_live(part) for part in tree)
+
+
+def _rule(ufunc):
+    """The table's function for a ufunc, or None; SciPy's entries are made when one is first asked for."""
+    if ufunc not in UFUNCS and "scipy.special" in sys.modules and _name(ufunc).startswith("scipy"):
+        importlib.import_module("ad.ops.special")
+    return UFUNCS.get(ufunc)
+
+
+def _has_derivative(ufunc):
+    """False for a ufunc that answers yes or no: comparisons, logic, isnan, signbit."""
+    return not any(types in ufunc.types for types in ("d->?", "dd->?"))
+
+
+def _name(ufunc, method="__call__"):
+    """How a user calls it: np.add.reduce."""
+    home = next(
+        (home for home, module in (("np", "numpy"), ("scipy.special", "scipy.special"))
+         if getattr(sys.modules.get(module), ufunc.__name__, None) is ufunc), "the ufunc",
+    )
+    dot = " " if home == "the ufunc" else "."
+    return f"{home}{dot}{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
+
+
+def _name_of_function(function):
+    return f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
+
+
+# -- the methods of a ufunc -----------------------------------------------------------------------
+
+
+def _call(ufunc, inputs, kwargs):
+    function = _rule(ufunc)
+    if function is None:
+        return _evaluate(ufunc, "__call__", inputs, kwargs)
+    out, where = kwargs.pop("out", None), kwargs.pop("where", True)
+    dtype, signature = kwargs.pop("dtype", None), kwargs.pop("signature", kwargs.pop("sig", None))
+    if dtype is not None or signature is not None or kwargs.get("casting", "same_kind") != "same_kind":
+        inputs = _converted(ufunc, inputs, dtype, signature, kwargs.get("casting", "same_kind"))
+    y = function(*inputs)
+    if where is not True:
+        y = _masked(ufunc, y, where, out)
+    return y if out is None else _into(out, y, ufunc, "__call__", kwargs.get("casting", "same_kind"))
+
+
+def _evaluate(ufunc, method, inputs, kwargs):
+    """By NumPy, where no derivative is lost by it."""
+    if _has_derivative(ufunc) and _is_live(inputs):
+        raise missing_rule(_name(ufunc, method))
+    out = kwargs.pop("out", None)
+    y = getattr(ufunc, method)(*plain_values(inputs), **plain_values(kwargs))
+    return y if out is None else _into(out, y, ufunc, method, kwargs.get("casting", "same_kind"))
+
+
+def _converted(ufunc, inputs, dtype, signature, casting):
+    """The inputs in the dtypes of the loop that these arguments choose."""
+    types = tuple(type(x) if type(x) in (int, float, complex) else np.asarray(plain_values(x)).dtype for x in inputs)
+    if signature is None:
+        signature = (None,) * ufunc.nin + (dtype,) * ufunc.nout
+    loop = ufunc.resolve_dtypes(types + (None,) * ufunc.nout, signature=signature, casting=casting)
+    astype = TABLE["astype"].function
+    return [astype(x, to) if isinstance(x, Array) else np.asarray(x).astype(to) for x, to in zip(inputs, loop)]
+
+
+def _masked(ufunc, y, where, out):
+    """The result where the mask is true, and what `out` held elsewhere."""
+    if out is None:
+        raise ValueError(
+            f"ad: {_name(ufunc)} with where= and without out= leaves elements unset, which have no derivative. "
+            "Give out=, or use np.where(mask, value, other)."
+        )
+    parts = y if isinstance(y, tuple) else (y,)
+    kept = tuple(part if old is None else np.where(plain_values(where), part, old) for part, old in zip(parts, out))
+    return kept if isinstance(y, tuple) else kept[0]
+
+
+def _into(out, y, ufunc, method, casting="same_kind"):
+    """Give the results to the targets, and return those."""
+    targets = out if isinstance(out, tuple) else (out,)
+    parts = y if isinstance(y, tuple) else (y,)
+    written = tuple(
+        part if target is None else _write(target, part, _name(ufunc, method), casting)
+        for target, part in zip(targets, parts)
+    )
+    return written if isinstance(y, tuple) else written[0]
+
+
+def _write(target, y, name, casting):
+    if not isinstance(target, Array):
+        if _is_live(y):
+            raise cannot_write(name)
+        np.copyto(target, plain_values(y), casting=casting)
+        return target
+    if not np.can_cast(y.dtype, target.dtype, casting):
+        raise TypeError(f"ad: {name} cannot cast its result from {y.dtype} to {target.dtype}, the dtype of out=")
+    if y.dtype != target.dtype:
+        y = TABLE["astype"].function(y, target.dtype)
+    if y.shape != target.shape:
+        y = np.broadcast_to(y, target.shape)
+    _core.rebind(target, y if isinstance(y, Array) else _core.constant(y))
+    return target
+
+
+def _reduce(ufunc, inputs, kwargs):
+    reduction = FUNCTIONS.get(REDUCTIONS.get(ufunc))
+    if ufunc is np.logaddexp:
+        reduction = _log_sum_exp
+    if reduction is None:
+        return _evaluate(ufunc, "reduce", inputs, kwargs)
+    x = _as_dtype(inputs[0], kwargs.get("dtype"))
+    axis = kwargs.get("axis", 0) if x.ndim else None
+    initial = kwargs.get("initial")
+    if kwargs.get("where", True) is not True:
+        x = np.where(plain_values(kwargs["where"]), x, _neutral(ufunc, initial))
+    y = reduction(x, axis=axis, keepdims=kwargs.get("keepdims", False))
+    if initial is not None:
+        y = UFUNCS[ufunc](y, initial)
+    return y if kwargs.get("out") is None else _into(kwargs["out"], y, ufunc, "reduce")
+
+
+def _neutral(ufunc, initial):
+    """What does not change a reduction, to stand where the mask is false."""
+    if ufunc.identity is not None:
+        return ufunc.identity
+    if initial is None:
+        raise ValueError(f"ad: {_name(ufunc, 'reduce')} with where= needs initial=, for it has no neutral element")
+    return initial
+
+
+def _log_sum_exp(x, axis, keepdims):
+    """log(sum(exp(x))), shifted by the largest so that nothing overflows."""
+    largest = np.max(plain_values(x), axis=axis, keepdims=True)
+    largest = np.where(np.isfinite(largest), largest, 0)
+    y = np.log(np.sum(np.exp(x - largest), axis=axis, keepdims=True)) + largest
+    return y if keepdims else np.reshape(y, np.sum(plain_values(x), axis=axis).shape)
+
+
+def _accumulate(ufunc, inputs, kwargs):
+    scan = FUNCTIONS.get(SCANS.get(ufunc))
+    if scan is None:
+        return _evaluate(ufunc, "accumulate", inputs, kwargs)
+    y = scan(_as_dtype(inputs[0], kwargs.get("dtype")), axis=kwargs.get("axis", 0))
+    return y if kwargs.get("out") is None else _into(kwargs["out"], y, ufunc, "accumulate")
+
+
+def _as_dtype(x, dtype):
+    """The operand of a reduction as an array, in the dtype asked for."""
+    x = x if isinstance(x, Array) else np.asarray(x)
+    return x if dtype is None else TABLE["astype"].function(x, dtype)
+
+
+def _outer(ufunc, inputs, kwargs):
+    """Every element of the first with every element of the second."""
+    if _rule(ufunc) is None:
+        return _evaluate(ufunc, "outer", inputs, kwargs)
+    a, b = (x if isinstance(x, Array) else np.asarray(x) for x in inputs)
+    return _call(ufunc, (np.reshape(a, a.shape + (1,) * b.ndim), b), kwargs)
+
+
+def _reduceat(ufunc, inputs, kwargs):
+    return _evaluate(ufunc, "reduceat", inputs, kwargs)
+
+
+def _at(ufunc, inputs, kwargs):
+    """In place: only into an ndarray, and only values that are not being differentiated."""
+    if isinstance(inputs[0], Array):
+        raise missing_rule(_name(ufunc, "at"), "Arrays are not changed in place; use the result of np.add, or")
+    if _is_live(inputs):
+        raise cannot_write(_name(ufunc, "at"))
+    return ufunc.at(*plain_values(inputs), **kwargs)
+
+
+METHODS = {
+    "__call__": _call, "reduce": _reduce, "accumulate": _accumulate, "outer": _outer, "reduceat": _reduceat, "at": _at,
+}
 
 _core.install(array_ufunc=array_ufunc, array_function=array_function)

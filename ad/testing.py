@@ -3,6 +3,7 @@ import numpy as np
 
 from ad._core import Array, Dual, constant
 from ad._sweep import pull_back, record
+from ad.ops.elementwise import identity
 
 __all__ = ["check_grads"]
 
@@ -75,7 +76,8 @@ def check_grads(f, args, order=2, modes=MODES, rtol=None, atol=None, eps=1e-3, d
 def forward(flat, xs, x_dots):
     """The tangents of the outputs along `x_dots` (None: not moved)."""
     duals = [x if x_dot is None else Dual(x, x_dot) for x, x_dot in zip(xs, x_dots)]
-    return [y.tangent if isinstance(y, Dual) else np.zeros(y.shape) for y in flat(*duals)]
+    ys = [identity(y) for y in flat(*duals)]  # which has made an Array that out= has rebound a Dual
+    return [y.tangent if isinstance(y, Dual) else np.zeros(y.shape) for y in ys]
 
 
 def reverse(flat, xs, y_bars):

@@ -49,7 +49,7 @@ def copy(a, order="K", subok=False):
     return elementwise.identity(a)
 
 
-_core.add_method("conj", conjugate)
+_core.add_method("conj", elementwise.conjugate)
 _core.add_method("real", property(elementwise.real))
 _core.add_method("imag", property(elementwise.imag))
 
