@@ -82,7 +82,7 @@ cdef class Node:
 
 
 cdef class TangentNode(Node):
-    cdef tuple tangents              # of each input, then of the output
+    cdef tuple tangents              # of each input
 
 
 cdef inline Op op_of(Node node):

@@ -419,14 +419,18 @@ cdef object read_input(Node node, int i):
 
 
 cdef object read_output(Node node):
-    """The output, as `read_input`; a tuple of Arrays for an op with several."""
-    cdef tuple tangents = tangents_of(node)
-    cdef int k
-    dots = None if tangents is None else tangents[node.n]
-    if op_of(node).outputs == 1:
-        return read_saved(saved_output(node), node, dots)
-    return tuple([wrap(value, new_pick(node, k), None if dots is None else dots[k])
-                  for k, value in enumerate(<tuple>node.output.object)])
+    """The output, as `read_input`; a tuple of Arrays for an op with several.
+
+    Its tangents are found anew: were they kept, a tangent whose own node has this one for its
+    input would hold on to itself.
+    """
+    cdef tuple dots = tangents_of(node)
+    cdef Op op = op_of(node)
+    y = read_saved(saved_output(node), node, None)
+    if dots is None or not isinstance(y, Array):
+        return y if op.outputs == 1 else output_with(op, y, [])
+    xs = [read_input(node, i) for i in range(node.n)]
+    return output_with(op, y, find_tangents(op, xs, list(dots), y, params_of(node)))
 
 
 cdef Node new_pick(Node node, int k):
@@ -715,12 +719,16 @@ cdef object finish_many(Op op, Operand *operands, int n, tuple params, Operand *
 
 # -- forward mode --------------------------------------------------------------------------
 
-cdef Array tangent_of(Array x, long tag):
-    if x.tangents is not None:
-        for own, x_dot in x.tangents:
+cdef Array find_tangent(tuple tangents, long tag):
+    if tangents is not None:
+        for own, x_dot in tangents:
             if own == tag:
                 return x_dot
     return None
+
+
+cdef Array tangent_of(Array x, long tag):
+    return find_tangent(x.tangents, tag)
 
 
 cdef tuple below(tuple tangents, long tag):
@@ -730,14 +738,13 @@ cdef tuple below(tuple tangents, long tag):
     return tuple([t for t in tangents if t[0] < tag]) or None
 
 
-cdef list live_tags(State state, Operand *operands, int n):
+cdef list live_tags(State state, list dots):
+    """The tags of live levels among the inputs' tangents, lowest first."""
     cdef set tags = set()
-    cdef int i
-    for i in range(n):
-        if operands[i].tangents != NULL:
-            for tag, _ in <tuple>operands[i].tangents:
-                if tag < FIRST_LEVEL or find_level(state, tag) is not None:
-                    tags.add(tag)
+    for tangents in dots:
+        for tag, _ in tangents or ():
+            if tag < FIRST_LEVEL or find_level(state, tag) is not None:
+                tags.add(tag)
     return sorted(tags)
 
 
@@ -754,52 +761,64 @@ cdef int recording_outside(State state, long tag):
 
 
 cdef object push_tangents(Op op, Operand *operands, int n, tuple params, Array y):
-    """Give `y` the tangents of every live level, lowest first."""
-    cdef State state = current()
-    cdef Array x
-    cdef int recording = state.recording
+    """Give `y` the tangents of every live level."""
+    cdef list xs = [], dots = []
     cdef int i
-    cdef list xs = [], found = []
-    cdef list tags = live_tags(state, operands, n)
-    if not tags:
-        return y
     for i in range(n):
         xs.append(new_array(None if operands[i].kind == NUMBER else <object>operands[i].value, operands[i].x,
-                            None if operands[i].node == NULL else <Node>operands[i].node,
-                            None if operands[i].tangents == NULL else <tuple>operands[i].tangents))
-    for tag in tags:
-        x_dots = tuple([tangent_of(x, tag) for x in xs])
-        lower = tuple([restrict(x, tag) for x in xs])
+                            None if operands[i].node == NULL else <Node>operands[i].node, None))
+        dots.append(None if operands[i].tangents == NULL else <tuple>operands[i].tangents)
+    if y.node is not None:
+        (<TangentNode>y.node).tangents = tuple(dots)
+    found = find_tangents(op, xs, dots, y, params or ())
+    if op.outputs == 1:
+        return new_array(y.array, y.number, y.node, tuple(found) or None)
+    y.tangents = tuple([part_tangents(found, k) for k in range(op.outputs)])
+    return y
+
+
+cdef list find_tangents(Op op, list xs, list dots, Array y, tuple params):
+    """[(tag, y_dot), ...] from the inputs' tangents `dots`, lowest level first.
+
+    An input may be what a node has left of it (an Aval, or None), if the rule can do without.
+    """
+    cdef State state = current()
+    cdef int recording = state.recording
+    cdef list found = []
+    for tag in live_tags(state, dots):
+        x_dots = tuple([find_tangent(tangents, tag) for tangents in dots])
+        lower = tuple([lowered(x, tangents, tag) for x, tangents in zip(xs, dots)])
         state.recording = recording_outside(state, tag)
         try:
-            y_dot = push(op, x_dots, lower, output_below(op, y, found), params)
+            y_dot = push(op, x_dots, lower, output_with(op, y, found), params)
         finally:
             state.recording = recording
         if y_dot is not None:
             found.append((tag, y_dot))
-    if op.outputs > 1:
-        found_of = tuple([tuple([(tag, dots[k]) for tag, dots in found]) or None for k in range(op.outputs)])
-    else:
-        found_of = tuple(found) or None
-    if y.node is not None:
-        (<TangentNode>y.node).tangents = tuple([x.tangents for x in xs]) + (found_of,)
-    if op.outputs > 1:
-        y.tangents = found_of
-        return y
-    return new_array(y.array, y.number, y.node, found_of)
+    return found
 
 
-cdef object output_below(Op op, Array y, list found):
-    if op.outputs == 1:
-        return new_array(y.array, y.number, y.node, tuple(found) or None)
-    return tuple([
-        wrap(value, None if y.node is None else new_pick(y.node, k),
-             tuple([(tag, dots[k]) for tag, dots in found]) or None)
-        for k, value in enumerate(<tuple>y.array)])
+cdef object lowered(object x, tuple tangents, long tag):
+    """An input with its tangents of lower levels only."""
+    if not isinstance(x, Array):
+        return x
+    return new_array((<Array>x).array, (<Array>x).number, (<Array>x).node, below(tangents, tag))
 
 
 cdef Array restrict(Array x, long tag):
-    return new_array(x.array, x.number, x.node, below(x.tangents, tag))
+    return lowered(x, x.tangents, tag)
+
+
+cdef tuple part_tangents(list found, int k):
+    return tuple([(tag, dots[k]) for tag, dots in found]) or None
+
+
+cdef object output_with(Op op, Array y, list found):
+    """The output with these tangents; a tuple of its parts for an op with several."""
+    if op.outputs == 1:
+        return new_array(y.array, y.number, y.node, tuple(found) or None)
+    return tuple([wrap(value, None if y.node is None else new_pick(y.node, k), part_tangents(found, k))
+                  for k, value in enumerate(<tuple>y.array)])
 
 
 cdef object push(Op op, tuple x_dots, tuple xs, object y, tuple params):
