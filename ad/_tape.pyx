@@ -28,9 +28,17 @@ cdef inline bint is_inexact(Array x) noexcept:
     return cnp.PyArray_ISFLOAT(<cnp.ndarray>x.array) or cnp.PyArray_ISCOMPLEX(<cnp.ndarray>x.array)
 
 
+cdef bint all_inexact(list values) noexcept:
+    for x in values:
+        if not isinstance(x, Array) or not is_inexact(<Array>x):
+            return False
+    return True
+
+
+# Compiled functions have no frame of their own: level 1 is a method in `gradient_tape`, 2 its caller.
 cdef int warn_of_dtype(str what, Array x) except -1:
     warnings.warn(f"ad: the dtype of {what} must be floating or complex (e.g. float64), not {x.dtype}; "
-                  "it has no gradient", stacklevel=3)
+                  "it has no gradient", stacklevel=2)
     return 0
 
 
@@ -144,18 +152,36 @@ cdef class Tape(Recorder):
         return scattered(found, known, sources, targets, seeds)
 
     def gradient(self, target, sources, output_gradients=None, unconnected_gradients="none"):
+        """The derivatives of the sum of the target's elements.
+
+        Parameters
+        ----------
+        target : Array, Variable, or a nested structure of them
+            Several are summed.
+        sources : Array, Variable, or a nested structure of them
+        output_gradients : array_like or list, optional
+            A cotangent for each target, in place of ones; None stands for ones.
+        unconnected_gradients : {'none', 'zero'}
+            What is returned for a source that the target does not depend on, or that is not watched.
+
+        Returns
+        -------
+        Array or None, in the nesting of the sources
+
+        Raises
+        ------
+        RuntimeError
+            If the tape is not persistent and has given its gradients, or has never recorded.
+        """
         if (type(target) is not Array or output_gradients is not None or unconnected_gradients != "none"
-                or not is_inexact(<Array>target)):
+                or not is_inexact(<Array>target) or self.recording and self.persistent):
             return self._gradient(target, sources, output_gradients, unconnected_gradients)
-        if isinstance(sources, Array):
+        if isinstance(sources, Array) and is_inexact(<Array>sources):
             self.begin()
             return self.pull([target], [sources], [ONE])[0]
         if type(sources) is list or type(sources) is tuple:
             flat = list(sources)
-            for x in flat:
-                if not isinstance(x, Array):
-                    break
-            else:
+            if all_inexact(flat):
                 self.begin()
                 found = self.pull([target], flat, [ONE])
                 return found if type(sources) is list else tuple(found)

@@ -106,8 +106,9 @@ class _Call:
             y, grad_fn = self.f(*args, **self.kwargs)
         self.variables = list(watcher.watched_variables())
         if self.variables and not _takes_variables(grad_fn):
-            raise TypeError(f"ad: {self.f.__name__} reads the variables {[v.name for v in self.variables]}: its gradient "
-                            "function must have a keyword `variables`, or they must be arguments")
+            names = [v.name for v in self.variables]
+            raise TypeError(f"ad: {self.f.__name__} reads the variables {names}: its gradient function must have "
+                            "a keyword `variables`, or they must be arguments")
         return y, grad_fn
 
     def evaluate(self, *raw):
@@ -162,7 +163,8 @@ class _Call:
             return apply(TABLE["broadcast_to"].op, (x_bar,), (x.shape,))
         except ValueError:
             raise ValueError(f"ad: the gradient function of {self.f.__name__} returned a gradient of shape "
-                             f"{x_bar.shape} for an argument of shape {x.shape}") from None
+                             f"{x_bar.shape} for an argument of shape {x.shape}; sum it over the axes that "
+                             "broadcasting added") from None
 
     # -- forward
 
@@ -195,9 +197,8 @@ class _Call:
         """
         ys = y if self.outputs > 1 else (y,)
         _, grad_fn = self.run(self.with_inputs(xs, self.leaves))
-        recorder, y_bars, x_bars = _sweep.record(
-            lambda *y_bars: self.cotangents(grad_fn, y_bars, xs), [constant(np.ones(part.shape, part.dtype)) for part in ys]
-        )
+        ones = [constant(np.ones(part.shape, part.dtype)) for part in ys]
+        recorder, y_bars, x_bars = _sweep.record(lambda *y_bars: self.cotangents(grad_fn, y_bars, xs), ones)
         used = [i for i in x_dots if x_bars[i] is not None]
         dots = _sweep.pull_back(recorder, [x_bars[i] for i in used], y_bars, [x_dots[i] for i in used])
         dots = tuple([_zeros(part) if dot is None else dot for dot, part in zip(dots, ys)])

@@ -99,13 +99,15 @@ class GradientTape(Tape):
         target = _single(target, "target")
         leaves, rebuild = _sources(sources)
         self._begin()
-        if not _differentiable(target):
+        if not _differentiable(target, 3):
             rows = [[None] * len(leaves)] * target.size
         else:
             rows = self._pull_each(target, leaves, _one_hot(target))
-        return rebuild([
-            _or_zeros(_stacked(column, target.shape + x.shape), target.shape + x.shape, x.dtype, zeros)
-            for column, x in zip(_columns(rows, len(leaves)), leaves)])
+        found = []
+        for column, x in zip(_columns(rows, len(leaves)), leaves):
+            shape = target.shape + x.shape
+            found.append(_or_zeros(_stacked(column, shape), shape, x.dtype, zeros or not target.size))
+        return rebuild(found)
 
     def batch_jacobian(self, target, source, unconnected_gradients="none", parallel_iterations=None,
                        experimental_use_pfor=True):
@@ -145,7 +147,7 @@ class GradientTape(Tape):
                              f"and source shape {source.shape} to match")
         self._begin()
         shape = target.shape + source.shape[1:]
-        if not _differentiable(target):
+        if not _differentiable(target, 3):
             return constant(np.zeros(shape, source.dtype))
         rows = self._pull_each(target, [source], _one_hot_columns(target))
         size = target.size // max(target.shape[0], 1)
@@ -195,16 +197,18 @@ def _as_array(x, what):
 
 
 def _single(x, what):
-    if x is None or flatten(x)[0] != [x]:
+    leaves = flatten(x)[0]
+    if len(leaves) != 1 or leaves[0] is not x:
         raise TypeError(f"ad: the {what} of a Jacobian must be one array, not {type(x).__name__}")
     return _as_array(x, what)
 
 
-def _differentiable(target):
+def _differentiable(target, level):
+    """Whether the target has a gradient; warns the caller `level` frames up if not."""
     if target.dtype.kind in "fc":
         return True
     warnings.warn(f"ad: the dtype of a target must be floating or complex (e.g. float64), not {target.dtype}; "
-                  "it has no gradient", stacklevel=4)
+                  "it has no gradient", stacklevel=level)
     return False
 
 
@@ -213,8 +217,12 @@ def _seeded(targets, output_gradients):
     seeds = [None] * len(targets) if output_gradients is None else flatten_optional(output_gradients)
     if len(seeds) != len(targets):
         raise ValueError(f"ad: output_gradients has {len(seeds)} gradients for {len(targets)} targets")
-    pairs = [(y, _seed(y, y_bar)) for y, y_bar in zip(targets, seeds) if _differentiable(y)]
-    return [y for y, _ in pairs], [seed for _, seed in pairs]
+    found = [], []
+    for y, y_bar in zip(targets, seeds):
+        if _differentiable(y, 4):
+            found[0].append(y)
+            found[1].append(_seed(y, y_bar))
+    return found
 
 
 def _seed(y, y_bar):
@@ -332,6 +340,6 @@ def _tangent(x, x_dot):
         found = np.can_cast(x_dot.dtype, x.dtype, "same_kind")
         x_dot = constant(x_dot, x.dtype) if found else x_dot
     if not found or x_dot.shape != x.shape:
-        raise ValueError(f"ad: a tangent of shape {x_dot.shape} and dtype {x_dot.dtype} for a primal of shape {x.shape} "
-                         f"and dtype {x.dtype}; they must be the same")
+        raise ValueError(f"ad: a tangent of shape {x_dot.shape} and dtype {x_dot.dtype} for a primal of shape "
+                         f"{x.shape} and dtype {x.dtype}; they must be the same")
     return x_dot
