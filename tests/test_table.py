@@ -135,10 +135,8 @@ def test_entry_has_cases(entry):
 
 
 NOT_DIFFERENTIABLE = {
-    "divmod": "floor_divide and remainder serve it",
-    "frexp": "protocol: mantissa by ldexp", "isfinite": "plain result", "isinf": "plain result", "isnan": "plain result",
-    "modf": "protocol: x - trunc(x), trunc(x)", "nextafter": "no derivative", "signbit": "plain result",
-    "spacing": "no derivative",
+    "nextafter": "no derivative", "spacing": "no derivative",
+    "isfinite": "plain result", "isinf": "plain result", "isnan": "plain result", "signbit": "plain result",
     "equal": "plain result", "not_equal": "plain result", "less": "plain result", "less_equal": "plain result",
     "greater": "plain result", "greater_equal": "plain result", "logical_and": "plain result",
     "logical_or": "plain result", "logical_xor": "plain result", "logical_not": "plain result",
@@ -282,10 +280,10 @@ def test_values_are_numpys(call, dtype, rng):
     if not isinstance(expected, (list, tuple)):
         both = [[part] for part in both]
     for e, o, p in zip(*both):
-        assert isinstance(o, Array) and not isinstance(p, Array)
+        assert isinstance(o, Array) == (np.asarray(e).dtype.kind in "fc") and not isinstance(p, Array)
         assert o.shape == np.shape(e) == np.shape(p)
         assert o.dtype == np.asarray(e).dtype == np.asarray(p).dtype
-        np.testing.assert_allclose(o.numpy(), e, rtol=1e-5 if dtype == np.float32 else 1e-13)
+        np.testing.assert_allclose(values([o])[0], e, rtol=1e-5 if dtype == np.float32 else 1e-13)
         np.testing.assert_array_equal(p, e)
 
 
