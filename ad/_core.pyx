@@ -18,6 +18,8 @@ from ad._kernels cimport (
     Factor, find_loop, find_native, fold, is_plain, map1, map2, offer, slice1,
 )
 
+import operator
+
 import numpy as np
 
 from ad.errors import conversion_error, no_item_assignment, not_an_output
@@ -1096,7 +1098,7 @@ cdef class Array:
         return int(self.item())
 
     def __index__(self):
-        return self.item().__index__()
+        return operator.index(self.item())
 
     def __bool__(self):
         return self.number != 0 if self.array is None else bool(self.array)

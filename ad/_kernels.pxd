@@ -13,6 +13,7 @@ cdef extern from "_native.h":
     ctypedef void (*Pullback "ad_pullback")(
         ptrdiff_t n, const double *a, int sa, const double *b, int sb,
         const double *y, const double *g, int sg, double *out) noexcept nogil
+    double scaled "ad_scaled"(double dot, double partial) noexcept nogil
     ctypedef struct Native "ad_native":
         const char *name
         Value value

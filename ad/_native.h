@@ -2,8 +2,8 @@
  *
  * NATIVE1(name, y, dy/da) and NATIVE2(name, y, dy/da, dy/db) are written in the inputs a, b
  * and the output y. Each line gives a scalar value, scalar partials and one loop a partial,
- * `out = g * partial`, in which every operand is contiguous or one number (stride 0). A zero
- * g gives a zero whatever the partial: no NaN leaks from a branch that was not taken.
+ * `out = g * partial`, in which every operand is contiguous or one number (stride 0). The
+ * product is `ad_scaled`: no NaN leaks from a branch that was not taken.
  * The declared rule of the op table is the authority; its tests hold these lines against it.
  */
 #ifndef AD_NATIVE_H
@@ -54,12 +54,18 @@ static double ad_pow_db(double a, double b, double y)
 }
 static double ad_sign(double a) { return a > 0 ? 1 : a < 0 ? -1 : a; }
 
+/* (co)tangent * partial, where zero times infinity is zero, and a zero (co)tangent stays zero. */
+static inline double ad_scaled(double dot, double partial)
+{
+    const double product = dot * partial;
+    return ((dot == 0) | ((partial == 0) & (dot == dot))) ? 0 : product;
+}
+
 #define AD_LOOP(A, B, Y, G, PARTIAL)                                                            \
     AD_NO_CARRY for (ptrdiff_t i = 0; i < n; i++) {                                             \
         const double a = (A), b = (B), y = (Y), g = (G);                                        \
         (void)a; (void)b; (void)y;                                                              \
-        const double scaled = g * (PARTIAL);                                                    \
-        out[i] = g == 0 ? 0 : scaled;                                                           \
+        out[i] = ad_scaled(g, PARTIAL);                                                         \
     }
 #define AD_LOOPS(Y, PARTIAL)                                                                    \
     if (sg) {                                                                                   \
@@ -125,12 +131,6 @@ static double ad_sign(double a) { return a > 0 ? 1 : a < 0 ? -1 : a; }
         }                                                                                       \
     }
 
-/* dot * partial, where a zero dot stays zero whatever the partial. */
-static double ad_scaled(double a, double b)
-{
-    const double product = a * b;
-    return a == 0 ? 0 : product;
-}
 AD_STRIDED_LOOP(ad_scale_loop, ad_scaled(a, b))
 AD_STRIDED_LOOP(ad_square_loop, a * a)
 AD_STRIDED_LOOP(ad_sqrt_loop, sqrt(a))

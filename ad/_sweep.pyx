@@ -18,6 +18,7 @@ from ad._core cimport (
     params_of, push, read_input, read_output, roles, saved_input, saved_output, scaled, shape_of,
     wrap,
 )
+from ad._kernels cimport scaled as scaled_number
 from ad._kernels cimport Factor, Partial, add_into, filled, is_owned, is_plain, offer, pull, zeros1
 
 import numpy as np
@@ -376,9 +377,8 @@ cdef inline void pull_numbers(NodePtr node, double y_bar, int *edges, Saved *slo
     for i in range((<Node>node).n):
         if edges[i] >= 0:
             slot = &slots[edges[i]]
-            x_bar = 0
-            if y_bar != 0:
-                x_bar = y_bar * partial[i](inputs[0].value.x, inputs[1].value.x, (<Node>node).output.x)
+            x_bar = scaled_number(
+                y_bar, partial[i](inputs[0].value.x, inputs[1].value.x, (<Node>node).output.x))
             if slot.kind == NOTHING:
                 slot.kind, slot.of.x = NUMBER, x_bar
             else:

@@ -63,14 +63,15 @@ float_power = elementwise(
 
 
 def _scale(dot, partial):
-    """dot * partial, but zero wherever dot is zero."""
+    """dot * partial, but zero wherever dot is zero, or partial is zero and dot infinite."""
     product = np.multiply(dot, partial)
-    return np.where(np.equal(dot, 0), 0, product).astype(product.dtype, copy=False)
+    zero = np.equal(dot, 0) | (np.equal(partial, 0) & np.equal(dot, dot))
+    return np.where(zero, 0, product).astype(product.dtype, copy=False)
 
 
 scale = elementwise(
     "scale", None, (lambda _x1, x2, _y: x2, lambda x1, _x2, _y: x1), domain=(NONZERO, REAL), fn=_scale,
-    singular="a zero (co)tangent stays zero beside an infinite or undefined partial",
+    singular="a zero (co)tangent stays zero beside an infinite or undefined partial, and 0 times ±inf is 0",
 )
 floor_divide = elementwise("floor_divide", np.floor_divide, (0, 0), domain=(REAL, NONZERO), singular="0 at the steps")
 remainder = elementwise(
