@@ -225,12 +225,19 @@ cdef inline void release(PyObject *node) noexcept:
 
 
 @cython.no_gc
-@cython.freelist(4096)
 cdef class Node:
     """One recorded op: what a sweep needs of it, and what running it again needs."""
 
 
 cdef destructor free_node = (<PyTypeObject *>Node).tp_dealloc
+
+# Nodes and arrays come and go with every op. The ones given back last wait here as they are, which
+# is cheaper than Cython's own free lists: nothing is cleared twice.
+cdef enum:
+    SPARE = 4096
+cdef PyObject *spare_nodes[4096]
+cdef PyObject *spare_arrays[4096]
+cdef int n_spare_nodes = 0, n_spare_arrays = 0
 
 
 cdef void dealloc_node(NodePtr node) noexcept:
@@ -238,7 +245,7 @@ cdef void dealloc_node(NodePtr node) noexcept:
 
     It stands in the type's slot itself, since a `__dealloc__` costs as much again as all this.
     """
-    global burying, n_dying, nodes_alive
+    global burying, n_dying, n_spare_nodes, nodes_alive
     cdef bint outermost = not burying
     cdef Input *inputs = inputs_of(node)
     cdef uint8_t *kinds = kinds_of(node)
@@ -255,7 +262,11 @@ cdef void dealloc_node(NodePtr node) noexcept:
         PyMem_Free(inputs)
     if DEBUG:
         nodes_alive -= 1
-    free_node(node)
+    if n_spare_nodes < SPARE and type(<object>node) is Node:
+        spare_nodes[n_spare_nodes] = node
+        n_spare_nodes += 1
+    else:
+        free_node(node)
     if outermost:
         while n_dying:
             n_dying -= 1
@@ -277,12 +288,23 @@ cdef inline tuple tangents_of(Node node):
 
 
 cdef inline Node new_node(bint has_tangents):
-    global nodes_alive
+    """A node with no op and no inputs; its caller sets all else that it uses."""
+    global n_spare_nodes, nodes_alive
+    cdef NodePtr node
     if DEBUG:
         nodes_alive += 1
     if has_tangents:
         return TangentNode.__new__(TangentNode)
-    return Node.__new__(Node)
+    if n_spare_nodes == 0:
+        return Node.__new__(Node)
+    n_spare_nodes -= 1
+    node = spare_nodes[n_spare_nodes]
+    node.ob_refcnt = 0  # the cast below counts the first reference
+    (<Node>node).op = (<Node>node).params = NULL
+    (<Node>node).n = 0
+    (<Node>node).narrow[0].node = (<Node>node).narrow[1].node = NULL
+    (<Node>node).kinds[0] = (<Node>node).kinds[1] = (<Node>node).output_kind = NOTHING
+    return <Node>node
 
 
 cdef Node new_leaf():
@@ -650,7 +672,7 @@ cdef object set_output(Operand *output, object value):
 
 cdef object finish(Op op, Operand *operands, int n, tuple params, Operand *output):
     """The Array of an output: with its node, and with its tangents."""
-    cdef Array y = Array.__new__(Array)
+    cdef Array y = blank_array()
     cdef State state
     cdef bint has_node = False, has_tangents = False
     cdef int i
@@ -686,7 +708,7 @@ cdef inline object finish_numbers(Op op, Operand *operands, int n, double y):
     if operands[0].tangents != NULL or n == 2 and operands[1].tangents != NULL:
         output.kind, output.x, output.value = NUMBER, y, NULL
         return finish(op, operands, n, None, &output)
-    out = Array.__new__(Array)
+    out = blank_array()
     out.number = y
     if ad_state == NULL or not (<State>ad_state).recording:
         return out
@@ -972,7 +994,7 @@ cdef Array new_array(object array, double number, Node node, tuple tangents):
     if tangents is not None and tangents[0][0] < FIRST_LEVEL:
         x = Dual.__new__(Dual)
     else:
-        x = Array.__new__(Array)
+        x = blank_array()
     x.array, x.number, x.node, x.tangents = array, number, node, tangents
     return x
 
@@ -1026,7 +1048,6 @@ cdef Array alias(Array x):
 
 
 @cython.no_gc
-@cython.freelist(4096)
 cdef class Array:
     """A value that ops on it can be differentiated with respect to.
 
@@ -1252,12 +1273,32 @@ cdef destructor free_array = (<PyTypeObject *>Array).tp_dealloc
 
 
 cdef void dealloc_array(PyObject *x) noexcept:
+    global n_spare_arrays
     if (<Array>x).array is not None:
         offer(<PyObject *>(<Array>x).array)
-    free_array(x)
+    if n_spare_arrays == SPARE or type(<object>x) is not Array:
+        free_array(x)
+        return
+    (<Array>x).array = None
+    (<Array>x).node = None
+    (<Array>x).tangents = None
+    spare_arrays[n_spare_arrays] = x
+    n_spare_arrays += 1
 
 
 (<PyTypeObject *>Array).tp_dealloc = dealloc_array
+
+
+cdef inline Array blank_array():
+    """An Array without anything in it."""
+    global n_spare_arrays
+    cdef PyObject *x
+    if n_spare_arrays == 0:
+        return Array.__new__(Array)
+    n_spare_arrays -= 1
+    x = spare_arrays[n_spare_arrays]
+    x.ob_refcnt = 0  # the cast below counts the first reference
+    return <Array>x
 
 
 cdef object take_slice(Array x, slice index):
