@@ -90,12 +90,14 @@ def _call(ufunc, inputs, kwargs):
         return _evaluate(ufunc, "__call__", inputs, kwargs)
     out, where = kwargs.pop("out", None), kwargs.pop("where", True)
     dtype, signature = kwargs.pop("dtype", None), kwargs.pop("signature", kwargs.pop("sig", None))
-    if dtype is not None or signature is not None or kwargs.get("casting", "same_kind") != "same_kind":
-        inputs = _converted(ufunc, inputs, dtype, signature, kwargs.get("casting", "same_kind"))
-    y = function(*inputs)
+    casting = kwargs.pop("casting", "same_kind")
+    if dtype is not None or signature is not None or casting != "same_kind":
+        inputs = _converted(ufunc, inputs, dtype, signature, casting)
+    # memory layout is NumPy's affair; what is left are the axes of a generalised ufunc
+    y = function(*inputs, **{key: value for key, value in kwargs.items() if key not in ("order", "subok")})
     if where is not True:
         y = _masked(ufunc, y, where, out)
-    return y if out is None else _into(out, y, ufunc, "__call__", kwargs.get("casting", "same_kind"))
+    return y if out is None else _into(out, y, ufunc, "__call__", casting)
 
 
 def _evaluate(ufunc, method, inputs, kwargs):
