@@ -282,7 +282,7 @@ def test_an_operand_that_is_no_number():
 
 
 def test_unknown_argument_of_a_function():
-    with pytest.raises(MissingRule, match="sum.*order"):
+    with pytest.raises((MissingRule, TypeError), match="sum.*order"):
         FUNCTIONS[np.sum](ad.constant(X), order="C")
 
 

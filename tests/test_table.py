@@ -45,19 +45,27 @@ class Call:
         if value.dtype.kind != "f":
             return value
         if np.dtype(dtype).kind == "c":
-            value = value + 1j * REAL(rng, x)
+            value = value + 0.25j * REAL(rng, x)
         return np.asarray(value, dtype)
 
     def __call__(self, *args):
-        """The function of the table; on the symmetric part of what must be symmetric."""
+        """The function of the table; on the Hermitian part of what must be Hermitian."""
         if self.entry.domain in (SPD, SYMMETRIC):
-            args = [(x + np.swapaxes(x, -1, -2)) / 2 for x in args]
-        return self.entry.function(*args, **self.params)
+            args = [(x + np.conjugate(np.swapaxes(x, -1, -2))) / 2 for x in args]
+        y = self.entry.function(*args, **self.params)
+        if self.entry.name in FREE_PHASE and any(x.dtype.kind == "c" for x in arrays(args) or args):
+            return [np.square(np.abs(part)) if part.dtype.kind == "c" else part for part in y]
+        return y
+
+
+# Complex eigenvectors and singular vectors are determined up to a phase: their moduli are compared.
+FREE_PHASE = {"eigh", "eigh_parts", "svd", "svd_parts"}
 
 
 def calls(entry):
     if entry.form == "elementwise":
-        shapes = UNARY if len(entry.op.partials) == 1 else BINARY
+        arity = len(entry.op.partials)
+        shapes = UNARY if arity == 1 else [(*pair, *pair[:1] * (arity - 2)) for pair in BINARY]
         return [Call(entry, inputs, {}, "x".join(map(str, inputs)).replace(" ", "")) for inputs in shapes]
     return [Call(entry, inputs, params, k) for k, (inputs, params) in enumerate(entry.cases)]
 
