@@ -119,43 +119,52 @@ def pull_scalar(Recorder recorder, Array y, list sources):
     return Plan(recorder, [y], sources).pull(seed_of(y))
 
 
-def gradient(f, tuple args, dict kwargs, bint with_value):
-    """The gradient of `f` with respect to its first argument, if that is a leaf of the commonest kinds.
-
-    Returns the gradient, or (value, gradient); None, before `f` is called, where the general way must do.
-    """
-    cdef Recorder recorder
-    cdef Array source, y, x_bar
-    if not args:
-        return None
-    x = args[0]
+cdef Array leaf(object x):
+    """A fresh alias of an argument of the commonest kinds; None for another."""
     cdef type t = type(x)
-    cdef bint ours = t is Array
     if t is float:
-        source = alias(new_array(None, x, None, None))
-    elif t is cnp.ndarray and cnp.PyArray_ISFLOAT(<cnp.ndarray>x):
-        source = alias(wrap(x))
-    elif ours and ((<Array>x).array is None or cnp.PyArray_ISFLOAT(<cnp.ndarray>(<Array>x).array)):
-        source = alias(<Array>x)
-    else:
-        return None
-    recorder = Recorder.__new__(Recorder)
+        return alias(new_array(None, x, None, None))
+    if t is cnp.ndarray and cnp.PyArray_ISFLOAT(<cnp.ndarray>x):
+        return alias(wrap(x))
+    if t is Array and ((<Array>x).array is None or cnp.PyArray_ISFLOAT(<cnp.ndarray>(<Array>x).array)):
+        return alias(<Array>x)
+    return None
+
+
+def gradient(f, tuple args, dict kwargs, tuple positions, bint single, bint with_value):
+    """The gradient of `f` with respect to the arguments in `positions`, if they are leaves of the commonest kinds.
+
+    Returns the gradient (of `single` the only one, else a tuple), or (value, gradient); None, before `f`
+    is called, where the general way must do.
+    """
+    cdef Recorder recorder = Recorder.__new__(Recorder)
+    cdef Array source, y
+    cdef list given = list(args), sources = []
+    cdef Py_ssize_t n = len(args)
+    cdef bint ours = False
     recorder.enter()
     try:
-        given = new_array(source.array, source.number, source.node, source.tangents)  # `out=` may rebind it
-        if len(args) == 1 and not kwargs:
-            returned = f(given)
-        else:
-            returned = f(given, *args[1:], **kwargs)
+        for position in positions:
+            if not 0 <= position < n:
+                return None
+            source = leaf(given[position])
+            if source is None:
+                return None
+            ours |= type(args[position]) is Array
+            sources.append(source)
+            # f gets an Array of its own, which an `out=` may rebind
+            given[position] = new_array(source.array, source.number, source.node, source.tangents)
+        returned = f(*given, **kwargs) if kwargs else f(*given)
     finally:
         recorder.leave()
     if type(returned) is Array and (<Array>returned).array is None:
         y = returned
     else:
         y = scalar(returned, "value_and_grad" if with_value else "grad")
-    x_bar = Plan(recorder, [y], [source]).pull(seed_of(y))[0]
-    found = zeros_like(source, ours) if x_bar is None else hand_over(x_bar, ours)
-    return (hand_over(y, ours), found) if with_value else found
+    found = [zeros_like(source, ours) if x_bar is None else hand_over(x_bar, ours)
+             for x_bar, source in zip(Plan(recorder, [y], sources).pull(seed_of(y)), sources)]
+    result = found[0] if single else tuple(found)
+    return (hand_over(y, ours), result) if with_value else result
 
 
 # -- forward -------------------------------------------------------------------------------

@@ -38,6 +38,8 @@ cdef extern from *:
     """
     #if defined(_MSC_VER)
     static __declspec(thread) PyObject *ad_state;
+    #elif defined(__GLIBC__)
+    static __thread PyObject *ad_state __attribute__((tls_model("initial-exec")));
     #elif defined(__GNUC__)
     static __thread PyObject *ad_state;
     #else

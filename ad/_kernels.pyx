@@ -105,43 +105,70 @@ cdef bint same_shape(PyObject *a, PyObject *b) noexcept:
     return True
 
 
-# Making a small array costs more than any loop over it, and a gradient makes and drops one for
-# every op. So the last few of each size that were dropped wait here to be used again.
-cdef enum Pool:
-    SIZES = 64       # buckets, by size modulo this
+# Making a small array costs more than any loop over it, and the memory of a fresh large one has
+# to be mapped page by page; a gradient makes and drops an array for every op. So the last few of
+# each size that were dropped wait here to be used again: small ones by size, large ones up to
+# LARGE_BYTES in all.
+cdef enum:
+    SIZES = 64       # buckets of small arrays, by size modulo this; one more for the large
     DEPTH = 8        # arrays in a bucket
-    LARGEST = 1024   # elements
+    SMALL = 1024     # elements
+    LARGE = 1 << 14
+    LARGE_BYTES = 1 << 26
 
 cdef struct Bucket:
     int n
     PyObject *arrays[8]  # owned
 
-cdef Bucket pool[64]
+cdef Bucket pool[65]
+cdef npy_intp large_bytes = 0
+
+
+cdef inline Bucket *bucket_of(npy_intp size) noexcept:
+    return &pool[size % SIZES] if size < LARGE else &pool[SIZES]
 
 
 cdef void offer(PyObject *a) noexcept:
     """Keep an array that its only holder is about to drop, if it can be used again."""
+    global large_bytes
     cdef Bucket *bucket
+    cdef npy_intp size
     if a.ob_refcnt != 1 or not is_owned(a) or (<Fields *>a).weakreflist != NULL:
         return
-    if size_of(a) <= LARGEST:
-        bucket = &pool[size_of(a) % SIZES]
-        if bucket.n < DEPTH:
-            Py_INCREF(<object>a)
-            bucket.arrays[bucket.n] = a
-            bucket.n += 1
+    size = size_of(a)
+    if size > SMALL and (size < LARGE or large_bytes + 8 * size > LARGE_BYTES):
+        return
+    bucket = bucket_of(size)
+    if bucket.n < DEPTH:
+        Py_INCREF(<object>a)
+        bucket.arrays[bucket.n] = a
+        bucket.n += 1
+        if size >= LARGE:
+            large_bytes += 8 * size
+
+
+cdef object take_again(PyObject *like):
+    """An array of this shape from the pool, or None."""
+    global large_bytes
+    cdef Bucket *bucket = bucket_of(size_of(like))
+    cdef int i
+    for i in range(bucket.n - 1, -1, -1):
+        if same_shape(bucket.arrays[i], like):
+            array = <object>bucket.arrays[i]
+            Py_DECREF(array)  # the pool's reference
+            bucket.n -= 1
+            bucket.arrays[i] = bucket.arrays[bucket.n]
+            if size_of(like) >= LARGE:
+                large_bytes -= 8 * size_of(like)
+            return array
+    return None
 
 
 cdef object empty_like(PyObject *a):
     """A new float64 array of this shape, its elements not set."""
-    cdef Bucket *bucket = &pool[size_of(a) % SIZES]
-    cdef PyObject *last
-    if bucket.n:
-        last = bucket.arrays[bucket.n - 1]
-        if same_shape(last, a):
-            bucket.n -= 1
-            array = <object>last
-            Py_DECREF(array)  # the pool's reference
+    if bucket_of(size_of(a)).n:
+        array = take_again(a)
+        if array is not None:
             return array
     Py_INCREF(FLOAT64)  # NewFromDescr steals it
     return PyArray_NewFromDescr(cnp.ndarray, FLOAT64, cnp.PyArray_NDIM(<cnp.ndarray>a),

@@ -157,6 +157,13 @@ NATIVE2(divide, a / b, 1 / b, -y / b)
 NATIVE2(power, ad_pow(a, b), ad_pow_da(a, b), ad_pow_db(a, b, y))
 NATIVE1(negative, -a, -1)
 NATIVE1(square, a * a, 2 * a)
+
+/* Squares are what most powers are, and pow() keeps a loop from being vectorised. */
+static void ad_power_base(ptrdiff_t n, const double *a, int sa, const double *b, int sb,
+                          const double *y, const double *g, int sg, double *out)
+{
+    (sb == 0 && *b == 2 ? ad_square_pa : ad_power_pa)(n, a, sa, b, sb, y, g, sg, out);
+}
 NATIVE1(sqrt, sqrt(a), 0.5 / y)
 NATIVE1(exp, exp(a), y)
 NATIVE1(log, log(a), 1 / a)
@@ -165,13 +172,12 @@ NATIVE1(cos, cos(a), -sin(a))
 NATIVE1(tanh, tanh(a), 1 - y * y)
 NATIVE1(absolute, fabs(a), ad_sign(a))
 
-#define AD_ENTRY_LOOP(NAME, LOOP)                                                               \
-    {#NAME, ad_##NAME##_f, {ad_##NAME##_da, ad_##NAME##_db},                                    \
-     {ad_##NAME##_pa, ad_##NAME##_pb}, LOOP}
-#define AD_ENTRY(NAME) AD_ENTRY_LOOP(NAME, NULL)
+#define AD_ENTRY_WITH(NAME, PULL_A, LOOP)                                                       \
+    {#NAME, ad_##NAME##_f, {ad_##NAME##_da, ad_##NAME##_db}, {PULL_A, ad_##NAME##_pb}, LOOP}
+#define AD_ENTRY(NAME) AD_ENTRY_WITH(NAME, ad_##NAME##_pa, NULL)
 static const ad_native ad_natives[] = {
-    AD_ENTRY_LOOP(scale, ad_scale_loop),
-    AD_ENTRY(add), AD_ENTRY(subtract), AD_ENTRY(multiply), AD_ENTRY(divide), AD_ENTRY_LOOP(power, ad_power_loop),
+    AD_ENTRY_WITH(scale, ad_scale_pa, ad_scale_loop),
+    AD_ENTRY(add), AD_ENTRY(subtract), AD_ENTRY(multiply), AD_ENTRY(divide), AD_ENTRY_WITH(power, ad_power_base, ad_power_loop),
     AD_ENTRY(negative), AD_ENTRY(square), AD_ENTRY(sqrt), AD_ENTRY(exp), AD_ENTRY(log),
     AD_ENTRY(sin), AD_ENTRY(cos), AD_ENTRY(tanh), AD_ENTRY(absolute),
 };

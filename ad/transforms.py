@@ -202,6 +202,16 @@ def _named(function, transform, f):
 # -- gradients -------------------------------------------------------------------------------
 
 
+def _quick_positions(argnums, has_aux):
+    """Where the arguments of a call stand that `_calls.gradient` may take; none that it may not."""
+    if has_aux:
+        return ()
+    if type(argnums) is int:
+        return (argnums,)
+    return argnums if type(argnums) is tuple and all(type(i) is int for i in argnums) and len({*argnums}) == len(
+        argnums) else ()
+
+
 def grad(f, argnums=0, has_aux=False):
     """The gradient of a scalar function.
 
@@ -231,11 +241,11 @@ def grad(f, argnums=0, has_aux=False):
     >>> ad.grad(lambda x: (x ** 2).sum())(np.arange(3.0))
     array([0., 2., 4.])
     """
-    quick = type(argnums) is int and argnums == 0 and not has_aux
+    quick, single = _quick_positions(argnums, has_aux), type(argnums) is int
 
     def gradient(*args, **kwargs):
         if quick:
-            found = _calls.gradient(f, args, kwargs, False)
+            found = _calls.gradient(f, args, kwargs, quick, single, False)
             if found is not None:
                 return found
         call = _Call("grad", f, args, kwargs, argnums, has_aux)
@@ -251,11 +261,11 @@ def value_and_grad(f, argnums=0, has_aux=False):
     Parameters and errors are those of `grad`. The derivative returns `(value, gradient)`; with `has_aux`
     `((value, aux), gradient)`.
     """
-    quick = type(argnums) is int and argnums == 0 and not has_aux
+    quick, single = _quick_positions(argnums, has_aux), type(argnums) is int
 
     def gradient(*args, **kwargs):
         if quick:
-            found = _calls.gradient(f, args, kwargs, True)
+            found = _calls.gradient(f, args, kwargs, quick, single, True)
             if found is not None:
                 return found
         call = _Call("value_and_grad", f, args, kwargs, argnums, has_aux)
