@@ -63,6 +63,7 @@ cdef class Op:
     cdef double fold_start
     cdef const Native *native
     cdef void *pull                  # a NativePull of `_sweep`, by the op's name
+    cdef void *push                  # a NativePush, likewise
     cdef tuple public                # name and doc of the public function
 
 

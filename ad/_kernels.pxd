@@ -37,6 +37,7 @@ cdef object map2(Loop *loop, Factor a, Factor b)
 cdef double fold(Loop *loop, PyObject *a, double start) noexcept
 cdef object pull(Pullback kernel, Factor a, Factor b, PyObject *y, Factor g, bint overwrite)
 
+cdef object push(Pullback kernel, Factor a, Factor b, PyObject *y, PyObject *x_dot)
 cdef void offer(PyObject *a) noexcept
 cdef bint is_plain(PyObject *a) noexcept
 cdef bint is_owned(PyObject *a) noexcept

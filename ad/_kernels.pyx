@@ -113,7 +113,6 @@ cdef enum:
     SIZES = 64       # buckets of small arrays, by size modulo this; one more for the large
     DEPTH = 8        # arrays in a bucket
     SMALL = 1024     # elements
-    LARGE = 1 << 14
     LARGE_BYTES = 1 << 26
 
 cdef struct Bucket:
@@ -125,7 +124,7 @@ cdef npy_intp large_bytes = 0
 
 
 cdef inline Bucket *bucket_of(npy_intp size) noexcept:
-    return &pool[size % SIZES] if size < LARGE else &pool[SIZES]
+    return &pool[size % SIZES] if size <= SMALL else &pool[SIZES]
 
 
 cdef void offer(PyObject *a) noexcept:
@@ -136,14 +135,14 @@ cdef void offer(PyObject *a) noexcept:
     if a.ob_refcnt != 1 or not is_owned(a) or (<Fields *>a).weakreflist != NULL:
         return
     size = size_of(a)
-    if size > SMALL and (size < LARGE or large_bytes + 8 * size > LARGE_BYTES):
+    if size > SMALL and large_bytes + 8 * size > LARGE_BYTES:
         return
     bucket = bucket_of(size)
     if bucket.n < DEPTH:
         Py_INCREF(<object>a)
         bucket.arrays[bucket.n] = a
         bucket.n += 1
-        if size >= LARGE:
+        if size > SMALL:
             large_bytes += 8 * size
 
 
@@ -158,7 +157,7 @@ cdef object take_again(PyObject *like):
             Py_DECREF(array)  # the pool's reference
             bucket.n -= 1
             bucket.arrays[i] = bucket.arrays[bucket.n]
-            if size_of(like) >= LARGE:
+            if size_of(like) > SMALL:
                 large_bytes -= 8 * size_of(like)
             return array
     return None
@@ -329,6 +328,37 @@ cdef object pull(Pullback kernel, Factor a, Factor b, PyObject *y, Factor g, bin
     out = <object>g.array if overwrite else empty_like(like)
     kernel(size_of(like), pa, sa, pb, sb, NULL if y == NULL else data_of(y), pg, sg,
            data_of(<PyObject *>out))
+    return out
+
+
+cdef object push(Pullback kernel, Factor a, Factor b, PyObject *y, PyObject *x_dot):
+    """x_dot * partial(a, b, y), for every lane that x_dot has in front of the shape of a, b and y."""
+    cdef const double *pa = &a.number
+    cdef const double *pb = &b.number
+    cdef int sa, sb
+    cdef PyObject *like = y
+    cdef int nd = cnp.PyArray_NDIM(<cnp.ndarray>x_dot)
+    cdef npy_intp size, stride, row
+    cdef char *dot = <char *>cnp.PyArray_DATA(<cnp.ndarray>x_dot)
+    cdef double *out_data
+    if not (take(a, &pa, &sa, &like) and take(b, &pb, &sb, &like)) or y != NULL and not is_plain(y):
+        return None
+    size = size_of(x_dot) if like == NULL else size_of(like)
+    if is_plain(x_dot) and size and size_of(x_dot) % size == 0:
+        stride = 8 * size
+    elif (nd == 2 and size == cnp.PyArray_DIM(<cnp.ndarray>x_dot, 1)
+            and cnp.PyArray_TYPE(<cnp.ndarray>x_dot) == cnp.NPY_DOUBLE
+            and cnp.PyArray_ISBEHAVED_RO(<cnp.ndarray>x_dot)
+            and cnp.PyArray_STRIDE(<cnp.ndarray>x_dot, 1) == 8):
+        stride = cnp.PyArray_STRIDE(<cnp.ndarray>x_dot, 0)
+    else:
+        return None
+    out = empty_like(x_dot)
+    out_data = data_of(<PyObject *>out)
+    for row in range(size_of(x_dot) // size if size else 0):
+        kernel(size, pa, sa, pb, sb, NULL if y == NULL else data_of(y), <double *>dot, 1, out_data)
+        dot += stride
+        out_data += size
     return out
 
 

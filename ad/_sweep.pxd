@@ -34,3 +34,6 @@ cdef class Plan:
 
 # Adds a node's cotangent to its input's slot without going through Python; false if it cannot.
 ctypedef bint (*NativePull)(Node node, Saved *y_bar, Saved *slot) except -1
+
+# The output's tangent from the input's, which may have a lane axis in front; None if it cannot.
+ctypedef object (*NativePush)(Node node, Array x_dot)

@@ -18,7 +18,7 @@ from ad._core cimport (
     params_of, push, read_input, read_output, roles, saved_input, saved_output, scaled, shape_of,
     wrap,
 )
-from ad._kernels cimport scaled as scaled_number
+from ad._kernels cimport push as push_native, scaled as scaled_number
 from ad._kernels cimport Factor, Partial, add_into, filled, is_owned, is_plain, offer, pull, zeros1
 
 import numpy as np
@@ -191,6 +191,7 @@ cdef class Plan:
         cdef Node node
         cdef Step *step
         cdef int i, k
+        cdef bint general = self.tangents or current().recording > 0 or len(current().levels) > 0
         for k, x_dot in enumerate(x_dots):
             i = self.source_slots[k]
             if i >= 0 and x_dot is not None:
@@ -201,7 +202,7 @@ cdef class Plan:
                 node = <Node>step.node
                 dots[i] = push_node(node, tuple([
                     None if self.edges[step.edges + k] < 0 else dots[self.edges[step.edges + k]]
-                    for k in range(node.n)]))
+                    for k in range(node.n)]), general)
         return [None if self.target_slots[k] < 0 else dots[self.target_slots[k]]
                 for k in range(len(self.targets))]
 
@@ -357,10 +358,11 @@ cdef object result(Saved *slot, Array x):
 
 cdef int pull_node(Node node, Saved *y_bar, int *edges, Saved *slots, bint general) except -1:
     """Add to the slots of a node's inputs what its output's cotangent gives them."""
-    if not general:
-        if node.fit == ALIKE and pull_alike(node, y_bar, edges, slots):
-            return 0
-        if op_of(node).pull != NULL and (<NativePull>op_of(node).pull)(node, y_bar, &slots[edges[0]]):
+    if not general and node.fit == ALIKE and pull_alike(node, y_bar, edges, slots):
+        return 0
+    # These steps are linear and look at no value, so a cotangent that is a constant stays one.
+    if op_of(node).pull != NULL and y_bar.kind != BOXED:
+        if (<NativePull>op_of(node).pull)(node, y_bar, &slots[edges[0]]):
             return 0
     if op_of(node).form == "pick":
         return pull_pick(node, y_bar, &slots[edges[0]])
@@ -521,26 +523,86 @@ cdef bint pull_sum(Node node, Saved *y_bar, Saved *slot) except -1:
 
 
 def specialise(Op op):
-    """Give an op the native reverse step that goes by its name, if there is one."""
+    """Give an op the native steps that go by its name, if there are any."""
     if op.name == "getitem":
-        op.pull = <void *>pull_slice
+        op.pull, op.push = <void *>pull_slice, <void *>push_slice
+    elif op.name == "put_zeros":
+        op.push = <void *>push_put
     elif op.name == "sum":
         op.pull = <void *>pull_sum
 
 
 # -- one node, forwards --------------------------------------------------------------------
 
-cdef object push_node(Node node, tuple x_dots):
-    cdef int i
-    for x_dot in x_dots:
-        if x_dot is not None:
-            break
-    else:
+cdef object push_node(Node node, tuple x_dots, bint general):
+    """The output's tangent (a tuple of them for an op with several outputs) from the inputs'."""
+    if not any_given(x_dots):
         return None
     if op_of(node).form == "pick":
         return x_dots[0][params_of(node)[0]]
+    if not general:
+        y_dot = None
+        if node.fit == ALIKE:
+            y_dot = push_alike(node, x_dots)
+        elif op_of(node).push != NULL:
+            y_dot = (<NativePush>op_of(node).push)(node, x_dots[0])
+        if y_dot is not None:
+            return y_dot
     xs = tuple([read_input(node, i) for i in range(node.n)])
     return push(op_of(node), x_dots, xs, read_output(node), params_of(node))
+
+
+cdef bint any_given(tuple x_dots) noexcept:
+    for x_dot in x_dots:
+        if x_dot is not None:
+            return True
+    return False
+
+
+cdef object push_alike(Node node, tuple x_dots):
+    """Elementwise on float64 arrays of one shape, by the native loops of the reverse sweep."""
+    cdef PyObject *y = node.output.object if node.output_kind == ARRAY else NULL
+    cdef Op op = op_of(node)
+    cdef Array x_dot, y_dot = None
+    cdef int i
+    if node.n > 2:
+        return None
+    for i in range(node.n):
+        x_dot = x_dots[i]
+        if x_dot is None:
+            continue
+        if not (op.constant[i] and op.factor[i] == 1):
+            value = None if op.native == NULL or x_dot.array is None else push_native(
+                op.native.pullback[i], factor(saved_input(node, 0)), factor(saved_input(node, 1)), y,
+                <PyObject *>x_dot.array)
+            if value is None:
+                return None
+            x_dot = wrap(value)
+        y_dot = x_dot if y_dot is None else apply2(roles["add"], y_dot, x_dot)
+    return y_dot
+
+
+cdef object push_slice(Node node, Array x_dot):
+    """x[start:stop:step] of a float64 vector."""
+    cdef int lanes = x_dot.ndim - 1
+    index = params_of(node)[0]
+    if node.kinds[0] != SHAPE_VECTOR or type(index) is not slice or x_dot.array is None:
+        return None
+    return wrap(x_dot.array[index] if lanes == 0 else x_dot.array[:, index])
+
+
+cdef object push_put(Node node, Array x_dot):
+    """A float64 vector put at a slice of a vector of zeros."""
+    cdef int lanes = x_dot.ndim - 1
+    index, shape = params_of(node)
+    if node.kinds[0] != SHAPE_VECTOR or type(index) is not slice or len(shape) != 1 or x_dot.array is None:
+        return None
+    out = np.zeros((<tuple>x_dot.shape)[:lanes] + shape)
+    if lanes == 0:
+        out[index] = x_dot.array
+    else:
+        out[:, index] = x_dot.array
+    return wrap(out)
 
 
 # -- what the transforms call --------------------------------------------------------------
