@@ -65,6 +65,8 @@ float_power = elementwise(
 def _scale(dot, partial):
     """dot * partial, but zero wherever dot is zero, or partial is zero and dot infinite."""
     product = np.multiply(dot, partial)
+    if not np.isnan(product).any():
+        return product
     zero = np.equal(dot, 0) | (np.equal(partial, 0) & np.equal(dot, dot))
     return np.where(zero, 0, product).astype(product.dtype, copy=False)
 
