@@ -481,7 +481,7 @@ def _check_complex(mode, xs, ys):
     if mode == "reverse" and any(value.dtype.kind == "c" for value in (*xs, *ys)):
         raise TypeError("ad.jacobian: reverse mode is for real numbers; use mode='forward', or ad.vjp")
     if any(x.dtype.kind == "c" for x in xs) and any(y.dtype.kind != "c" for y in ys):
-        raise TypeError("ad.jacobian: a real output has no complex derivative by a complex input; use ad.grad or ad.vjp")
+        raise TypeError("ad.jacobian: a real output of a complex input has no complex derivative; use ad.grad, ad.vjp")
 
 
 def _by_lanes(plan, xs, ys):
@@ -497,7 +497,7 @@ def _push_chunk(plan, xs, i, start, stop):
     """The outputs' tangents, a lane for each of some elements of input i."""
     k = stop - start
     dots = np.zeros((k, xs[i].size), xs[i].dtype)
-    dots.flat[start :: xs[i].size + 1] = 1
+    dots.reshape(-1)[start :: xs[i].size + 1] = 1
     seeds = [None] * len(xs)
     seeds[i] = dots.reshape(k, *xs[i].shape)
     return _calls.push(plan, seeds)

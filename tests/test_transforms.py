@@ -231,7 +231,7 @@ def test_analytic_jacobian():
     z = np.array([1 + 2j, 3 - 1j])
     np.testing.assert_allclose(ad.jacobian(lambda v: v * v)(z), np.diag(2 * z))
     np.testing.assert_allclose(ad.jacobian(lambda v: v * 1j)(np.arange(2.0)), 1j * np.eye(2))
-    with pytest.raises(TypeError, match="real output has no complex derivative"):
+    with pytest.raises(TypeError, match="has no complex derivative"):
         ad.jacobian(abs)(z)
     with pytest.raises(TypeError, match="reverse mode is for real numbers"):
         ad.jacobian(lambda v: v * v, mode="reverse")(z)
