@@ -255,6 +255,7 @@ cdef inline npy_intp rows_of(PyObject *a, PyObject *b) noexcept:
 cdef object map2(Loop *loop, Factor a, Factor b):
     """loop(a, b) in a new array: a number beside an array, or one shape the end of the other."""
     cdef char *args[3]
+    cdef char *moving[3]
     cdef npy_intp steps[3]
     cdef npy_intp n, row, rows = 1
     cdef PyObject *like = a.array if a.array != NULL else b.array
@@ -276,10 +277,10 @@ cdef object map2(Loop *loop, Factor a, Factor b):
     a_row = 8 * n if like == a.array else 0
     b_row = 8 * n if like == b.array else 0
     for row in range(rows):
-        loop.run(args, &n, steps, loop.data)
-        args[0] += a_row
-        args[1] += b_row
-        args[2] += 8 * n
+        moving[0] = args[0] + row * a_row  # SciPy's loops move the pointers they are given
+        moving[1] = args[1] + row * b_row
+        moving[2] = args[2] + row * 8 * n
+        loop.run(moving, &n, steps, loop.data)
     return out
 
 
