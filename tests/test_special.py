@@ -63,6 +63,7 @@ def test_second_derivative_of_log_ndtr_in_both_tails():
     ("rel_entr", 0.0, 0.0, (1, 0)),
     ("kl_div", 0.0, 0.0, (0, 1)),
     ("boxcox", 2.0, 0.0, (0.5, np.log(2) ** 2 / 2)),
+    ("boxcox", 0.0, 0.5, (inf, 4)),
 ])
 def test_derivatives_at_the_edges(name, x1, x2, expected):
     same(gradients(getattr(special, name), x1, x2), expected)

@@ -221,17 +221,18 @@ def _exprel_partial(x, y):
     return where(near, series, numerator / large)
 
 
-def _boxcox_exponent(x1, x2, _y):
-    """log^2 x1 times the derivative of exprel at x2 log x1, for y is log x1 times exprel of that."""
-    logarithm = log(x1)
+def _boxcox_exponent(x1, x2, y):
+    """log^2 x1 times the derivative of exprel at x2 log x1, for y is log x1 times exprel of that; -1 / x2 at 0."""
+    zero = x1 == 0
+    logarithm = log(where(zero, 1, x1))
     exponent = x2 * logarithm
-    return logarithm * logarithm * _exprel_partial(exponent, exprel(exponent))
+    return where(zero, y * y, logarithm * logarithm * _exprel_partial(exponent, exprel(exponent)))
 
 
 exprel = elementwise("exprel", scipy_special.exprel, _exprel_partial, domain=REAL)
 boxcox = elementwise(
     "boxcox", scipy_special.boxcox, (lambda x1, x2, _y: x1 ** (x2 - 1), _boxcox_exponent), domain=(POSITIVE, REAL),
-    singular="x1 = 0 gives nan for x2",
+    singular="inf for x2 where x1 = 0 and x2 <= 0",
 )
 
 # -- Bessel functions: the order is a constant -------------------------------------------------------
