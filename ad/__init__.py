@@ -1,6 +1,40 @@
-"""Automatic differentiation of NumPy code."""
-from ad import ops, optimizers, protocol
-from ad._core import Dual, Variable, constant, stop_gradient
+"""Automatic differentiation of NumPy code.
+
+Reverse mode by `GradientTape` and the transforms (`grad`, `vjp`, ...), forward mode by dual numbers
+(`jvp`, `Dual`, `ForwardAccumulator`), both together for Hessians. Every function of the op table is
+here under NumPy's name (`ad.sin`, `ad.linalg.solve`); those of SciPy are in `ad.special`.
+"""
+from importlib import import_module
+
+import numpy as np
+
+from ad import optimizers, protocol  # noqa: F401
+from ad._core import Array, Dual, Variable, constant, stop_gradient
 from ad.custom_gradient import custom_gradient
+from ad.errors import MissingRule
 from ad.gradient_tape import ForwardAccumulator, GradientTape, UnconnectedGradients
+from ad.ops import TABLE, linalg
+from ad.ops.joining import asarray
 from ad.transforms import grad, hessian, hvp, jacobian, jvp, linearize, value_and_grad, vjp
+
+__version__ = "0.1.0"
+
+_LAZY = {"special": "ad.ops.special", "testing": "ad.testing"}  # imported when first asked for
+_FUNCTIONS = {name: entry.function for name, entry in TABLE.items() if entry.numpy and hasattr(np, name)}
+globals().update(_FUNCTIONS)  # as attributes of the module itself: `ad.sin(x)` is hot
+
+__all__ = [
+    "Array", "Dual", "ForwardAccumulator", "GradientTape", "MissingRule", "UnconnectedGradients", "Variable",
+    "asarray", "constant", "custom_gradient", "grad", "hessian", "hvp", "jacobian", "jvp", "linalg", "linearize",
+    "optimizers", "stop_gradient", "value_and_grad", "vjp", *_LAZY, *_FUNCTIONS,
+]
+
+
+def __getattr__(name):
+    if name in _LAZY:
+        return import_module(_LAZY[name])
+    raise AttributeError(f"module 'ad' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *_LAZY})

@@ -40,26 +40,26 @@ typedef struct {
     ad_loop loop; /* in place of NumPy's, or NULL */
 } ad_native;
 
-static double ad_pow(double a, double b)
-{
-    return b == 2 ? a * a : b == 0.5 ? sqrt(a) : pow(a, b);
-}
-static double ad_pow_da(double a, double b)
-{
-    return b == 2 ? 2 * a : b == 0 ? 0 : b * pow(a, b - 1);
-}
-static double ad_pow_db(double a, double b, double y)
-{
-    return a > 0 ? y * log(a) : a == 0 && b >= 0 ? 0 : (double)NAN;
-}
-static double ad_sign(double a) { return a > 0 ? 1 : a < 0 ? -1 : a; }
-
 /* (co)tangent * partial, where zero times infinity is zero, and a zero (co)tangent stays zero. */
 static inline double ad_scaled(double dot, double partial)
 {
     const double product = dot * partial;
     return ((dot == 0) | ((partial == 0) & (dot == dot))) ? 0 : product;
 }
+
+static double ad_pow(double a, double b)
+{
+    return b == 2 ? a * a : b == 0.5 ? sqrt(a) : pow(a, b);
+}
+static double ad_pow_da(double a, double b)
+{
+    return b == 2 ? 2 * a : ad_scaled(b, pow(a, b - 1));
+}
+static double ad_pow_db(double a, double b, double y)
+{
+    return a > 0 ? y * log(a) : a == 0 && b >= 0 ? 0 : (double)NAN;
+}
+static double ad_sign(double a) { return a > 0 ? 1 : a < 0 ? -1 : a; }
 
 #define AD_LOOP(A, B, Y, G, PARTIAL)                                                            \
     AD_NO_CARRY for (ptrdiff_t i = 0; i < n; i++) {                                             \

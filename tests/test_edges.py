@@ -131,7 +131,6 @@ def test_no_nan_from_the_branch_not_taken(f):
     assert np.all(np.isfinite(y))
 
 
-@pytest.mark.xfail(strict=True, reason="scale(dot, partial) is not yet zero in second order where dot is")
 @needs(np.where)
 def test_no_nan_from_the_branch_not_taken_in_second_order():
     assert second(lambda x: np.where(x > 1, np.log(x), x * x), 0.0) == 2
