@@ -42,9 +42,7 @@ def _power_base(x1, x2, _y):
     """x2 x1^(x2 - 1), and 0 where x2 is 0 (the power is constant there)."""
     if x2.ndim == 0 and x2.is_constant:
         exponent = x2.item()
-        if exponent == 0:
-            return 0.0
-        return 2 * x1 if exponent == 2 else exponent * x1 ** (exponent - 1)
+        return 2 * x1 if exponent == 2 else scale(exponent, x1 ** (exponent - 1))
     return scale(x2, x1 ** (x2 - 1))
 
 
