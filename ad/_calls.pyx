@@ -5,7 +5,7 @@
 cimport numpy as cnp
 from cpython.ref cimport PyObject
 from ad._core cimport (
-    Array, Level, Recorder, Variable, alias, apply, is_live, lift, new_array, restrict, roles, tangent_of, wrap,
+    Array, Level, Recorder, alias, apply, is_live, lift, new_array, restrict, roles, tangent_of, wrap,
 )
 from ad._sweep cimport Plan
 
@@ -92,7 +92,7 @@ def scalar(y, transform):
         raise TypeError(f"ad.{transform}: the function returned a complex number; a gradient is that of a real one: "
                         "return its real(), imag() or abs(), or use ad.vjp")
     if found.dtype.kind not in "biuf":
-        raise TypeError(f"ad.{transform}: the function returned a value of dtype {found.dtype}; it must return a number")
+        raise TypeError(f"ad.{transform}: the function returned a value of dtype {found.dtype}, which is no number")
     return found
 
 

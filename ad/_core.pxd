@@ -174,7 +174,7 @@ cdef bint is_live(Array x) noexcept
 cdef Node new_leaf()
 cdef Array new_array(object array, double number, Node node, tuple tangents)
 cdef object scaled(object dot, object partial, tuple xs, object y, bint conjugate)
-cdef object push(Op op, tuple x_dots, tuple xs, object y, tuple params)
+cdef object push_rule(Op op, tuple x_dots, tuple xs, object y, tuple params)
 cdef Array tangent_of(Array x, long tag)
 cdef Array restrict(Array x, long tag)
 

@@ -8,14 +8,14 @@ cimport cython
 from cpython.float cimport PyFloat_AS_DOUBLE
 from cpython.long cimport PyLong_AsDouble
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
-from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE
-from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF, Py_XINCREF
+from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
 from libc.stdint cimport UINT64_MAX
 
 cimport numpy as cnp
 from ad._kernels cimport (
-    Factor, find_loop, find_native, fold, is_plain, map1, map2, offer, slice1,
+    Factor, find_loop, find_native, fold_loop, is_plain, map1, map2, offer, slice1,
 )
 
 import operator
@@ -587,7 +587,7 @@ cdef inline void read_array(Array x, Operand *operand):
     operand.tangents = NULL if x.tangents is None else <PyObject *>x.tangents
 
 
-cdef inline object read(object a, Operand *operand):
+cdef inline object read_operand(object a, Operand *operand):
     """Fill in an operand; returns what must stay alive while it is used, None if it is no number."""
     if type(a) is Array:
         read_array(<Array>a, operand)
@@ -816,7 +816,7 @@ cdef list find_tangents(Op op, list xs, list dots, Array y, tuple params):
         lower = tuple([lowered(x, tangents, tag) for x, tangents in zip(xs, dots)])
         state.recording = recording_outside(state, tag)
         try:
-            y_dot = push(op, x_dots, lower, output_with(op, y, found), params)
+            y_dot = push_rule(op, x_dots, lower, output_with(op, y, found), params)
         finally:
             state.recording = recording
         if y_dot is not None:
@@ -847,7 +847,7 @@ cdef object output_with(Op op, Array y, list found):
                   for k, value in enumerate(<tuple>y.array)])
 
 
-cdef object push(Op op, tuple x_dots, tuple xs, object y, tuple params):
+cdef object push_rule(Op op, tuple x_dots, tuple xs, object y, tuple params):
     """The output's tangent from the inputs' (None where an input has none)."""
     cdef Array y_dot = None
     cdef int i
@@ -911,7 +911,7 @@ cdef object scaled(object dot, object partial, tuple xs, object y, bint conjugat
 cdef object apply1(Op op, object a):
     """An elementwise op of one input."""
     cdef Operand operand, output
-    a = read(a, &operand)
+    a = read_operand(a, &operand)
     if a is None:
         return NotImplemented
     value = None
@@ -929,8 +929,8 @@ cdef object apply2(Op op, object a, object b):
     """An elementwise op of two inputs."""
     cdef Operand operands[2]
     cdef Operand output
-    a = read(a, &operands[0])
-    b = read(b, &operands[1])
+    a = read_operand(a, &operands[0])
+    b = read_operand(b, &operands[1])
     if a is None or b is None:
         return NotImplemented
     value = None
@@ -951,14 +951,14 @@ cdef tuple FOLDS_ALL = (None, False)  # a reduction's params: axis, keepdims
 cdef object apply_fold(Op op, object a, tuple params):
     """A reduction of a whole float64 array; None where the general way must do."""
     cdef Operand operand, output
-    a = read(a, &operand)
+    a = read_operand(a, &operand)
     if a is None or operand.kind == NUMBER or not is_plain(operand.value):
         return None
     if cnp.PyArray_SIZE(<cnp.ndarray>operand.value) == 0:
         return None
     output.kind = NUMBER
     output.value = NULL
-    output.x = fold(&op.folding, operand.value, op.fold_start)
+    output.x = fold_loop(&op.folding, operand.value, op.fold_start)
     return finish(op, &operand, 1, params, &output)
 
 
@@ -977,7 +977,7 @@ cpdef object apply(Op op, tuple inputs, tuple params=None):
     operands = <Operand *>PyMem_Malloc(max(n, 1) * sizeof(Operand))
     try:
         for i, a in enumerate(inputs):
-            alive.append(read(a, &operands[i]))
+            alive.append(read_operand(a, &operands[i]))
             if alive[i] is None:
                 raise TypeError(f"ad: {op.name} takes arrays and numbers, not {type(a).__name__}")
         value = op.fn(*[raw(&operands[i]) for i in range(n)], *(params or ()))
@@ -1015,7 +1015,7 @@ cdef Array lift(object value):
     cdef Operand operand
     if type(value) is Array or type(value) is Dual:
         return value
-    value = read(value, &operand)
+    value = read_operand(value, &operand)
     if value is None:
         return None
     return value if isinstance(value, Array) else wrap(raw(&operand))

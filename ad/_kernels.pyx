@@ -63,9 +63,6 @@ cdef int find_loop(object ufunc, Loop *loop) except -1:
 # -- arrays ------------------------------------------------------------------------------
 
 
-
-
-
 cdef inline double *data_of(PyObject *a) noexcept:
     return <double *>cnp.PyArray_DATA(<cnp.ndarray>a)
 
@@ -284,7 +281,7 @@ cdef object map2(Loop *loop, Factor a, Factor b):
     return out
 
 
-cdef double fold(Loop *loop, PyObject *a, double start) noexcept:
+cdef double fold_loop(Loop *loop, PyObject *a, double start) noexcept:
     """loop(... loop(loop(start, a0), a1) ...) over a plain array; NumPy's loops sum pairwise."""
     cdef char *args[3]
     cdef npy_intp steps[3]
@@ -308,7 +305,7 @@ cdef inline bint take(Factor f, const double **data, int *stride, PyObject **lik
     return is_plain(f.array)
 
 
-cdef object pull(Pullback kernel, Factor a, Factor b, PyObject *y, Factor g, bint overwrite):
+cdef object pull_loop(Pullback kernel, Factor a, Factor b, PyObject *y, Factor g, bint overwrite):
     """g * partial(a, b, y): a new array, or a float where no operand is an array.
 
     It is written into g's own memory where `overwrite` says that nobody else sees it.
@@ -332,14 +329,14 @@ cdef object pull(Pullback kernel, Factor a, Factor b, PyObject *y, Factor g, bin
     return out
 
 
-cdef object push(Pullback kernel, Factor a, Factor b, PyObject *y, PyObject *x_dot):
+cdef object push_loop(Pullback kernel, Factor a, Factor b, PyObject *y, PyObject *x_dot):
     """x_dot * partial(a, b, y), for every lane that x_dot has in front of the shape of a, b and y."""
     cdef const double *pa = &a.number
     cdef const double *pb = &b.number
     cdef int sa, sb
     cdef PyObject *like = y
     cdef int nd = cnp.PyArray_NDIM(<cnp.ndarray>x_dot)
-    cdef npy_intp size, stride, row
+    cdef npy_intp size, stride, _row
     cdef char *dot = <char *>cnp.PyArray_DATA(<cnp.ndarray>x_dot)
     cdef double *out_data
     if not (take(a, &pa, &sa, &like) and take(b, &pb, &sb, &like)) or y != NULL and not is_plain(y):
@@ -356,7 +353,7 @@ cdef object push(Pullback kernel, Factor a, Factor b, PyObject *y, PyObject *x_d
         return None
     out = empty_like(x_dot)
     out_data = data_of(<PyObject *>out)
-    for row in range(size_of(x_dot) // size if size else 0):
+    for _row in range(size_of(x_dot) // size if size else 0):
         kernel(size, pa, sa, pb, sb, NULL if y == NULL else data_of(y), <double *>dot, 1, out_data)
         dot += stride
         out_data += size

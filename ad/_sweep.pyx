@@ -15,11 +15,11 @@ cimport numpy as cnp
 from ad._core cimport (
     ALIKE, ARRAY, BOXED, MIXED, NOTHING, NUMBER, NUMBERS, SHAPE, SHAPE_VECTOR, Input, Op,
     TangentNode, alias, apply, apply2, current, inputs_of, is_live, lift, new_array, op_of,
-    params_of, push, read_input, read_output, roles, saved_input, saved_output, scaled, shape_of,
+    params_of, push_rule, read_input, read_output, roles, saved_input, saved_output, scaled, shape_of,
     wrap,
 )
-from ad._kernels cimport push as push_native, scaled as scaled_number
-from ad._kernels cimport Factor, Partial, add_into, filled, is_owned, is_plain, offer, pull, zeros1
+from ad._kernels cimport scaled as scaled_number
+from ad._kernels cimport Factor, Partial, add_into, filled, is_owned, is_plain, offer, pull_loop, push_loop, zeros1
 
 import numpy as np
 
@@ -406,7 +406,7 @@ cdef bint pull_alike(Node node, Saved *y_bar, int *edges, Saved *slots) except -
             x_bars[i] = number(op_of(node).factor[i] * y_bar.of.x)
         else:
             overwrite = i == last and y_bar.kind == ARRAY and is_owned(y_bar.of.object)
-            value = None if op_of(node).native == NULL else pull(
+            value = None if op_of(node).native == NULL else pull_loop(
                 op_of(node).native.pullback[i], factor(saved_input(node, 0)),
                 factor(saved_input(node, 1)), y, factor(y_bar[0]), overwrite)
             if value is None:
@@ -549,7 +549,7 @@ cdef object push_node(Node node, tuple x_dots, bint general):
         if y_dot is not None:
             return y_dot
     xs = tuple([read_input(node, i) for i in range(node.n)])
-    return push(op_of(node), x_dots, xs, read_output(node), params_of(node))
+    return push_rule(op_of(node), x_dots, xs, read_output(node), params_of(node))
 
 
 cdef bint any_given(tuple x_dots) noexcept:
@@ -572,7 +572,7 @@ cdef object push_alike(Node node, tuple x_dots):
         if x_dot is None:
             continue
         if not (op.constant[i] and op.factor[i] == 1):
-            value = None if op.native == NULL or x_dot.array is None else push_native(
+            value = None if op.native == NULL or x_dot.array is None else push_loop(
                 op.native.pullback[i], factor(saved_input(node, 0)), factor(saved_input(node, 1)), y,
                 <PyObject *>x_dot.array)
             if value is None:

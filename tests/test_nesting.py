@@ -8,7 +8,6 @@ import pytest
 import ad
 
 
-
 def by_tape(f):
     def derivative(x):
         x = ad.constant(x) if isinstance(x, float) else x + 0

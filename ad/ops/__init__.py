@@ -1,7 +1,17 @@
 """The table of ops. Importing it makes every entry and tells the core which serve its operators."""
 from ad import _core
 from ad.ops import (  # noqa: F401
-    choice, elementwise, indexing, joining, linalg, plain, products, reductions, scans, shaping, sorting,
+    choice,
+    elementwise,
+    indexing,
+    joining,
+    linalg,
+    plain,
+    products,
+    reductions,
+    scans,
+    shaping,
+    sorting,
 )
 from ad.ops.forms import FUNCTIONS, TABLE, UFUNCS, Entry, bilinear, case, composite, custom, linear
 

@@ -111,7 +111,8 @@ ceil = elementwise("ceil", np.ceil, 0, domain=BETWEEN_STEPS, singular="0 everywh
 trunc = elementwise("trunc", np.trunc, 0, domain=BETWEEN_STEPS, singular="0 everywhere")
 rint = elementwise("rint", np.rint, 0, domain=BETWEEN_STEPS, singular="0 everywhere")
 heaviside = elementwise(
-    "heaviside", np.heaviside, (0, lambda x1, _x2, _y: 1.0 * (x1 == 0)), domain=(NONZERO, REAL), singular="0 at the step"
+    "heaviside", np.heaviside, (0, lambda x1, _x2, _y: 1.0 * (x1 == 0)), domain=(NONZERO, REAL),
+    singular="0 at the step",
 )
 copysign = elementwise(
     "copysign", np.copysign, (lambda x1, x2, _y: copysign(1.0, x1) * copysign(1.0, x2), 0), domain=(NONZERO, NONZERO),

@@ -11,12 +11,11 @@ import numpy as np
 from ad._core import Array
 from ad.errors import MissingRule
 from ad.ops.domains import FULL_RANK, INVERTIBLE, NONZERO, REAL, SPD, SYMMETRIC
-from ad.ops.elementwise import absolute, imag, real
+from ad.ops.elementwise import absolute, conjugate, imag, real
 from ad.ops.forms import case, composite, custom
 from ad.ops.products import adjoint, einsum, matmul, matrix_transpose, operand
 from ad.ops.reductions import kept_shape
 from ad.ops.reductions import sum as sum_
-from ad.ops.elementwise import conjugate
 from ad.ops.shaping import broadcast_to, reshape
 
 __all__ = [
@@ -88,7 +87,8 @@ def _pull_matrix(y_bar, a, _b, y):
 
 
 @custom(inputs=2, domain=(INVERTIBLE, REAL), cases=(case((3, 3), (3, 2)), case((2, 2, 2), (1, 2, 3))), batches=True,
-        jvp=(lambda a_dot, a, _b, y: -solve_matrix(a, matmul(a_dot, y)), lambda b_dot, a, _b, _y: solve_matrix(a, b_dot)),
+        jvp=(lambda a_dot, a, _b, y: -solve_matrix(a, matmul(a_dot, y)),
+             lambda b_dot, a, _b, _y: solve_matrix(a, b_dot)),
         vjp=(_pull_matrix, lambda y_bar, a, _b, _y: solve_matrix(adjoint(a), y_bar)))
 def solve_matrix(a, b):
     """a^-1 b, for operands with as many axes."""
@@ -524,7 +524,8 @@ def matrix_norm(x, keepdims=False, ord="fro"):
 
 @composite(np.linalg.norm, domain=NONZERO, singular=_AT_ZERO,
            cases=(case((4,)), case((2, 3)), case((3,), ord=1), case((3,), ord=math.inf), case((3,), ord=3),
-                  case((2, 3), axis=1), case((2, 3), ord="nuc"), case((3, 2), ord=1), case((2, 3, 2), axis=(2, 0), ord=1),
+                  case((2, 3), axis=1), case((2, 3), ord="nuc"), case((3, 2), ord=1),
+                  case((2, 3, 2), axis=(2, 0), ord=1),
                   case((2, 3, 2), axis=(0, 2), ord=math.inf), case((2, 3, 2), axis=(0, -1), keepdims=True),
                   case((2, 3, 2), axis=(2, 0), ord=2), case((2, 2, 2)), case(())))
 def norm(x, ord=None, axis=None, keepdims=False):

@@ -7,15 +7,14 @@ import numpy as np
 
 from ad._core import Array
 from ad.ops.domains import REAL
-from ad.ops.elementwise import multiply
+from ad.ops.elementwise import conjugate, multiply
 from ad.ops.forms import bilinear, case, composite, conjugated, custom, linear
 from ad.ops.indexing import put_zeros
-from ad.ops.elementwise import conjugate
 from ad.ops.shaping import broadcast_to, reshape
 
 __all__ = [
-    "adjoint", "contract", "cross", "cross_along", "cross_of_vectors", "dot", "einsum", "inner", "kron", "matmul", "matrix_transpose", "matvec", "multi_dot", "outer",
-    "rearrange", "tensordot", "vdot", "vecdot", "vecmat",
+    "adjoint", "contract", "cross", "cross_along", "cross_of_vectors", "dot", "einsum", "inner", "kron", "matmul",
+    "matrix_transpose", "matvec", "multi_dot", "outer", "rearrange", "tensordot", "vdot", "vecdot", "vecmat",
 ]
 
 
@@ -123,7 +122,8 @@ def _scatter(y_bar, x, subscripts):
     spread = broadcast_to(spread, tuple(size[label] for label in unique))
     if len(unique) == len(labels):
         return spread
-    return put_zeros(spread, tuple(np.ix_(*(np.arange(size[u]) for u in unique))[unique.index(a)] for a in labels), x.shape)
+    grid = np.ix_(*(np.arange(size[label]) for label in unique))
+    return put_zeros(spread, tuple(grid[unique.index(label)] for label in labels), x.shape)
 
 
 def _behind_lane(ndim, subscripts):
@@ -155,10 +155,12 @@ def _stretched(x_bar, x):
 
 
 @bilinear(batches=True, domain=(REAL, REAL),
-          transposes=(lambda y_bar, _x1, x2, subscripts: _stretched(contract(y_bar, x2, _transposed(subscripts, 0)), _x1),
-                      lambda y_bar, x1, _x2, subscripts: _stretched(contract(y_bar, x1, _transposed(subscripts, 1)), _x2)),
+          transposes=(
+              lambda y_bar, _x1, x2, subscripts: _stretched(contract(y_bar, x2, _transposed(subscripts, 0)), _x1),
+              lambda y_bar, x1, _x2, subscripts: _stretched(contract(y_bar, x1, _transposed(subscripts, 1)), _x2)),
           cases=(case((2, 3), (3, 4), subscripts="...ab,...bc->...ac"), case((2,), (3,), subscripts="...a,...b->...ba"),
-                 case((2, 3), (2, 3), subscripts="...ab,...ab->..."), case((1, 3), (2, 3), subscripts="...ab,...ab->...b")))
+                 case((2, 3), (2, 3), subscripts="...ab,...ab->..."),
+                 case((1, 3), (2, 3), subscripts="...ab,...ab->...b")))
 def contract(x1, x2, subscripts):
     """An einsum of two operands; the ellipsis stands for lanes, so every axis has its own label."""
     return np.einsum(subscripts, x1, x2, optimize=np.size(x1) * np.size(x2) > WORTH_PLANNING)
@@ -357,7 +359,10 @@ def multi_dot(arrays):
     """The matrix product of several arrays in the cheapest order; the first and the last may be vectors."""
     arrays = [operand(x) for x in arrays]
     last = len(arrays)
-    ends = {0: [1] if arrays[0].ndim == 1 else [0, 1], last - 1: [last - 1] if arrays[-1].ndim == 1 else [last - 1, last]}
+    ends = {
+        0: [1] if arrays[0].ndim == 1 else [0, 1],
+        last - 1: [last - 1] if arrays[-1].ndim == 1 else [last - 1, last],
+    }
     labels = [ends.get(k, [k, k + 1]) for k in range(last)]
     output = ([0] if len(labels[0]) == 2 else []) + ([last] if len(labels[-1]) == 2 else [])
     return einsum(*(part for pair in zip(arrays, labels) for part in pair), output)
