@@ -11,7 +11,7 @@ DEBUG = os.environ.get("AD_DEBUG", "0") not in ("", "0")
 FAST = ["-O3", "-fno-trapping-math", "-fno-math-errno"]
 OPTIMISE = [] if sys.platform == "win32" else ["-O1", "-g"] if DEBUG else FAST
 BASE = "build/debug" if DEBUG else "build"  # two builds from one checkout must not share objects
-MODULES = ("_kernels", "_core", "_sweep", "_calls", "_tape")
+MODULES = ("_kernels", "_graph", "_core", "_leaves", "_sweep", "_calls", "_tape")
 
 extensions = [
     Extension(

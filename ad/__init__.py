@@ -9,7 +9,8 @@ from importlib import import_module
 import numpy as np
 
 from ad import optimizers, protocol  # noqa: F401
-from ad._core import Array, Dual, Variable, constant, stop_gradient
+from ad._core import Array, Dual, constant
+from ad._leaves import Variable, stop_gradient
 from ad.custom_gradient import custom_gradient
 from ad.errors import MissingRule
 from ad.gradient_tape import ForwardAccumulator, GradientTape, UnconnectedGradients

@@ -4,9 +4,8 @@
 """
 cimport numpy as cnp
 from cpython.ref cimport PyObject
-from ad._core cimport (
-    Array, Level, Recorder, alias, apply, is_live, lift, new_array, restrict, roles, tangent_of, wrap,
-)
+from ad._core cimport Array, alias, apply, is_live, lift, new_array, restrict, roles, tangent_of, wrap
+from ad._graph cimport Level, Recorder
 from ad._sweep cimport Plan
 
 import numpy as np

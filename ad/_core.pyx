@@ -1,4 +1,4 @@
-"""Values, nodes, ops, and the one way through them, `apply`.
+"""Values, and the one way through them, `apply`.
 
 `apply` evaluates an op on raw values, records a node if a recorder is open and an input has a
 node, and pushes the tangents that the inputs carry. Nothing here names a particular op: the
@@ -7,510 +7,71 @@ table in `ad/ops` makes the ops, and tells by `install` which of them serve the 
 cimport cython
 from cpython.float cimport PyFloat_AS_DOUBLE
 from cpython.long cimport PyLong_AsDouble
-from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
+from cpython.ref cimport PyObject
 from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT
-from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
-from libc.stdint cimport UINT64_MAX
 
 cimport numpy as cnp
-from ad._kernels cimport (
-    Factor, find_loop, find_native, fold_loop, is_plain, map1, map2, offer, slice1,
+from ad._graph cimport (
+    ARRAY, FIRST_LEVEL, NUMBER, SHAPE, SHAPE_NUMBER, SHAPE_VECTOR, Aval, Input, NodePtr, Operand, Saved, State,
+    TangentNode, current, find_level, inputs_of, new_leaf, new_pick, op_of, params_of, record,
+    record_numbers, recording_outside, saved_input, saved_output, shape_of, tangents_of,
 )
+from ad._kernels cimport Factor, fold_loop, is_plain, map1, map2, offer, slice1
 
 import operator
 
 import numpy as np
 
-from ad.errors import conversion_error, no_item_assignment, not_an_output
+from ad.errors import conversion_error, no_item_assignment
 
 cnp.import_array()
 
 cdef extern from "Python.h":
-    PyObject *PyThreadState_GetDict()
     void PyType_Modified(type t)
     ctypedef void (*destructor)(PyObject *) noexcept
     ctypedef struct PyTypeObject:
         PyObject *tp_dict
         destructor tp_dealloc
 
-cdef extern from *:
-    """
-    #if defined(_MSC_VER)
-    static __declspec(thread) PyObject *ad_state;
-    #elif defined(__GLIBC__)
-    static __thread PyObject *ad_state __attribute__((tls_model("initial-exec")));
-    #elif defined(__GNUC__)
-    static __thread PyObject *ad_state;
-    #else
-    static _Thread_local PyObject *ad_state;
-    #endif
-    #ifndef AD_DEBUG
-    #define AD_DEBUG 0
-    #endif
-    """
-    PyObject *ad_state
-    const bint DEBUG "AD_DEBUG"
-
 cdef type FLOAT64 = np.float64
 cdef object DTYPE = np.dtype(np.float64)
-cdef uint64_t clock = 1
-cdef uint32_t OUTPUT_NEEDED = <uint32_t>1 << 31
-cdef long nodes_alive = 0
 
-# Tags below this belong to `Dual`s, by depth of nesting; they are always live.
-cdef long FIRST_LEVEL = 16
-cdef long last_level = FIRST_LEVEL
-
-
-def live_objects():
-    """How many nodes are alive: kept by a debug build (AD_DEBUG=1) only."""
-    if not DEBUG:
-        raise RuntimeError("live objects are counted in a debug build only: build with AD_DEBUG=1")
-    return {"nodes": nodes_alive}
-
-
-# -- what a thread is doing ----------------------------------------------------------------
-
-cdef class State:
-    """The open recorders and forward levels of one thread."""
-
-    def __cinit__(self):
-        self.recorders = []
-        self.levels = []
-        self.floor = UINT64_MAX
-
-
-cdef State current():
-    global ad_state
-    if ad_state == NULL:
-        state = State()
-        (<dict>PyThreadState_GetDict())[State] = state  # lives as long as the thread
-        ad_state = <PyObject *>state
-    return <State>ad_state
-
-
-cdef uint64_t now() noexcept:
-    """A new moment: later than every node so far."""
-    global clock
-    clock += 1
-    return clock
-
-
-cdef class Recorder:
-    """An interval of recording, with pauses: a node belongs to it by its sequence number."""
-
-    def __cinit__(self):
-        self.start = self.end = UINT64_MAX
-
-    cdef void enter(self):
-        cdef State state = current()
-        state.recorders.append(self)
-        self.resume()
-        state.floor = min(state.floor, self.start)
-
-    cdef void leave(self):
-        cdef State state = current()
-        cdef Recorder other
-        self.pause()
-        state.recorders.remove(self)
-        state.floor = UINT64_MAX
-        for other in state.recorders:
-            state.floor = min(state.floor, other.start)
-
-    cdef void resume(self):
-        cdef State state = current()
-        if self.start == UINT64_MAX:
-            self.start = now()
-        else:
-            if self.pauses is None:
-                self.pauses = []
-            self.pauses.append((self.end, now()))
-        self.end = UINT64_MAX
-        self.recording = True
-        state.recording += 1
-
-    cdef void pause(self):
-        cdef State state = current()
-        if self.recording:
-            self.end = now()
-            self.recording = False
-            state.recording -= 1
-
-    cdef bint sees(self, Node node) noexcept:
-        if not self.start <= node.seq < self.end:
-            return False
-        if self.pauses is not None:
-            for start, end in self.pauses:
-                if start <= node.seq < end:
-                    return False
-        return True
-
-    cdef void access(self, Variable variable):
-        """A variable has been read while this recorder was open."""
-
-
-cdef class Level:
-    """One forward differentiation under way; tangents carry its tag."""
-
-    cdef void enter(self):
-        global last_level
-        cdef State state = current()
-        last_level += 1
-        self.tag = last_level
-        self.depth = len(state.recorders)
-        state.levels.append(self)
-
-    cdef void leave(self):
-        current().levels.remove(self)
-
-
-cdef Level find_level(State state, long tag):
-    cdef Level level
-    for level in state.levels:
-        if level.tag == tag:
-            return level
-    return None
-
-
-# -- nodes ---------------------------------------------------------------------------------
-
-@cython.final
-cdef class Aval:
-    """What is known of a value that was dropped: its shape and dtype."""
-
-    def __init__(self, tuple shape, dtype=DTYPE):
-        self.shape = shape
-        self.dtype = np.dtype(dtype)
-
-    @property
-    def ndim(self):
-        return len(self.shape)
-
-    @property
-    def size(self):
-        size = 1
-        for n in self.shape:
-            size *= n
-        return size
-
-    def __repr__(self):
-        return f"Aval(shape={self.shape}, dtype={self.dtype})"
-
-
-cdef inline void forget(Content *value, uint8_t kind) noexcept:
-    if kind == ARRAY:
-        offer(value.object)
-        Py_DECREF(<object>value.object)
-    elif kind == SHAPE:
-        Py_DECREF(<object>value.object)
-
-
-# Nodes whose last holder is going wait here, so that a chain of a million of them is freed in
-# a loop and not by recursion.
-cdef PyObject **dying = NULL
-cdef size_t n_dying = 0, dying_room = 0
-cdef bint burying = False
-
-
-cdef inline void release(PyObject *node) noexcept:
-    """Give up a reference; if it was the last, the outermost `__dealloc__` frees the node."""
-    global dying, n_dying, dying_room
-    if node.ob_refcnt == 1:
-        if n_dying == dying_room:
-            dying_room = max(<size_t>1024, 2 * dying_room)
-            dying = <PyObject **>PyMem_Realloc(dying, dying_room * sizeof(PyObject *))
-        dying[n_dying] = node
-        n_dying += 1
-    else:
-        Py_DECREF(<object>node)
-
-
-@cython.no_gc
-cdef class Node:
-    """One recorded op: what a sweep needs of it, and what running it again needs."""
-
-
-cdef destructor free_node = (<PyTypeObject *>Node).tp_dealloc
-
-# Nodes and arrays come and go with every op. The ones given back last wait here as they are, which
-# is cheaper than Cython's own free lists: nothing is cleared twice.
+# Arrays come and go with every op. Those given back last wait here as they are, which is cheaper
+# than Cython's own free lists: nothing is cleared twice.
 cdef enum:
     SPARE = 4096
-cdef PyObject *spare_nodes[4096]
 cdef PyObject *spare_arrays[4096]
-cdef int n_spare_nodes = 0, n_spare_arrays = 0
+cdef int n_spare_arrays = 0
 
 
-cdef void dealloc_node(NodePtr node) noexcept:
-    """Let go of what a node holds, without recursion into its inputs.
+# -- the ops that serve ----------------------------------------------------------------------
 
-    It stands in the type's slot itself, since a `__dealloc__` costs as much again as all this.
+cdef dict roles = {}
+cdef Op op_add, op_subtract, op_multiply, op_divide, op_power, op_floor_divide, op_remainder
+cdef Op op_negative, op_absolute, op_positive, op_getitem
+
+
+def install(**ops):
+    """Tell the core which ops serve its operators, and which the sweeps build with.
+
+    A few go by function and not by op: those whose calls have to be bound first.
     """
-    global burying, n_dying, n_spare_nodes, nodes_alive
-    cdef bint outermost = not burying
-    cdef Input *inputs = inputs_of(node)
-    cdef uint8_t *kinds = kinds_of(node)
-    cdef int i
-    burying = True
-    for i in range((<Node>node).n):
-        forget(&inputs[i].value, kinds[i])
-        if inputs[i].node != NULL:
-            release(inputs[i].node)
-    forget(&(<Node>node).output, (<Node>node).output_kind)
-    Py_XDECREF((<Node>node).op)
-    Py_XDECREF((<Node>node).params)
-    if (<Node>node).n > 2:
-        PyMem_Free(inputs)
-    if DEBUG:
-        nodes_alive -= 1
-    if n_spare_nodes < SPARE and type(<object>node) is Node:
-        spare_nodes[n_spare_nodes] = node
-        n_spare_nodes += 1
-    else:
-        free_node(node)
-    if outermost:
-        while n_dying:
-            n_dying -= 1
-            Py_DECREF(<object>dying[n_dying])
-        burying = False
+    global op_add, op_subtract, op_multiply, op_divide, op_power, op_floor_divide, op_remainder
+    global op_negative, op_absolute, op_positive, op_getitem
+    roles.update(ops)
+    op_add, op_subtract, op_multiply = roles["add"], roles["subtract"], roles["multiply"]
+    op_divide, op_power, op_floor_divide = roles["divide"], roles["power"], roles["floor_divide"]
+    op_remainder, op_negative = roles["remainder"], roles["negative"]
+    op_absolute, op_positive, op_getitem = roles["absolute"], roles["positive"], roles["getitem"]
 
 
-(<PyTypeObject *>Node).tp_dealloc = dealloc_node
-
-
-@cython.final
-@cython.no_gc
-cdef class TangentNode(Node):
-    """A node whose inputs carried tangents, which its sweep must carry on."""
-
-
-cdef inline tuple tangents_of(Node node):
-    return (<TangentNode>node).tangents if type(node) is TangentNode else None
-
-
-cdef inline Node new_node(bint has_tangents):
-    """A node with no op and no inputs; its caller sets all else that it uses."""
-    global n_spare_nodes, nodes_alive
-    cdef NodePtr node
-    if DEBUG:
-        nodes_alive += 1
-    if has_tangents:
-        return TangentNode.__new__(TangentNode)
-    if n_spare_nodes == 0:
-        return Node.__new__(Node)
-    n_spare_nodes -= 1
-    node = spare_nodes[n_spare_nodes]
-    node.ob_refcnt = 0  # the cast below counts the first reference
-    (<Node>node).op = (<Node>node).params = NULL
-    (<Node>node).n = 0
-    (<Node>node).narrow[0].node = (<Node>node).narrow[1].node = NULL
-    (<Node>node).kinds[0] = (<Node>node).kinds[1] = (<Node>node).output_kind = NOTHING
-    return <Node>node
-
-
-cdef Node new_leaf():
-    cdef Node node = new_node(False)
-    node.seq = UINT64_MAX
-    return node
-
-
-cdef Saved dropped(Operand *operand):
-    """What is kept of a value whose cotangent needs its shape and dtype only."""
-    cdef Saved saved
-    cdef PyObject *array = operand.value
-    if operand.kind == NUMBER:
-        saved.kind = SHAPE_NUMBER
-    elif cnp.PyArray_NDIM(<cnp.ndarray>array) == 1 and is_plain(array):
-        saved.kind = SHAPE_VECTOR
-        saved.of.n = cnp.PyArray_DIM(<cnp.ndarray>array, 0)
-    else:
-        aval = Aval((<object>array).shape, (<object>array).dtype)
-        Py_INCREF(aval)
-        saved.kind = SHAPE
-        saved.of.object = <PyObject *>aval
-    return saved
-
-
-cdef inline Saved kept(Operand *operand) noexcept:
-    cdef Saved saved
-    saved.kind = operand.kind
-    if operand.kind == NUMBER:
-        saved.of.x = operand.x
-    else:
-        saved.of.object = operand.value
-        Py_INCREF(<object>operand.value)
-    return saved
-
-
-cdef inline bint same_aval(Operand *a, Operand *b) noexcept:
-    cdef int i, nd
-    if a.kind == NUMBER or b.kind == NUMBER:
-        return a.kind == b.kind
-    nd = cnp.PyArray_NDIM(<cnp.ndarray>a.value)
-    if (nd != cnp.PyArray_NDIM(<cnp.ndarray>b.value)
-            or cnp.PyArray_TYPE(<cnp.ndarray>a.value) != cnp.PyArray_TYPE(<cnp.ndarray>b.value)):
-        return False
-    for i in range(nd):
-        if (cnp.PyArray_DIM(<cnp.ndarray>a.value, i)
-                != cnp.PyArray_DIM(<cnp.ndarray>b.value, i)):
-            return False
-    return True
-
-
-cdef inline Node record(State state, Op op, Operand *operands, int n, object params, Operand *output,
-                        bint has_tangents):
-    """A node for this op, which keeps only the values that its rule will need."""
-    cdef Node node = new_node(has_tangents)
-    cdef Input *inputs
-    cdef uint8_t *kinds
-    cdef uint32_t needs = 0
-    cdef Saved saved
-    cdef int i
-    if n > 2:
-        node.narrow[0].node = <PyObject *>PyMem_Calloc(n, sizeof(Input) + 1)
-    node.n = n
-    inputs = inputs_of(<NodePtr>node)
-    kinds = kinds_of(<NodePtr>node)
-    Py_INCREF(op)
-    node.op = <PyObject *>op
-    if params is not None:
-        Py_INCREF(params)
-        node.params = <PyObject *>params
-    node.seq = now()
-    for i in range(n):
-        if operands[i].node != NULL and (<Node>operands[i].node).seq >= state.floor:
-            inputs[i].node = operands[i].node
-            Py_INCREF(<object>operands[i].node)
-            needs |= op.needs[i if i < 7 else 7]
-    node.fit = fit_of(op, n, inputs, operands, output)
-    for i in range(n):
-        if inputs[i].node == NULL or needs >> i & 1:
-            saved = kept(&operands[i])
-        elif node.fit == MIXED:
-            saved = dropped(&operands[i])
-        else:
-            continue
-        inputs[i].value = saved.of
-        kinds[i] = saved.kind
-    if needs & OUTPUT_NEEDED:
-        saved = kept(output)
-    elif node.fit == MIXED:
-        saved = dropped(output)
-    else:
-        return node
-    node.output = saved.of
-    node.output_kind = saved.kind
-    return node
-
-
-cdef inline Fit fit_of(Op op, int n, Input *inputs, Operand *operands, Operand *output) noexcept:
-    cdef int i
-    if not op.elementwise:
-        return MIXED
-    for i in range(n):
-        if operands[i].kind == NUMBER and inputs[i].node == NULL and output.kind == ARRAY:
-            continue
-        if not same_aval(&operands[i], output):
-            return MIXED
-    return ALIKE if output.kind == ARRAY else NUMBERS
-
-
-cdef tuple shape_of(Saved saved):
-    if saved.kind == NUMBER or saved.kind == SHAPE_NUMBER:
-        return ()
-    if saved.kind == SHAPE_VECTOR:
-        return (saved.of.n,)
-    return (<object>saved.of.object).shape
-
-
-cdef object read_saved(Saved saved, Node node, tuple tangents):
-    if saved.kind == NUMBER:
-        return new_array(None, saved.of.x, node, tangents)
-    if saved.kind == ARRAY:
-        return new_array(<object>saved.of.object, 0, node, tangents)
-    if saved.kind == SHAPE_VECTOR or saved.kind == SHAPE_NUMBER:
-        return Aval(shape_of(saved))
-    if saved.kind == SHAPE:
-        return <object>saved.of.object
-    return None
-
-
-cdef object read_input(Node node, int i):
-    """Input i as the op saw it: an Array, or what is left of it (an Aval, or None)."""
-    cdef Input *input = &inputs_of(<NodePtr>node)[i]
-    cdef tuple tangents = tangents_of(node)
-    cdef Node maker = <Node>input.node if input.node != NULL else None
-    return read_saved(saved_input(node, i), maker, None if tangents is None else tangents[i])
-
-
-cdef object read_output(Node node):
-    """The output, as `read_input`; a tuple of Arrays for an op with several.
-
-    Its tangents are found anew: were they kept, a tangent whose own node has this one for its
-    input would hold on to itself.
-    """
-    cdef tuple dots = tangents_of(node)
-    cdef Op op = op_of(node)
-    y = read_saved(saved_output(node), node, None)
-    if dots is None or not isinstance(y, Array):
-        return y if op.outputs == 1 else output_with(op, y, [])
-    xs = [read_input(node, i) for i in range(node.n)]
-    return output_with(op, y, find_tangents(op, xs, list(dots), y, params_of(node)))
-
-
-cdef Node new_pick(Node node, int k):
-    """Output k of a node with several: a node whose input is that node."""
-    cdef Node pick = new_node(False)
-    Py_INCREF(PICK)
-    pick.op = <PyObject *>PICK
-    params = (k,)
-    Py_INCREF(params)
-    pick.params = <PyObject *>params
-    pick.seq = node.seq
-    pick.n = 1
-    pick.narrow[0].node = <PyObject *>node
-    Py_INCREF(node)
-    return pick
-
-
-# -- ops -----------------------------------------------------------------------------------
-
-@cython.final
-cdef class Op:
-    """One entry of the table, in the shape the core works with.
-
-    `fn(*values, *params)` computes on raw values. An elementwise op has `partials`, one for
-    each input: a number, or a callable of `(*inputs, output)`. Every other form has
-    `jvp(x_dots, xs, y, params)` and `vjp(i, y_bar, xs, y, params)`. `needs[i]` tells which
-    values the cotangent of input i needs: bit k for input k, bit 31 for the output. A reduction
-    may have `fold`, the ufunc and its neutral element, for the case that reduces to one number.
-    """
-
-    def __init__(self, name, form, fn, *, partials=(), jvp=None, vjp=None, needs=(0,),
-                 parameters=(), outputs=1, fold=None):
-        cdef int i
-        self.name, self.form, self.fn = name, form, fn
-        self.partials, self.jvp, self.vjp = tuple(partials), jvp, vjp
-        self.elementwise = form == "elementwise"
-        self.arity = len(self.partials)
-        self.parameters, self.outputs = tuple(parameters), outputs
-        for i in range(8):
-            self.needs[i] = needs[min(i, len(needs) - 1)]
-        for i, partial in enumerate(self.partials[:2]):
-            self.constant[i] = isinstance(partial, (int, float))
-            self.factor[i] = partial if self.constant[i] else 0
-        find_loop(fn, &self.loop)
-        find_loop(None if fold is None else fold[0], &self.folding)
-        self.fold_start = 0 if fold is None else fold[1]
-        encoded = name.encode()
-        self.native = find_native(encoded) if self.elementwise else NULL
-        if self.native != NULL and self.native.loop != NULL:
-            self.numpy_loop = self.loop
-            self.loop.run, self.loop.data = self.native.loop, &self.numpy_loop
-
-    def __repr__(self):
-        return f"<ad op {self.name}>"
+def add_method(str name, function):
+    """Make a function of the table a method (or property) of Array."""
+    cdef dict namespace = <dict>(<PyTypeObject *>Array).tp_dict
+    namespace[name] = function
+    PyType_Modified(Array)
 
 
 cdef extern from "Python.h":
@@ -548,33 +109,6 @@ def elementwise_function(Op op, doc):
     method.ml_meth = <void *>call_elementwise
     method.ml_flags = METH_FASTCALL | METH_KEYWORDS
     return PyCFunction_NewEx(method, op, "ad")
-
-
-cdef Op PICK = Op("pick", "pick", None, outputs=1)
-cdef dict roles = {}
-cdef Op op_add, op_subtract, op_multiply, op_divide, op_power, op_floor_divide, op_remainder
-cdef Op op_negative, op_absolute, op_positive, op_getitem
-
-
-def install(**ops):
-    """Tell the core which ops serve its operators, and which the sweeps build with.
-
-    A few go by function and not by op: those whose calls have to be bound first.
-    """
-    global op_add, op_subtract, op_multiply, op_divide, op_power, op_floor_divide, op_remainder
-    global op_negative, op_absolute, op_positive, op_getitem
-    roles.update(ops)
-    op_add, op_subtract, op_multiply = roles["add"], roles["subtract"], roles["multiply"]
-    op_divide, op_power, op_floor_divide = roles["divide"], roles["power"], roles["floor_divide"]
-    op_remainder, op_negative = roles["remainder"], roles["negative"]
-    op_absolute, op_positive, op_getitem = roles["absolute"], roles["positive"], roles["getitem"]
-
-
-def add_method(str name, function):
-    """Make a function of the table a method (or property) of Array."""
-    cdef dict namespace = <dict>(<PyTypeObject *>Array).tp_dict
-    namespace[name] = function
-    PyType_Modified(Array)
 
 
 # -- from operands to values ---------------------------------------------------------------
@@ -617,8 +151,8 @@ cdef object read_other(object a, Operand *operand):
         operand.x = PyLong_AsDouble(a)
         operand.value = <PyObject *>a
         return a
-    if isinstance(a, Variable):
-        a = (<Variable>a).read()
+    if isinstance(a, Array):
+        a = (<Array>a).read()
         read_array(<Array>a, operand)
         return a
     if not isinstance(a, cnp.ndarray):
@@ -675,7 +209,6 @@ cdef object set_output(Operand *output, object value):
 cdef object finish(Op op, Operand *operands, int n, tuple params, Operand *output):
     """The Array of an output: with its node, and with its tangents."""
     cdef Array y = blank_array()
-    cdef State state
     cdef bint has_node = False, has_tangents = False
     cdef int i
     if output.kind == NUMBER:
@@ -686,49 +219,23 @@ cdef object finish(Op op, Operand *operands, int n, tuple params, Operand *outpu
         has_node |= operands[i].node != NULL
         has_tangents |= operands[i].tangents != NULL
     if has_node:
-        state = current()
-        if state.recording:
-            for i in range(n):
-                if operands[i].node != NULL and (<Node>operands[i].node).seq >= state.floor:
-                    y.node = record(state, op, operands, n, params, output, has_tangents)
-                    break
+        y.node = record(op, operands, n, params, output, has_tangents)
     if has_tangents:
         return push_tangents(op, operands, n, params, y)
     return y
 
 
-cdef inline bint is_recorded(Operand *operand) noexcept:
-    return operand.node != NULL and (<Node>operand.node).seq >= (<State>ad_state).floor
-
-
 cdef inline object finish_numbers(Op op, Operand *operands, int n, double y):
-    """`finish` for an elementwise op on float64 scalars: every value is kept, it costs nothing."""
+    """`finish` for an elementwise op on float64 scalars."""
     cdef Operand output
     cdef Array out
-    cdef Node node
-    cdef int i
     if operands[0].tangents != NULL or n == 2 and operands[1].tangents != NULL:
         output.kind, output.x, output.value = NUMBER, y, NULL
         return finish(op, operands, n, None, &output)
     out = blank_array()
     out.number = y
-    if ad_state == NULL or not (<State>ad_state).recording:
-        return out
-    if is_recorded(&operands[0]) or n == 2 and is_recorded(&operands[1]):
-        node = new_node(False)
-        Py_INCREF(op)
-        node.op = <PyObject *>op
-        node.seq = now()
-        node.n = n
-        node.fit = NUMBERS
-        node.output_kind = node.kinds[0] = node.kinds[1] = NUMBER
-        node.output.x = y
-        for i in range(n):
-            node.narrow[i].value.x = operands[i].x
-            if is_recorded(&operands[i]):
-                node.narrow[i].node = operands[i].node
-                Py_INCREF(<object>operands[i].node)
-        out.node = node
+    if operands[0].node != NULL or n == 2 and operands[1].node != NULL:
+        out.node = record_numbers(op, operands, n, y)
     return out
 
 
@@ -741,6 +248,43 @@ cdef object finish_many(Op op, Operand *operands, int n, tuple params, Operand *
         wrap(value, None if packed.node is None else new_pick(packed.node, k),
              None if packed.tangents is None else packed.tangents[k])
         for k, value in enumerate(values)])
+
+
+# -- what a node has kept, as Arrays again ------------------------------------------------------
+
+cdef object read_saved(Saved saved, Node node, tuple tangents):
+    if saved.kind == NUMBER:
+        return new_array(None, saved.of.x, node, tangents)
+    if saved.kind == ARRAY:
+        return new_array(<object>saved.of.object, 0, node, tangents)
+    if saved.kind == SHAPE_VECTOR or saved.kind == SHAPE_NUMBER:
+        return Aval(shape_of(saved))
+    if saved.kind == SHAPE:
+        return <object>saved.of.object
+    return None
+
+
+cdef object read_input(Node node, int i):
+    """Input i as the op saw it: an Array, or what is left of it (an Aval, or None)."""
+    cdef Input *input = &inputs_of(<NodePtr>node)[i]
+    cdef tuple tangents = tangents_of(node)
+    cdef Node maker = <Node>input.node if input.node != NULL else None
+    return read_saved(saved_input(node, i), maker, None if tangents is None else tangents[i])
+
+
+cdef object read_output(Node node):
+    """The output, as `read_input`; a tuple of Arrays for an op with several.
+
+    Its tangents are found anew: were they kept, a tangent whose own node has this one for its
+    input would hold on to itself.
+    """
+    cdef tuple dots = tangents_of(node)
+    cdef Op op = op_of(node)
+    y = read_saved(saved_output(node), node, None)
+    if dots is None or not isinstance(y, Array):
+        return y if op.outputs == 1 else output_with(op, y, [])
+    xs = [read_input(node, i) for i in range(node.n)]
+    return output_with(op, y, find_tangents(op, xs, list(dots), y, params_of(node)))
 
 
 # -- forward mode --------------------------------------------------------------------------
@@ -772,18 +316,6 @@ cdef list live_tags(State state, list dots):
             if tag < FIRST_LEVEL or find_level(state, tag) is not None:
                 tags.add(tag)
     return sorted(tags)
-
-
-cdef int recording_outside(State state, long tag):
-    """How many recorders record that were opened before the level."""
-    cdef Recorder recorder
-    cdef int i, count = 0
-    if tag < FIRST_LEVEL:
-        return state.recording
-    for i in range(min(find_level(state, tag).depth, <int>len(state.recorders))):
-        recorder = state.recorders[i]
-        count += recorder.recording
-    return count
 
 
 cdef object push_tangents(Op op, Operand *operands, int n, tuple params, Array y):
@@ -1058,6 +590,10 @@ cdef class Array:
     """
     __array_priority__ = 1000.0
 
+    cdef Array read(self):
+        """The Array that ops see: itself, but for a variable."""
+        return self
+
     def __init__(self):
         raise TypeError("ad: make an array with ad.constant(value) or ad.Variable(value)")
 
@@ -1320,89 +856,6 @@ cdef object take_slice(Array x, slice index):
     return finish(op_getitem, &operand, 1, (index,), &output)
 
 
-# -- leaves --------------------------------------------------------------------------------
-
-cdef long variables_made = 0
-
-
-@cython.no_gc
-cdef class Variable(Array):
-    """A named leaf that can be assigned to and that tapes watch when it is read.
-
-    Parameters
-    ----------
-    value : array_like
-        The first value. Python numbers and lists become float64, arrays keep their dtype.
-    trainable : bool
-        Whether tapes watch the variable on read; others are watched by `tape.watch` only.
-    name : str, optional
-    dtype : dtype_like, optional
-    """
-
-    def __init__(self, value, trainable=True, name=None, dtype=None):
-        global variables_made
-        variables_made += 1
-        self.serial = variables_made
-        self.trainable = bool(trainable)
-        self.name = f"Variable_{self.serial}" if name is None else name
-        self.store(as_value(value, dtype))
-        if self.trainable and np.issubdtype(self.dtype, np.inexact):
-            self.node = new_leaf()
-
-    cdef void store(self, Array value):
-        self.array, self.number = value.array, value.number
-        self.snapshot = None
-
-    cdef Array read(self):
-        """The value now, as an Array; every open tape that watches variables takes note."""
-        cdef State state = current()
-        cdef Recorder recorder
-        if self.trainable and state.recording:
-            for recorder in state.recorders:
-                if recorder.recording:
-                    recorder.access(self)
-        if self.snapshot is None:
-            self.snapshot = new_array(self.array, self.number, self.node, self.tangents)
-        return self.snapshot
-
-    def read_value(self):
-        """The value now, as an Array that later assignments leave alone."""
-        return apply1(roles["identity"], self)
-
-    def value(self):
-        """The same as `read_value()`."""
-        return self.read_value()
-
-    def assign(self, value):
-        """Replace the value by one of the same shape, cast to the variable's dtype; returns self."""
-        cdef Array new = as_value(value.numpy() if isinstance(value, Array) else value, self.dtype)
-        if new.shape != self.shape:
-            raise ValueError(f"ad: cannot assign a value of shape {new.shape} to variable "
-                             f"{self.name!r} of shape {self.shape}")
-        self.store(new)
-        return self
-
-    def assign_add(self, delta):
-        """Add `delta` to the value; returns self."""
-        return self.assign(self.numpy() + (delta.numpy() if isinstance(delta, Array) else delta))
-
-    def assign_sub(self, delta):
-        """Subtract `delta` from the value; returns self."""
-        return self.assign(self.numpy() - (delta.numpy() if isinstance(delta, Array) else delta))
-
-    def __repr__(self):
-        return f"<ad.Variable {self.name!r} shape={self.shape} dtype={self.dtype} numpy={value_of(self)!r}>"
-
-    def __copy__(self):
-        return self.__deepcopy__({})
-
-    def __deepcopy__(self, memo):
-        return Variable(np.array(value_of(self)), self.trainable, self.name)
-
-    def __reduce__(self):
-        return Variable, (value_of(self), self.trainable, self.name)
-
-
 cdef Array as_value(object value, object dtype):
     """A private copy of array_like data; Python numbers become float64."""
     if isinstance(value, Array):
@@ -1424,18 +877,6 @@ def constant(value, dtype=None):
     dtype : dtype_like, optional
     """
     return as_value(value, dtype)
-
-
-def stop_gradient(x):
-    """`x` as a constant: the same value, through which no derivative flows."""
-    return wrap(value_of(lift(x))) if isinstance(x, Array) else x
-
-
-def rebind(Array target, Array value):
-    """Make `target` stand for `value` from now on: what `out=target` asks of an op."""
-    if type(target) is not Array:
-        raise not_an_output(target)
-    target.array, target.number, target.node, target.tangents = value.array, value.number, value.node, value.tangents
 
 
 # -- dual numbers --------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 from cpython.ref cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
 
-from ad._core cimport Array, Node, NodePtr, Recorder, Saved
+from ad._core cimport Array
+from ad._graph cimport Node, NodePtr, Recorder, Saved
 
 
 # One node of a plan; the slots of its inputs begin at `edges`, -1 for a leaf.

@@ -13,10 +13,11 @@ from libc.string cimport memcpy
 
 cimport numpy as cnp
 from ad._core cimport (
-    ALIKE, ARRAY, BOXED, MIXED, NOTHING, NUMBER, NUMBERS, SHAPE, SHAPE_VECTOR, Input, Op,
-    TangentNode, alias, apply, apply2, current, inputs_of, is_live, lift, new_array, op_of,
-    params_of, push_rule, read_input, read_output, roles, saved_input, saved_output, scaled, shape_of,
-    wrap,
+    alias, apply, apply2, is_live, lift, new_array, push_rule, read_input, read_output, roles, scaled, wrap,
+)
+from ad._graph cimport (
+    ALIKE, ARRAY, BOXED, Input, MIXED, NOTHING, NUMBER, NUMBERS, Op, SHAPE, SHAPE_VECTOR, TangentNode,
+    current, inputs_of, op_of, params_of, saved_input, saved_output, shape_of,
 )
 from ad._kernels cimport scaled as scaled_number
 from ad._kernels cimport Factor, Partial, add_into, filled, is_owned, is_plain, offer, pull_loop, push_loop, zeros1

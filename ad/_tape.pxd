@@ -1,5 +1,6 @@
 """Contract of the tapes and accumulators: what `GradientTape` and `ForwardAccumulator` are made of."""
-from ad._core cimport Array, Level, Recorder, State
+from ad._core cimport Array
+from ad._graph cimport Level, Recorder, State
 
 
 cdef class Tape(Recorder):

@@ -6,9 +6,9 @@ structures. Names with an underscore are for it.
 from libc.stdint cimport UINT64_MAX, uint64_t
 
 cimport numpy as cnp
-from ad._core cimport (
-    Array, Input, Level, Node, NodePtr, Recorder, State, Variable, current, inputs_of, new_leaf, tangent_of, wrap,
-)
+from ad._core cimport Array, tangent_of, wrap
+from ad._graph cimport Input, Level, Node, NodePtr, Recorder, State, current, inputs_of, new_leaf
+from ad._leaves cimport Variable
 from ad._sweep cimport Plan
 
 import warnings
@@ -84,9 +84,9 @@ cdef class Tape(Recorder):
         self.used = False
         return 0
 
-    cdef void access(self, Variable variable):
-        if self.watches_variables and variable.node is not None:
-            self.watched[variable.node] = variable
+    cdef void access(self, object variable):
+        if self.watches_variables and (<Array>variable).node is not None:
+            self.watched[(<Array>variable).node] = variable
 
     cdef int begin(self) except -1:
         """Ready for a set of gradients: those of a tape that is not persistent end its recording."""

@@ -5,7 +5,9 @@ import inspect
 import numpy as np
 
 from ad import _sweep
-from ad._core import Array, Op, Variable, apply, constant
+from ad._core import Array, apply, constant
+from ad._graph import Op
+from ad._leaves import Variable
 from ad._tape import Tape, is_differentiating
 from ad.errors import MissingRule
 from ad.ops.forms import TABLE, over_lanes

@@ -3,7 +3,8 @@ import warnings
 
 import numpy as np
 
-from ad._core import Array, Variable
+from ad._core import Array
+from ad._leaves import Variable
 from ad.gradient_tape import GradientTape
 
 __all__ = ["SGD"]

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-from ad import _core
+from ad import _core, _leaves
 from ad._core import Array
 from ad.errors import cannot_write, missing_rule
 from ad.ops.forms import FUNCTIONS, TABLE, UFUNCS
@@ -154,7 +154,7 @@ def _write(target, y, name, casting):
         y = TABLE["astype"].function(y, target.dtype)
     if y.shape != target.shape:
         y = np.broadcast_to(y, target.shape)
-    _core.rebind(target, y if isinstance(y, Array) else _core.constant(y))
+    _leaves.rebind(target, y if isinstance(y, Array) else _core.constant(y))
     return target
 
 

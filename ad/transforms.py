@@ -17,7 +17,8 @@ import functools
 import numpy as np
 
 from ad import _calls, _sweep, trees
-from ad._core import Array, Variable
+from ad._core import Array
+from ad._leaves import Variable
 
 __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "linearize", "value_and_grad", "vjp"]
 

@@ -8,7 +8,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from ad import Dual, Variable, _core, _sweep
+from ad import Dual, Variable, _core, _graph, _sweep
 
 STATM = "/proc/self/statm"
 LONG = 1_000_000
@@ -18,7 +18,7 @@ linux_only = pytest.mark.skipif(not os.path.exists(STATM), reason="reads /proc")
 def nodes_alive():
     """The number of live nodes; None in a release build."""
     try:
-        return _core.live_objects()["nodes"]
+        return _graph.live_objects()["nodes"]
     except RuntimeError:
         return None
 
@@ -189,7 +189,7 @@ def test_a_failing_function_leaks_nothing():
 def test_live_objects_name_the_remedy_in_a_release_build():
     if nodes_alive() is None:
         with pytest.raises(RuntimeError, match="AD_DEBUG=1"):
-            _core.live_objects()
+            _graph.live_objects()
     else:
         before = nodes_alive()
         held = _sweep.record(lambda x: x * x, [_core.constant(1.0)])

@@ -12,7 +12,8 @@ import builtins
 import numpy as np
 
 from ad import _core, _sweep
-from ad._core import Array, Op, apply
+from ad._core import Array, apply
+from ad._graph import Op
 from ad.errors import MissingRule
 
 __all__ = [

@@ -1,0 +1,157 @@
+"""Contract of the graph: what a thread is doing, ops, and the nodes that record them."""
+from cpython.ref cimport PyObject
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from numpy cimport npy_intp
+
+from ad._kernels cimport Loop, Native
+
+cdef enum:
+    # Tags below this belong to `Dual`s, by depth of nesting; they are always live.
+    FIRST_LEVEL = 16
+
+# What a Saved holds. The first three are values; the rest is what is left of a dropped value.
+cdef enum Kind:
+    NOTHING       # dropped, with the output's shape and dtype; or an empty slot
+    NUMBER        # a float64 scalar
+    ARRAY         # an ndarray; a tuple of values for an op with several outputs
+    SHAPE_NUMBER  # dropped: a float64 scalar
+    SHAPE_VECTOR  # dropped: float64, one-dimensional, of length n
+    SHAPE         # dropped: an Aval
+    BOXED         # an Array: a cotangent with a node or tangents of its own (sweeps only)
+
+# How a node's operands relate in shape, which decides the kernels that can serve its sweep.
+cdef enum Fit:
+    MIXED    # some operand broadcasts, or the op is not elementwise
+    ALIKE    # every operand has the output's shape and dtype, or is a constant number
+    NUMBERS  # every operand is a float64 scalar
+
+cdef union Content:
+    double x
+    npy_intp n
+    PyObject *object   # owned
+
+cdef struct Saved:
+    Content of
+    Kind kind
+
+cdef struct Input:
+    PyObject *node     # owned; NULL for a constant
+    Content value
+
+# One operand on its way through `apply`; every pointer is borrowed from the arguments.
+cdef struct Operand:
+    PyObject *value    # what NumPy is given
+    PyObject *node
+    PyObject *tangents
+    double x
+    Kind kind          # NUMBER or ARRAY
+
+
+cdef class Aval:
+    cdef readonly tuple shape
+    cdef readonly object dtype
+
+
+cdef class Op:
+    cdef readonly str name, form
+    cdef readonly object fn          # the NumPy callable, on raw values and params
+    cdef readonly tuple partials     # elementwise only: a callable or number an input
+    cdef readonly object jvp, vjp    # other forms: see `ops/forms.py`
+    cdef readonly tuple parameters   # names of the static params, for printing
+    cdef readonly int outputs, arity
+    cdef bint elementwise
+    cdef uint32_t needs[8]           # values input i's cotangent needs; bit 31: the output
+    cdef bint constant[2]            # elementwise: whether partial i is a number, `factor[i]`
+    cdef double factor[2]
+    cdef Loop loop, folding, numpy_loop
+    cdef double fold_start
+    cdef const Native *native
+    cdef void *pull                  # a NativePull of `_sweep`, by the op's name
+    cdef void *push                  # a NativePush, likewise
+    cdef tuple public                # name and doc of the public function
+
+
+# A million of these may be alive at once, so they are packed, and touched by hand.
+cdef class Node:
+    cdef PyObject *op                # owned; NULL for a leaf
+    cdef PyObject *params            # owned; NULL or a tuple
+    cdef uint64_t seq
+    cdef Content output
+    cdef Input narrow[2]             # the inputs; with more than two, narrow[0] points to them
+    cdef uint8_t kinds[2]            # of the inputs' values, likewise
+    cdef uint8_t output_kind
+    cdef uint8_t fit
+    cdef int n
+    cdef int slot                    # of the sweep whose stamp this is
+    cdef uint32_t stamp
+
+
+cdef class TangentNode(Node):
+    cdef tuple tangents              # of each input
+
+
+cdef inline Op op_of(Node node):
+    return <Op>node.op
+
+# A borrowed Node: passing a Node as an argument counts a reference, and in a loop that shows.
+ctypedef PyObject *NodePtr
+
+cdef inline Input *inputs_of(NodePtr node) noexcept:
+    return &(<Node>node).narrow[0] if (<Node>node).n <= 2 else <Input *>(<Node>node).narrow[0].node
+
+cdef inline uint8_t *kinds_of(NodePtr node) noexcept:
+    if (<Node>node).n <= 2:
+        return &(<Node>node).kinds[0]
+    return <uint8_t *>(inputs_of(node) + (<Node>node).n)
+
+cdef inline tuple params_of(Node node):
+    return () if node.params == NULL else <tuple>node.params
+
+cdef inline Saved saved_input(Node node, int i) noexcept:
+    cdef Saved saved
+    saved.of = inputs_of(<NodePtr>node)[i].value
+    saved.kind = <Kind>kinds_of(<NodePtr>node)[i]
+    return saved
+
+cdef inline Saved saved_output(Node node) noexcept:
+    cdef Saved saved
+    saved.of = node.output
+    saved.kind = <Kind>node.output_kind
+    return saved
+
+
+cdef class Recorder:
+    cdef uint64_t start, end
+    cdef list pauses                 # [(from, to), ...], or None
+    cdef readonly bint recording
+    cdef void enter(self)
+    cdef void leave(self)
+    cdef void resume(self)
+    cdef void pause(self)
+    cdef bint sees(self, Node node) noexcept
+    cdef void access(self, object variable)
+
+
+cdef class Level:
+    cdef readonly long tag
+    cdef int depth                   # recorders opened before this level
+    cdef void enter(self)
+    cdef void leave(self)
+
+
+cdef class State:
+    cdef int recording               # recorders recording now
+    cdef uint64_t floor              # a node older than this is history of no open recorder
+    cdef list recorders, levels
+
+cdef State current()
+cdef uint64_t now() noexcept
+cdef Level find_level(State state, long tag)
+cdef int recording_outside(State state, long tag)
+
+cdef Node record(Op op, Operand *operands, int n, object params, Operand *output, bint has_tangents)
+cdef Node record_numbers(Op op, Operand *operands, int n, double y)
+cdef Node new_leaf()
+cdef Node new_pick(Node node, int k)
+cdef tuple tangents_of(Node node)
+cdef tuple shape_of(Saved saved)

@@ -1,0 +1,524 @@
+"""The graph: what a thread is doing, ops, and the nodes that record them.
+
+A `Node` is one recorded op; a `Recorder` an interval of recording; a `Level` one forward
+differentiation under way. Nothing here knows of arrays that carry nodes: `_core` has those.
+"""
+cimport cython
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
+from libc.stdint cimport UINT64_MAX
+
+cimport numpy as cnp
+from ad._kernels cimport find_loop, find_native, is_plain, offer
+
+import numpy as np
+
+cnp.import_array()
+
+cdef extern from "Python.h":
+    PyObject *PyThreadState_GetDict()
+    ctypedef void (*destructor)(PyObject *) noexcept
+    ctypedef struct PyTypeObject:
+        destructor tp_dealloc
+
+cdef extern from *:
+    """
+    #if defined(_MSC_VER)
+    static __declspec(thread) PyObject *ad_state;
+    #elif defined(__GLIBC__)
+    static __thread PyObject *ad_state __attribute__((tls_model("initial-exec")));
+    #elif defined(__GNUC__)
+    static __thread PyObject *ad_state;
+    #else
+    static _Thread_local PyObject *ad_state;
+    #endif
+    #ifndef AD_DEBUG
+    #define AD_DEBUG 0
+    #endif
+    """
+    PyObject *ad_state
+    const bint DEBUG "AD_DEBUG"
+
+cdef object DTYPE = np.dtype(np.float64)
+cdef uint64_t clock = 1
+cdef uint32_t OUTPUT_NEEDED = <uint32_t>1 << 31
+cdef long nodes_alive = 0
+cdef long last_level = FIRST_LEVEL
+
+
+def live_objects():
+    """How many nodes are alive: kept by a debug build (AD_DEBUG=1) only."""
+    if not DEBUG:
+        raise RuntimeError("live objects are counted in a debug build only: build with AD_DEBUG=1")
+    return {"nodes": nodes_alive}
+
+
+# -- what a thread is doing ----------------------------------------------------------------
+
+cdef class State:
+    """The open recorders and forward levels of one thread."""
+
+    def __cinit__(self):
+        self.recorders = []
+        self.levels = []
+        self.floor = UINT64_MAX
+
+
+cdef State current():
+    global ad_state
+    if ad_state == NULL:
+        state = State()
+        (<dict>PyThreadState_GetDict())[State] = state  # lives as long as the thread
+        ad_state = <PyObject *>state
+    return <State>ad_state
+
+
+cdef uint64_t now() noexcept:
+    """A new moment: later than every node so far."""
+    global clock
+    clock += 1
+    return clock
+
+
+cdef class Recorder:
+    """An interval of recording, with pauses: a node belongs to it by its sequence number."""
+
+    def __cinit__(self):
+        self.start = self.end = UINT64_MAX
+
+    cdef void enter(self):
+        cdef State state = current()
+        state.recorders.append(self)
+        self.resume()
+        state.floor = min(state.floor, self.start)
+
+    cdef void leave(self):
+        cdef State state = current()
+        cdef Recorder other
+        self.pause()
+        state.recorders.remove(self)
+        state.floor = UINT64_MAX
+        for other in state.recorders:
+            state.floor = min(state.floor, other.start)
+
+    cdef void resume(self):
+        cdef State state = current()
+        if self.start == UINT64_MAX:
+            self.start = now()
+        else:
+            if self.pauses is None:
+                self.pauses = []
+            self.pauses.append((self.end, now()))
+        self.end = UINT64_MAX
+        self.recording = True
+        state.recording += 1
+
+    cdef void pause(self):
+        cdef State state = current()
+        if self.recording:
+            self.end = now()
+            self.recording = False
+            state.recording -= 1
+
+    cdef bint sees(self, Node node) noexcept:
+        if not self.start <= node.seq < self.end:
+            return False
+        if self.pauses is not None:
+            for start, end in self.pauses:
+                if start <= node.seq < end:
+                    return False
+        return True
+
+    cdef void access(self, object variable):
+        """A variable has been read while this recorder was open."""
+
+
+cdef class Level:
+    """One forward differentiation under way; tangents carry its tag."""
+
+    cdef void enter(self):
+        global last_level
+        cdef State state = current()
+        last_level += 1
+        self.tag = last_level
+        self.depth = len(state.recorders)
+        state.levels.append(self)
+
+    cdef void leave(self):
+        current().levels.remove(self)
+
+
+cdef Level find_level(State state, long tag):
+    cdef Level level
+    for level in state.levels:
+        if level.tag == tag:
+            return level
+    return None
+
+
+cdef int recording_outside(State state, long tag):
+    """How many recorders record that were opened before the level."""
+    cdef Recorder recorder
+    cdef int i, count = 0
+    if tag < FIRST_LEVEL:
+        return state.recording
+    for i in range(min(find_level(state, tag).depth, <int>len(state.recorders))):
+        recorder = state.recorders[i]
+        count += recorder.recording
+    return count
+
+
+# -- ops -----------------------------------------------------------------------------------
+
+@cython.final
+cdef class Op:
+    """One entry of the table, in the shape the core works with.
+
+    `fn(*values, *params)` computes on raw values. An elementwise op has `partials`, one for
+    each input: a number, or a callable of `(*inputs, output)`. Every other form has
+    `jvp(x_dots, xs, y, params)` and `vjp(i, y_bar, xs, y, params)`. `needs[i]` tells which
+    values the cotangent of input i needs: bit k for input k, bit 31 for the output. A reduction
+    may have `fold`, the ufunc and its neutral element, for the case that reduces to one number.
+    """
+
+    def __init__(self, name, form, fn, *, partials=(), jvp=None, vjp=None, needs=(0,),
+                 parameters=(), outputs=1, fold=None):
+        cdef int i
+        self.name, self.form, self.fn = name, form, fn
+        self.partials, self.jvp, self.vjp = tuple(partials), jvp, vjp
+        self.elementwise = form == "elementwise"
+        self.arity = len(self.partials)
+        self.parameters, self.outputs = tuple(parameters), outputs
+        for i in range(8):
+            self.needs[i] = needs[min(i, len(needs) - 1)]
+        for i, partial in enumerate(self.partials[:2]):
+            self.constant[i] = isinstance(partial, (int, float))
+            self.factor[i] = partial if self.constant[i] else 0
+        find_loop(fn, &self.loop)
+        find_loop(None if fold is None else fold[0], &self.folding)
+        self.fold_start = 0 if fold is None else fold[1]
+        encoded = name.encode()
+        self.native = find_native(encoded) if self.elementwise else NULL
+        if self.native != NULL and self.native.loop != NULL:
+            self.numpy_loop = self.loop
+            self.loop.run, self.loop.data = self.native.loop, &self.numpy_loop
+
+    def __repr__(self):
+        return f"<ad op {self.name}>"
+
+
+cdef Op PICK = Op("pick", "pick", None, outputs=1)
+
+
+# -- nodes ---------------------------------------------------------------------------------
+
+@cython.final
+cdef class Aval:
+    """What is known of a value that was dropped: its shape and dtype."""
+
+    def __init__(self, tuple shape, dtype=DTYPE):
+        self.shape = shape
+        self.dtype = np.dtype(dtype)
+
+    @property
+    def ndim(self):
+        return len(self.shape)
+
+    @property
+    def size(self):
+        size = 1
+        for n in self.shape:
+            size *= n
+        return size
+
+    def __repr__(self):
+        return f"Aval(shape={self.shape}, dtype={self.dtype})"
+
+
+cdef inline void forget(Content *value, uint8_t kind) noexcept:
+    if kind == ARRAY:
+        offer(value.object)
+        Py_DECREF(<object>value.object)
+    elif kind == SHAPE:
+        Py_DECREF(<object>value.object)
+
+
+# Nodes whose last holder is going wait here, so that a chain of a million of them is freed in
+# a loop and not by recursion.
+cdef PyObject **dying = NULL
+cdef size_t n_dying = 0, dying_room = 0
+cdef bint burying = False
+
+
+cdef inline void release(PyObject *node) noexcept:
+    """Give up a reference; if it was the last, the outermost `__dealloc__` frees the node."""
+    global dying, n_dying, dying_room
+    if node.ob_refcnt == 1:
+        if n_dying == dying_room:
+            dying_room = max(<size_t>1024, 2 * dying_room)
+            dying = <PyObject **>PyMem_Realloc(dying, dying_room * sizeof(PyObject *))
+        dying[n_dying] = node
+        n_dying += 1
+    else:
+        Py_DECREF(<object>node)
+
+
+@cython.no_gc
+cdef class Node:
+    """One recorded op: what a sweep needs of it, and what running it again needs."""
+
+
+@cython.final
+@cython.no_gc
+cdef class TangentNode(Node):
+    """A node whose inputs carried tangents, which its sweep must carry on."""
+
+
+cdef destructor free_node = (<PyTypeObject *>Node).tp_dealloc
+cdef destructor free_tangent_node = (<PyTypeObject *>TangentNode).tp_dealloc
+
+# Nodes come and go with every op. Those given back last wait here as they are, which is cheaper
+# than Cython's own free lists: nothing is cleared twice.
+cdef enum:
+    SPARE = 4096
+cdef PyObject *spare_nodes[4096]
+cdef int n_spare_nodes = 0
+
+
+cdef void dealloc_node(NodePtr node) noexcept:
+    """Let go of what a node holds, without recursion into its inputs.
+
+    It stands in the type's slot itself, since a `__dealloc__` costs as much again as all this.
+    """
+    global burying, n_dying, n_spare_nodes, nodes_alive
+    cdef bint outermost = not burying
+    cdef Input *inputs = inputs_of(node)
+    cdef uint8_t *kinds = kinds_of(node)
+    cdef int i
+    burying = True
+    for i in range((<Node>node).n):
+        forget(&inputs[i].value, kinds[i])
+        if inputs[i].node != NULL:
+            release(inputs[i].node)
+    forget(&(<Node>node).output, (<Node>node).output_kind)
+    Py_XDECREF((<Node>node).op)
+    Py_XDECREF((<Node>node).params)
+    if (<Node>node).n > 2:
+        PyMem_Free(inputs)
+    if DEBUG:
+        nodes_alive -= 1
+    if type(<object>node) is TangentNode:
+        free_tangent_node(node)
+    elif n_spare_nodes < SPARE:
+        spare_nodes[n_spare_nodes] = node
+        n_spare_nodes += 1
+    else:
+        free_node(node)
+    if outermost:
+        while n_dying:
+            n_dying -= 1
+            Py_DECREF(<object>dying[n_dying])
+        burying = False
+
+
+(<PyTypeObject *>Node).tp_dealloc = dealloc_node
+(<PyTypeObject *>TangentNode).tp_dealloc = dealloc_node
+
+
+cdef tuple tangents_of(Node node):
+    return (<TangentNode>node).tangents if type(node) is TangentNode else None
+
+
+cdef inline Node new_node(bint has_tangents):
+    """A node with no op and no inputs; its caller sets all else that it uses."""
+    global n_spare_nodes, nodes_alive
+    cdef NodePtr node
+    if DEBUG:
+        nodes_alive += 1
+    if has_tangents:
+        return TangentNode.__new__(TangentNode)
+    if n_spare_nodes == 0:
+        return Node.__new__(Node)
+    n_spare_nodes -= 1
+    node = spare_nodes[n_spare_nodes]
+    node.ob_refcnt = 0  # the cast below counts the first reference
+    (<Node>node).op = (<Node>node).params = NULL
+    (<Node>node).n = 0
+    (<Node>node).narrow[0].node = (<Node>node).narrow[1].node = NULL
+    (<Node>node).kinds[0] = (<Node>node).kinds[1] = (<Node>node).output_kind = NOTHING
+    return <Node>node
+
+
+cdef Node new_leaf():
+    cdef Node node = new_node(False)
+    node.seq = UINT64_MAX
+    return node
+
+
+cdef Saved dropped(Operand *operand):
+    """What is kept of a value whose cotangent needs its shape and dtype only."""
+    cdef Saved saved
+    cdef PyObject *array = operand.value
+    if operand.kind == NUMBER:
+        saved.kind = SHAPE_NUMBER
+    elif cnp.PyArray_NDIM(<cnp.ndarray>array) == 1 and is_plain(array):
+        saved.kind = SHAPE_VECTOR
+        saved.of.n = cnp.PyArray_DIM(<cnp.ndarray>array, 0)
+    else:
+        aval = Aval((<object>array).shape, (<object>array).dtype)
+        Py_INCREF(aval)
+        saved.kind = SHAPE
+        saved.of.object = <PyObject *>aval
+    return saved
+
+
+cdef inline Saved kept(Operand *operand) noexcept:
+    cdef Saved saved
+    saved.kind = operand.kind
+    if operand.kind == NUMBER:
+        saved.of.x = operand.x
+    else:
+        saved.of.object = operand.value
+        Py_INCREF(<object>operand.value)
+    return saved
+
+
+cdef inline bint same_aval(Operand *a, Operand *b) noexcept:
+    cdef int i, nd
+    if a.kind == NUMBER or b.kind == NUMBER:
+        return a.kind == b.kind
+    nd = cnp.PyArray_NDIM(<cnp.ndarray>a.value)
+    if (nd != cnp.PyArray_NDIM(<cnp.ndarray>b.value)
+            or cnp.PyArray_TYPE(<cnp.ndarray>a.value) != cnp.PyArray_TYPE(<cnp.ndarray>b.value)):
+        return False
+    for i in range(nd):
+        if (cnp.PyArray_DIM(<cnp.ndarray>a.value, i)
+                != cnp.PyArray_DIM(<cnp.ndarray>b.value, i)):
+            return False
+    return True
+
+
+cdef inline bint is_recorded(Operand *operand) noexcept:
+    return operand.node != NULL and (<Node>operand.node).seq >= (<State>ad_state).floor
+
+
+cdef inline bint is_any_recorded(Operand *operands, int n) noexcept:
+    cdef int i
+    if ad_state != NULL and (<State>ad_state).recording:
+        for i in range(n):
+            if is_recorded(&operands[i]):
+                return True
+    return False
+
+
+cdef inline Node begin(Op op, int n, bint has_tangents):
+    cdef Node node = new_node(has_tangents)
+    Py_INCREF(op)
+    node.op = <PyObject *>op
+    node.seq = now()
+    node.n = n
+    return node
+
+
+cdef Node record(Op op, Operand *operands, int n, object params, Operand *output, bint has_tangents):
+    """A node for this op, which keeps only the values that its rule will need; None if no recorder is to see it."""
+    cdef Node node
+    cdef Input *inputs
+    cdef uint8_t *kinds
+    cdef uint32_t needs = 0
+    cdef Saved saved
+    cdef int i
+    if not is_any_recorded(operands, n):
+        return None
+    node = begin(op, n, has_tangents)
+    if n > 2:
+        node.narrow[0].node = <PyObject *>PyMem_Calloc(n, sizeof(Input) + 1)
+    inputs = inputs_of(<NodePtr>node)
+    kinds = kinds_of(<NodePtr>node)
+    if params is not None:
+        Py_INCREF(params)
+        node.params = <PyObject *>params
+    for i in range(n):
+        if is_recorded(&operands[i]):
+            inputs[i].node = operands[i].node
+            Py_INCREF(<object>operands[i].node)
+            needs |= op.needs[i if i < 7 else 7]
+    node.fit = fit_of(op, n, inputs, operands, output)
+    for i in range(n):
+        if inputs[i].node == NULL or needs >> i & 1:
+            saved = kept(&operands[i])
+        elif node.fit == MIXED:
+            saved = dropped(&operands[i])
+        else:
+            continue
+        inputs[i].value = saved.of
+        kinds[i] = saved.kind
+    if needs & OUTPUT_NEEDED:
+        saved = kept(output)
+    elif node.fit == MIXED:
+        saved = dropped(output)
+    else:
+        return node
+    node.output = saved.of
+    node.output_kind = saved.kind
+    return node
+
+
+cdef Node record_numbers(Op op, Operand *operands, int n, double y):
+    """`record` for an elementwise op on float64 scalars: every value is kept, it costs nothing."""
+    cdef Node node
+    cdef bint first, second
+    if ad_state == NULL or not (<State>ad_state).recording:
+        return None
+    first, second = is_recorded(&operands[0]), n == 2 and is_recorded(&operands[1])
+    if not (first or second):
+        return None
+    node = begin(op, n, False)
+    node.fit = NUMBERS
+    node.output_kind = node.kinds[0] = node.kinds[1] = NUMBER
+    node.output.x = y
+    node.narrow[0].value.x = operands[0].x
+    if first:
+        node.narrow[0].node = operands[0].node
+        Py_INCREF(<object>operands[0].node)
+    if n == 2:
+        node.narrow[1].value.x = operands[1].x
+        if second:
+            node.narrow[1].node = operands[1].node
+            Py_INCREF(<object>operands[1].node)
+    return node
+
+
+cdef inline Fit fit_of(Op op, int n, Input *inputs, Operand *operands, Operand *output) noexcept:
+    cdef int i
+    if not op.elementwise:
+        return MIXED
+    for i in range(n):
+        if operands[i].kind == NUMBER and inputs[i].node == NULL and output.kind == ARRAY:
+            continue
+        if not same_aval(&operands[i], output):
+            return MIXED
+    return ALIKE if output.kind == ARRAY else NUMBERS
+
+
+cdef tuple shape_of(Saved saved):
+    if saved.kind == NUMBER or saved.kind == SHAPE_NUMBER:
+        return ()
+    if saved.kind == SHAPE_VECTOR:
+        return (saved.of.n,)
+    return (<object>saved.of.object).shape
+
+
+cdef Node new_pick(Node node, int k):
+    """Output k of a node with several: a node whose input is that node."""
+    cdef Node pick = new_node(False)
+    Py_INCREF(PICK)
+    pick.op = <PyObject *>PICK
+    params = (k,)
+    Py_INCREF(params)
+    pick.params = <PyObject *>params
+    pick.seq = node.seq
+    pick.n = 1
+    pick.narrow[0].node = <PyObject *>node
+    Py_INCREF(node)
+    return pick

@@ -1,0 +1,101 @@
+"""Where differentiation starts: variables and constants, and the ways to cut a value off."""
+cimport cython
+
+from ad._core cimport Array, apply1, as_value, lift, new_array, roles, value_of, wrap
+from ad._graph cimport Recorder, State, current, new_leaf
+
+import numpy as np
+
+from ad.errors import not_an_output
+
+cdef long variables_made = 0
+
+
+@cython.no_gc
+cdef class Variable(Array):
+    """A named leaf that can be assigned to and that tapes watch when it is read.
+
+    Parameters
+    ----------
+    value : array_like
+        The first value. Python numbers and lists become float64, arrays keep their dtype.
+    trainable : bool
+        Whether tapes watch the variable on read; others are watched by `tape.watch` only.
+    name : str, optional
+    dtype : dtype_like, optional
+    """
+
+    def __init__(self, value, trainable=True, name=None, dtype=None):
+        global variables_made
+        variables_made += 1
+        self.serial = variables_made
+        self.trainable = bool(trainable)
+        self.name = f"Variable_{self.serial}" if name is None else name
+        self.store(as_value(value, dtype))
+        if self.trainable and np.issubdtype(self.dtype, np.inexact):
+            self.node = new_leaf()
+
+    cdef void store(self, Array value):
+        self.array, self.number = value.array, value.number
+        self.snapshot = None
+
+    cdef Array read(self):
+        """The value now, as an Array; every open tape that watches variables takes note."""
+        cdef State state = current()
+        cdef Recorder recorder
+        if self.trainable and state.recording:
+            for recorder in state.recorders:
+                if recorder.recording:
+                    recorder.access(self)
+        if self.snapshot is None:
+            self.snapshot = new_array(self.array, self.number, self.node, self.tangents)
+        return self.snapshot
+
+    def read_value(self):
+        """The value now, as an Array that later assignments leave alone."""
+        return apply1(roles["identity"], self)
+
+    def value(self):
+        """The same as `read_value()`."""
+        return self.read_value()
+
+    def assign(self, value):
+        """Replace the value by one of the same shape, cast to the variable's dtype; returns self."""
+        cdef Array new = as_value(value.numpy() if isinstance(value, Array) else value, self.dtype)
+        if new.shape != self.shape:
+            raise ValueError(f"ad: cannot assign a value of shape {new.shape} to variable "
+                             f"{self.name!r} of shape {self.shape}")
+        self.store(new)
+        return self
+
+    def assign_add(self, delta):
+        """Add `delta` to the value; returns self."""
+        return self.assign(self.numpy() + (delta.numpy() if isinstance(delta, Array) else delta))
+
+    def assign_sub(self, delta):
+        """Subtract `delta` from the value; returns self."""
+        return self.assign(self.numpy() - (delta.numpy() if isinstance(delta, Array) else delta))
+
+    def __repr__(self):
+        return f"<ad.Variable {self.name!r} shape={self.shape} dtype={self.dtype} numpy={value_of(self)!r}>"
+
+    def __copy__(self):
+        return self.__deepcopy__({})
+
+    def __deepcopy__(self, memo):
+        return Variable(np.array(value_of(self)), self.trainable, self.name)
+
+    def __reduce__(self):
+        return Variable, (value_of(self), self.trainable, self.name)
+
+
+def stop_gradient(x):
+    """`x` as a constant: the same value, through which no derivative flows."""
+    return wrap(value_of(lift(x))) if isinstance(x, Array) else x
+
+
+def rebind(Array target, Array value):
+    """Make `target` stand for `value` from now on: what `out=target` asks of an op."""
+    if type(target) is not Array:
+        raise not_an_output(target)
+    target.array, target.number, target.node, target.tangents = value.array, value.number, value.node, value.tangents
