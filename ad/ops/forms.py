@@ -245,6 +245,15 @@ def linear(*numpy, transpose, inputs=1, lanes=None, batched=None, domain=None, c
             return transposes[i](y_bar, *xs, *params)
 
         def jvp(x_dots, xs, y, params):
+            if len(xs) == 1:  # the commonest, once for every op of a forward sweep
+                (x_dot,), (x,) = x_dots, xs
+                if x_dot.ndim == x.ndim:
+                    return apply(public.op, x_dots, params)
+                if batched is not None:
+                    return batched(x_dots, xs, y, *params)
+                shifted = lanes(x.ndim, *params) if lanes else None
+                if shifted is not None:
+                    return apply(public.op, x_dots, shifted)
             dots = tuple(zeros_like_input(x) if x_dot is None else x_dot for x_dot, x in zip(x_dots, xs))
             if batched is not None:
                 k = lane_count(dots, xs)

@@ -15,10 +15,12 @@ __all__ = [
 
 
 def _is_basic(index):
-    parts = index if isinstance(index, tuple) else (index,)
-    return all(part is None or part is Ellipsis or isinstance(part, (slice, int, np.integer)) for part in parts) and (
-        not any(isinstance(part, bool) for part in parts)
-    )
+    for part in index if isinstance(index, tuple) else (index,):
+        if not (type(part) is slice or part is None or part is Ellipsis or isinstance(part, (int, np.integer))):
+            return False
+        if isinstance(part, bool):
+            return False
+    return True
 
 
 def _behind_lanes(index):
