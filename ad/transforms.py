@@ -374,7 +374,8 @@ def jacobian(f, argnums=0, mode=None, has_aux=False):
     argnums : int or tuple of int
     mode : {"forward", "reverse"}, optional
         Forward pushes all directions of the input through the function at once, in chunks of bounded memory; reverse
-        runs one sweep for each element of the output. By default the one with fewer directions. Complex inputs and
+        runs one sweep for each element of the output. By default the cheaper one by the sizes of input and
+        output. Complex inputs and
         outputs go forward: an analytic function has its complex derivative.
     has_aux : bool
 
@@ -462,10 +463,11 @@ def hessian(f, argnums=0, has_aux=False):
 
 
 def _cheaper(xs, ys):
-    """The mode that needs fewer directions; forward where complex numbers leave no choice."""
+    """The mode that costs less; forward where complex numbers leave no choice."""
     if any(value.dtype.kind == "c" for value in (*xs, *ys)):
         return "forward"
-    return "forward" if _size(xs) < _size(ys) else "reverse"
+    # All directions go forward at once, and a row of the matrix takes a sweep of its own: a direction is cheaper.
+    return "forward" if _size(xs) <= 2 * _size(ys) else "reverse"
 
 
 def _size(values):
