@@ -817,9 +817,13 @@ cdef void dealloc_array(PyObject *x) noexcept:
     if n_spare_arrays == SPARE or type(<object>x) is not Array:
         free_array(x)
         return
-    (<Array>x).array = None
-    (<Array>x).node = None
-    (<Array>x).tangents = None
+    # Each of these counts references to None, one after the other: not for nothing, then.
+    if (<Array>x).array is not None:
+        (<Array>x).array = None
+    if (<Array>x).node is not None:
+        (<Array>x).node = None
+    if (<Array>x).tangents is not None:
+        (<Array>x).tangents = None
     spare_arrays[n_spare_arrays] = x
     n_spare_arrays += 1
 
