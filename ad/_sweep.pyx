@@ -477,12 +477,15 @@ cdef Array fitted(Array x_bar, Node node, int i):
 
 cdef int pull_pick(Node node, Saved *y_bar, Saved *slot) except -1:
     """Collect the cotangents of an op's several outputs in a list."""
+    cdef tuple outputs = <tuple>(<Node>node.narrow[0].node).output.object
     cdef list bars
     k = params_of(node)[0]
-    if slot.kind == NOTHING:
-        slot[0] = owned([None] * len(<tuple>(<Node>node.narrow[0].node).output.object))
-    bars = <list>slot.of.object
     bar = boxed(y_bar)
+    if y_bar.kind == NUMBER and np.ndim(outputs[k]):
+        bar = wrap(np.broadcast_to(y_bar.of.x, outputs[k].shape))
+    if slot.kind == NOTHING:
+        slot[0] = owned([None] * len(outputs))
+    bars = <list>slot.of.object
     bars[k] = bar if bars[k] is None else apply2(roles["add"], bars[k], bar)
     return 0
 

@@ -298,3 +298,10 @@ def test_reverse_of_reverse_of_reverse():
     for expected in (np.cos(0.7), -np.sin(0.7), -np.cos(0.7), np.sin(0.7)):
         f = derivative(f)
         assert f(ad.constant(0.7)).numpy() == pytest.approx(expected)
+
+
+@needs(np.linalg.eigh)
+def test_a_uniform_cotangent_of_one_of_several_outputs():
+    x = np.diag([1.0, 2.0, 4.0])
+    np.testing.assert_allclose(ad.grad(lambda a: np.sum(np.linalg.eigh(a)[0]))(x), np.eye(3), atol=1e-14)
+    np.testing.assert_allclose(ad.grad(lambda a: np.sum(np.linalg.svd(a)[1]))(x), np.eye(3), atol=1e-14)
