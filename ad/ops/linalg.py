@@ -13,7 +13,7 @@ from ad.errors import MissingRule
 from ad.ops.domains import FULL_RANK, INVERTIBLE, NONZERO, REAL, SPD, SYMMETRIC
 from ad.ops.elementwise import absolute, conjugate, imag, real
 from ad.ops.forms import case, composite, custom
-from ad.ops.products import adjoint, einsum, matmul, matrix_transpose, operand
+from ad.ops.products import adjoint, einsum, matmul, matrix_transpose, operand, widened
 from ad.ops.reductions import kept_shape
 from ad.ops.reductions import sum as sum_
 from ad.ops.shaping import broadcast_to, reshape
@@ -95,10 +95,6 @@ def solve_matrix(a, b):
     return np.linalg.solve(a, b)
 
 
-def _wide(x, ndim):
-    return reshape(x, ((1,) * (ndim - x.ndim) + x.shape)) if x.ndim < ndim else x
-
-
 @composite(np.linalg.solve, domain=(INVERTIBLE, REAL),
            cases=(case((3, 3), (3,)), case((3, 3), (3, 2)), case((2, 2, 2), (2,)), case((2, 2), (3, 2, 1))))
 def solve(a, b):
@@ -107,7 +103,7 @@ def solve(a, b):
         x = solve(a, reshape(b, (*b.shape, 1)))
         return reshape(x, x.shape[:-1])
     ndim = max(a.ndim, b.ndim)
-    return solve_matrix(_wide(a, ndim), _wide(b, ndim))
+    return solve_matrix(widened(a, ndim), widened(b, ndim))
 
 
 @composite(np.linalg.tensorsolve, domain=REAL, cases=(case((2, 3, 6), (2, 3)), case((4, 2, 2), (4,))))

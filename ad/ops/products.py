@@ -14,7 +14,8 @@ from ad.ops.shaping import broadcast_to, reshape
 
 __all__ = [
     "adjoint", "contract", "cross", "cross_along", "cross_of_vectors", "dot", "einsum", "inner", "kron", "matmul",
-    "matrix_transpose", "matvec", "multi_dot", "outer", "rearrange", "tensordot", "vdot", "vecdot", "vecmat",
+    "matrix_transpose", "matvec", "multi_dot", "operand", "outer", "rearrange", "tensordot", "vdot", "vecdot", "vecmat",
+    "widened",
 ]
 
 
@@ -300,14 +301,14 @@ def _axes(axes, ndim):
 def kron(a, b):
     a, b = operand(a), operand(b)
     ndim = builtins.max(a.ndim, b.ndim)
-    a, b = _wide(a, ndim), _wide(b, ndim)
+    a, b = widened(a, ndim), widened(b, ndim)
     product = multiply(
         reshape(a, tuple(n for m in a.shape for n in (m, 1))), reshape(b, tuple(n for m in b.shape for n in (1, m)))
     )
     return reshape(product, tuple(m * n for m, n in zip(a.shape, b.shape)))
 
 
-def _wide(x, ndim):
+def widened(x, ndim):
     """The axes of `x` behind enough of length 1 to make `ndim`."""
     return reshape(x, ((1,) * (ndim - x.ndim) + x.shape)) if x.ndim < ndim else x
 
@@ -331,7 +332,7 @@ def cross(a, b, axisa=-1, axisb=-1, axisc=-1, axis=None):
         raise ValueError("ad.cross: the vectors must have 2 or 3 components")
     flat = a.shape[-1] == b.shape[-1] == 2
     ndim = builtins.max(a.ndim, b.ndim)
-    product = cross_of_vectors(_wide(_in_space(a), ndim), _wide(_in_space(b), ndim))
+    product = cross_of_vectors(widened(_in_space(a), ndim), widened(_in_space(b), ndim))
     return product[..., 2] if flat else _moved(product, -1, axisc)
 
 
