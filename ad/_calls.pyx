@@ -5,7 +5,7 @@
 cimport numpy as cnp
 from cpython.ref cimport PyObject
 from ad._core cimport Array, alias, apply, is_live, lift, new_array, restrict, roles, tangent_of, wrap
-from ad._graph cimport Level, Recorder
+from ad._graph cimport Level, Recorder, current
 from ad._sweep cimport Plan
 
 import numpy as np
@@ -160,8 +160,9 @@ def gradient(f, tuple args, dict kwargs, tuple positions, bint single, bint with
         y = returned
     else:
         y = scalar(returned, "value_and_grad" if with_value else "grad")
+    cdef bint alone = not current().recorders  # so nothing will sweep over these nodes again
     found = [zeros_like(source, ours) if x_bar is None else hand_over(x_bar, ours)
-             for x_bar, source in zip(Plan(recorder, [y], sources).pull(seed_of(y)), sources)]
+             for x_bar, source in zip(Plan(recorder, [y], sources).pull(seed_of(y), alone), sources)]
     result = found[0] if single else tuple(found)
     return (hand_over(y, ours), result) if with_value else result
 

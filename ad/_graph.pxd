@@ -152,6 +152,7 @@ cdef int recording_outside(State state, long tag)
 cdef Node record(Op op, Operand *operands, int n, object params, Operand *output, bint has_tangents)
 cdef Node record_numbers(Op op, Operand *operands, int n, double y)
 cdef Node new_leaf()
+cdef void forget_values(NodePtr node) noexcept
 cdef Node new_pick(Node node, int k)
 cdef tuple tangents_of(Node node)
 cdef tuple shape_of(Saved saved)

@@ -243,6 +243,18 @@ cdef inline void forget(Content *value, uint8_t kind) noexcept:
         Py_DECREF(<object>value.object)
 
 
+cdef void forget_values(NodePtr node) noexcept:
+    """Let go of what a node keeps for its sweep."""
+    cdef Input *inputs = inputs_of(node)
+    cdef uint8_t *kinds = kinds_of(node)
+    cdef int i
+    for i in range((<Node>node).n):
+        forget(&inputs[i].value, kinds[i])
+        kinds[i] = NOTHING
+    forget(&(<Node>node).output, (<Node>node).output_kind)
+    (<Node>node).output_kind = NOTHING
+
+
 # Nodes whose last holder is going wait here, so that a chain of a million of them is freed in
 # a loop and not by recursion.
 cdef PyObject **dying = NULL

@@ -42,6 +42,6 @@ cdef void offer(PyObject *a) noexcept
 cdef bint is_plain(PyObject *a) noexcept
 cdef bint is_owned(PyObject *a) noexcept
 cdef object filled(PyObject *like, double number)
-cdef object zeros1(npy_intp n)
+cdef object embedded(npy_intp size, npy_intp start, npy_intp step, npy_intp n, Factor b)
 cdef object slice1(PyObject *a, npy_intp start, npy_intp step, npy_intp n)
 cdef void add_into(PyObject *a, npy_intp start, npy_intp step, npy_intp n, Factor b) noexcept

@@ -7,6 +7,7 @@ C order. A function here returns None for operands it does not take; the caller 
 through NumPy itself.
 """
 from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.string cimport memcpy, memset
 
 cimport numpy as cnp
 from numpy cimport npy_intp
@@ -92,14 +93,18 @@ cdef bint is_vector(PyObject *a) noexcept:
             and cnp.PyArray_ISBEHAVED_RO(<cnp.ndarray>a))
 
 
-cdef bint same_shape(PyObject *a, PyObject *b) noexcept:
-    cdef int i, nd = cnp.PyArray_NDIM(<cnp.ndarray>a)
-    if nd != cnp.PyArray_NDIM(<cnp.ndarray>b):
+cdef bint has_shape(PyObject *a, int nd, const npy_intp *shape) noexcept:
+    cdef int i
+    if nd != cnp.PyArray_NDIM(<cnp.ndarray>a):
         return False
     for i in range(nd):
-        if cnp.PyArray_DIM(<cnp.ndarray>a, i) != cnp.PyArray_DIM(<cnp.ndarray>b, i):
+        if cnp.PyArray_DIM(<cnp.ndarray>a, i) != shape[i]:
             return False
     return True
+
+
+cdef inline bint same_shape(PyObject *a, PyObject *b) noexcept:
+    return has_shape(a, cnp.PyArray_NDIM(<cnp.ndarray>b), cnp.PyArray_DIMS(<cnp.ndarray>b))
 
 
 # Making a small array costs more than any loop over it, and the memory of a fresh large one has
@@ -143,32 +148,40 @@ cdef void offer(PyObject *a) noexcept:
             large_bytes += 8 * size
 
 
-cdef object take_again(PyObject *like):
-    """An array of this shape from the pool, or None."""
+cdef object take_again(int nd, const npy_intp *shape, npy_intp size):
+    """An array of this shape from the pool, or None; of those that fit, what was dropped last."""
     global large_bytes
-    cdef Bucket *bucket = bucket_of(size_of(like))
+    cdef Bucket *bucket = bucket_of(size)
     cdef int i
     for i in range(bucket.n - 1, -1, -1):
-        if same_shape(bucket.arrays[i], like):
+        if has_shape(bucket.arrays[i], nd, shape):
             array = <object>bucket.arrays[i]
             Py_DECREF(array)  # the pool's reference
             bucket.n -= 1
-            bucket.arrays[i] = bucket.arrays[bucket.n]
-            if size_of(like) > SMALL:
-                large_bytes -= 8 * size_of(like)
+            for i in range(i, bucket.n):
+                bucket.arrays[i] = bucket.arrays[i + 1]
+            if size > SMALL:
+                large_bytes -= 8 * size
             return array
     return None
 
 
-cdef object empty_like(PyObject *a):
-    """A new float64 array of this shape, its elements not set."""
-    if bucket_of(size_of(a)).n:
-        array = take_again(a)
+cdef object empty(int nd, const npy_intp *shape, npy_intp size):
+    """A new float64 array, its elements not set."""
+    if bucket_of(size).n:
+        array = take_again(nd, shape, size)
         if array is not None:
             return array
     Py_INCREF(FLOAT64)  # NewFromDescr steals it
-    return PyArray_NewFromDescr(cnp.ndarray, FLOAT64, cnp.PyArray_NDIM(<cnp.ndarray>a),
-                                cnp.PyArray_DIMS(<cnp.ndarray>a), NULL, NULL, 0, None)
+    return PyArray_NewFromDescr(cnp.ndarray, FLOAT64, nd, shape, NULL, NULL, 0, None)
+
+
+cdef object empty_like(PyObject *a):
+    return empty(cnp.PyArray_NDIM(<cnp.ndarray>a), cnp.PyArray_DIMS(<cnp.ndarray>a), size_of(a))
+
+
+cdef object empty_vector(npy_intp n):
+    return empty(1, &n, n)
 
 
 cdef object filled(PyObject *like, double number):
@@ -179,10 +192,6 @@ cdef object filled(PyObject *like, double number):
     for i in range(size_of(like)):
         data[i] = number
     return out
-
-
-cdef object zeros1(npy_intp n):
-    return cnp.PyArray_ZEROS(1, &n, cnp.NPY_DOUBLE, 0)
 
 
 cdef object slice1(PyObject *a, npy_intp start, npy_intp step, npy_intp n):
@@ -376,3 +385,21 @@ cdef void add_into(PyObject *a, npy_intp start, npy_intp step, npy_intp n, Facto
         data = data_of(b.array)
         for i in range(n):
             to[i * step] += data[i]
+
+
+cdef object embedded(npy_intp size, npy_intp start, npy_intp step, npy_intp n, Factor b):
+    """A new vector of zeros but for [start : start + n * step : step], where it is b."""
+    cdef double *data
+    out = empty_vector(size)
+    data = data_of(<PyObject *>out)
+    if step == 1 and n:
+        memset(data, 0, start * sizeof(double))
+        memset(data + start + n, 0, (size - start - n) * sizeof(double))
+        if b.array != NULL:
+            memcpy(data + start, data_of(b.array), n * sizeof(double))
+            return out
+        memset(data + start, 0, n * sizeof(double))
+    else:
+        memset(data, 0, size * sizeof(double))
+    add_into(<PyObject *>out, start, step, n, b)
+    return out

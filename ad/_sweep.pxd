@@ -29,7 +29,7 @@ cdef class Plan:
     cdef int visit(self, NodePtr root) except -1
     cdef int finish(self, NodePtr node) except -1
     cdef int add_step(self, NodePtr node, int edges) except -1
-    cdef list pull(self, list seeds)
+    cdef list pull(self, list seeds, bint consume=*)
     cdef list push(self, list x_dots)
 
 

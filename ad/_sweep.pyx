@@ -17,10 +17,10 @@ from ad._core cimport (
 )
 from ad._graph cimport (
     ALIKE, ARRAY, BOXED, Input, MIXED, NOTHING, NUMBER, NUMBERS, Op, SHAPE, SHAPE_VECTOR, TangentNode,
-    current, inputs_of, op_of, params_of, saved_input, saved_output, shape_of,
+    current, forget_values, inputs_of, op_of, params_of, saved_input, saved_output, shape_of,
 )
 from ad._kernels cimport scaled as scaled_number
-from ad._kernels cimport Factor, Partial, add_into, filled, is_owned, is_plain, offer, pull_loop, push_loop, zeros1
+from ad._kernels cimport Factor, Partial, add_into, embedded, filled, is_owned, is_plain, offer, pull_loop, push_loop
 
 import numpy as np
 
@@ -140,8 +140,12 @@ cdef class Plan:
         self.n += 1
         return 0
 
-    cdef list pull(self, list seeds):
-        """The sources' cotangents (Arrays, None where unconnected) from the targets'."""
+    cdef list pull(self, list seeds, bint consume=False):
+        """The sources' cotangents (Arrays, None where unconnected) from the targets'.
+
+        `consume` lets go of each node's values as soon as it is done: for the one sweep over a graph
+        that no other will see.
+        """
         cdef Saved few[32]
         cdef Saved *slots = &few[0]
         cdef Saved y_bar
@@ -178,6 +182,8 @@ cdef class Plan:
                     pull_node(node, &y_bar, self.edges + step.edges, slots, general)
                 finally:
                     clear(&y_bar)
+                if consume and not general:
+                    forget_values(step.node)
             return [None if self.source_slots[k] < 0 else result(&slots[self.source_slots[k]], x)
                     for k, x in enumerate(self.sources)]
         finally:
@@ -498,11 +504,13 @@ cdef bint pull_slice(Node node, Saved *y_bar, Saved *slot) except -1:
         return False
     if not (y_bar.kind == NUMBER or y_bar.kind == ARRAY and is_plain(y_bar.of.object)):
         return False
+    PySlice_Unpack(params_of(node)[0], &start, &stop, &step)
+    n = PySlice_AdjustIndices(size, &start, &stop, step)
     if slot.kind == NOTHING:
-        slot[0] = owned(zeros1(size))
-    elif slot.kind == NUMBER:
-        zeros = zeros1(size)
-        slot[0] = owned(filled(<PyObject *>zeros, slot.of.x))
+        slot[0] = owned(embedded(size, start, step, n, factor(y_bar[0])))
+        return True
+    if slot.kind == NUMBER:
+        slot[0] = owned(embedded(size, 0, 1, size, factor(slot[0])))
     elif slot.kind != ARRAY or not is_plain(slot.of.object):
         return False
     elif not is_owned(slot.of.object):
@@ -510,8 +518,6 @@ cdef bint pull_slice(Node node, Saved *y_bar, Saved *slot) except -1:
         clear(slot)
         slot[0] = owned(copy)
         del copy
-    PySlice_Unpack(params_of(node)[0], &start, &stop, &step)
-    n = PySlice_AdjustIndices(size, &start, &stop, step)
     add_into(slot.of.object, start, step, n, factor(y_bar[0]))
     return True
 
