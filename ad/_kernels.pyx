@@ -152,14 +152,14 @@ cdef object take_again(int nd, const npy_intp *shape, npy_intp size):
     """An array of this shape from the pool, or None; of those that fit, what was dropped last."""
     global large_bytes
     cdef Bucket *bucket = bucket_of(size)
-    cdef int i
+    cdef int i, k
     for i in range(bucket.n - 1, -1, -1):
         if has_shape(bucket.arrays[i], nd, shape):
             array = <object>bucket.arrays[i]
             Py_DECREF(array)  # the pool's reference
             bucket.n -= 1
-            for i in range(i, bucket.n):
-                bucket.arrays[i] = bucket.arrays[i + 1]
+            for k in range(i, bucket.n):
+                bucket.arrays[k] = bucket.arrays[k + 1]
             if size > SMALL:
                 large_bytes -= 8 * size
             return array
