@@ -2,10 +2,12 @@
 
 `gradient` is the whole of a call in the commonest case, one array or number in and a float64 out.
 """
+from libc.stdint cimport uint64_t
+
 cimport numpy as cnp
 from cpython.ref cimport PyObject
 from ad._core cimport Array, alias, apply, is_live, lift, new_array, restrict, roles, tangent_of, wrap
-from ad._graph cimport Level, Recorder, current
+from ad._graph cimport Level, Recorder
 from ad._sweep cimport Plan
 
 import numpy as np
@@ -141,7 +143,9 @@ def gradient(f, tuple args, dict kwargs, tuple positions, bint single, bint with
     cdef list given = list(args), sources = []
     cdef Py_ssize_t n = len(args)
     cdef bint ours = False
+    cdef uint64_t entered
     recorder.enter()
+    entered = recorder.state.entered
     try:
         for position in positions:
             if not 0 <= position < n:
@@ -160,7 +164,8 @@ def gradient(f, tuple args, dict kwargs, tuple positions, bint single, bint with
         y = returned
     else:
         y = scalar(returned, "value_and_grad" if with_value else "grad")
-    cdef bint alone = not current().recorders  # so nothing will sweep over these nodes again
+    # Then no recorder but this one ever saw these nodes, and no other sweep will want their values.
+    cdef bint alone = not recorder.state.recorders and recorder.state.entered == entered
     found = [zeros_like(source, ours) if x_bar is None else hand_over(x_bar, ours)
              for x_bar, source in zip(Plan(recorder, [y], sources).pull(seed_of(y), alone), sources)]
     result = found[0] if single else tuple(found)

@@ -641,7 +641,11 @@ cdef class Array:
     def __array__(self, dtype=None, copy=None):
         if is_live(self):
             raise conversion_error("np.asarray")
-        return np.array(value_of(self), dtype=dtype, copy=copy)
+        found = np.array(value_of(self), dtype=dtype, copy=copy)
+        if found is self.array:
+            found = found.view()
+            found.flags.writeable = False
+        return found
 
     def __float__(self):
         if is_live(self):
@@ -814,7 +818,7 @@ cdef void dealloc_array(PyObject *x) noexcept:
     global n_spare_arrays
     if (<Array>x).array is not None:
         offer(<PyObject *>(<Array>x).array)
-    if n_spare_arrays == SPARE or type(<object>x) is not Array:
+    if type(<object>x) is not Array:
         free_array(x)
         return
     # Each of these counts references to None, one after the other: not for nothing, then.
@@ -824,6 +828,9 @@ cdef void dealloc_array(PyObject *x) noexcept:
         (<Array>x).node = None
     if (<Array>x).tangents is not None:
         (<Array>x).tangents = None
+    if n_spare_arrays == SPARE:  # asked last: what was let go above may have filled the list
+        free_array(x)
+        return
     spare_arrays[n_spare_arrays] = x
     n_spare_arrays += 1
 
@@ -849,7 +856,8 @@ cdef object take_slice(Array x, slice index):
     cdef Py_ssize_t start, stop, step, n
     x = lift(x)
     if (x.array is None or cnp.PyArray_NDIM(<cnp.ndarray>x.array) != 1
-            or cnp.PyArray_TYPE(<cnp.ndarray>x.array) != cnp.NPY_DOUBLE):
+            or cnp.PyArray_TYPE(<cnp.ndarray>x.array) != cnp.NPY_DOUBLE
+            or not cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray>x.array)):
         return None
     PySlice_Unpack(index, &start, &stop, &step)
     n = PySlice_AdjustIndices(cnp.PyArray_DIM(<cnp.ndarray>x.array, 0), &start, &stop, step)

@@ -122,6 +122,7 @@ cdef inline Saved saved_output(Node node) noexcept:
 
 cdef class Recorder:
     cdef uint64_t start, end
+    cdef State state                 # of the thread that entered it
     cdef list pauses                 # [(from, to), ...], or None
     cdef readonly bint recording
     cdef void enter(self)
@@ -143,6 +144,7 @@ cdef class State:
     cdef int recording               # recorders recording now
     cdef uint64_t floor              # a node older than this is history of no open recorder
     cdef list recorders, levels
+    cdef uint64_t entered            # how often a recorder was opened
 
 cdef State current()
 cdef uint64_t now() noexcept

@@ -63,6 +63,11 @@ cdef class State:
         self.levels = []
         self.floor = UINT64_MAX
 
+    def __dealloc__(self):
+        global ad_state
+        if ad_state == <PyObject *>self:  # a thread of C's may come back with another thread state
+            ad_state = NULL
+
 
 cdef State current():
     global ad_state
@@ -88,12 +93,14 @@ cdef class Recorder:
 
     cdef void enter(self):
         cdef State state = current()
+        self.state = state
+        state.entered += 1
         state.recorders.append(self)
         self.resume()
         state.floor = min(state.floor, self.start)
 
     cdef void leave(self):
-        cdef State state = current()
+        cdef State state = self.state
         cdef Recorder other
         self.pause()
         state.recorders.remove(self)
@@ -102,7 +109,6 @@ cdef class Recorder:
             state.floor = min(state.floor, other.start)
 
     cdef void resume(self):
-        cdef State state = current()
         if self.start == UINT64_MAX:
             self.start = now()
         else:
@@ -111,14 +117,13 @@ cdef class Recorder:
             self.pauses.append((self.end, now()))
         self.end = UINT64_MAX
         self.recording = True
-        state.recording += 1
+        self.state.recording += 1
 
     cdef void pause(self):
-        cdef State state = current()
         if self.recording:
             self.end = now()
             self.recording = False
-            state.recording -= 1
+            self.state.recording -= 1
 
     cdef bint sees(self, Node node) noexcept:
         if not self.start <= node.seq < self.end:
@@ -455,6 +460,8 @@ cdef Node record(Op op, Operand *operands, int n, object params, Operand *output
             inputs[i].node = operands[i].node
             Py_INCREF(<object>operands[i].node)
             needs |= op.needs[i if i < 7 else 7]
+        elif operands[i].tangents != NULL:  # a sweep finds the output's tangents anew, by this input's rule too
+            needs |= op.needs[i if i < 7 else 7]
     node.fit = fit_of(op, n, inputs, operands, output)
     for i in range(n):
         if inputs[i].node == NULL or needs >> i & 1:
@@ -506,7 +513,8 @@ cdef inline Fit fit_of(Op op, int n, Input *inputs, Operand *operands, Operand *
     if not op.elementwise:
         return MIXED
     for i in range(n):
-        if operands[i].kind == NUMBER and inputs[i].node == NULL and output.kind == ARRAY:
+        if (operands[i].kind == NUMBER and inputs[i].node == NULL and operands[i].tangents == NULL
+                and output.kind == ARRAY):
             continue
         if not same_aval(&operands[i], output):
             return MIXED

@@ -16,6 +16,7 @@ cdef struct Step:
 cdef class Plan:
     cdef Recorder recorder
     cdef readonly list targets, sources
+    cdef list roots                  # the targets' nodes: an `out=` may rebind a target while the sweep runs
     cdef Step *steps
     cdef int *edges
     cdef Step few_steps[16]          # where a small plan lies

@@ -54,6 +54,7 @@ cdef class Plan:
         self.stamp = last_stamp
         self.recorder, self.targets, self.sources = recorder, targets, sources
         self.start, self.end = recorder.start, recorder.end
+        self.roots = [x.node for x in targets]
         self.steps, self.room = &self.few_steps[0], 16
         self.edges, self.edge_room = &self.few_edges[0], 32
         self.source_slots = <int *>PyMem_Malloc((len(sources) + 1) * sizeof(int))
@@ -152,7 +153,7 @@ cdef class Plan:
         cdef Step *step
         cdef Node node
         cdef int i, k
-        cdef bint general = self.tangents or current().recording > 0
+        cdef bint general = self.tangents or current().recording > 0 or len(current().levels) > 0
         if self.n > 32:
             slots = <Saved *>PyMem_Malloc(self.n * sizeof(Saved))
         for i in range(self.n):
