@@ -26,6 +26,8 @@ cdef object scaled(object dot, object partial, tuple xs, object y, bint conjugat
 cdef object push_rule(Op op, tuple x_dots, tuple xs, object y, tuple params)
 cdef Array tangent_of(Array x, long tag)
 cdef Array restrict(Array x, long tag)
+cdef long dual_depth(Array x)
+cdef Array without_duals(Array x, long depth)
 
 cdef object apply1(Op op, object a)
 cdef object apply2(Op op, object a, object b)

@@ -410,13 +410,16 @@ cdef object align(Array x_dot, object x, object y):
 cdef object to_output(Array y_dot, tuple x_dots, tuple xs, object y):
     """Broadcast a tangent to lanes + the shape of the output; None for y as in `align`."""
     cdef tuple lanes = ()
-    if y_dot is None or y is None:
-        return y_dot
+    if y_dot is None:
+        return None
+    if y is None:
+        dtype = next(x_dot for x_dot in x_dots if x_dot is not None).dtype
+        return y_dot if y_dot.dtype == dtype else apply(roles["astype"], (y_dot,), (dtype,))
     for x_dot, x in zip(x_dots, xs):
         ndim = y.ndim if x is None else x.ndim
         if x_dot is not None and (<Array>x_dot).ndim > ndim:
             lanes = (<Array>x_dot).shape[:1]
-    if y_dot.dtype.kind == "c" and y.dtype.kind != "c":
+    if y_dot.dtype != y.dtype and y.dtype.kind in "fc":
         y_dot = apply(roles["astype"], (y_dot,), (y.dtype,))
     shape = lanes + y.shape
     if y_dot.shape == shape:
@@ -650,28 +653,28 @@ cdef class Array:
     def __float__(self):
         if is_live(self):
             raise conversion_error("float")
-        return float(self.item())
+        return float(value_of(self).item())
 
     def __complex__(self):
         if is_live(self):
             raise conversion_error("complex")
-        return complex(self.item())
+        return complex(value_of(self).item())
 
     def __int__(self):
-        return int(self.item())
+        return int(value_of(self).item())
 
     def __index__(self):
-        return operator.index(self.item())
+        return operator.index(value_of(self).item())
 
     def __bool__(self):
         return self.number != 0 if self.array is None else bool(self.array)
 
     def item(self, *args):
-        """The value as a Python number, cut off from the gradient."""
+        """The value as a Python number: like `numpy()`, a cut from the gradient on purpose."""
         return self.number if self.array is None else self.array.item(*args)
 
     def tolist(self):
-        """The value as nested lists of Python numbers, cut off from the gradient."""
+        """The value as nested lists of Python numbers, cut off like `item()`."""
         return self.number if self.array is None else self.array.tolist()
 
     def __len__(self):
@@ -700,9 +703,13 @@ cdef class Array:
         return self
 
     def __deepcopy__(self, memo):
+        if is_live(self):
+            raise conversion_error("copy.deepcopy")
         return wrap(np.array(value_of(self)))
 
     def __reduce__(self):
+        if is_live(self):
+            raise conversion_error("pickle.dumps")
         return constant, (value_of(self),)
 
     # -- operators
@@ -904,12 +911,13 @@ cdef class Dual(Array):
     tangent : array_like, Array or Dual
         Of the primal's shape; or of shape (k,) + its shape, for k tangents at once.
 
-    A `Dual` of `Dual`s carries second derivatives, and so on, 15 levels deep.
+    A `Dual` of `Dual`s carries second derivatives, and so on, 15 levels deep. Duals of one depth share one
+    perturbation: for a derivative inside a function that is itself given Duals, use `ad.jvp`.
     """
 
     def __init__(self, primal, tangent=1.0):
         cdef Array x = as_dual_part(primal), x_dot = as_dual_part(tangent)
-        cdef long tag = 1 + max(depth(x), depth(x_dot))
+        cdef long tag = 1 + max(dual_depth(x), dual_depth(x_dot))
         if x_dot.ndim == 0 and x.ndim:
             x_dot = apply(roles["broadcast_to"], (x_dot,), (x.shape,))
         if x_dot.shape[x_dot.ndim - x.ndim:] != x.shape or not 0 <= x_dot.ndim - x.ndim <= 1:
@@ -923,12 +931,12 @@ cdef class Dual(Array):
     @property
     def primal(self):
         """The value without its highest tangent: an ndarray or scalar, or a Dual if nested."""
-        return opened(restrict(self, depth(self)))
+        return opened(restrict(self, dual_depth(self)))
 
     @property
     def tangent(self):
         """The highest tangent."""
-        return opened(tangent_of(self, depth(self)))
+        return opened(tangent_of(self, dual_depth(self)))
 
     def __repr__(self):
         return f"Dual({self.primal!r}, {self.tangent!r})"
@@ -937,9 +945,15 @@ cdef class Dual(Array):
         return repr(self)
 
 
-cdef long depth(Array x):
+cdef long dual_depth(Array x):
     """The highest `Dual` tag of x, or 0."""
     return max([tag for tag, _ in x.tangents or () if tag < FIRST_LEVEL] or [0])
+
+
+cdef Array without_duals(Array x, long depth):
+    """`x` without the tangents of `Dual`s nested deeper than `depth`."""
+    tangents = tuple([t for t in x.tangents if t[0] <= depth or t[0] >= FIRST_LEVEL])
+    return x if len(tangents) == len(x.tangents) else new_array(x.array, x.number, x.node, tangents or None)
 
 
 cdef Array as_dual_part(object value):

@@ -32,6 +32,7 @@ cdef class Plan:
     cdef int add_step(self, NodePtr node, int edges) except -1
     cdef list pull(self, list seeds, bint consume=*)
     cdef list push(self, list x_dots)
+    cdef object cleared(self, object dot, list given)
 
 
 # Adds a node's cotangent to its input's slot without going through Python; false if it cannot.

@@ -13,7 +13,8 @@ from libc.string cimport memcpy
 
 cimport numpy as cnp
 from ad._core cimport (
-    alias, apply, apply2, is_live, lift, new_array, push_rule, read_input, read_output, roles, scaled, wrap,
+    Dual, alias, apply, apply2, dual_depth, is_live, lift, new_array, push_rule, read_input, read_output, roles,
+    scaled, without_duals, wrap,
 )
 from ad._graph cimport (
     ALIKE, ARRAY, BOXED, Input, MIXED, NOTHING, NUMBER, NUMBERS, Op, SHAPE, SHAPE_VECTOR, TangentNode,
@@ -185,7 +186,8 @@ cdef class Plan:
                     clear(&y_bar)
                 if consume and not general:
                     forget_values(step.node)
-            return [None if self.source_slots[k] < 0 else result(&slots[self.source_slots[k]], x)
+            return [None if self.source_slots[k] < 0 else self.cleared(
+                        of_dtype(result(&slots[self.source_slots[k]], x), x), seeds)
                     for k, x in enumerate(self.sources)]
         finally:
             for i in range(self.n):
@@ -211,8 +213,18 @@ cdef class Plan:
                 dots[i] = push_node(node, tuple([
                     None if self.edges[step.edges + k] < 0 else dots[self.edges[step.edges + k]]
                     for k in range(node.n)]), general)
-        return [None if self.target_slots[k] < 0 else dots[self.target_slots[k]]
+        return [None if self.target_slots[k] < 0 else self.cleared(dots[self.target_slots[k]], x_dots)
                 for k in range(len(self.targets))]
+
+    cdef object cleared(self, object dot, list given):
+        """A result without tangents of `Dual`s that f made for itself and no one else knows of."""
+        cdef long depth = 0
+        if type(dot) is not Dual:
+            return dot
+        for x in [*self.targets, *self.sources, *given]:
+            if type(x) is Dual:
+                depth = max(depth, dual_depth(x))
+        return without_duals(dot, depth)
 
 
 cdef void *grown(void *memory, void *few, size_t used, size_t size) except NULL:
@@ -223,6 +235,16 @@ cdef void *grown(void *memory, void *few, size_t used, size_t size) except NULL:
     if memory == few:
         memcpy(more, few, used)
     return more
+
+
+cdef object of_dtype(object dot, Array x):
+    """A cotangent in its value's dtype: a rule may have promoted it by what was a weak Python number."""
+    if dot is None or x.array is None:
+        return dot
+    dtype = (<Array>dot).dtype
+    if dtype is x.array.dtype or dtype == x.array.dtype or x.array.dtype.kind not in "fc":
+        return dot
+    return apply(roles["astype"], (dot,), (x.array.dtype,))
 
 
 cdef inline void touch(Plan plan, NodePtr node) noexcept:

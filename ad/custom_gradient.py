@@ -103,15 +103,21 @@ class _Call:
         """`f` on arguments with these leaves; notes which variables it reads, if asked."""
         args = self.rebuild_args(leaves)
         if not watch:
-            return self.f(*args, **self.kwargs)
+            return self.pair(self.f(*args, **self.kwargs))
         with Tape() as watcher:
-            y, grad_fn = self.f(*args, **self.kwargs)
+            y, grad_fn = self.pair(self.f(*args, **self.kwargs))
         self.variables = list(watcher.watched_variables())
         if self.variables and not _takes_variables(grad_fn):
             names = [v.name for v in self.variables]
             raise TypeError(f"ad: {self.f.__name__} reads the variables {names}: its gradient function must have "
                             "a keyword `variables`, or they must be arguments")
         return y, grad_fn
+
+    def pair(self, returned):
+        if isinstance(returned, tuple) and len(returned) == 2 and callable(returned[1]):
+            return returned
+        raise TypeError(f"ad: {self.f.__name__}, under custom_gradient, must return (y, grad_fn), "
+                        f"not {type(returned).__name__}")
 
     def evaluate(self, *raw):
         """The op on raw values; the first time they are those that `result` has computed from."""

@@ -20,7 +20,9 @@ def conversion_error(how):
     """For a conversion that would silently cut a value off from its derivative."""
     return TypeError(
         f"ad: {how}() of a value that is being differentiated would make a constant of it. "
-        "Use NumPy functions or ad's own on it, or cut it off on purpose with x.numpy() or ad.stop_gradient(x)."
+        "Use NumPy functions or ad's own on it, or cut it off on purpose with x.numpy() or ad.stop_gradient(x). "
+        "For a list of such values: np.stack or ad.asarray; for a[i] = x: collect the pieces and stack them; "
+        "for a.dot(x): a @ x; for scipy.special.logsumexp: ad.special.logsumexp."
     )
 
 

@@ -346,3 +346,9 @@ def test_transposing_needs_only_arguments_with_tangents():
 
     with ad.ForwardAccumulator(v, 1.0), pytest.raises(NotImplementedError, match="not among its arguments"):
         times(x)
+
+
+def test_a_function_that_returns_no_gradient_function():
+    f = ad.custom_gradient(lambda x: x * x)
+    with pytest.raises(TypeError, match=r"must return \(y, grad_fn\)"):
+        ad.grad(f)(1.0)

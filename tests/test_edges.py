@@ -305,3 +305,14 @@ def test_a_uniform_cotangent_of_one_of_several_outputs():
     x = np.diag([1.0, 2.0, 4.0])
     np.testing.assert_allclose(ad.grad(lambda a: np.sum(np.linalg.eigh(a)[0]))(x), np.eye(3), atol=1e-14)
     np.testing.assert_allclose(ad.grad(lambda a: np.sum(np.linalg.svd(a)[1]))(x), np.eye(3), atol=1e-14)
+
+
+def test_logaddexp_of_infinities():
+    assert ad.grad(np.logaddexp, (0, 1))(np.inf, 0.0) == (1, 0)
+    assert ad.grad(np.logaddexp, (0, 1))(-np.inf, -np.inf) == (1, 1)
+
+
+def test_a_copy_of_a_watched_value_is_no_constant():
+    for cut in copy.deepcopy, pickle.dumps:
+        with pytest.raises(TypeError, match="is being differentiated"):
+            ad.grad(lambda x, cut=cut: cut(x) and x)(1.0)

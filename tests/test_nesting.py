@@ -256,3 +256,27 @@ def test_deep_chain_twice():
 
     assert ad.hessian(f)(1.0) == pytest.approx(2 * 1.0001 ** 6000)
     assert ad.grad(ad.grad(f))(1.0) == pytest.approx(2 * 1.0001 ** 6000)
+
+
+def test_duals_that_a_function_makes_for_itself_stay_inside():
+    def slope(x):
+        return np.sin(ad.Dual(3.0, 1.0) * x).tangent
+
+    expected = np.cos(6) - 6 * np.sin(6)
+    for derivative in ad.grad, ad.jacobian, lambda f: lambda x: ad.vjp(f, x)[1](1.0)[0]:
+        found = derivative(slope)(2.0)
+        assert not isinstance(found, ad.Array)
+        np.testing.assert_allclose(found, expected)
+    assert not isinstance(ad.hessian(slope)(2.0), ad.Array)
+
+
+def test_single_precision_stays_single_in_every_mode():
+    x = np.array([1, 2, 3], np.float32)
+
+    def f(x):
+        return np.sum(2.0 * x * x) + np.mean(x / 2)
+
+    assert ad.jvp(f, (x,), (x,))[1].dtype == np.float32
+    assert ad.hessian(f)(x).dtype == np.float32
+    with ad.GradientTape():
+        assert ad.grad(f)(x).dtype == np.float32

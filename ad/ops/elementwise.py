@@ -145,12 +145,22 @@ log = elementwise("log", np.log, lambda x, _y: 1 / x, domain=POSITIVE, singular=
 log2 = elementwise("log2", np.log2, lambda x, _y: 1 / (LN2 * x), domain=POSITIVE, singular="inf at 0")
 log10 = elementwise("log10", np.log10, lambda x, _y: 1 / (LN10 * x), domain=POSITIVE, singular="inf at 0")
 log1p = elementwise("log1p", np.log1p, lambda x, _y: 1 / (1 + x), domain=UNIT, singular="inf at -1")
+
+
+def _below(x, y):
+    """x - y, but 0 where they are equal, infinities too."""
+    return np.where(x == y, 0.0, x - y)
+
+
 logaddexp = elementwise(
-    "logaddexp", np.logaddexp, (lambda x1, _x2, y: exp(x1 - y), lambda _x1, x2, y: exp(x2 - y)), domain=(REAL, REAL)
+    "logaddexp", np.logaddexp,
+    (lambda x1, _x2, y: exp(_below(x1, y)), lambda _x1, x2, y: exp(_below(x2, y))), domain=(REAL, REAL),
+    singular="1 for an infinite result's own inputs",
 )
 logaddexp2 = elementwise(
-    "logaddexp2", np.logaddexp2, (lambda x1, _x2, y: exp2(x1 - y), lambda _x1, x2, y: exp2(x2 - y)),
-    domain=(REAL, REAL),
+    "logaddexp2", np.logaddexp2,
+    (lambda x1, _x2, y: exp2(_below(x1, y)), lambda _x1, x2, y: exp2(_below(x2, y))), domain=(REAL, REAL),
+    singular="1 for an infinite result's own inputs",
 )
 ldexp = elementwise(
     "ldexp", np.ldexp, (lambda _x1, x2, _y: np.exp2(x2.numpy()), 0),

@@ -10,8 +10,8 @@ PLAIN = {
     getattr(np, name)
     for name in (
         "all allclose any argmax argmin argpartition argsort argwhere array2string array_equal array_equiv array_repr "
-        "array_str bincount can_cast common_type count_nonzero digitize empty_like flatnonzero full_like histogram "
-        "histogram_bin_edges in1d isclose iscomplex iscomplexobj isin isneginf isposinf isreal isrealobj lexsort "
+        "array_str bincount can_cast common_type count_nonzero digitize empty_like flatnonzero full_like "
+        "in1d isclose iscomplex iscomplexobj isin isneginf isposinf isreal isrealobj lexsort "
         "may_share_memory min_scalar_type nanargmax nanargmin ndim nonzero ones_like result_type save savetxt savez "
         "searchsorted shape shares_memory size tril_indices_from triu_indices_from zeros_like"
     ).split()

@@ -28,7 +28,7 @@ def operand(x):
 
 
 @linear(np.matrix_transpose, np.linalg.matrix_transpose, transpose=lambda y_bar, x: matrix_transpose(y_bar),
-        lanes=lambda ndim: (), domain=REAL, cases=(case((2, 3)), case((4, 2, 3))), method="mT")
+        lanes=lambda ndim: (), domain=REAL, cases=(case((2, 3)), case((4, 2, 3))))
 def matrix_transpose(x):
     return np.swapaxes(x, -1, -2)
 
