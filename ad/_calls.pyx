@@ -17,6 +17,10 @@ cnp.import_array()
 cdef object FLOAT64 = np.float64
 cdef list ONE = [1.0]
 
+# Elements of an argument from which on it pays to let go of each value as soon as a sweep is done with it.
+cdef enum:
+    LARGE = 1 << 14
+
 
 # -- in and out ----------------------------------------------------------------------------
 
@@ -142,7 +146,7 @@ def gradient(f, tuple args, dict kwargs, tuple positions, bint single, bint with
     cdef Array source, y
     cdef list given = list(args), sources = []
     cdef Py_ssize_t n = len(args)
-    cdef bint ours = False
+    cdef bint ours = False, has_large = False
     cdef uint64_t entered
     recorder.enter()
     entered = recorder.state.entered
@@ -154,6 +158,7 @@ def gradient(f, tuple args, dict kwargs, tuple positions, bint single, bint with
             if source is None:
                 return None
             ours |= type(args[position]) is Array
+            has_large |= source.array is not None and cnp.PyArray_SIZE(<cnp.ndarray>source.array) >= LARGE
             sources.append(source)
             # f gets an Array of its own, which an `out=` may rebind
             given[position] = new_array(source.array, source.number, source.node, source.tangents)
@@ -164,8 +169,8 @@ def gradient(f, tuple args, dict kwargs, tuple positions, bint single, bint with
         y = returned
     else:
         y = scalar(returned, "value_and_grad" if with_value else "grad")
-    # Then no recorder but this one ever saw these nodes, and no other sweep will want their values.
-    cdef bint alone = not recorder.state.recorders and recorder.state.entered == entered
+    # Where no recorder but this one ever saw the nodes, no other sweep will want their values.
+    cdef bint alone = has_large and not recorder.state.recorders and recorder.state.entered == entered
     found = [zeros_like(source, ours) if x_bar is None else hand_over(x_bar, ours)
              for x_bar, source in zip(Plan(recorder, [y], sources).pull(seed_of(y), alone), sources)]
     result = found[0] if single else tuple(found)

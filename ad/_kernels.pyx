@@ -137,31 +137,41 @@ cdef void offer(PyObject *a) noexcept:
     if a.ob_refcnt != 1 or not is_owned(a) or (<Fields *>a).weakreflist != NULL:
         return
     size = size_of(a)
-    if size > SMALL and large_bytes + 8 * size > LARGE_BYTES:
+    if 8 * size > LARGE_BYTES:
         return
     bucket = bucket_of(size)
-    if bucket.n < DEPTH:
-        Py_INCREF(<object>a)
-        bucket.arrays[bucket.n] = a
-        bucket.n += 1
-        if size > SMALL:
-            large_bytes += 8 * size
+    while bucket.n == DEPTH or size > SMALL and large_bytes + 8 * size > LARGE_BYTES:
+        if size_of(bucket.arrays[0]) == size:
+            return  # enough of these
+        Py_DECREF(take_out(bucket, 0))
+    Py_INCREF(<object>a)
+    bucket.arrays[bucket.n] = a
+    bucket.n += 1
+    if size > SMALL:
+        large_bytes += 8 * size
+
+
+cdef object take_out(Bucket *bucket, int i):
+    """Array i of a bucket, with the pool's reference still to be given up."""
+    global large_bytes
+    cdef PyObject *array = bucket.arrays[i]
+    cdef int k
+    bucket.n -= 1
+    for k in range(i, bucket.n):
+        bucket.arrays[k] = bucket.arrays[k + 1]
+    if size_of(array) > SMALL:
+        large_bytes -= 8 * size_of(array)
+    return <object>array
 
 
 cdef object take_again(int nd, const npy_intp *shape, npy_intp size):
     """An array of this shape from the pool, or None; of those that fit, what was dropped last."""
-    global large_bytes
     cdef Bucket *bucket = bucket_of(size)
-    cdef int i, k
+    cdef int i
     for i in range(bucket.n - 1, -1, -1):
         if has_shape(bucket.arrays[i], nd, shape):
-            array = <object>bucket.arrays[i]
-            Py_DECREF(array)  # the pool's reference
-            bucket.n -= 1
-            for k in range(i, bucket.n):
-                bucket.arrays[k] = bucket.arrays[k + 1]
-            if size > SMALL:
-                large_bytes -= 8 * size
+            array = take_out(bucket, i)
+            Py_DECREF(array)
             return array
     return None
 

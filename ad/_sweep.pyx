@@ -241,6 +241,9 @@ cdef object of_dtype(object dot, Array x):
     """A cotangent in its value's dtype: a rule may have promoted it by what was a weak Python number."""
     if dot is None or x.array is None:
         return dot
+    if (<Array>dot).array is not None and (
+            cnp.PyArray_TYPE(<cnp.ndarray>(<Array>dot).array) == cnp.PyArray_TYPE(<cnp.ndarray>x.array)):
+        return dot
     dtype = (<Array>dot).dtype
     if dtype is x.array.dtype or dtype == x.array.dtype or x.array.dtype.kind not in "fc":
         return dot
