@@ -1,6 +1,9 @@
 """Messages that name what was wrong and the remedy; each is built where all of it is known."""
 
-__all__ = ["MissingRule", "cannot_write", "conversion_error", "missing_rule", "no_item_assignment", "not_an_output"]
+__all__ = [
+    "MissingRule", "cannot_write", "conversion_error", "missing_rule", "no_item_assignment", "not_an_output",
+    "unsupported_argument",
+]
 
 
 class MissingRule(NotImplementedError):
@@ -13,6 +16,16 @@ def missing_rule(what, instead=""):
         f"ad: {what} has no rule, in reverse or in forward mode, and was called on a value that is being "
         f"differentiated. {instead or 'Write it in functions that have one, or'} cut the value off on purpose with "
         "x.numpy() or ad.stop_gradient(x). To add the rule: one entry in ad/ops (CONTRIBUTING.md shows how)."
+    )
+
+
+def unsupported_argument(function, argument, value, instead=""):
+    """For an argument of a function of ours that its rule does not know."""
+    shown = " ".join(repr(value).split())
+    return MissingRule(
+        f"ad.{function} has no rule, in reverse or in forward mode, for the argument {argument}={shown:.40}. "
+        f"{instead or 'Leave it out, or write the call in functions that have one.'} "
+        "To add the rule: one entry in ad/ops (CONTRIBUTING.md shows how)."
     )
 
 

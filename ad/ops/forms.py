@@ -14,7 +14,7 @@ import numpy as np
 from ad import _core, _sweep
 from ad._core import Array, apply
 from ad._graph import Op
-from ad.errors import MissingRule
+from ad.errors import unsupported_argument
 
 __all__ = [
     "FUNCTIONS", "TABLE", "UFUNCS", "Entry", "bilinear", "case", "composite", "custom", "elementwise", "linear",
@@ -128,9 +128,7 @@ class Signature:
             if name in names:
                 bound[name] = value
             elif value is not None and value is not np._NoValue:
-                raise MissingRule(
-                    f"ad.{self.name} has no rule for the argument {name}={value!r:.40}; it takes {', '.join(names)}"
-                )
+                raise unsupported_argument(self.name, name, value, f"It takes {', '.join(names)}.")
         for name in names:
             if name not in bound:
                 if name not in self.defaults:

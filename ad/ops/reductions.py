@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ad._core import Array, apply
-from ad.errors import MissingRule
+from ad.errors import unsupported_argument
 from ad.ops import elementwise
 from ad.ops.choice import where as choose
 from ad.ops.domains import NONZERO, POSITIVE, REAL
@@ -62,7 +62,7 @@ def _unserved(name, **arguments):
     """Refuse arguments for which there is no rule."""
     for argument, value in arguments.items():
         if value is not None:
-            raise MissingRule(f"ad.{name} has no rule for the argument {argument}={value!r:.40}")
+            raise unsupported_argument(name, argument, value)
 
 
 # -- sum and mean ---------------------------------------------------------------------------------
