@@ -665,8 +665,3 @@ def record(f, list xs):
 def pull_back(Recorder recorder, list targets, list sources, list seeds):
     """Cotangents of `sources` from those of `targets`; None where they are not connected."""
     return Plan(recorder, targets, sources).pull(seeds)
-
-
-def push_forward(Recorder recorder, list targets, list sources, list x_dots):
-    """Tangents of `targets` from those of `sources`; None where they are not connected."""
-    return Plan(recorder, targets, sources).push(x_dots)

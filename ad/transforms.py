@@ -213,6 +213,24 @@ def _quick_positions(argnums, has_aux):
         argnums) else ()
 
 
+def _gradient_of(transform, f, argnums, has_aux, with_value):
+    """What `grad` and `value_and_grad` return: by `_calls.gradient` where that can, else by a `_Call`."""
+    quick, single = _quick_positions(argnums, has_aux), type(argnums) is int
+
+    def gradient(*args, **kwargs):
+        if quick:
+            found = _calls.gradient(f, args, kwargs, quick, single, with_value)
+            if found is not None:
+                return found
+        call = _Call(transform, f, args, kwargs, argnums, has_aux)
+        y, x_bars = call.gradient(*call.xs)
+        if with_value:
+            return call.with_aux(_calls.hand_over(y, call.any_ours)), call.cotangents(x_bars)
+        return call.with_aux(call.cotangents(x_bars))
+
+    return _named(gradient, transform, f)
+
+
 def grad(f, argnums=0, has_aux=False):
     """The gradient of a scalar function.
 
@@ -242,18 +260,7 @@ def grad(f, argnums=0, has_aux=False):
     >>> ad.grad(lambda x: (x ** 2).sum())(np.arange(3.0))
     array([0., 2., 4.])
     """
-    quick, single = _quick_positions(argnums, has_aux), type(argnums) is int
-
-    def gradient(*args, **kwargs):
-        if quick:
-            found = _calls.gradient(f, args, kwargs, quick, single, False)
-            if found is not None:
-                return found
-        call = _Call("grad", f, args, kwargs, argnums, has_aux)
-        _, x_bars = call.gradient(*call.xs)
-        return call.with_aux(call.cotangents(x_bars))
-
-    return _named(gradient, "grad", f)
+    return _gradient_of("grad", f, argnums, has_aux, with_value=False)
 
 
 def value_and_grad(f, argnums=0, has_aux=False):
@@ -262,18 +269,7 @@ def value_and_grad(f, argnums=0, has_aux=False):
     Parameters and errors are those of `grad`. The derivative returns `(value, gradient)`; with `has_aux`
     `((value, aux), gradient)`.
     """
-    quick, single = _quick_positions(argnums, has_aux), type(argnums) is int
-
-    def gradient(*args, **kwargs):
-        if quick:
-            found = _calls.gradient(f, args, kwargs, quick, single, True)
-            if found is not None:
-                return found
-        call = _Call("value_and_grad", f, args, kwargs, argnums, has_aux)
-        y, x_bars = call.gradient(*call.xs)
-        return call.with_aux(_calls.hand_over(y, call.any_ours)), call.cotangents(x_bars)
-
-    return _named(gradient, "value_and_grad", f)
+    return _gradient_of("value_and_grad", f, argnums, has_aux, with_value=True)
 
 
 def vjp(f, *primals, has_aux=False):
