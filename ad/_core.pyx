@@ -75,13 +75,16 @@ def add_method(str name, function):
 
 
 cdef extern from "Python.h":
+    ctypedef PyObject *(*PyCFunction)(PyObject *, PyObject *) noexcept
     ctypedef struct PyMethodDef:
         const char *ml_name
-        void *ml_meth
+        PyCFunction ml_meth
         int ml_flags
         const char *ml_doc
     int METH_FASTCALL, METH_KEYWORDS
     object PyCFunction_NewEx(PyMethodDef *method, object self, object module)
+
+ctypedef void (*Function)() noexcept  # of any signature: C's way from one to another, without a warning
 
 
 cdef object call_elementwise(PyObject *op, PyObject **args, Py_ssize_t n, PyObject *names):
@@ -106,7 +109,7 @@ def elementwise_function(Op op, doc):
     op.public = (op.name.encode(), doc.encode())
     method.ml_name = op.public[0]
     method.ml_doc = op.public[1]
-    method.ml_meth = <void *>call_elementwise
+    method.ml_meth = <PyCFunction><Function>call_elementwise
     method.ml_flags = METH_FASTCALL | METH_KEYWORDS
     return PyCFunction_NewEx(method, op, "ad")
 

@@ -17,8 +17,8 @@ cdef extern from "_native.h":
     ctypedef struct Native "ad_native":
         const char *name
         Value value
-        Partial *partial
-        Pullback *pullback
+        const Partial *partial
+        const Pullback *pullback
         InnerLoop loop
 
 cdef struct Loop:

@@ -404,7 +404,7 @@ cdef int pull_node(Node node, Saved *y_bar, int *edges, Saved *slots, bint gener
 
 cdef inline void pull_numbers(NodePtr node, double y_bar, int *edges, Saved *slots) noexcept:
     """An elementwise op on float64 scalars: no Python at all."""
-    cdef Partial *partial = (<Op>(<Node>node).op).native.partial
+    cdef const Partial *partial = (<Op>(<Node>node).op).native.partial
     cdef Input *inputs = &(<Node>node).narrow[0]
     cdef double x_bar
     cdef Saved *slot
