@@ -1,42 +1,82 @@
 """Builds the compiled core. AD_DEBUG=1 adds bounds checks and live-object counters."""
 import os
 import sys
+from pathlib import Path
 
 import numpy as np
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError, PlatformError
 
 DEBUG = os.environ.get("AD_DEBUG", "0") not in ("", "0")
 # Neither flag changes a result; without them no loop with a comparison or a square root is vectorised.
 FAST = ["-O3", "-fno-trapping-math", "-fno-math-errno"]
-OPTIMISE = [] if sys.platform == "win32" else ["-O1", "-g"] if DEBUG else FAST
 BASE = "build/debug" if DEBUG else "build"  # two builds from one checkout must not share objects
 MODULES = ("_kernels", "_graph", "_core", "_leaves", "_sweep", "_calls", "_tape")
 
-extensions = [
-    Extension(
-        f"ad.{name}",
-        [f"ad/{name}.pyx"],
-        include_dirs=[np.get_include(), "ad"],
-        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("AD_DEBUG", str(int(DEBUG)))],
-        extra_compile_args=OPTIMISE,
-        depends=["ad/_native.h"],
-    )
-    for name in MODULES
-]
+# What brings a C compiler, and Python.h.
+REMEDIES = {
+    "darwin": "Apple's command line tools: `xcode-select --install`",
+    "win32": 'Visual Studio Build Tools, with "Desktop development with C++"',
+}
+UNIX = "it: `apt install build-essential python3-dev` on Debian or Ubuntu, `dnf install gcc python3-devel` on Fedora"
+
+
+class BuildCore(build_ext):
+    """Translates and compiles the core; where that cannot be done, ends in one line with the remedy."""
+
+    def build_extensions(self):
+        self.require("", "no C compiler that works")
+        self.require("#include <Python.h>", f"no Python.h for {sys.executable}")
+        for extension, translated in zip(self.extensions, self.translated()):
+            extension.sources = translated.sources
+            extension.extra_compile_args = self.flags()
+        super().build_extensions()
+
+    def require(self, include, missing):
+        """End the build, naming what is missing, if a program of one line does not compile."""
+        probe = Path(self.build_temp, "probe.c")
+        probe.parent.mkdir(parents=True, exist_ok=True)
+        probe.write_text(f"{include}\nint ad_probe = 1;\n", encoding="ascii")
+        try:
+            self.compiler.compile([str(probe)], output_dir=self.build_temp)
+        except (CompileError, PlatformError):
+            tried = getattr(self.compiler, "compiler_so", ["Visual C++"])[0]
+            remedy = REMEDIES.get(sys.platform, UNIX)
+            sys.exit(f"error: dualtape: there is {missing} (tried {tried}). Install {remedy}.")
+
+    def translated(self):
+        return cythonize(
+            self.extensions,
+            build_dir=f"{BASE}/cython",
+            compiler_directives={
+                "language_level": 3,
+                "boundscheck": DEBUG,
+                "wraparound": False,
+                "initializedcheck": DEBUG,
+                "cdivision": True,
+                "embedsignature": True,
+            },
+        )
+
+    def flags(self):
+        if self.compiler.compiler_type == "msvc":
+            return []  # /O2 is what it is called with anyway
+        return ["-O1", "-g"] if DEBUG else FAST
+
 
 setup(
-    ext_modules=cythonize(
-        extensions,
-        build_dir=f"{BASE}/cython",
-        compiler_directives={
-            "language_level": 3,
-            "boundscheck": DEBUG,
-            "wraparound": False,
-            "initializedcheck": DEBUG,
-            "cdivision": True,
-            "embedsignature": True,
-        },
-    ),
+    ext_modules=[
+        Extension(
+            f"ad.{name}",
+            [f"ad/{name}.pyx"],
+            include_dirs=[np.get_include(), "ad"],
+            define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("AD_DEBUG", str(int(DEBUG)))],
+            depends=["ad/_native.h"],
+        )
+        for name in MODULES
+    ],
+    cmdclass={"build_ext": BuildCore},
     options={"build": {"build_base": BASE}, "build_ext": {"parallel": True}},
 )
