@@ -13,7 +13,6 @@ DEBUG = os.environ.get("AD_DEBUG", "0") not in ("", "0")
 # Neither flag changes a result; without them no loop with a comparison or a square root is vectorised.
 FAST = ["-O3", "-fno-trapping-math", "-fno-math-errno"]
 BASE = "build/debug" if DEBUG else "build"  # two builds from one checkout must not share objects
-MODULES = ("_kernels", "_graph", "_core", "_leaves", "_sweep", "_calls", "_tape")
 
 # What brings a C compiler, and Python.h.
 REMEDIES = {
@@ -69,13 +68,13 @@ class BuildCore(build_ext):
 setup(
     ext_modules=[
         Extension(
-            f"ad.{name}",
-            [f"ad/{name}.pyx"],
+            ".".join(path.with_suffix("").parts),
+            [path.as_posix()],
             include_dirs=[np.get_include(), "ad"],
             define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("AD_DEBUG", str(int(DEBUG)))],
             depends=["ad/_native.h"],
         )
-        for name in MODULES
+        for path in sorted(Path("ad").rglob("*.pyx"))
     ],
     cmdclass={"build_ext": BuildCore},
     options={"build": {"build_base": BASE}, "build_ext": {"parallel": True}},

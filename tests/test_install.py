@@ -31,7 +31,11 @@ def test_numpy_is_the_only_requirement():
 
 
 def test_extras():
-    assert {"scipy", "test", "bench"} <= set(distribution().metadata.get_all("Provides-Extra"))
+    assert {"scipy", "test", "bench", "docs"} == set(distribution().metadata.get_all("Provides-Extra"))
+
+
+def test_version():
+    assert distribution().version == ad.__version__
 
 
 def test_licence():
@@ -48,7 +52,7 @@ def test_modules_are_compiled():
 
 def test_declarations_and_data_are_shipped():
     for path in (ROOT / "ad").rglob("*"):
-        if path.suffix in (".pxd", ".csv", ".md"):
+        if path.suffix in (".pxd", ".h", ".pyi", ".csv", ".md") or path.name == "py.typed":
             assert files("ad").joinpath(*path.relative_to(ROOT / "ad").parts).is_file()
     assert "public domain" in (files("ad") / "data" / "anes96.md").read_text(encoding="utf-8")
 
