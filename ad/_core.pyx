@@ -600,7 +600,7 @@ cdef class Array:
         """The Array that ops see: itself, but for a variable."""
         return self
 
-    def __init__(self):
+    def __init__(self, *args, **kwargs):
         raise TypeError("ad: make an array with ad.constant(value) or ad.Variable(value)")
 
     # -- what it is

@@ -1,9 +1,35 @@
 """Messages that name what was wrong and the remedy; each is built where all of it is known."""
 
 __all__ = [
-    "MissingRule", "cannot_write", "conversion_error", "missing_rule", "no_item_assignment", "not_an_output",
-    "unsupported_argument",
+    "CALLS", "MissingRule", "cannot_write", "conversion_error", "kind", "missing_rule", "no_item_assignment",
+    "not_a_function", "not_an_output", "not_argnums", "shown", "unsupported_argument",
 ]
+
+# How the transforms are called that are not called as `ad.grad(f)(x)` is.
+CALLS = {
+    "hvp": "ad.hvp(f)(x, v)", "jvp": "ad.jvp(f, (x,), (x_dot,))", "linearize": "ad.linearize(f, x)",
+    "vjp": "ad.vjp(f, x)",
+}
+STACK = "np.stack([x, y]) or ad.asarray([x, y]) for np.array([x, y])"
+COLLECT = "a list of the pieces and np.stack for a[i] = x"
+# For a conversion what does the same and keeps the derivative.
+INSTEAD = {
+    "float": f"np.sin(x) for math.sin(x), {COLLECT}",
+    "complex": f"np.exp(x) for cmath.exp(x), {COLLECT}",
+    "np.asarray": f"{STACK}, {COLLECT}, a @ x for a.dot(x), ad.special.logsumexp for SciPy's",
+}
+
+
+def kind(value):
+    """What a value is, with its article: a float, an ndarray, None."""
+    name = type(value).__name__
+    return "None" if value is None else f"{'an' if name[0] in 'aeiouAEIOU' or name == 'ndarray' else 'a'} {name}"
+
+
+def shown(value):
+    """A value on one line, and not much of that."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 40 else f"{text:.37}..."
 
 
 class MissingRule(NotImplementedError):
@@ -21,9 +47,8 @@ def missing_rule(what, instead=""):
 
 def unsupported_argument(function, argument, value, instead=""):
     """For an argument of a function of ours that its rule does not know."""
-    shown = " ".join(repr(value).split())
     return MissingRule(
-        f"ad.{function} has no rule, in reverse or in forward mode, for the argument {argument}={shown:.40}. "
+        f"ad.{function} has no rule, in reverse or in forward mode, for the argument {argument}={shown(value)}. "
         f"{instead or 'Leave it out, or write the call in functions that have one.'} "
         "To add the rule: one entry in ad/ops (CONTRIBUTING.md shows how)."
     )
@@ -31,11 +56,10 @@ def unsupported_argument(function, argument, value, instead=""):
 
 def conversion_error(how):
     """For a conversion that would silently cut a value off from its derivative."""
+    instead = f"Use {INSTEAD[how]}; or" if how in INSTEAD else "Keep x itself; or"
     return TypeError(
-        f"ad: {how}() of a value that is being differentiated would make a constant of it. "
-        "Use NumPy functions or ad's own on it, or cut it off on purpose with x.numpy() or ad.stop_gradient(x). "
-        "For a list of such values: np.stack or ad.asarray; for a[i] = x: collect the pieces and stack them; "
-        "for a.dot(x): a @ x; for scipy.special.logsumexp: ad.special.logsumexp."
+        f"ad: {how}() of a value that is being differentiated would make a constant of it. {instead} "
+        "cut it off on purpose with x.numpy() or ad.stop_gradient(x)."
     )
 
 
@@ -60,3 +84,20 @@ def not_an_output(target):
     """For an `out=` that cannot be rebound."""
     remedy = "use x.assign(...)" if hasattr(target, "assign") else "use the result"
     return TypeError(f"ad: a {type(target).__name__} cannot be the out= of a NumPy function; {remedy}.")
+
+
+def not_a_function(transform, f):
+    """For anything else where a transform takes a function."""
+    return TypeError(f"ad.{transform} takes a function, not {kind(f)}: write {_call(transform)}")
+
+
+def not_argnums(transform, argnums):
+    """For what is no int or tuple of ints."""
+    return TypeError(
+        f"ad.{transform}: argnums is an int or a tuple of ints, not {shown(argnums)}; what the function is called with "
+        f"comes in a second call: write {_call(transform)}"
+    )
+
+
+def _call(transform):
+    return CALLS.get(transform, f"ad.{transform}(f)(x)")

@@ -7,10 +7,13 @@ import numpy as np
 
 from ad._core import Array, apply, constant
 from ad._tape import Accumulator, Tape
+from ad.errors import kind, shown
 from ad.ops.forms import TABLE
 from ad.trees import flatten, flatten_like, flatten_optional
 
 __all__ = ["ForwardAccumulator", "GradientTape", "UnconnectedGradients"]
+
+TO_WATCH = "make it an ad.Variable(value), or an ad.constant(value) that the tape watches, and use that in the block"
 
 
 class UnconnectedGradients(enum.Enum):
@@ -60,8 +63,7 @@ class GradientTape(Tape):
         """
         for x in flatten(tensor)[0]:
             if not isinstance(x, Array):
-                raise ValueError(f"ad: cannot watch {x!r:.60} of type {type(x).__name__}; "
-                                 "make an array of it with ad.constant(value) or ad.Variable(value)")
+                raise ValueError(f"ad: cannot watch {kind(x)}, {shown(x)}; {TO_WATCH}")
             self._watch(x)
 
     def _gradient(self, target, sources, output_gradients, unconnected_gradients):
@@ -184,7 +186,7 @@ def _sources(sources):
     leaves, rebuild = flatten(sources)
     for x in leaves:
         if not isinstance(x, Array):
-            raise TypeError(f"ad: a source must be an array or variable of ours, not {type(x).__name__} {x!r:.60}")
+            raise TypeError(f"ad: a source must be an array or variable of ours, not {kind(x)}, {shown(x)}; {TO_WATCH}")
     return leaves, rebuild
 
 
@@ -193,13 +195,13 @@ def _as_array(x, what):
         return x
     if isinstance(x, (np.ndarray, np.number, int, float, complex)):
         return constant(x)
-    raise TypeError(f"ad: a {what} must be an array, not {type(x).__name__} {x!r:.60}")
+    raise TypeError(f"ad: a {what} must be an array, not {kind(x)}, {shown(x)}")
 
 
 def _single(x, what):
     leaves = flatten(x)[0]
     if len(leaves) != 1 or leaves[0] is not x:
-        raise TypeError(f"ad: the {what} of a Jacobian must be one array, not {type(x).__name__}")
+        raise TypeError(f"ad: the {what} of a Jacobian must be one array, not {kind(x)}")
     return _as_array(x, what)
 
 
@@ -216,7 +218,8 @@ def _seeded(targets, output_gradients):
     """The targets that have a gradient, with their cotangents."""
     seeds = [None] * len(targets) if output_gradients is None else flatten_optional(output_gradients)
     if len(seeds) != len(targets):
-        raise ValueError(f"ad: output_gradients has {len(seeds)} gradients for {len(targets)} targets")
+        raise ValueError(f"ad: output_gradients has {len(seeds)} gradients for {len(targets)} targets; give one for "
+                         "each, or None")
     found = [], []
     for y, y_bar in zip(targets, seeds):
         if _differentiable(y, 4):
@@ -303,7 +306,8 @@ class ForwardAccumulator(Accumulator):
         leaves, structure = flatten(primals)
         for x in leaves:
             if not isinstance(x, Array):
-                raise ValueError(f"ad: a primal must be an array or variable of ours, not {type(x).__name__} {x!r:.60}")
+                raise ValueError(f"ad: a primal must be an array or variable of ours, not {kind(x)}, "
+                                 f"{shown(x)}; make it an ad.constant(value), and use that in the block")
         for x, x_dot in zip(leaves, _tangents_of(structure, tangents)):
             self._add(x, _tangent(x, x_dot))
 

@@ -19,6 +19,7 @@ import numpy as np
 from ad import _calls, _sweep, trees
 from ad._core import Array
 from ad._leaves import Variable
+from ad.errors import CALLS, kind, not_a_function, not_argnums
 
 __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "linearize", "value_and_grad", "vjp"]
 
@@ -48,22 +49,21 @@ class _Call:
 
     def _position(self, argnum):
         n = len(self.args)
-        if not isinstance(argnum, (int, np.integer)) or isinstance(argnum, bool):
-            raise TypeError(f"ad.{self.transform}: argnums is an int or a tuple of ints, not {argnum!r}")
         if not -n <= argnum < n:
             raise TypeError(
                 f"ad.{self.transform}: no positional argument {argnum} to differentiate with respect to; the function "
-                f"was called with {n} positional and {len(self.kwargs)} keyword arguments"
+                f"was called with {n} positional and {len(self.kwargs)} keyword arguments. Pass that argument by "
+                "position, or choose another by argnums"
             )
         return argnum % n
 
     def _refuse(self, leaves):
         for leaf, x, path in zip(leaves, self.xs, self.structure.paths()):
             if x is None:
-                kind = f"array of dtype {leaf.dtype}" if isinstance(leaf, np.ndarray) else type(leaf).__name__
+                what = f"an array of dtype {leaf.dtype}" if isinstance(leaf, np.ndarray) else kind(leaf)
                 where = f"argument {self.positions[path[0]]}" + "".join(f"[{key!r}]" for key in path[1:])
                 raise TypeError(
-                    f"ad.{self.transform}: {where} is a {kind}, with respect to which there is no derivative; "
+                    f"ad.{self.transform}: {where} is {what}, with respect to which there is no derivative; "
                     "choose others by argnums, or pass it by keyword"
                 )
 
@@ -82,16 +82,16 @@ class _Call:
         """Call the function at these leaves; what it returns, as a list of Arrays."""
         returned = self.run(*leaves)
         ys = [_calls.output(leaf) for leaf in returned]
-        bad = [type(leaf).__name__ for leaf, y in zip(returned, ys) if y is None]
+        bad = [kind(leaf) for leaf, y in zip(returned, ys) if y is None]
         if bad:
-            raise TypeError(f"ad.{self.transform}: the function returned a {bad[0]}; it must return arrays or numbers, "
+            raise TypeError(f"ad.{self.transform}: the function returned {bad[0]}; it must return arrays or numbers, "
                             "or containers of them (with has_aux=True: a pair of that and anything else)")
         return ys
 
     def _pair(self, y):
         if not isinstance(y, tuple) or len(y) != 2:
             raise TypeError(f"ad.{self.transform}: with has_aux=True the function must return a pair "
-                            f"(output, aux), not a {type(y).__name__}")
+                            f"(output, aux), not {kind(y)}")
         return y
 
     def record(self):
@@ -160,7 +160,10 @@ class _Call:
 
     def directions(self, tree, what):
         """The leaves of tangents (or cotangents) for the differentiated arguments."""
-        return self._fitted(trees.flatten_like(self.structure, tree, what), self.xs, what)
+        structure, n = self.structure.children[0] if self.single else self.structure, len(self.positions)
+        if not self.single and isinstance(tree, tuple) and len(tree) != n:
+            raise TypeError(f"ad.{self.transform}: {what} has {len(tree)} parts for {n} arguments; give one for each")
+        return self._fitted(trees.flatten_like(structure, tree, what), self.xs, what)
 
     def seeds(self, tree, ys):
         """The leaves of cotangents for what the function returned."""
@@ -172,7 +175,7 @@ class _Call:
     def _fit(self, leaf, x, what):
         dot = _calls.argument(leaf)
         if dot is None:
-            raise TypeError(f"ad.{self.transform}: {what} has a {type(leaf).__name__} in it; it must be made of "
+            raise TypeError(f"ad.{self.transform}: {what} has {kind(leaf)} in it; it must be made of "
                             "arrays or numbers")
         if dot.shape != x.shape:
             raise ValueError(f"ad.{self.transform}: {what} has shape {dot.shape} where the value has {x.shape}")
@@ -189,11 +192,20 @@ def _astype(x, dtype):
     return astype(x, dtype)
 
 
-def _named(function, transform, f):
-    """Give a derivative the name, documentation and signature of the function it is made from."""
+def _check(transform, f, argnums=0):
+    """Refuse what cannot be transformed; most likely it was meant for the function that the transform returns."""
     if not callable(f):
-        raise TypeError(f"ad.{transform} takes a function, not a {type(f).__name__}; it returns the derivative as a "
-                        f"function: ad.{transform}(f)(x)")
+        raise not_a_function(transform, f)
+    if type(argnums) is int:
+        return
+    positions = argnums if isinstance(argnums, tuple) else (argnums,)
+    if not all(isinstance(i, (int, np.integer)) and not isinstance(i, bool) for i in positions):
+        raise not_argnums(transform, argnums)
+
+
+def _named(function, transform, f, argnums):
+    """Give a derivative the name, documentation and signature of the function it is made from."""
+    _check(transform, f, argnums)
     functools.update_wrapper(function, f, ("__module__", "__doc__"), ())
     name = getattr(f, "__name__", type(f).__name__)
     function.__name__ = function.__qualname__ = f"{transform}({name})"
@@ -228,7 +240,7 @@ def _gradient_of(transform, f, argnums, has_aux, with_value):
             return call.with_aux(_calls.hand_over(y, call.any_ours)), call.cotangents(x_bars)
         return call.with_aux(call.cotangents(x_bars))
 
-    return _named(gradient, transform, f)
+    return _named(gradient, transform, f, argnums)
 
 
 def grad(f, argnums=0, has_aux=False):
@@ -291,6 +303,7 @@ def vjp(f, *primals, has_aux=False):
     aux
         Only with `has_aux`.
     """
+    _check("vjp", f)
     call = _Call("vjp", f, _kept(primals), {}, tuple(range(len(primals))), has_aux)
     plan, ys = call.record()
 
@@ -322,9 +335,11 @@ def jvp(f, primals, tangents, has_aux=False):
     aux
         Only with `has_aux`.
     """
+    _check("jvp", f)
     for name, given in (("primals", primals), ("tangents", tangents)):
         if not isinstance(given, (tuple, list)):
-            raise TypeError(f"ad.jvp: {name} is a tuple with one entry for each argument, not a {type(given).__name__}")
+            raise TypeError(f"ad.jvp: {name} is a tuple with one entry for each argument, not {kind(given)}: "
+                            f"write {CALLS['jvp']}")
     call = _Call("jvp", f, tuple(primals), {}, tuple(range(len(primals))), has_aux)
     ys, y_dots = _calls.push_level(call.outputs, call.xs, call.directions(tuple(tangents), "tangents"))
     return call.with_aux(call.values(ys), call.tangents(y_dots, ys))
@@ -344,6 +359,7 @@ def linearize(f, *primals, has_aux=False):
     aux
         Only with `has_aux`.
     """
+    _check("linearize", f)
     call = _Call("linearize", f, _kept(primals), {}, tuple(range(len(primals))), has_aux)
     plan, ys = call.record()
 
@@ -393,7 +409,7 @@ def jacobian(f, argnums=0, mode=None, has_aux=False):
         blocks = (_by_columns if way == "forward" else _by_rows)(plan, call.xs, ys)
         return call.with_aux(call.returned([call.blocks(y, row) for y, row in zip(ys, blocks)]))
 
-    return _named(derivative, "jacobian", f)
+    return _named(derivative, "jacobian", f, argnums)
 
 
 def hvp(f, argnums=0, has_aux=False):
@@ -418,13 +434,13 @@ def hvp(f, argnums=0, has_aux=False):
 
     def product(*args, **kwargs):
         if len(args) < 2:
-            raise TypeError("ad.hvp: call it with the arguments of the function and, after them, the vector")
+            raise TypeError("ad.hvp: call it with the arguments of the function and, after them, the vector: "
+                            f"write {CALLS['hvp']}")
         call = _Call("hvp", f, args[:-1], kwargs, argnums, has_aux)
-        v = (args[-1],) if call.single else args[-1]
-        _, products = _calls.push_level(call.gradient_at, call.xs, call.directions(v, "the vector"))
+        _, products = _calls.push_level(call.gradient_at, call.xs, call.directions(args[-1], "the vector"))
         return call.with_aux(call.cotangents(products))
 
-    return _named(product, "hvp", f)
+    return _named(product, "hvp", f, argnums)
 
 
 def hessian(f, argnums=0, has_aux=False):
@@ -455,7 +471,7 @@ def hessian(f, argnums=0, has_aux=False):
         rows = call.structure([call.blocks(x, row) for x, row in zip(call.xs, blocks)])
         return call.with_aux(rows[0] if call.single else rows)
 
-    return _named(derivative, "hessian", f)
+    return _named(derivative, "hessian", f, argnums)
 
 
 def _cheaper(xs, ys):

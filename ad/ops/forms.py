@@ -45,7 +45,8 @@ def case(*inputs, **params):
 
 
 def _register(entry, method):
-    TABLE[entry.name] = entry
+    if TABLE.setdefault(entry.name, entry) is not entry:
+        raise ValueError(f"ad: the table has an op {entry.name!r} already; give this one another name")
     for callable_ in entry.numpy:
         (UFUNCS if isinstance(callable_, np.ufunc) else FUNCTIONS)[callable_] = entry.function
     if method:

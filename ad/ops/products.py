@@ -5,6 +5,7 @@ import string
 
 import numpy as np
 
+from ad import _core
 from ad._core import Array
 from ad.ops.domains import REAL
 from ad.ops.elementwise import conjugate, multiply
@@ -30,7 +31,11 @@ def operand(x):
 @linear(np.matrix_transpose, np.linalg.matrix_transpose, transpose=lambda y_bar, x: matrix_transpose(y_bar),
         lanes=lambda ndim: (), domain=REAL, cases=(case((2, 3)), case((4, 2, 3))))
 def matrix_transpose(x):
+    """The last two axes exchanged."""
     return np.swapaxes(x, -1, -2)
+
+
+_core.add_method("mT", property(matrix_transpose))
 
 
 def flipped(x):

@@ -10,7 +10,7 @@ from ad.ops.forms import case, composite, linear, spelling
 
 __all__ = [
     "astype", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_arrays", "broadcast_to", "copy",
-    "expand_dims", "flatten", "matrix_transpose", "moveaxis", "ravel", "reshape", "rollaxis", "squeeze", "sum_to",
+    "expand_dims", "flatten", "moveaxis", "ravel", "reshape", "rollaxis", "squeeze", "sum_to",
     "swapaxes", "transpose",
 ]
 
@@ -252,15 +252,3 @@ def _axes(axis, ndim):
 def rollaxis(a, axis, start=0):
     (axis,), start = _axes(axis, a.ndim), start + a.ndim if start < 0 else start
     return moveaxis(a, axis, start - (axis < start))
-
-
-@composite(*(f for f in [getattr(np, "matrix_transpose", None), getattr(np.linalg, "matrix_transpose", None)] if f),
-           domain=REAL, cases=(case((2, 3)), case((4, 2, 3))))
-def matrix_transpose(x):
-    """The last two axes exchanged."""
-    if x.ndim < 2:
-        raise ValueError(f"Input array must be at least 2-dimensional, but it is {x.ndim}")
-    return swapaxes(x, -1, -2)
-
-
-_core.add_method("mT", property(matrix_transpose))
