@@ -69,6 +69,31 @@ def _tuple(x):
     return x if isinstance(x, tuple) else (x,)
 
 
+def _title(numpy):
+    """The first sentence of a NumPy or SciPy function's documentation."""
+    paragraphs = [text.strip() for text in (numpy.__doc__ or "").split("\n\n", 2)]
+    titles = [text for text in paragraphs if text and not text.startswith(f"{numpy.__name__}(")]
+    return " ".join(titles[0].split()) if titles else numpy.__name__
+
+
+def _documentation(name, own, numpy, singular):
+    """The docstring of a public function: what it computes, whose place it takes, where its derivative is a choice."""
+    parts = [own.rstrip() if own else _title(numpy[0]) if numpy else name]
+    if numpy and not own:
+        module = numpy[0].__module__ if hasattr(numpy[0], "__module__") else "scipy.special"
+        parts.append(f"As `{module}.{numpy[0].__name__}`, where the full description is; differentiable in every mode.")
+    if singular:
+        parts.append(f"Singular points: {singular}.")
+    return "\n\n    ".join(parts)  # indented as in the source, which `help` takes away
+
+
+def _present(public, function, name, numpy, singular):
+    """Give a public function the name, signature and documentation that `help` shows."""
+    public.__name__ = public.__qualname__ = name
+    public.__module__, public.__wrapped__ = function.__module__, function  # inspect.signature follows the latter
+    public.__doc__ = _documentation(name, function.__doc__, numpy, singular)
+
+
 # -- elementwise ----------------------------------------------------------------------------
 
 
@@ -94,7 +119,9 @@ def elementwise(name, numpy, partials, *, domain, singular="", method=False, fn=
     partials, numpy = _tuple(partials), () if numpy is None else _tuple(numpy)
     needs = [_needs(partial, 0, len(partials)) for partial in partials]
     op = Op(name, "elementwise", fn or numpy[0], partials=partials, needs=needs)
-    function = _core.elementwise_function(op, (numpy and numpy[0].__doc__) or name)
+    inputs = "x" if len(partials) == 1 else "x1, x2"
+    signature = f"{name}({inputs}, /, **kwargs)\n--\n\n"  # as CPython wants it of a built-in function
+    function = _core.elementwise_function(op, signature + _documentation(name, None, numpy, singular))
     entry = Entry(name, function, "elementwise", numpy=numpy, op=op, domain=domain, singular=singular)
     _register(entry, False)
     if method:
@@ -185,8 +212,7 @@ def _define(function, form, numpy, *, inputs, jvp, vjp, needs, domain, cases, si
     op = Op(name, form, fn, jvp=jvp, vjp=vjp, needs=needs, parameters=signature.parameters, outputs=outputs, fold=fold)
     _sweep.specialise(op)
     public = (_variadic_front if variadic else _front)(op, signature, function)
-    public.__name__ = public.__qualname__ = name
-    public.__doc__ = function.__doc__ or (numpy[0].__doc__ if numpy else None)
+    _present(public, function, name, numpy, singular)
     public.op = op
     entry = Entry(name, public, form, numpy=numpy, op=op, domain=domain, cases=cases, singular=singular)
     _register(entry, method)
@@ -205,7 +231,7 @@ def spelling(name, *numpy, cases=(), method=False):
         entry.function, entry.numpy = function, numpy
         entry.cases = cases or entry.cases
         function.op = entry.op
-        function.__doc__ = function.__doc__ or (numpy[0].__doc__ if numpy else None)
+        function.__doc__ = _documentation(name, function.__doc__, numpy, entry.singular)
         _register(entry, method)
         return function
 
@@ -347,8 +373,7 @@ def composite(*numpy, domain=None, cases=(), singular="", method=False):
             return function(*args, **{k: v for k, v in kwargs.items() if v is not np._NoValue})
 
         name = function.__name__.rstrip("_")
-        public.__name__ = public.__qualname__ = name
-        public.__doc__ = function.__doc__ or (plain.__doc__ if plain else None)
+        _present(public, function, name, numpy, singular)
         entry = Entry(name, public, "composite", numpy=numpy, domain=domain, cases=cases, singular=singular)
         _register(entry, method)
         return public
