@@ -1,0 +1,19 @@
+from collections.abc import Callable
+from typing import Any, Self, final
+
+from ad._core import Array
+from ad._graph import Op, Recorder
+
+@final
+class Plan:
+    def __new__(cls, recorder: Recorder, targets: list[Array], sources: list[Array]) -> Self: ...
+    @property
+    def targets(self) -> list[Array]: ...
+    @property
+    def sources(self) -> list[Array]: ...
+
+def specialise(op: Op) -> None: ...
+def record(f: Callable[..., Any], xs: list[Any]) -> tuple[Recorder, list[Array], Any]: ...
+def pull_back(
+    recorder: Recorder, targets: list[Array], sources: list[Array], seeds: list[Any]
+) -> list[Array | None]: ...

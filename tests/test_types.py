@@ -1,0 +1,53 @@
+"""The type stubs: as the run time has it, and of use to a type checker."""
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typing_sample
+
+import ad
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = Path(ad.__file__).parent
+EXAMPLES, CONFIG = ROOT / "examples", ROOT / "pyproject.toml"
+
+
+def check(*command, cwd):
+    """Run a tool of mypy's; what it prints where it finds something."""
+    pytest.importorskip("mypy")
+    done = subprocess.run([sys.executable, "-m", *command], cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_stubs_are_as_the_run_time_has_it():
+    """Names (those of `ad.__all__` too), signatures, defaults."""
+    check("mypy.stubtest", "ad", "--concise", "--ignore-disjoint-bases", "--mypy-config-file", CONFIG,
+          "--allowlist", ROOT / "tests" / "stubtest_allowlist.txt", cwd=PACKAGE.parent)
+
+
+def test_code_of_users(tmp_path):
+    check("mypy", "--strict", "--config-file", CONFIG, "--cache-dir", tmp_path, typing_sample.__file__,
+          cwd=PACKAGE.parent)
+
+
+@pytest.mark.skipif(not EXAMPLES.exists(), reason="no examples here")
+def test_examples(tmp_path):
+    check("mypy", "--config-file", CONFIG, "--cache-dir", tmp_path, EXAMPLES, cwd=PACKAGE.parent)
+
+
+def test_the_sample_runs():
+    x = np.array([1.01, 1.03, 1.05])
+    newton = typing_sample.transforms(x)
+    assert typing_sample.rosen_numpy(newton) < typing_sample.rosen_numpy(x)
+    assert abs(typing_sample.training()) < 1e-9
+    np.testing.assert_allclose(typing_sample.duals(), 2 * np.cos(2) + np.sin(2), rtol=1e-15)
+    np.testing.assert_allclose(ad.grad(typing_sample.log1pexp)(0.0), 0.5)
+    assert typing_sample.arrays(ad.constant([1.0, -3.0]), np.ones(2)).numpy() == 0.5
+
+
+def test_stubs_are_shipped():
+    assert (PACKAGE / "py.typed").is_file()
+    compiled = {path.stem for path in (ROOT / "ad").glob("*.pyx")}
+    assert compiled <= {path.stem for path in PACKAGE.glob("*.pyi")}
