@@ -2,7 +2,8 @@
 
 Reverse mode by `GradientTape` and the transforms (`grad`, `vjp`, ...), forward mode by dual numbers
 (`jvp`, `Dual`, `ForwardAccumulator`), both together for Hessians. Every function of the op table is
-here under NumPy's name (`ad.sin`, `ad.linalg.solve`); those of SciPy are in `ad.special`.
+here under NumPy's name (`ad.sin`, `ad.linalg.solve`); those of SciPy are in `ad.special`. `ad.optimize`
+gives exact derivatives to SciPy's optimizers.
 """
 from importlib import import_module
 
@@ -20,7 +21,8 @@ from ad.transforms import grad, hessian, hvp, jacobian, jvp, linearize, value_an
 
 __version__ = "0.1.0"
 
-_LAZY = {"special": "ad.ops.special", "testing": "ad.testing"}  # imported when first asked for
+# Imported when first asked for: the first two need SciPy.
+_LAZY = {"optimize": "ad.optimize", "special": "ad.ops.special", "testing": "ad.testing"}
 _FUNCTIONS = {name: entry.function for name, entry in TABLE.items() if entry.numpy and hasattr(np, name)}
 globals().update(_FUNCTIONS)  # as attributes of the module itself: `ad.sin(x)` is hot
 

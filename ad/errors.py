@@ -1,8 +1,8 @@
 """Messages that name what was wrong and the remedy; each is built where all of it is known."""
 
 __all__ = [
-    "CALLS", "MissingRule", "cannot_write", "conversion_error", "kind", "missing_rule", "no_item_assignment",
-    "not_a_function", "not_an_output", "not_argnums", "shown", "unsupported_argument",
+    "CALLS", "MissingRule", "cannot_write", "conversion_error", "kind", "missing_rule", "needs_scipy",
+    "no_item_assignment", "not_a_function", "not_an_output", "not_argnums", "shown", "unsupported_argument",
 ]
 
 # How the transforms are called that are not called as `ad.grad(f)(x)` is.
@@ -101,3 +101,8 @@ def not_argnums(transform, argnums):
 
 def _call(transform):
     return CALLS.get(transform, f"ad.{transform}(f)(x)")
+
+
+def needs_scipy(module):
+    """For a module of ours that calls SciPy, where there is none."""
+    return ImportError(f'{module} needs SciPy: pip install "dualtape[scipy]"')

@@ -12,7 +12,7 @@ import operator
 import numpy as np
 
 from ad._core import Array
-from ad.errors import MissingRule
+from ad.errors import MissingRule, needs_scipy
 from ad.ops.choice import where
 from ad.ops.domains import NONZERO, POSITIVE, REAL, UNIT, UNIT_INTERVAL
 from ad.ops.elementwise import LN10, absolute, cbrt, exp, exp2, expm1, log, log1p, sign
@@ -24,7 +24,7 @@ from ad.ops.reductions import sum
 try:
     from scipy import special as scipy_special
 except ImportError:
-    raise ImportError('ad.special needs SciPy: pip install "dualtape[scipy]"') from None
+    raise needs_scipy("ad.special") from None
 
 __all__ = [
     "beta", "betaln", "boxcox", "cbrt", "digamma", "entr", "erf", "erfc", "erfcinv", "erfcx", "erfinv", "exp10", "exp2",

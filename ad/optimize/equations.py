@@ -1,0 +1,160 @@
+"""`least_squares`, `root` and `curve_fit`: scipy.optimize's, with exact Jacobians."""
+import numpy as np
+from scipy import optimize as scipy_optimize
+
+from ad.optimize.functions import Residuals
+from ad.optimize.packing import Packing
+from ad.transforms import jacobian
+
+__all__ = ["curve_fit", "least_squares", "root"]
+
+WITH_JACOBIAN = ("hybr", "lm")
+WITHOUT = ("broyden1", "broyden2", "anderson", "linearmixing", "diagbroyden", "excitingmixing", "krylov", "df-sane")
+
+
+def least_squares(f, x0, jac=None, bounds=(-np.inf, np.inf), method="trf", *, args=(), kwargs=None, callback=None,
+                  **options):
+    """Minimise a sum of squares by scipy.optimize.least_squares, with the exact Jacobian.
+
+    Parameters
+    ----------
+    f : callable
+        `f(x, *args, **kwargs)` returns the residuals: an array, a list of numbers, or a container of arrays.
+    x0 : array_like or container of arrays
+        Where to start.
+    jac : callable or str, optional
+        By default exact. `jac(x, *args, **kwargs)` returns an (m, n) matrix over the flat vectors; SciPy's words
+        ("2-point", ...) ask it for finite differences.
+    bounds : pair, scipy.optimize.Bounds or container, optional
+        Lower and upper bounds, each a number or like `x0`; or a container like `x0` with a (low, high) pair for each
+        leaf.
+    method : {"trf", "dogbox", "lm"}
+    args : tuple
+    kwargs : dict, optional
+    callback : callable, optional
+    **options
+        The other arguments of scipy.optimize.least_squares: `loss`, `ftol`, `x_scale`, ...
+
+    Returns
+    -------
+    scipy.optimize.OptimizeResult
+        SciPy's, with `x` like `x0`; `fun`, `jac`, `grad` and `active_mask` are flat.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As in `minimize`.
+
+    Examples
+    --------
+    >>> t = np.arange(5.0)
+    >>> fit = ad.optimize.least_squares(lambda p: p[0] * np.exp(p[1] * t) - 2 * np.exp(-t), [1.0, -0.5])
+    >>> fit.x.round(6)
+    array([ 2., -1.])
+    """
+    packing = Packing("least_squares", x0)
+    kwargs = {} if kwargs is None else kwargs
+    y = Residuals(packing, lambda x: f(x, *args, **kwargs))
+    if callback is not None:
+        options["callback"] = packing.callback(callback)
+    if callable(jac):
+        jac_of_flat = lambda flat: jac(packing.unpack(flat), *args, **kwargs)
+    result = scipy_optimize.least_squares(
+        y.value if jac is None else y.plain, packing.flat,
+        y.jacobian if jac is None else jac_of_flat if callable(jac) else jac,
+        packing.limits(bounds), method, **options)
+    return packing.unpacked_result(result)
+
+
+def root(f, x0, args=(), method="hybr", jac=None, tol=None, callback=None, options=None):
+    """Solve f(x) = 0 by scipy.optimize.root, with the exact Jacobian for the methods that use one (hybr, lm).
+
+    Parameters
+    ----------
+    f : callable
+        `f(x, *args)` returns as many numbers as `x` has: an array, a list of numbers, or a container of arrays.
+    x0 : array_like or container of arrays
+        Where to start.
+    args : tuple
+    method : str
+        As in SciPy.
+    jac : callable or bool, optional
+        By default exact; `jac(x, *args)` returns an (n, n) matrix over the flat vectors. False asks SciPy for finite
+        differences.
+    tol : float, optional
+    callback : callable, optional
+        `callback(x, f)`; not for hybr and lm.
+    options : dict, optional
+
+    Returns
+    -------
+    scipy.optimize.OptimizeResult
+        SciPy's, with `x` like `x0`; the rest of it is flat.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As in `minimize`; also where `f` does not return as many numbers as there are unknowns.
+
+    Examples
+    --------
+    >>> ad.optimize.root(lambda x: [x[0] + x[1] - 3, x[0] * x[1] - 2], [0.5, 3.0]).x.round(6)
+    array([1., 2.])
+    """
+    packing = Packing("root", x0)
+    _check_method(method)
+    args = args if isinstance(args, tuple) else (args,)
+    y = Residuals(packing, lambda x: f(x, *args), n_wanted=None if method.lower() == "lm" else packing.n)
+    exact = jac is None and method.lower() in WITH_JACOBIAN
+    if exact:
+        jac_of_flat = y.jacobian
+    else:
+        jac_of_flat = (lambda flat: jac(packing.unpack(flat), *args)) if callable(jac) else jac
+    result = scipy_optimize.root(y.value if exact else y.plain, packing.flat, method=method, jac=jac_of_flat, tol=tol,
+                                 callback=packing.callback(callback), options=options)
+    return packing.unpacked_result(result)
+
+
+def _check_method(method):
+    if not isinstance(method, str) or method.lower() not in WITH_JACOBIAN + WITHOUT:
+        known = ", ".join(WITH_JACOBIAN + WITHOUT)
+        raise ValueError(f"ad.optimize.root: unknown method {method!r}; choose one of {known}")
+
+
+def curve_fit(f, xdata, ydata, p0=None, sigma=None, absolute_sigma=False, jac=None, **options):
+    """Fit the parameters of a function to data by scipy.optimize.curve_fit, with the exact Jacobian.
+
+    Parameters
+    ----------
+    f : callable
+        `f(xdata, *params)` returns the model's ydata; the parameters are numbers.
+    xdata, ydata : array_like
+    p0 : array_like, optional
+        The first values of the parameters; by default ones, as many as `f` has arguments.
+    sigma : array_like, optional
+        Standard deviations of ydata, or their covariance matrix.
+    absolute_sigma : bool
+    jac : callable or str, optional
+        By default exact.
+    **options
+        The other arguments of scipy.optimize.curve_fit: `bounds`, `method`, `full_output`, ...
+
+    Returns
+    -------
+    popt, pcov : ndarray
+        The parameters and their covariance matrix; with `full_output` also infodict, mesg and ier. All as SciPy's.
+
+    Examples
+    --------
+    >>> t = np.arange(5.0)
+    >>> popt, pcov = ad.optimize.curve_fit(lambda t, a, b: a * np.exp(b * t), t, 2 * np.exp(-t), p0=[1.0, -0.5])
+    >>> popt.round(6)
+    array([ 2., -1.])
+    """
+    return scipy_optimize.curve_fit(f, xdata, ydata, p0, sigma, absolute_sigma, jac=jac or _by_parameters(f), **options)
+
+
+def _by_parameters(f):
+    """The (m, n) Jacobian of `f(xdata, *params)` by its parameters."""
+    derivative = jacobian(lambda params, xdata: f(xdata, *[params[i] for i in range(params.size)]))
+    return lambda xdata, *params: derivative(np.array(params, np.float64), xdata)

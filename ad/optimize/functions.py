@@ -1,0 +1,155 @@
+"""Functions of the flat vector, with their derivatives, as SciPy calls them."""
+import numpy as np
+
+from ad import trees
+from ad._core import Array, constant
+from ad.gradient_tape import GradientTape
+from ad.transforms import grad, hessian, jacobian, linearize, value_and_grad
+
+__all__ = ["Residuals", "Scalar"]
+
+
+class _Function:
+    """What both kinds share: a look at the first evaluation, after which SciPy can be left to itself."""
+
+    def __init__(self, packing, f):
+        self.packing, self.f = packing, f
+        self.is_first = True
+
+    def plain(self, x):
+        """The value alone, by NumPy."""
+        y = self.call(x)
+        if self.is_first:
+            self._look_at(y)
+            self.is_first = False
+        return y
+
+    def _first(self, x):
+        """The value at the first point and the gradient of its sum, from a tape, which knows what is unconnected."""
+        watched = constant(x)
+        with GradientTape() as tape:
+            tape.watch(watched)
+            y = self.call(watched)
+            values = y.numpy() if isinstance(y, Array) else y
+            self._look_at(values)
+            total = np.sum(y)
+        x_bar = tape.gradient(total, watched) if isinstance(y, Array) else None
+        if x_bar is None:
+            raise self._error("f does not depend on x: what it returns is a constant; compute it from the argument of "
+                              "f, without x.numpy() or ad.stop_gradient", TypeError)
+        self.is_first = False
+        return values, x_bar.numpy()
+
+    def _look_at(self, y):
+        if y.dtype.kind not in "biuf":
+            remedy = "return its real part, or abs()" if y.dtype.kind == "c" else "return numbers"
+            raise self._error(f"f returned a value of dtype {y.dtype}; {remedy}", TypeError)
+        bad = np.flatnonzero(~np.isfinite(y))
+        if bad.size:
+            where = f" in element {bad[0]} of {y.size}" if y.ndim else ""
+            raise self._error(f"f is {y.reshape(-1)[bad[0]]}{where} at x0; start where it is finite", ValueError)
+
+    def _look_at_gradient(self, x_bar):
+        bad = np.flatnonzero(~np.isfinite(x_bar))
+        if bad.size:
+            raise self._error(f"the derivative of f by {self.packing.name(bad[0])} is {x_bar[bad[0]]} at x0, where f "
+                              "is finite; start from another point, or guard f there with np.where", ValueError)
+
+    def _error(self, message, kind):
+        return kind(f"{self.packing.caller}: {message}")
+
+
+class Scalar(_Function):
+    """A function to minimise: value and gradient from one evaluation, kept for the point that was last asked for.
+
+    `f` takes the container alone. SciPy asks for the value and for the gradient of a point one after the other, and for
+    a Hessian or its products at the point where it has the gradient.
+    """
+
+    def __init__(self, packing, f):
+        super().__init__(packing, f)
+        self.at = self.linear_at = None
+        self.value_and_grad, self._hessian = value_and_grad(self.call), hessian(self.call)
+
+    def call(self, x):
+        """The value at a flat vector, plain or one of ours, as something without axes."""
+        y = self.f(self.packing.unpack(x))
+        return y if isinstance(y, Array) and not y.ndim else self._one_number(y)
+
+    def value(self, x):
+        if x.tobytes() != self.at:
+            self._evaluate(x)
+        return self.y
+
+    def gradient(self, x):
+        if x.tobytes() != self.at:
+            self._evaluate(x)
+        return self.x_bar
+
+    def _evaluate(self, x):
+        self.at = None  # f may raise
+        if self.is_first:
+            self.y, self.x_bar = self._first(x)
+            self._look_at_gradient(self.x_bar)
+        else:
+            self.y, self.x_bar = self.value_and_grad(x)
+        self.at = x.tobytes()
+
+    def hessian(self, x):
+        return self._hessian(x)
+
+    def product(self, x, v):
+        """The Hessian times `v`; the gradient is recorded once for all products at a point."""
+        if x.tobytes() != self.linear_at:
+            self.linear_at = None
+            _, self.linear = linearize(grad(self.call), x)
+            self.linear_at = x.tobytes()
+        return self.linear(np.asarray(v))
+
+    def _one_number(self, y):
+        """A value that is not an Array without axes: as such a number, if it is one."""
+        if trees.flatten(y)[1] is not trees.LEAF or isinstance(y, (str, bytes)):
+            shown = "None: is there a return missing?" if y is None else f"a {type(y).__name__}; return one number"
+            raise self._error(f"f returned {shown}", TypeError)
+        if not isinstance(y, Array):
+            y = np.asarray(y)
+        if y.size != 1:
+            raise self._error(f"f returned an array of shape {y.shape}; return one number: np.sum it, or, for a sum of "
+                              "squares, give the array itself to ad.optimize.least_squares", ValueError)
+        return np.reshape(y, ()) if isinstance(y, Array) else y.reshape(())[()]
+
+
+class Residuals(_Function):
+    """A function with many outputs, `n_wanted` of them if it says so, as a flat vector, with its derivatives."""
+
+    def __init__(self, packing, f, n_wanted=None):
+        super().__init__(packing, f)
+        self.n_wanted = n_wanted
+        self._jacobian = jacobian(self.call)
+
+    def call(self, x):
+        """All outputs at a flat vector, plain or one of ours, in a row."""
+        leaves = trees.flatten(self.f(self.packing.unpack(x)))[0]
+        if not leaves:
+            raise self._error("f returned nothing; return an array, or a container of arrays", TypeError)
+        rows = [np.reshape(leaf, -1) for leaf in leaves]
+        return rows[0] if len(rows) == 1 else np.concatenate(rows)
+
+    def value(self, x):
+        if not self.is_first:
+            return self.call(x)
+        y, _ = self._first(x)
+        return y
+
+    def _look_at(self, y):
+        if self.n_wanted not in (None, y.size):
+            raise self._error(f"f must return one number for each of the {self.n_wanted} unknowns, not {y.size}; where "
+                              "there are more than unknowns use ad.optimize.least_squares", ValueError)
+        super()._look_at(y)
+
+    def jacobian(self, x):
+        return self._jacobian(x)
+
+    def hessian(self, x, v):
+        """The Hessian of the sum of the outputs weighted by `v`."""
+        return hessian(lambda x: np.dot(v, self.call(x)))(x)

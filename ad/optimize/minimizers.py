@@ -1,0 +1,179 @@
+"""`minimize`: scipy.optimize.minimize with the derivatives that its method can use."""
+import numpy as np
+from scipy import optimize as scipy_optimize
+
+from ad.optimize.functions import Residuals, Scalar
+from ad.optimize.packing import Packing
+
+__all__ = ["minimize"]
+
+# The derivatives that each method can use.
+FIRST, SECOND, PRODUCTS = ("jac",), ("jac", "hess"), ("jac", "hess", "hessp")
+METHODS = {
+    "Nelder-Mead": (), "Powell": (), "CG": FIRST, "BFGS": FIRST, "Newton-CG": PRODUCTS, "L-BFGS-B": FIRST, "TNC": FIRST,
+    "COBYLA": (), "COBYQA": (), "SLSQP": FIRST, "trust-constr": PRODUCTS, "dogleg": SECOND, "trust-ncg": PRODUCTS,
+    "trust-exact": SECOND, "trust-krylov": PRODUCTS,
+}
+TAKES = {name.lower(): takes for name, takes in METHODS.items()}
+# With more variables than these, products with the Hessian cost less than the matrix, where a method takes either.
+DENSE = 100
+
+
+def minimize(f, x0, args=(), method=None, jac=None, hess=None, hessp=None, bounds=None, constraints=(), tol=None,
+             callback=None, options=None):
+    """Minimise a scalar function by scipy.optimize.minimize, with exact derivatives.
+
+    Value and gradient come from one evaluation of `f`. Methods that take second derivatives get the exact Hessian
+    (dogleg, trust-exact), or (Newton-CG, trust-constr, trust-krylov, trust-ncg) the Hessian up to 100 variables and
+    Hessian-vector products beyond. Nelder-Mead, Powell, COBYLA and COBYQA get none.
+
+    Parameters
+    ----------
+    f : callable
+        `f(x, *args)` returns one real number; `x` is like `x0`.
+    x0 : array_like or container of arrays
+        Where to start. Every leaf is searched over in float64, integers too.
+    args : tuple
+        Further arguments of `f` (and of `jac`, `hess`, `hessp`), which are not differentiated.
+    method : str or callable, optional
+        As in SciPy; by default BFGS, with bounds L-BFGS-B, with constraints SLSQP.
+    jac, hess, hessp : optional
+        By default exact. A function of your own is used instead: `jac(x, *args)` returns a container like `x0` or a
+        flat array, `hess(x, *args)` the (n, n) matrix over the flat vector, `hessp(x, p, *args)` takes and returns
+        flat vectors. SciPy's words ("2-point", ...; `jac=True` where `f` returns value and gradient) and its
+        quasi-Newton updates (for `hess`) are passed on to it.
+    bounds : scipy.optimize.Bounds, sequence or container, optional
+        A (low, high) pair for each element of the flat vector, or a container like `x0` with such a pair, of numbers
+        or of arrays, for each leaf; None is no bound.
+    constraints : dict, NonlinearConstraint, LinearConstraint, or sequence of them
+        As in SciPy; their functions take `x` like `x0`. Jacobians, and for trust-constr the Hessians of weighted
+        sums of the constraints, are exact where SciPy would use its defaults ("2-point" and BFGS()); others that you
+        give are used. The matrix of a LinearConstraint is over the flat vector.
+    tol : float, optional
+    callback : callable, optional
+        `callback(x)` or `callback(intermediate_result)`, by SciPy's rules; `x` (or `intermediate_result.x`) is
+        like `x0`.
+    options : dict, optional
+        Options of the method.
+
+    Returns
+    -------
+    scipy.optimize.OptimizeResult
+        SciPy's, with `x` like `x0`.
+
+    Raises
+    ------
+    ValueError
+        For an unknown method, an empty `x0`, an `f` that returns an array, or that is not finite at `x0`.
+    TypeError
+        For an `x0` that is not of real numbers, or an `f` that does not return a number or does not depend on `x`.
+
+    Examples
+    --------
+    >>> fit = ad.optimize.minimize(lambda p: np.sum((p["w"] - 1) ** 2) + p["b"] ** 2, {"w": np.zeros(2), "b": 3.0})
+    >>> fit.x["w"].round(6)
+    array([1., 1.])
+    """
+    packing = Packing("minimize", x0)
+    args = args if isinstance(args, tuple) else (args,)
+    takes = _taken_by(method)
+    given = {name: how for name, how in (("jac", jac), ("hess", hess), ("hessp", hessp)) if how is not None}
+    return packing.unpacked_result(scipy_optimize.minimize(
+        **_functions(packing, f, args, takes, given), x0=packing.flat, method=method, bounds=packing.bounds(bounds),
+        constraints=_constraints(packing, constraints, takes, str(method).lower() == "trust-constr"), tol=tol,
+        callback=packing.callback(callback), options=options,
+    ))
+
+
+def _taken_by(method):
+    """The names of the derivatives that a method can use."""
+    if method is None or callable(method):
+        return SECOND if callable(method) else FIRST
+    if not isinstance(method, str) or method.lower() not in TAKES:
+        raise ValueError(f"ad.optimize.minimize: unknown method {method!r}; choose one of {', '.join(METHODS)}")
+    return TAKES[method.lower()]
+
+
+def _functions(packing, f, args, takes, given):
+    """`fun` and its derivatives for SciPy: the user's, else exact ones."""
+    paired = given.get("jac") is True
+    y = Scalar(packing, (lambda x: f(x, *args)[0]) if paired else (lambda x: f(x, *args)))
+    functions = {name: _given(packing, name, how, args) for name, how in given.items()}
+    if paired:
+        functions["fun"] = lambda flat: _pair(packing, f(packing.unpack(flat), *args))
+    elif "jac" in given or "jac" not in takes:
+        functions["fun"] = y.plain
+    else:
+        functions |= {"fun": y.value, "jac": y.gradient}
+    if "hess" in takes and not {"hess", "hessp"} & set(given):
+        dense = "hessp" not in takes or packing.n <= DENSE
+        functions |= {"hess": y.hessian} if dense else {"hessp": y.product}
+    return functions
+
+
+def _given(packing, name, how, args):
+    """A derivative of the user's, as a function of the flat vector; what is not a function is for SciPy."""
+    if not callable(how):
+        return how
+    if name == "hessp":
+        return lambda flat, v: how(packing.unpack(flat), v, *args)
+    if name == "hess":
+        return lambda flat: how(packing.unpack(flat), *args)
+    return lambda flat: packing.pack(how(packing.unpack(flat), *args), "the gradient by jac")
+
+
+def _pair(packing, returned):
+    value, gradient = returned
+    return value, packing.pack(gradient, "the gradient returned by f")
+
+
+# -- constraints -----------------------------------------------------------------------------
+
+
+def _constraints(packing, constraints, takes, second):
+    """Constraints on the flat vector; with Jacobians for methods of first order, and Hessians for one of `second`."""
+    if constraints is None:
+        return ()
+    if isinstance(constraints, (dict, scipy_optimize.NonlinearConstraint, scipy_optimize.LinearConstraint)):
+        constraints = (constraints,)
+    return [_constraint(packing, c, "jac" in takes, second) for c in constraints]
+
+
+def _constraint(packing, c, first, second):
+    if isinstance(c, dict):
+        return _from_dict(packing, c, first, second)
+    if isinstance(c, scipy_optimize.NonlinearConstraint):
+        return _nonlinear(packing, c, first, second)
+    return c
+
+
+def _from_dict(packing, c, first, second):
+    """A constraint {"type", "fun", "jac", "args"}; with second derivatives it has to be one of the newer kind."""
+    if not callable(c.get("fun")) or c.get("type") not in ("eq", "ineq"):
+        raise ValueError(f"{packing.caller}: a constraint is {c!r}; write {{'type': 'eq' or 'ineq', 'fun': function}}")
+    fun, jac, args = c["fun"], c.get("jac"), c.get("args", ())
+    own = (lambda x: jac(x, *args)) if callable(jac) else jac or "2-point"
+    if second:
+        high = 0 if c["type"] == "eq" else np.inf
+        c = scipy_optimize.NonlinearConstraint(lambda x: fun(x, *args), 0, high, own)
+        return _nonlinear(packing, c, first, second)
+    y = Residuals(packing, lambda x: fun(x, *args))
+    return {"type": c["type"], "fun": y.call} | ({"jac": _jacobian(packing, own, y)} if first or jac else {})
+
+
+def _nonlinear(packing, c, first, second):
+    y, hess = Residuals(packing, c.fun), c.hess
+    if callable(hess):
+        hess = lambda flat, v: c.hess(packing.unpack(flat), v)
+    elif second and type(hess) is scipy_optimize.BFGS:
+        hess = y.hessian
+    return scipy_optimize.NonlinearConstraint(
+        y.call, c.lb, c.ub, _jacobian(packing, c.jac, y) if first or callable(c.jac) else c.jac, hess, c.keep_feasible,
+        c.finite_diff_rel_step, c.finite_diff_jac_sparsity)
+
+
+def _jacobian(packing, jac, y):
+    """The user's Jacobian; the exact one in the place of SciPy's default."""
+    if callable(jac):
+        return lambda flat: jac(packing.unpack(flat))
+    return y.jacobian if jac == "2-point" else jac

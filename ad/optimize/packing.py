@@ -1,0 +1,170 @@
+"""Between containers of arrays and the flat vector on which SciPy works."""
+import inspect
+
+import numpy as np
+from scipy.optimize import Bounds, OptimizeResult
+
+from ad import trees
+
+__all__ = ["Packing", "keyed"]
+
+
+class Packing:
+    """`x0` as one flat vector of float64, and the way back to its container."""
+
+    def __init__(self, caller, x0):
+        self.caller = f"ad.optimize.{caller}"
+        leaves, self.structure = trees.flatten(_as_scipy_takes(x0))
+        leaves = [self._numbers(leaf, path) for leaf, path in zip(leaves, self.structure.paths())]
+        self.shapes = [leaf.shape for leaf in leaves]
+        ends = np.cumsum([leaf.size for leaf in leaves]).tolist()
+        self.slices = [slice(end - leaf.size, end) for leaf, end in zip(leaves, ends)]
+        self.is_leaf = self.structure is trees.LEAF
+        self.is_vector = self.is_leaf and leaves[0].ndim == 1
+        self.n = ends[-1] if ends else 0
+        if not self.n:
+            raise ValueError(f"{self.caller}: x0 is empty; give it at least one number to vary")
+        self.flat = np.concatenate([leaf.reshape(-1) for leaf in leaves])
+
+    def _numbers(self, leaf, path):
+        """A leaf of x0 as an array of its own."""
+        value = np.asarray(leaf)
+        if value.dtype.kind in "iuf":
+            return np.array(value, np.float64)
+        kind = f"an array of dtype {value.dtype}" if hasattr(leaf, "dtype") else f"a {type(leaf).__name__}"
+        remedy = ("give its real and imaginary parts and join them in f" if value.dtype.kind == "c" else
+                  "give real numbers, arrays of them, or a container of such")
+        raise TypeError(f"{self.caller}: {keyed('x0', path)} is {kind}; {remedy}")
+
+    # -- there and back
+
+    def unpack(self, flat):
+        """The container, of views of a flat vector; of recorded slices, if the vector is being differentiated."""
+        if self.is_vector:
+            return flat
+        return self.structure([flat[where] if len(shape) == 1 else np.reshape(flat[where], shape)
+                               for where, shape in zip(self.slices, self.shapes)])
+
+    def unpacked_copy(self, flat):
+        """The container as a caller gets it: in memory of its own, with NumPy's scalars for leaves without axes."""
+        return trees.map(lambda leaf: leaf.copy() if leaf.ndim else leaf[()], self.unpack(flat))
+
+    def pack(self, tree, what):
+        """The flat vector of a container like `x0`; an array with as many elements is one already."""
+        if isinstance(tree, (np.ndarray, list)) and np.size(tree) == self.n:
+            return np.reshape(tree, -1)
+        return self.spread(trees.flatten_like(self.structure, tree, what), what)
+
+    def spread(self, entries, what):
+        """The flat vector of one entry for each leaf, a number or an array that fits it."""
+        try:
+            return np.concatenate([np.broadcast_to(np.asarray(entry, np.float64), shape).reshape(-1)
+                                   for entry, shape in zip(entries, self.shapes)])
+        except (TypeError, ValueError):
+            shapes = ", ".join(f"{keyed('x0', path)} {shape}"
+                               for path, shape in zip(self.structure.paths(), self.shapes))
+            raise ValueError(f"{self.caller}: {what} does not fit x0; give a number, or an array of the same shape, "
+                             f"for each of {shapes}") from None
+
+    def unpacked_result(self, result):
+        """SciPy's result, with the container as its x."""
+        result.x = self.unpacked_copy(result.x)
+        return result
+
+    def callback(self, callback):
+        """A callback for SciPy that passes the container on, with the signature that SciPy looks for."""
+        if callback is None:
+            return None
+        if set(inspect.signature(callback).parameters) == {"intermediate_result"}:
+            return lambda intermediate_result: callback(intermediate_result=self._shown(intermediate_result))
+        return lambda x, *rest: callback(self.unpacked_copy(x), *map(self._shown, rest))
+
+    def _shown(self, state):
+        """A copy of a method's state with the container as its x; SciPy goes on with the state itself."""
+        if not isinstance(state, OptimizeResult):
+            return state
+        return self.unpacked_result(OptimizeResult(state))
+
+    def name(self, i):
+        """Element `i` of the flat vector as the caller would write it."""
+        k = next(k for k, where in enumerate(self.slices) if where.start <= i < where.stop)
+        index = ", ".join(map(str, np.unravel_index(i - self.slices[k].start, self.shapes[k])))
+        return keyed("x0", self.structure.paths()[k]) + (f"[{index}]" if index else "")
+
+    # -- bounds
+
+    def bounds(self, bounds):
+        """For `minimize`: SciPy's own forms, flat, as they are; or like `x0`, with a (low, high) for each leaf."""
+        if bounds is None:
+            return None
+        if isinstance(bounds, Bounds):
+            return Bounds(*map(np.ravel, (bounds.lb, bounds.ub, bounds.keep_feasible)))
+        if self.is_leaf and len(bounds) == 2 and all(side is None or np.ndim(side) == 0 for side in bounds):
+            return self._bounds_of_leaves([bounds])
+        if self.is_leaf or self._is_flat(bounds):
+            return bounds
+        return self._bounds_of_leaves(self._entries(bounds, "bounds"))
+
+    def limits(self, bounds):
+        """For `least_squares`: also a pair of lower and upper bounds, each a number or a container like `x0`."""
+        if isinstance(bounds, (tuple, list)) and len(bounds) == 2:
+            sides = [self._side(side) for side in bounds]
+            if None not in sides:
+                return tuple([side[0] for side in sides])
+        return self.bounds(bounds)
+
+    def _side(self, side):
+        """A number or a vector for SciPy, in a tuple; None if `side` is neither that nor a container like `x0`."""
+        if np.ndim(side) == 0 and not isinstance(side, dict):
+            return (side,)
+        if self.is_leaf:
+            return (np.ravel(side),)
+        try:
+            return (self.pack(side, "bounds"),)
+        except TypeError:
+            return None
+
+    def _is_flat(self, bounds):
+        """Whether bounds for a container are a pair for each element of the flat vector, and not one for each leaf."""
+        sequence = isinstance(bounds, (list, tuple, np.ndarray))
+        return sequence and len(bounds) == self.n != len(self.structure.children)
+
+    def _entries(self, tree, what):
+        """What stands in `tree` in the place of each leaf; None where there is None there or above."""
+        found = []
+        for path in self.structure.paths():
+            entry = tree
+            try:
+                for key in path:
+                    entry = None if entry is None else _part(entry, key)
+            except (AttributeError, IndexError, KeyError, TypeError):
+                raise ValueError(f"{self.caller}: {keyed(what, path)} is missing; give a (low, high) pair, or None, "
+                                 f"for {keyed('x0', path)}") from None
+            found.append(entry)
+        return found
+
+    def _bounds_of_leaves(self, pairs):
+        pairs = [(None, None) if pair is None else pair for pair in pairs]
+        for pair, path in zip(pairs, self.structure.paths()):
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise ValueError(f"{self.caller}: {keyed('bounds', path)} is {pair!r}; give a (low, high) pair of "
+                                 "numbers or arrays, or None")
+        low, high = ([bound if pair[side] is None else pair[side] for pair in pairs]
+                     for side, bound in enumerate((-np.inf, np.inf)))
+        return Bounds(self.spread(low, "a lower bound"), self.spread(high, "an upper bound"))
+
+
+def keyed(name, path):
+    """How to write what is found in `name` by these keys."""
+    return name + "".join(f"[{key!r}]" for key in path)
+
+
+def _part(tree, key):
+    return getattr(tree, key) if hasattr(type(tree), "__dataclass_fields__") else tree[key]
+
+
+def _as_scipy_takes(x0):
+    """`x0`; as an array where it is a list or a tuple of numbers."""
+    if type(x0) in (list, tuple) and x0 and all(isinstance(x, (int, float, complex, np.number)) for x in x0):
+        return np.array(x0)
+    return x0
