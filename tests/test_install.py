@@ -69,5 +69,5 @@ def test_public_names_exist():
 
 def test_readme_opens_with_two_commands():
     first, second = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:2]
-    assert first.strip().startswith("python3 -m venv") and first.endswith("-m ad")
+    assert first.strip().startswith("python3 -m venv") and '".[scipy]"' in first and first.endswith("-m ad")
     assert second.strip().startswith("python3 -m venv") and second.endswith("-m pytest")
