@@ -65,6 +65,24 @@ def test_value_and_gradient_come_from_one_evaluation(method):
     assert len(f.xs) == len(f.points()) <= result.nfev
 
 
+@pytest.mark.parametrize("n", [4, 5000])
+def test_a_point_that_is_asked_for_again_is_not_evaluated_again(n):
+    def method(fun, x0, jac=None, **unused):
+        x = x0.copy()
+        first = fun(x), jac(x.copy()), fun(x)
+        x[-1] += 1
+        second = fun(x), jac(x)
+        return scipy_optimize.OptimizeResult(x=x0, first=first, second=second)
+
+    f, x0 = Counted(rosen), np.linspace(0, 1, n)
+    result = minimize(f, x0, method=method)
+    assert len(f.xs) == 2
+    moved = x0 + np.eye(n)[-1]
+    np.testing.assert_allclose(result.first[1], scipy_optimize.rosen_der(x0), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(result.second[0], rosen(moved))
+    np.testing.assert_allclose(result.second[1], scipy_optimize.rosen_der(moved), rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("method", ["Newton-CG", "trust-ncg", "trust-krylov", "trust-exact", "dogleg", "trust-constr"])
 def test_a_hessian_takes_one_more_evaluation(method):
     f = Counted(rosen)

@@ -8,6 +8,34 @@ from ad.transforms import grad, hessian, jacobian, linearize, value_and_grad
 
 __all__ = ["Residuals", "Scalar"]
 
+# Elements from which on a point is compared in the memory of its copy: bytes of that size take longer to come by.
+LARGE = 1 << 12
+
+
+class _Point:
+    """A point at which something was computed; SciPy asks again with copies of it."""
+
+    def __init__(self):
+        self.copy = self.bytes = None
+
+    def is_at(self, x):
+        if x.size < LARGE:
+            return x.tobytes() == self.bytes
+        return self.copy is not None and np.array_equal(x, self.copy)
+
+    def move(self, x):
+        if x.size < LARGE:
+            self.bytes = x.tobytes()
+        elif self.copy is None:
+            self.copy = np.array(x)
+        else:
+            self.copy[...] = x
+
+    def forget(self):
+        self.bytes = None
+        if self.copy is not None:
+            self.copy[...] = np.nan  # equal to nothing
+
 
 class _Function:
     """What both kinds share: a look at the first evaluation, after which SciPy can be left to itself."""
@@ -68,7 +96,7 @@ class Scalar(_Function):
 
     def __init__(self, packing, f):
         super().__init__(packing, f)
-        self.at = self.linear_at = None
+        self.at, self.linear_at = _Point(), _Point()
         self.value_and_grad, self._hessian = value_and_grad(self.call), hessian(self.call)
 
     def call(self, x):
@@ -77,33 +105,34 @@ class Scalar(_Function):
         return y if isinstance(y, Array) and not y.ndim else self._one_number(y)
 
     def value(self, x):
-        if x.tobytes() != self.at:
+        if not self.at.is_at(x):
             self._evaluate(x)
         return self.y
 
     def gradient(self, x):
-        if x.tobytes() != self.at:
+        if not self.at.is_at(x):
             self._evaluate(x)
         return self.x_bar
 
     def _evaluate(self, x):
-        self.at = None  # f may raise
+        self.at.forget()  # f may raise
+        self.x_bar = None  # a large one makes room for the next
         if self.is_first:
             self.y, self.x_bar = self._first(x)
             self._look_at_gradient(self.x_bar)
         else:
             self.y, self.x_bar = self.value_and_grad(x)
-        self.at = x.tobytes()
+        self.at.move(x)
 
     def hessian(self, x):
         return self._hessian(x)
 
     def product(self, x, v):
         """The Hessian times `v`; the gradient is recorded once for all products at a point."""
-        if x.tobytes() != self.linear_at:
-            self.linear_at = None
+        if not self.linear_at.is_at(x):
+            self.linear_at.forget()
             _, self.linear = linearize(grad(self.call), x)
-            self.linear_at = x.tobytes()
+            self.linear_at.move(x)
         return self.linear(np.asarray(v))
 
     def _one_number(self, y):
