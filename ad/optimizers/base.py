@@ -1,0 +1,341 @@
+"""What all optimizers do: check and clip the gradients, call the formula, and keep the state."""
+import math
+import warnings
+from numbers import Real
+
+import numpy as np
+
+from ad._core import Array
+from ad._leaves import Variable
+from ad.gradient_tape import GradientTape
+from ad.optimizers import schedules
+from ad.optimizers.settings import Configured, checked_number
+from ad.trees import flatten
+
+__all__ = ["Optimizer"]
+
+_OPTIONAL = ("weight_decay", "clipnorm", "clipvalue", "global_clipnorm")
+
+
+class Optimizer(Configured):
+    """Base of the optimizers.
+
+    An optimizer keeps some arrays for each variable, its slots (say, the mean of past gradients). It holds the
+    variables that it has seen, as a model would: those dropped elsewhere live on in it.
+
+    Parameters
+    ----------
+    learning_rate : float, LearningRateSchedule, or callable of no arguments that gives a float
+        A schedule is called with the steps taken so far.
+    weight_decay : float, optional
+        Before each step, `x = x - weight_decay * learning_rate * x`.
+    clipnorm : float, optional
+        Each gradient longer than this is scaled to this length.
+    clipvalue : float, optional
+        The elements of gradients are clipped to [-clipvalue, clipvalue].
+    global_clipnorm : float, optional
+        All gradients together are scaled to this length if longer. Only one of the three can be given.
+    name : str, optional
+
+    Attributes
+    ----------
+    iterations : int
+        The steps taken so far.
+
+    Notes
+    -----
+    A subclass states its formula in `update`, and, where it needs them, `slots` and `coefficients`:
+
+    >>> class SignDescent(ad.optimizers.Optimizer):
+    ...     def update(self, x, gradient, learning_rate):
+    ...         return x - learning_rate * np.sign(gradient)
+    >>> x = ad.Variable([1.0, 2.0])
+    >>> SignDescent(0.5).minimize(lambda: (x**2).sum(), x)
+    >>> x.numpy()
+    array([0.5, 1.5])
+    """
+
+    _kinds = "f"  # of dtypes; the squares of complex gradients mean nothing
+
+    def __init__(self, learning_rate=0.001, *, weight_decay=None, clipnorm=None, clipvalue=None,
+                 global_clipnorm=None, name=None, **unknown):
+        if unknown:
+            raise TypeError(f"ad: {type(self).__name__} has no argument {next(iter(unknown))!r}; "
+                            f"those of every optimizer are learning_rate, {', '.join(_OPTIONAL)} and name")
+        self.learning_rate = learning_rate
+        self.keep(_OPTIONAL, name=type(self).__name__ if name is None else name, weight_decay=weight_decay,
+                  clipnorm=clipnorm, clipvalue=clipvalue, global_clipnorm=global_clipnorm)
+        clips = [option for option in _OPTIONAL[1:] if getattr(self, option) is not None]
+        if len(clips) > 1:
+            raise ValueError(f"ad: {type(self).__name__} clips in one way: give only one of {' and '.join(clips)}")
+        self.iterations = 0
+        self._seen = {}  # id of a variable -> (the variable, its slots)
+
+    # -- the formula
+
+    def slots(self):
+        """The names of the arrays kept for each variable, with the value that each is filled with at first."""
+        return {}
+
+    def coefficients(self, learning_rate, step):
+        """What `update` needs that is the same for all variables; `step` counts from 1."""
+        return learning_rate
+
+    def update(self, x, gradient, coefficients, *slots):
+        """The new value of a variable; changes its slots in place.
+
+        Parameters
+        ----------
+        x, gradient : ndarray or NumPy scalar
+            Of one shape and dtype; not to be changed.
+        coefficients
+            What the method of this name gave.
+        *slots : ndarray
+            Of the same shape and dtype.
+
+        Returns
+        -------
+        ndarray or NumPy scalar
+        """
+        raise NotImplementedError(f"ad: the optimizer {type(self).__name__} must define update(self, x, gradient, "
+                                  "coefficients, *slots)")
+
+    # -- a step
+
+    @property
+    def learning_rate(self):
+        """The rate of the next step; may be set to whatever the constructor takes."""
+        rate = self._learning_rate
+        if not callable(rate):
+            return rate
+        rate = rate(self.iterations) if isinstance(rate, schedules.LearningRateSchedule) else rate()
+        return float(rate)
+
+    @learning_rate.setter
+    def learning_rate(self, rate):
+        self._learning_rate = rate if callable(rate) else checked_number(type(self).__name__, "learning_rate", rate)
+
+    def apply_gradients(self, grads_and_vars):
+        """Take a step: change each variable by its gradient.
+
+        An error, in whichever pair, leaves all variables and the optimizer as they were.
+
+        Parameters
+        ----------
+        grads_and_vars : iterable of (gradient, Variable)
+            Gradients are Arrays or array_like, of their variables' shapes; they are cast to their dtypes. Pairs
+            whose gradient is None are left out, with a warning.
+
+        Raises
+        ------
+        ValueError
+            If every gradient is None, one is of another shape than its variable, or a variable is there twice.
+        TypeError
+            If something else than a variable of floating dtype is to be changed, or by something else than numbers.
+        """
+        self._apply(grads_and_vars)
+
+    def apply(self, grads, trainable_variables=None):
+        """The same as `apply_gradients`, of two sequences.
+
+        Parameters
+        ----------
+        grads : sequence of Array, array_like or None
+        trainable_variables : sequence of Variable, optional
+            If left out, the variables seen so far, in the order in which they were.
+        """
+        if trainable_variables is None:
+            trainable_variables = [variable for variable, _ in self._seen.values()]
+        if len(grads) != len(trainable_variables):
+            raise ValueError(f"ad: apply got {len(grads)} gradients for {len(trainable_variables)} variables")
+        self._apply(zip(grads, trainable_variables))
+
+    def minimize(self, loss, var_list, tape=None):
+        """Take the gradient of a loss, and apply it.
+
+        Parameters
+        ----------
+        loss : callable of no arguments, or an Array computed on `tape`
+        var_list : Variable, or a nested structure of them
+        tape : GradientTape, optional
+        """
+        if callable(loss):
+            with GradientTape() as tape:
+                loss = loss()
+        elif tape is None:
+            raise ValueError("ad: minimize needs the tape on which the loss was computed, or a callable loss")
+        variables = flatten(var_list)[0]
+        self._apply(zip(tape.gradient(loss, variables), variables))
+
+    def _apply(self, grads_and_vars):
+        gradients, variables = self._checked(grads_and_vars)
+        rate, step = self.learning_rate, self.iterations + 1
+        coefficients = self.coefficients(rate, step)
+        # All is checked: nothing raises from here on. NaN and infinities pass through.
+        with np.errstate(all="ignore"):
+            for gradient, variable in zip(self._clipped(gradients), variables):
+                slots = self._slots_of(variable)
+                self._seen[id(variable)] = variable, slots
+                x = variable.numpy()
+                if self.weight_decay:
+                    x = x - self.weight_decay * rate * x
+                variable.assign(self.update(x, gradient, coefficients, *slots))
+        self.iterations = step
+
+    def _clipped(self, gradients):
+        if self.clipvalue is not None:
+            high = self.clipvalue
+            return (np.minimum(np.maximum(gradient, -high), high) for gradient in gradients)
+        if self.clipnorm is not None:
+            return (gradient * _scale(_squares(gradient), self.clipnorm) for gradient in gradients)
+        if self.global_clipnorm is not None:
+            scale = _scale(sum(map(_squares, gradients)), self.global_clipnorm)
+            return (gradient * scale for gradient in gradients)
+        return gradients
+
+    def _checked(self, grads_and_vars):
+        """The gradients that there are, with plain values, and their variables."""
+        pairs = [(gradient, self._checked_variable(variable)) for gradient, variable in grads_and_vars]
+        missing = [variable.name for gradient, variable in pairs if gradient is None]
+        if len(missing) == len(pairs):
+            raise ValueError(f"ad: no gradients provided for any variable: {missing}; "
+                             "the loss must be computed from them in the block of the tape")
+        if missing:
+            warnings.warn(f"ad: gradients do not exist for the variables {missing}; they stay as they are",
+                          stacklevel=4)
+        pairs = [(_plain(gradient, variable), variable) for gradient, variable in pairs if gradient is not None]
+        gradients, variables = zip(*pairs)
+        if len({id(variable) for variable in variables}) < len(variables):
+            raise ValueError("ad: a variable is there twice in one step: "
+                             f"{[variable.name for variable in variables]}; add up its gradients")
+        return gradients, variables
+
+    def _checked_variable(self, variable):
+        if not isinstance(variable, Variable):
+            raise TypeError(f"ad: an optimizer changes variables, not {type(variable).__name__} {variable!r:.60}; "
+                            "it takes pairs of (gradient, variable)")
+        if variable.dtype.kind not in self._kinds:
+            raise TypeError(f"ad: {type(self).__name__} does not change variables of dtype {variable.dtype}, as "
+                            f"{variable.name!r} is; give it floating ones (of complex values, the two parts)")
+        return variable
+
+    # -- the state
+
+    def build(self, var_list):
+        """Make the slots of variables before the first step.
+
+        Parameters
+        ----------
+        var_list : Variable, or a nested structure of them
+        """
+        for variable in map(self._checked_variable, flatten(var_list)[0]):
+            self._seen[id(variable)] = variable, self._slots_of(variable)
+
+    def _slots_of(self, variable):
+        if id(variable) in self._seen:
+            return self._seen[id(variable)][1]
+        return [np.full(variable.shape, first, variable.dtype) for first in self.slots().values()]
+
+    def state(self):
+        """All that a later run needs to go on from here, besides the variables' values.
+
+        Returns
+        -------
+        dict of str to ndarray
+            "iterations", "learning_rate" if it is a number, and for the i-th variable seen "i/name of a slot". It can
+            be given to `np.savez(file, **state)`, and what `np.load` gives to `load_state`.
+        """
+        state = {"iterations": np.array(self.iterations)}
+        if isinstance(self._learning_rate, Real):
+            state["learning_rate"] = np.array(self._learning_rate)
+        for i, (_, slots) in enumerate(self._seen.values()):
+            state |= {f"{i}/{name}": np.array(slot) for name, slot in zip(self.slots(), slots)}
+        return state
+
+    def load_state(self, state, var_list=None):
+        """Go on from where `state()` was taken; an error leaves the optimizer as it was.
+
+        Parameters
+        ----------
+        state : mapping of str to ndarray
+        var_list : Variable, or a nested structure of them, optional
+            The variables of this run, in the order in which the other optimizer first saw its own. If left out,
+            those this optimizer has seen.
+
+        Raises
+        ------
+        ValueError
+            If the state is of another optimizer, of another number of variables, or of variables of other shapes.
+        """
+        if var_list is None:
+            variables = [variable for variable, _ in self._seen.values()]
+        else:
+            variables = [self._checked_variable(variable) for variable in flatten(var_list)[0]]
+        names = list(self.slots())
+        known = {f"{i}/{name}" for i in range(len(variables)) for name in names} | {"iterations"}
+        unmatched = sorted((set(state) - {"learning_rate"}) ^ known)
+        if unmatched:
+            raise ValueError(f"ad: the state is not one of {type(self).__name__} with {len(variables)} variables: "
+                             f"{unmatched[0]!r} is in one of them only; give the variables as var_list, in order")
+        seen = {id(variable): (variable, [_loaded(state[f"{i}/{name}"], variable, name) for name in names])
+                for i, variable in enumerate(variables)}
+        if "learning_rate" in state:
+            self.learning_rate = float(state["learning_rate"])
+        self.iterations = int(state["iterations"])
+        self._seen = seen
+
+    def __getstate__(self):
+        return {**vars(self), "_seen": list(self._seen.values())}
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        self._seen = {id(variable): (variable, slots) for variable, slots in state["_seen"]}
+
+    def get_config(self):
+        rate = self._learning_rate
+        if isinstance(rate, schedules.LearningRateSchedule):
+            rate = schedules.serialize(rate)
+        return {"learning_rate": rate, **super().get_config()}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """An optimizer, without state, with the settings that `get_config` gave.
+
+        Parameters
+        ----------
+        config : dict
+        custom_objects : dict, optional
+            Classes of schedules that are not in `ad.optimizers.schedules`, by their names.
+        """
+        rate = config.get("learning_rate")
+        if isinstance(rate, dict):
+            config = {**config, "learning_rate": schedules.deserialize(rate, custom_objects)}
+        return cls(**config)
+
+
+def _plain(gradient, variable):
+    gradient = gradient.numpy() if isinstance(gradient, Array) else np.asarray(gradient)
+    if gradient.shape != variable.shape:
+        raise ValueError(f"ad: a gradient of shape {gradient.shape} for variable {variable.name!r} "
+                         f"of shape {variable.shape}")
+    if not np.can_cast(gradient.dtype, variable.dtype, "same_kind"):
+        raise TypeError(f"ad: a gradient of dtype {gradient.dtype} for variable {variable.name!r} "
+                        f"of dtype {variable.dtype}")
+    return gradient.astype(variable.dtype, copy=False)
+
+
+def _squares(gradient):
+    return float(np.vdot(gradient, gradient).real)
+
+
+def _scale(squares, longest):
+    """By what to multiply gradients with this sum of squares for a norm of at most `longest`."""
+    norm = math.sqrt(squares)
+    return longest / max(norm, longest) if math.isfinite(norm) else math.nan
+
+
+def _loaded(slot, variable, name):
+    if slot.shape != variable.shape:
+        raise ValueError(f"ad: the state's {name} is of shape {slot.shape}, for variable {variable.name!r} "
+                         f"of shape {variable.shape}")
+    return np.array(slot, variable.dtype)

@@ -1,0 +1,246 @@
+"""Learning rates that depend on the step, with Keras' names and arguments.
+
+A schedule is called with the number of steps taken so far, and is given to an optimizer as its `learning_rate`.
+"""
+import math
+from bisect import bisect_left
+
+from ad.optimizers.settings import Configured
+
+__all__ = [
+    "CosineDecay", "CosineDecayRestarts", "ExponentialDecay", "InverseTimeDecay", "LearningRateSchedule",
+    "PiecewiseConstantDecay", "PolynomialDecay", "deserialize", "serialize",
+]
+
+
+class LearningRateSchedule(Configured):
+    """Base of the schedules: a subclass computes the rate in `__call__(self, step)`.
+
+    To be saved by `get_config`, a subclass gives its arguments to `self.keep`.
+
+    Examples
+    --------
+    >>> class Halving(ad.optimizers.schedules.LearningRateSchedule):
+    ...     def __init__(self, first):
+    ...         self.keep(first=first)
+    ...     def __call__(self, step):
+    ...         return self.first / 2**step
+    >>> Halving(0.1)(2)
+    0.025
+    """
+
+    _settings = ()
+
+    def __call__(self, step):
+        raise NotImplementedError(f"ad: the schedule {type(self).__name__} must define __call__(self, step)")
+
+
+class ExponentialDecay(LearningRateSchedule):
+    """`initial_learning_rate * decay_rate ** (step / decay_steps)`.
+
+    Parameters
+    ----------
+    initial_learning_rate : float
+    decay_steps : float
+        Positive.
+    decay_rate : float
+    staircase : bool
+        Whether the exponent is rounded down to an integer.
+    name : str
+    """
+
+    def __init__(self, initial_learning_rate, decay_steps, decay_rate, staircase=False, name="ExponentialDecay"):
+        self.keep(initial_learning_rate=initial_learning_rate, decay_steps=decay_steps, decay_rate=decay_rate,
+                  staircase=staircase, name=name)
+
+    def __call__(self, step):
+        return self.initial_learning_rate * self.decay_rate ** _periods(self, step)
+
+
+class InverseTimeDecay(LearningRateSchedule):
+    """`initial_learning_rate / (1 + decay_rate * step / decay_steps)`.
+
+    Parameters
+    ----------
+    initial_learning_rate : float
+    decay_steps : float
+        Positive.
+    decay_rate : float
+    staircase : bool
+        Whether `step / decay_steps` is rounded down to an integer.
+    name : str
+    """
+
+    def __init__(self, initial_learning_rate, decay_steps, decay_rate, staircase=False, name="InverseTimeDecay"):
+        self.keep(initial_learning_rate=initial_learning_rate, decay_steps=decay_steps, decay_rate=decay_rate,
+                  staircase=staircase, name=name)
+
+    def __call__(self, step):
+        return self.initial_learning_rate / (1 + self.decay_rate * _periods(self, step))
+
+
+class PiecewiseConstantDecay(LearningRateSchedule):
+    """`values[i]` for the first i with `step <= boundaries[i]`, and the last value after the last boundary.
+
+    Parameters
+    ----------
+    boundaries : sequence of n numbers
+        Rising.
+    values : sequence of n + 1 floats
+    name : str
+    """
+
+    def __init__(self, boundaries, values, name="PiecewiseConstant"):
+        boundaries, values = list(boundaries), list(values)
+        if len(values) != len(boundaries) + 1:
+            raise ValueError(f"ad: PiecewiseConstantDecay takes one value more than boundaries, not {len(values)} "
+                             f"values for {len(boundaries)} boundaries")
+        if any(low >= high for low, high in zip(boundaries, boundaries[1:])):
+            raise ValueError(f"ad: the boundaries of PiecewiseConstantDecay must rise, not be {boundaries}")
+        self.keep(boundaries=boundaries, values=values, name=name)
+
+    def __call__(self, step):
+        return self.values[bisect_left(self.boundaries, step)]
+
+
+class PolynomialDecay(LearningRateSchedule):
+    """`(initial_learning_rate - end_learning_rate) * (1 - step / decay_steps) ** power + end_learning_rate`.
+
+    Parameters
+    ----------
+    initial_learning_rate : float
+    decay_steps : float
+        Positive. The rate stays at its end after them.
+    end_learning_rate : float
+    power : float
+    cycle : bool
+        Whether, instead, `decay_steps` is doubled, tripled, ... once step is beyond it.
+    name : str
+    """
+
+    def __init__(self, initial_learning_rate, decay_steps, end_learning_rate=0.0001, power=1.0, cycle=False,
+                 name="PolynomialDecay"):
+        self.keep(initial_learning_rate=initial_learning_rate, decay_steps=decay_steps,
+                  end_learning_rate=end_learning_rate, power=power, cycle=cycle, name=name)
+
+    def __call__(self, step):
+        steps = self.decay_steps
+        if self.cycle:
+            steps *= max(1, math.ceil(step / steps))
+        left = 1 - min(step, steps) / steps
+        return (self.initial_learning_rate - self.end_learning_rate) * left**self.power + self.end_learning_rate
+
+
+class CosineDecay(LearningRateSchedule):
+    """Half a cosine from `initial_learning_rate` down to `alpha` times it; before that, if asked for, a warmup.
+
+    The warmup rises linearly from `initial_learning_rate` to `warmup_target`, from which the cosine then falls.
+
+    Parameters
+    ----------
+    initial_learning_rate : float
+    decay_steps : float
+        Positive; the steps of the cosine.
+    alpha : float
+    name : str
+    warmup_target : float, optional
+        None: no warmup.
+    warmup_steps : float
+
+    References
+    ----------
+    I. Loshchilov and F. Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017.
+    P. Goyal et al., "Accurate, large minibatch SGD: training ImageNet in 1 hour", arXiv:1706.02677.
+    """
+
+    def __init__(self, initial_learning_rate, decay_steps, alpha=0.0, name="CosineDecay", warmup_target=None,
+                 warmup_steps=0):
+        self.keep(optional=("warmup_target",), initial_learning_rate=initial_learning_rate, decay_steps=decay_steps,
+                  alpha=alpha, name=name, warmup_target=warmup_target, warmup_steps=warmup_steps)
+
+    def __call__(self, step):
+        first, top = self.initial_learning_rate, self.warmup_target
+        if top is None:
+            return first * _cosine(step / self.decay_steps, self.alpha)
+        if step < self.warmup_steps:
+            return first + (top - first) * step / self.warmup_steps
+        return top * _cosine((step - self.warmup_steps) / self.decay_steps, self.alpha)
+
+
+class CosineDecayRestarts(LearningRateSchedule):
+    """Cosine decays one after the other, each `t_mul` times as long as the last and from `m_mul` times the rate.
+
+    Parameters
+    ----------
+    initial_learning_rate : float
+    first_decay_steps : float
+        Positive; the steps of the first decay.
+    t_mul : float
+        At least 1.
+    m_mul : float
+    alpha : float
+        The least rate, as a fraction of `initial_learning_rate`.
+    name : str
+
+    References
+    ----------
+    I. Loshchilov and F. Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017.
+    """
+
+    def __init__(self, initial_learning_rate, first_decay_steps, t_mul=2.0, m_mul=1.0, alpha=0.0, name="SGDRDecay"):
+        self.keep(initial_learning_rate=initial_learning_rate, first_decay_steps=first_decay_steps, t_mul=t_mul,
+                  m_mul=m_mul, alpha=alpha, name=name)
+
+    def __call__(self, step):
+        restarts, done = self._restarts(step)
+        return self.initial_learning_rate * _cosine(done, self.alpha, self.m_mul**restarts)
+
+    def _restarts(self, step):
+        """The restarts so far, and the fraction done of the decay since."""
+        if self.t_mul == 1:
+            return divmod(step / self.first_decay_steps, 1)
+        # Counted, because a quotient of logarithms rounds the wrong way at some of the restarts.
+        restarts, length = 0, self.first_decay_steps
+        while step >= length:
+            step, length, restarts = step - length, length * self.t_mul, restarts + 1
+        return restarts, step / length
+
+
+def _periods(schedule, step):
+    periods = step / schedule.decay_steps
+    return math.floor(periods) if schedule.staircase else periods
+
+
+def _cosine(done, alpha, top=1.0):
+    """From `top` at 0 to alpha at 1, and alpha beyond."""
+    return (1 - alpha) * top * (1 + math.cos(math.pi * min(done, 1))) / 2 + alpha
+
+
+def serialize(schedule):
+    """A schedule as the dict of its class' name and its settings, of which `deserialize` makes it again."""
+    return {"class_name": type(schedule).__name__, "config": schedule.get_config()}
+
+
+def deserialize(config, custom_objects=None):
+    """The schedule that `serialize` wrote.
+
+    Parameters
+    ----------
+    config : dict
+        With the items "class_name" and "config".
+    custom_objects : dict, optional
+        The schedules' classes that are not of this module, by their names.
+
+    Raises
+    ------
+    ValueError
+        If there is no schedule of that name.
+    """
+    name = config["class_name"]
+    known = {**_BUILT_IN, **(custom_objects or {})}
+    if name not in known:
+        raise ValueError(f"ad: no schedule is called {name!r}; give its class: custom_objects={{{name!r}: ...}}")
+    return known[name].from_config(config["config"])
+
+
+_BUILT_IN = {schedule.__name__: schedule for schedule in LearningRateSchedule.__subclasses__()}
