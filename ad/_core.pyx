@@ -906,7 +906,7 @@ def constant(value, dtype=None):
 @cython.no_gc
 @cython.final
 cdef class Dual(Array):
-    """A primal with its tangent, in the open: ops on it give `Dual`s.
+    """A primal with its tangent, in the open: ops on it give others.
 
     Parameters
     ----------
@@ -914,7 +914,7 @@ cdef class Dual(Array):
     tangent : array_like, Array or Dual
         Of the primal's shape; or of shape (k,) + its shape, for k tangents at once.
 
-    A `Dual` of `Dual`s carries second derivatives, and so on, 15 levels deep. Duals of one depth share one
+    A `Dual` whose parts are others carries second derivatives, and so on, 15 levels deep. Duals of one depth share one
     perturbation: for a derivative inside a function that is itself given Duals, use `ad.jvp`.
     """
 

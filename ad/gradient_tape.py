@@ -47,7 +47,7 @@ class GradientTape(Tape):
     >>> x = ad.Variable(3.0)
     >>> with ad.GradientTape() as tape:
     ...     y = x ** 2
-    >>> tape.gradient(y, x).numpy()
+    >>> print(tape.gradient(y, x))
     6.0
     """
 
@@ -296,7 +296,7 @@ class ForwardAccumulator(Accumulator):
     >>> x = ad.constant([2.0, 3.0])
     >>> with ad.ForwardAccumulator(x, [1.0, 0.0]) as acc:
     ...     y = (x * x).sum()
-    >>> acc.jvp(y).numpy()
+    >>> print(acc.jvp(y))
     4.0
     """
 
