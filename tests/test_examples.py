@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import integrate, optimize, special
+from scipy import integrate, optimize, signal, special, stats
 
 import ad
 
@@ -131,3 +131,60 @@ def test_ode_fit_is_a_minimum(load):
     reference = optimize.least_squares(example.residuals, log_p, xtol=1e-12, ftol=1e-12)
     assert sums[-1] < sums[0] / 2
     np.testing.assert_allclose(sums[-1], 2 * reference.cost, rtol=1e-10)
+
+
+def test_gaussian_process_likelihood_is_scipys(load):
+    example = load("gaussian_process")
+    _, _, t, y = example.simulate()
+    amplitude, length, noise = example.GUESS
+    K = amplitude**2 * np.exp(-0.5 * np.subtract.outer(t, t) ** 2 / length**2) + noise**2 * np.eye(t.size)
+    expected = stats.multivariate_normal(np.zeros(t.size), K).logpdf(y)
+    assert -example.negative_log_likelihood(np.log(example.GUESS), t, y) == pytest.approx(expected, rel=1e-10)
+
+
+def test_gaussian_process_fit_is_a_minimum_near_the_truth(load):
+    example = load("gaussian_process")
+    _, _, t, y = example.simulate()
+    guess = np.log(example.GUESS)
+    result, errors = example.fit(guess, t, y)
+    f = lambda log_theta: example.negative_log_likelihood(log_theta, t, y)
+    assert result.success and result.fun < f(guess) - 20
+    assert np.max(np.abs(optimize.approx_fprime(result.x, f, 1e-6))) < 1e-3
+    assert np.all(np.abs(result.x - np.log(example.TRUTH)) < 3 * errors) and np.all(errors < 0.5)
+
+
+def test_garch_variances_are_a_linear_filter(load):
+    example = load("garch")
+    r, v = example.simulate()
+    omega, alpha, beta = example.TRUTH
+    start = omega / (1 - alpha - beta)
+    filtered, _ = signal.lfilter([1], [1, -beta], omega + alpha * r[:-1] ** 2, zi=[beta * start])
+    np.testing.assert_allclose(v[1:], filtered, rtol=1e-12)
+    fitted = example.variances(example.TRUTH, r)
+    decay = beta ** np.arange(r.size)  # of the only difference: where they start
+    np.testing.assert_allclose(fitted - v, decay * (np.var(r) - start), atol=1e-12)
+
+
+def test_garch_fit_is_a_maximum_near_the_truth(load):
+    example = load("garch")
+    r, _ = example.simulate()
+    result, estimates, errors = example.fit(r)
+    f = lambda u: example.negative_log_likelihood(u, r)
+    assert result.success and result.fun < f(example.unconstrained(example.TRUTH))
+    assert np.max(np.abs(optimize.approx_fprime(result.x, f, 1e-6))) < 1e-2
+    assert np.all(np.abs(estimates - example.quantities(example.TRUTH)) < 3 * errors)
+    assert np.all(errors[:3] < [0.03, 0.03, 0.05])
+
+
+def test_garch_printed_errors_are_those_of_a_numerical_hessian(finished, load):
+    """In the parameters themselves: no change of variables and no delta method."""
+    example = load("garch")
+    r, _ = example.simulate()
+    names, estimates, errors = rows(finished("garch")[1])
+    f = lambda theta: example.negative_log_likelihood(example.unconstrained(theta), r)
+    x, steps = estimates[:3], np.diag([1e-4, 1e-4, 1e-4])
+    hessian = [[(f(x + a + b) - f(x + a - b) - f(x - a + b) + f(x - a - b)) / 4e-8 for a in steps] for b in steps]
+    covariance = np.linalg.inv(hessian)
+    assert names[:4] == ("omega", "alpha", "beta", "alpha + beta")
+    np.testing.assert_allclose(errors[:3], np.sqrt(np.diag(covariance)), rtol=0.02)
+    assert errors[3] == pytest.approx(np.sqrt(covariance[1:, 1:].sum()), rel=0.02)
