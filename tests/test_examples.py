@@ -188,3 +188,53 @@ def test_garch_printed_errors_are_those_of_a_numerical_hessian(finished, load):
     assert names[:4] == ("omega", "alpha", "beta", "alpha + beta")
     np.testing.assert_allclose(errors[:3], np.sqrt(np.diag(covariance)), rtol=0.02)
     assert errors[3] == pytest.approx(np.sqrt(covariance[1:, 1:].sum()), rel=0.02)
+
+
+@pytest.mark.parametrize("method", ["BFGS", "Newton-CG", "trust-exact"])
+def test_rosenbrock_paths_are_those_of_derivatives_by_hand(load, method):
+    example = load("rosenbrock_paths")
+    path = [example.START]
+    derivatives = {"jac": optimize.rosen_der} | ({} if method == "BFGS" else {"hess": optimize.rosen_hess})
+    optimize.minimize(optimize.rosen, example.START, method=method, callback=lambda x: path.append(x.copy()),
+                      **derivatives)
+    found = example.minimize(method)
+    assert found.shape == np.shape(path)
+    np.testing.assert_allclose(found, path, atol=1e-5)
+    np.testing.assert_allclose(found[-1], [1, 1], atol=1e-4)
+
+
+def test_rosenbrock_paths_of_gradients_are_longer(finished):
+    _, printed = finished("rosenbrock_paths")
+    counts = dict(re.findall(r"^  (\S.*?) +(?:not )?below 1e-6 (?:after|in) (\d+) steps", printed, re.MULTILINE))
+    assert list(counts) == ["SGD with momentum", "RMSprop", "Adam", "BFGS", "Newton-CG", "trust-exact"]
+    steps = [int(count) for count in counts.values()]
+    assert min(steps[:3]) > 1000 and max(steps[3:]) < 150
+
+
+def test_rosenbrock_momentum_is_polyaks(load):
+    """B. T. Polyak's heavy ball, 1964."""
+    example = load("rosenbrock_paths")
+    x = last = example.START
+    expected = [x]
+    for _ in range(30):
+        x, last = x - 1e-3 * optimize.rosen_der(x) + 0.9 * (x - last), x
+        expected.append(x)
+    found = example.train(ad.optimizers.SGD(learning_rate=1e-3, momentum=0.9))
+    np.testing.assert_allclose(found[:31], expected, rtol=1e-6)
+    np.testing.assert_allclose(found[-1], [1, 1], atol=1e-3)
+
+
+def test_two_moons_are_half_circles(load, rng):
+    points, label = load("two_moons").moons(200, rng, noise=0.0)
+    upper, lower = points[label == 0], points[label == 1]
+    np.testing.assert_allclose(np.linalg.norm(upper, axis=1), 1)
+    np.testing.assert_allclose(np.linalg.norm(lower - [1, 0.5], axis=1), 1)
+    assert len(upper) == len(lower) and upper[:, 1].min() >= 0 and lower[:, 1].max() <= 0.5
+
+
+def test_two_moons_are_learnt(finished):
+    printed = finished("two_moons")[1]
+    before, after = (float(share) for share in re.findall(r"(\d+\.\d)% of new points right", printed))
+    first, last = map(float, re.search(r"cross-entropy (\d\.\d+) -> (\d\.\d+)", printed).groups())
+    assert before < 70 and after > 95
+    assert first > 0.5 and last < 0.2
