@@ -187,6 +187,7 @@ BOUNDED = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:Initial guess is not within")
 @pytest.mark.parametrize("method", [None, "TNC", "SLSQP", "trust-constr", "Nelder-Mead", "COBYQA"])
 @pytest.mark.parametrize(("x0", "bounds"), BOUNDED)
 def test_bounds(x0, bounds, method):
