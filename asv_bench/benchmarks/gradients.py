@@ -29,15 +29,18 @@ class Rosenbrock:
 
 
 class Hessian:
-    def setup(self):
-        self.x = np.random.default_rng(0).random(100)
+    params = [[10, 100, 1000]]
+    param_names = ["n"]
+
+    def setup(self, n):
+        self.x = np.random.default_rng(n).random(n)
         self.hessian = ad.hessian(rosen)
         self.product = ad.hvp(rosen)
 
-    def time_dense_100(self):
+    def time_dense(self, n):
         self.hessian(self.x)
 
-    def time_product_100(self):
+    def time_product(self, n):
         self.product(self.x, self.x)
 
 

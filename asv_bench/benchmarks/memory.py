@@ -1,7 +1,11 @@
 """What a tape holds."""
 import os
 
+import numpy as np
+
 import ad
+
+from .problems import rosen
 
 OPS = 1_000_000
 
@@ -25,3 +29,13 @@ def track_bytes_per_scalar_op():
 
 
 track_bytes_per_scalar_op.unit = "bytes"
+
+
+def peakmem_gradient():
+    """The most that the process holds in a gradient of a million elements, 8 MB each array of them."""
+    ad.grad(rosen)(np.linspace(0.0, 1.0, 1_000_000))
+
+
+def peakmem_hessian():
+    """The same for a dense Hessian of 8 MB."""
+    ad.hessian(rosen)(np.linspace(0.0, 1.0, 1000))
