@@ -4,6 +4,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from ad import optimize as optimize
 from ad import optimizers as optimizers
 from ad import testing as testing
 from ad._core import _A, Array, Dual, _Axis, _Elementwise2, _Indices, _Mask, _Product, _Shape, constant
@@ -27,8 +28,9 @@ __all__ = [
     "hessian", "hsplit", "hstack", "hvp", "hypot", "imag", "inner", "insert", "interp", "jacobian", "jvp", "kron",
     "ldexp", "linalg", "linearize", "log", "log10", "log1p", "log2", "logaddexp", "logaddexp2", "matmul",
     "matrix_transpose", "matvec", "max", "maximum", "mean", "median", "min", "minimum", "modf", "moveaxis",
-    "multiply", "nanmax", "nanmean", "nanmin", "nanstd", "nansum", "nanvar", "negative", "optimizers", "outer",
-    "pad", "partition", "percentile", "positive", "power", "prod", "ptp", "quantile", "rad2deg", "ravel", "real",
+    "multiply", "nanmax", "nanmean", "nanmin", "nanstd", "nansum", "nanvar", "negative", "optimize", "optimizers",
+    "outer", "pad", "partition", "percentile", "positive", "power", "prod", "ptp",
+    "quantile", "rad2deg", "ravel", "real",
     "reciprocal", "remainder", "repeat", "reshape", "rint", "roll", "rollaxis", "rot90", "select", "sign", "sin",
     "sinh", "sort", "special", "split", "sqrt", "square", "squeeze", "stack", "std", "stop_gradient", "subtract",
     "sum", "swapaxes", "take", "take_along_axis", "tan", "tanh", "tensordot", "testing", "tile", "trace",
