@@ -56,6 +56,10 @@ class GradientTape(Tape):
     def watch(self, tensor):
         """Watch an array or variable of ours, or all of those in a nested structure.
 
+        Parameters
+        ----------
+        tensor : Array, Variable, or a nested structure of them
+
         Raises
         ------
         ValueError

@@ -350,6 +350,12 @@ def linearize(f, *primals, has_aux=False):
 
     `f` is evaluated and recorded once; the linear function runs over the recording.
 
+    Parameters
+    ----------
+    f : callable
+    *primals : array_like or containers of them
+    has_aux : bool
+
     Returns
     -------
     y

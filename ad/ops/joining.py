@@ -89,7 +89,16 @@ def stack(arrays, axis=0, out=None, *, dtype=None, casting="same_kind"):
 
 
 def asarray(value):
-    """An array of nested lists in which there may be values of ours; those keep their derivatives."""
+    """An array of nested lists in which there may be values of ours; those keep their derivatives.
+
+    Parameters
+    ----------
+    value : array_like, or nested lists of Arrays and numbers
+
+    Returns
+    -------
+    Array, or ndarray if no part of `value` is an Array
+    """
     if isinstance(value, (Array, np.ndarray)):
         return value
     if not _has_array(value):
