@@ -54,6 +54,23 @@ def unsupported_argument(function, argument, value, instead=""):
     )
 
 
+def not_a_function(transform, f):
+    """For anything else where a transform takes a function."""
+    return TypeError(f"ad.{transform} takes a function, not {kind(f)}: write {_call(transform)}")
+
+
+def not_argnums(transform, argnums):
+    """For what is no int or tuple of ints."""
+    return TypeError(
+        f"ad.{transform}: argnums is an int or a tuple of ints, not {shown(argnums)}; what the function is called with "
+        f"comes in a second call: write {_call(transform)}"
+    )
+
+
+def _call(transform):
+    return CALLS.get(transform, f"ad.{transform}(f)(x)")
+
+
 def conversion_error(how):
     """For a conversion that would silently cut a value off from its derivative."""
     instead = f"Use {INSTEAD[how]}; or" if how in INSTEAD else "Keep x itself; or"
@@ -84,23 +101,6 @@ def not_an_output(target):
     """For an `out=` that cannot be rebound."""
     remedy = "use x.assign(...)" if hasattr(target, "assign") else "use the result"
     return TypeError(f"ad: a {type(target).__name__} cannot be the out= of a NumPy function; {remedy}.")
-
-
-def not_a_function(transform, f):
-    """For anything else where a transform takes a function."""
-    return TypeError(f"ad.{transform} takes a function, not {kind(f)}: write {_call(transform)}")
-
-
-def not_argnums(transform, argnums):
-    """For what is no int or tuple of ints."""
-    return TypeError(
-        f"ad.{transform}: argnums is an int or a tuple of ints, not {shown(argnums)}; what the function is called with "
-        f"comes in a second call: write {_call(transform)}"
-    )
-
-
-def _call(transform):
-    return CALLS.get(transform, f"ad.{transform}(f)(x)")
 
 
 def needs_scipy(module):
