@@ -28,3 +28,14 @@ html_title = f"ad {release}"
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
 html_copy_source = False
+
+
+def _without_self(app, what, name, obj, options, signature, return_annotation):
+    """The signature that a compiled method has in its docstring, as it is called."""
+    if what == "method" and signature:
+        return signature.replace("(self, ", "(").replace("(self)", "()"), return_annotation
+    return None
+
+
+def setup(app):
+    app.connect("autodoc-process-signature", _without_self)

@@ -12,7 +12,7 @@ MODULES = (
     "elementwise", "choice", "reductions", "scans", "products", "linalg", "shaping", "indexing", "joining", "sorting",
     "special",
 )
-COLUMNS = {"Name": 16, "Stands for": 28, "Form": 12, "Modes": 12, "Where there is a choice": 32}
+COLUMNS = {"Name": 20, "Stands for": 26, "Form": 13, "Modes": 13, "Where there is a choice": 28}
 
 
 def by_module():
