@@ -1,4 +1,5 @@
 """How Sphinx builds these pages: `sphinx-build -W -b html docs docs/_build`."""
+import re
 import sys
 from pathlib import Path
 
@@ -37,5 +38,11 @@ def _without_self(app, what, name, obj, options, signature, return_annotation):
     return None
 
 
+def _initials_begin_no_list(app, what, name, obj, options, lines):
+    """A reference that begins with an author's initial is no item of a list."""
+    lines[:] = [re.sub(r"^(\s*)(?=[A-Z]\. )", r"\1\\", line) for line in lines]
+
+
 def setup(app):
+    app.connect("autodoc-process-docstring", _initials_begin_no_list)
     app.connect("autodoc-process-signature", _without_self)
