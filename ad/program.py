@@ -1,0 +1,62 @@
+"""Programs: what a function did, as a list of instructions that can be run again without it.
+
+A program is in static single assignment form. Its values live in numbered slots; each instruction reads some
+and writes others that no other writes. It is a value: nothing changes one after it is made, a pass makes another.
+"""
+from typing import NamedTuple
+
+from ad._graph import Op
+
+__all__ = ["Instruction", "Program", "evaluate"]
+
+
+class Instruction(NamedTuple):
+    """One op: `outputs = op.fn(*inputs, *params)`, inputs and outputs given by slot."""
+
+    op: Op
+    params: tuple
+    inputs: tuple
+    outputs: tuple
+    line: str = ""  # where the function's source had it: "file.py:12"
+
+
+class Program(NamedTuple):
+    """Instructions in order, and what their slots hold.
+
+    Attributes
+    ----------
+    inputs, outputs : tuple of int
+        Slots. An output may be an input, a constant, or another output again.
+    instructions : tuple of Instruction
+    constants : dict
+        Slot -> ndarray or number; a Python number is weak in promotion, as it was in the function.
+    avals : tuple of Aval
+        For every slot the shape and dtype of its value.
+    """
+
+    inputs: tuple
+    outputs: tuple
+    instructions: tuple
+    constants: dict
+    avals: tuple
+
+
+def evaluate(program, values):
+    """Run a program by NumPy, one instruction after the other: what any faster way must agree with.
+
+    Parameters
+    ----------
+    program : Program
+    values : sequence of ndarray or float
+        One for each input.
+
+    Returns
+    -------
+    list
+        The outputs.
+    """
+    slots = {**program.constants, **dict(zip(program.inputs, values))}
+    for op, params, inputs, outputs, _ in program.instructions:
+        y = op.fn(*[slots[slot] for slot in inputs], *params)
+        slots.update(zip(outputs, y if op.outputs > 1 else (y,)))
+    return [slots[slot] for slot in program.outputs]
