@@ -7,6 +7,7 @@ cdef class Array:
     cdef Node node
     cdef tuple tangents              # ((tag, Array), ...) with rising tags, or None
     cdef Array read(self)
+    cdef object plain(self)
 
 
 cdef class Dual(Array):
@@ -21,6 +22,7 @@ cdef object value_of(Array x)
 cdef object read_input(Node node, int i)
 cdef object read_output(Node node)
 cdef bint is_live(Array x) noexcept
+cpdef bint is_traced(Array x) noexcept
 cdef Array new_array(object array, double number, Node node, tuple tangents)
 cdef object scaled(object dot, object partial, tuple xs, object y, bint conjugate)
 cdef object push_rule(Op op, tuple x_dots, tuple xs, object y, tuple params)

@@ -14,7 +14,7 @@ from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
 
 cimport numpy as cnp
 from ad._graph cimport (
-    ARRAY, FIRST_LEVEL, NUMBER, SHAPE, SHAPE_NUMBER, SHAPE_VECTOR, Aval, Input, NodePtr, Operand, Saved, State,
+    ARRAY, FIRST_LEVEL, NUMBER, SHAPE, SHAPE_NUMBER, SHAPE_VECTOR, Aval, Input, NodePtr, Operand, Recorder, Saved, State,
     TangentNode, current, find_level, inputs_of, new_leaf, new_pick, op_of, params_of, record,
     record_numbers, recording_outside, saved_input, saved_output, shape_of, tangents_of,
 )
@@ -576,6 +576,57 @@ cdef bint is_live(Array x) noexcept:
     return False
 
 
+cpdef bint is_traced(Array x) noexcept:
+    """Whether a program that is being recorded computes `x`."""
+    cdef State state = current()
+    return state.tracer is not None and x.node is not None and state.tracer.knows(<NodePtr>x.node)
+
+
+cpdef bint is_watched(Array x):
+    """`is_live`, to tapes, transforms and forward levels: a program that is being recorded does not count."""
+    cdef State state = current()
+    cdef Recorder recorder
+    if not is_traced(x):
+        return is_live(x)
+    for recorder in state.recorders:
+        if recorder is not state.tracer and recorder.recording and x.node.seq >= recorder.start:
+            return True
+    return x.tangents is not None
+
+
+cdef inline object answer(Array x, str kind, object value):
+    """What Python is given of a value; a program that is being recorded keeps it as a guard."""
+    if is_traced(x):
+        current().tracer.guard(<NodePtr>x.node, kind, value)
+    return value
+
+
+cdef inline int leak(Array x, str what) except -1:
+    """Tell the program that is being recorded, if any, that a value leaves it."""
+    if is_traced(x):
+        current().tracer.leak(what)
+    return 0
+
+
+def is_tracing():
+    """Whether this thread is recording a program."""
+    return current().tracer is not None
+
+
+def peek(Array x):
+    """The plain value, for what depends on its shape, dtype and layout only: no program takes note."""
+    return (<Array>lift(x)).plain()
+
+
+cpdef object settled(value):
+    """The plain value of an Array that has to be known: a program that is being recorded keeps a guard on it."""
+    cdef Array x
+    if not isinstance(value, Array):
+        return value
+    x = lift(value)
+    return answer(x, "array", x.plain())
+
+
 cdef Array alias(Array x):
     """A new Array of the same value, with a node of its own; linked to `x` if `x` is live."""
     cdef Array y
@@ -636,6 +687,10 @@ cdef class Array:
 
     def numpy(self):
         """The value: an ndarray (a read-only view), or a NumPy scalar for a 0-d value."""
+        leak(self, "numpy()")
+        return self.plain()
+
+    cdef object plain(self):
         if self.array is None:
             return FLOAT64(self.number)
         if self.array.ndim == 0:
@@ -654,30 +709,32 @@ cdef class Array:
         return found
 
     def __float__(self):
-        if is_live(self):
+        if is_watched(self):
             raise conversion_error("float")
-        return float(value_of(self).item())
+        return answer(self, "float", float(value_of(self).item()))
 
     def __complex__(self):
-        if is_live(self):
+        if is_watched(self):
             raise conversion_error("complex")
-        return complex(value_of(self).item())
+        return answer(self, "complex", complex(value_of(self).item()))
 
     def __int__(self):
-        return int(value_of(self).item())
+        return answer(self, "int", int(value_of(self).item()))
 
     def __index__(self):
-        return operator.index(value_of(self).item())
+        return answer(self, "int", operator.index(value_of(self).item()))
 
     def __bool__(self):
-        return self.number != 0 if self.array is None else bool(self.array)
+        return answer(self, "bool", self.number != 0 if self.array is None else bool(self.array))
 
     def item(self, *args):
         """The value as a Python number: like `numpy()`, a cut from the gradient on purpose."""
+        leak(self, "item()")
         return self.number if self.array is None else self.array.item(*args)
 
     def tolist(self):
         """The value as nested lists of Python numbers, cut off like `item()`."""
+        leak(self, "tolist()")
         return self.number if self.array is None else self.array.tolist()
 
     def __len__(self):
@@ -694,12 +751,15 @@ cdef class Array:
         return bool((self == item).any())
 
     def __repr__(self):
+        leak(self, "repr()")
         return repr(np.asarray(value_of(self))).replace("array", type(self).__name__, 1)
 
     def __str__(self):
+        leak(self, "str()")
         return str(value_of(self))
 
     def __format__(self, spec):
+        leak(self, "format()")
         return format(value_of(self), spec)
 
     def __copy__(self):
@@ -784,8 +844,32 @@ cdef class Array:
     def __abs__(self):
         return apply1(op_absolute, self)
 
+    def __invert__(self):
+        return np.bitwise_not(self)
+
+    def __and__(self, other):
+        return np.bitwise_and(self, other)
+
+    def __rand__(self, other):
+        return np.bitwise_and(other, self)
+
+    def __or__(self, other):
+        return np.bitwise_or(self, other)
+
+    def __ror__(self, other):
+        return np.bitwise_or(other, self)
+
+    def __xor__(self, other):
+        return np.bitwise_xor(self, other)
+
+    def __rxor__(self, other):
+        return np.bitwise_xor(other, self)
+
     def __richcmp__(self, other, int how):
-        a = value_of(lift(self))
+        cdef Array x = lift(self)
+        if current().tracer is not None and (is_traced(x) or isinstance(other, Array) and is_traced(lift(other))):
+            return roles["compare"](x, other, how)
+        a = value_of(x)
         if isinstance(other, Array):
             other = value_of(lift(other))
         if how == Py_LT:
@@ -881,6 +965,7 @@ cdef object take_slice(Array x, slice index):
 cdef Array as_value(object value, object dtype):
     """A private copy of array_like data; Python numbers become float64."""
     if isinstance(value, Array):
+        leak(lift(value), "a new array or variable")
         value = value_of(value)
     raw_value = np.array(value, dtype=dtype)
     if dtype is None and isinstance(value, (int, list, tuple)) and raw_value.dtype.kind in "iu":

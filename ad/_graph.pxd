@@ -59,7 +59,7 @@ cdef class Op:
     cdef readonly object jvp, vjp    # other forms: see `ops/forms.py`
     cdef readonly tuple parameters   # names of the static params, for printing
     cdef readonly int outputs, arity
-    cdef bint elementwise
+    cdef bint elementwise, plain     # plain: nothing flows through it
     cdef uint32_t needs[8]           # values input i's cotangent needs; bit 31: the output
     cdef bint constant[2]            # elementwise: whether partial i is a number, `factor[i]`
     cdef double factor[2]
@@ -131,6 +131,12 @@ cdef class Recorder:
     cdef void pause(self)
     cdef bint sees(self, Node node) noexcept
     cdef void access(self, object variable)
+    cdef int note(self, Node node, Op op, Operand *operands, int n, object params, Operand *output) except -1
+    cdef int note_pick(self, Node pick, Node node, int k) except -1
+    cdef bint knows(self, NodePtr node) noexcept
+    cdef int guard(self, NodePtr node, str kind, object answer) except -1
+    cdef int leak(self, str what) except -1
+    cdef object read(self, object variable, object snapshot)
 
 
 cdef class Level:
@@ -145,6 +151,7 @@ cdef class State:
     cdef uint64_t floor              # a node older than this is history of no open recorder
     cdef list recorders, levels
     cdef uint64_t entered            # how often a recorder was opened
+    cdef Recorder tracer             # the one among them that is told of every node, or None
 
 cdef State current()
 cdef uint64_t now() noexcept

@@ -137,6 +137,26 @@ cdef class Recorder:
     cdef void access(self, object variable):
         """A variable has been read while this recorder was open."""
 
+    # What follows is for the thread's tracer, which `_trace` has.
+
+    cdef int note(self, Node node, Op op, Operand *operands, int n, object params, Operand *output) except -1:
+        """This op has been recorded."""
+
+    cdef int note_pick(self, Node pick, Node node, int k) except -1:
+        """`pick` stands for output k of an op with several."""
+
+    cdef bint knows(self, NodePtr node) noexcept:
+        """Whether the node's value depends on the inputs of the program."""
+
+    cdef int guard(self, NodePtr node, str kind, object answer) except -1:
+        """Python has been given this answer about the value of a node."""
+
+    cdef int leak(self, str what) except -1:
+        """A value has been handed out and cannot be followed any further."""
+
+    cdef object read(self, object variable, object snapshot):
+        """What ops see of a variable."""
+
 
 cdef class Level:
     """One forward differentiation under way; tangents carry its tag."""
@@ -191,7 +211,7 @@ cdef class Op:
         cdef int i
         self.name, self.form, self.fn = name, form, fn
         self.partials, self.jvp, self.vjp = tuple(partials), jvp, vjp
-        self.elementwise = form == "elementwise"
+        self.elementwise, self.plain = form == "elementwise", form == "plain"
         self.arity = len(self.partials)
         self.parameters, self.outputs = tuple(parameters), outputs
         for i in range(8):
@@ -448,6 +468,8 @@ cdef Node record(Op op, Operand *operands, int n, object params, Operand *output
     if not is_any_recorded(operands, n):
         return None
     node = begin(op, n, has_tangents)
+    if (<State>ad_state).tracer is not None:
+        (<State>ad_state).tracer.note(node, op, operands, n, params, output)
     if n > 2:
         node.narrow[0].node = <PyObject *>PyMem_Calloc(n, sizeof(Input) + 1)
     inputs = inputs_of(<NodePtr>node)
@@ -486,6 +508,7 @@ cdef Node record(Op op, Operand *operands, int n, object params, Operand *output
 cdef Node record_numbers(Op op, Operand *operands, int n, double y):
     """`record` for an elementwise op on float64 scalars: every value is kept, it costs nothing."""
     cdef Node node
+    cdef Operand output
     cdef bint first, second
     if ad_state == NULL or not (<State>ad_state).recording:
         return None
@@ -493,6 +516,9 @@ cdef Node record_numbers(Op op, Operand *operands, int n, double y):
     if not (first or second):
         return None
     node = begin(op, n, False)
+    if (<State>ad_state).tracer is not None:
+        output.kind, output.x, output.value = NUMBER, y, NULL
+        (<State>ad_state).tracer.note(node, op, operands, n, None, &output)
     node.fit = NUMBERS
     node.output_kind = node.kinds[0] = node.kinds[1] = NUMBER
     node.output.x = y
@@ -541,4 +567,6 @@ cdef Node new_pick(Node node, int k):
     pick.n = 1
     pick.narrow[0].node = <PyObject *>node
     Py_INCREF(node)
+    if (<State>ad_state).tracer is not None:
+        (<State>ad_state).tracer.note_pick(pick, node, k)
     return pick

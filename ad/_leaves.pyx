@@ -1,12 +1,12 @@
 """Where differentiation starts: variables and constants, and the ways to cut a value off."""
 cimport cython
 
-from ad._core cimport Array, apply1, as_value, lift, new_array, roles, value_of, wrap
+from ad._core cimport Array, apply1, as_value, is_traced, lift, new_array, roles, value_of, wrap
 from ad._graph cimport Recorder, State, current, new_leaf
 
 import numpy as np
 
-from ad.errors import not_an_output
+from ad.errors import no_assignment, not_an_output
 
 cdef long variables_made = 0
 
@@ -49,6 +49,8 @@ cdef class Variable(Array):
                     recorder.access(self)
         if self.snapshot is None:
             self.snapshot = new_array(self.array, self.number, self.node, self.tangents)
+        if state.tracer is not None:
+            return state.tracer.read(self, self.snapshot)
         return self.snapshot
 
     def read_value(self):
@@ -61,6 +63,8 @@ cdef class Variable(Array):
 
     def assign(self, value):
         """Replace the value by one of the same shape, cast to the variable's dtype; returns self."""
+        if current().tracer is not None:
+            raise no_assignment(self.name)
         cdef Array new = as_value(value.numpy() if isinstance(value, Array) else value, self.dtype)
         if new.shape != self.shape:
             raise ValueError(f"ad: cannot assign a value of shape {new.shape} to variable "
@@ -91,7 +95,9 @@ cdef class Variable(Array):
 
 def stop_gradient(x):
     """`x` as a constant: the same value, through which no derivative flows."""
-    return wrap(value_of(lift(x))) if isinstance(x, Array) else x
+    if not isinstance(x, Array):
+        return x
+    return roles["detached"](x) if is_traced(lift(x)) else wrap(value_of(lift(x)))
 
 
 def rebind(Array target, Array value):

@@ -269,7 +269,7 @@ cdef inline bint enter(Plan plan, NodePtr node) except -1:
         (<Node>node).slot = SEEN_SOURCE
     else:
         return False
-    if (<Node>node).op != NULL and plan.start <= (<Node>node).seq < plan.end and (
+    if (<Node>node).op != NULL and not (<Op>(<Node>node).op).plain and plan.start <= (<Node>node).seq < plan.end and (
             plan.recorder.pauses is None or plan.recorder.sees(<Node>node)):
         return True
     if (<Node>node).slot == SEEN_SOURCE:

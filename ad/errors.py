@@ -2,7 +2,8 @@
 
 __all__ = [
     "CALLS", "MissingRule", "cannot_write", "conversion_error", "kind", "missing_rule", "needs_scipy",
-    "no_item_assignment", "not_a_function", "not_an_output", "not_argnums", "shown", "unsupported_argument",
+    "no_assignment", "no_item_assignment", "not_a_function", "not_an_output", "not_argnums", "shown",
+    "unsupported_argument",
 ]
 
 # How the transforms are called that are not called as `ad.grad(f)(x)` is.
@@ -106,3 +107,11 @@ def not_an_output(target):
 def needs_scipy(module):
     """For a module of ours that calls SciPy, where there is none."""
     return ImportError(f'{module} needs SciPy: pip install "dualtape[scipy]"')
+
+
+def no_assignment(name):
+    """For `variable.assign` while a program is recorded."""
+    return TypeError(
+        f"ad: variable {name!r} was assigned to in a function that ad.compile records, and a replay would not assign "
+        "again. Return the new value, and assign it outside."
+    )

@@ -12,7 +12,7 @@ from ad import _core, _leaves
 from ad._core import Array
 from ad.errors import cannot_write, missing_rule
 from ad.ops.forms import FUNCTIONS, TABLE, UFUNCS
-from ad.ops.plain import PLAIN, plain_values
+from ad.ops.plain import PLAIN, evaluate, plain_values
 
 __all__ = ["array_function", "array_ufunc"]
 
@@ -37,7 +37,7 @@ def array_function(function, types, args, kwargs):
         return ours(*args, **kwargs)
     passing = (args[1:], kwargs) if function in PASSING else (args, kwargs)
     if not _is_live(passing) or (function in PLAIN and function not in PASSING):
-        return function(*plain_values(args), **plain_values(kwargs))
+        return evaluate(function, args, kwargs)
     raise missing_rule(_name_of_function(function))
 
 
@@ -47,7 +47,7 @@ def array_function(function, types, args, kwargs):
 def _is_live(tree):
     """Whether a derivative could flow through one of these values (through integers none does)."""
     if isinstance(tree, Array):
-        return not tree.is_constant and tree.dtype.kind in "fc"
+        return _core.is_watched(tree) and tree.dtype.kind in "fc"
     if isinstance(tree, dict):
         tree = tree.values()
     elif not isinstance(tree, (list, tuple)):
@@ -105,13 +105,14 @@ def _evaluate(ufunc, method, inputs, kwargs):
     if _has_derivative(ufunc) and _is_live(inputs):
         raise missing_rule(_name(ufunc, method))
     out = kwargs.pop("out", None)
-    y = getattr(ufunc, method)(*plain_values(inputs), **plain_values(kwargs))
+    y = evaluate(ufunc if method == "__call__" else getattr(ufunc, method), inputs, kwargs)
     return y if out is None else _into(out, y, ufunc, method, kwargs.get("casting", "same_kind"))
 
 
 def _converted(ufunc, inputs, dtype, signature, casting):
     """The inputs in the dtypes of the loop that these arguments choose."""
-    types = tuple(type(x) if type(x) in (int, float, complex) else np.asarray(plain_values(x)).dtype for x in inputs)
+    types = tuple(type(x) if type(x) in (int, float, complex) else getattr(x, "dtype", None) or np.asarray(x).dtype
+                  for x in inputs)
     if signature is None:
         signature = (None,) * ufunc.nin + (dtype,) * ufunc.nout
     loop = ufunc.resolve_dtypes(types + (None,) * ufunc.nout, signature=signature, casting=casting)
@@ -127,7 +128,7 @@ def _masked(ufunc, y, where, out):
             "Give out=, or use np.where(mask, value, other)."
         )
     parts = y if isinstance(y, tuple) else (y,)
-    kept = tuple(part if old is None else np.where(plain_values(where), part, old) for part, old in zip(parts, out))
+    kept = tuple(part if old is None else np.where(where, part, old) for part, old in zip(parts, out))
     return kept if isinstance(y, tuple) else kept[0]
 
 
@@ -144,7 +145,7 @@ def _into(out, y, ufunc, method, casting="same_kind"):
 
 def _write(target, y, name, casting):
     if not isinstance(target, Array):
-        if _is_live(y):
+        if _is_live(y) or isinstance(y, Array) and _core.is_traced(y):
             raise cannot_write(name)
         np.copyto(target, plain_values(y), casting=casting)
         return target
@@ -168,7 +169,7 @@ def _reduce(ufunc, inputs, kwargs):
     axis = kwargs.get("axis", 0) if x.ndim else None
     initial = kwargs.get("initial")
     if kwargs.get("where", True) is not True:
-        x = np.where(plain_values(kwargs["where"]), x, _neutral(ufunc, initial))
+        x = np.where(kwargs["where"], x, _neutral(ufunc, initial))
     y = reduction(x, axis=axis, keepdims=kwargs.get("keepdims", False))
     if initial is not None:
         y = UFUNCS[ufunc](y, initial)
@@ -186,10 +187,10 @@ def _neutral(ufunc, initial):
 
 def _log_sum_exp(x, axis, keepdims):
     """log(sum(exp(x))), shifted by the largest so that nothing overflows."""
-    largest = np.max(plain_values(x), axis=axis, keepdims=True)
+    largest = np.max(_leaves.stop_gradient(x), axis=axis, keepdims=True)
     largest = np.where(np.isfinite(largest), largest, 0)
     y = np.log(np.sum(np.exp(x - largest), axis=axis, keepdims=True)) + largest
-    return y if keepdims else np.reshape(y, np.sum(plain_values(x), axis=axis).shape)
+    return y if keepdims else np.reshape(y, np.sum(_leaves.stop_gradient(x), axis=axis).shape)
 
 
 def _accumulate(ufunc, inputs, kwargs):
@@ -222,7 +223,7 @@ def _at(ufunc, inputs, kwargs):
     """In place: only into an ndarray, and only values that are not being differentiated."""
     if isinstance(inputs[0], Array):
         raise missing_rule(_name(ufunc, "at"), "Arrays are not changed in place; use the result of np.add, or")
-    if _is_live(inputs):
+    if _is_live(inputs) or _core.is_tracing():
         raise cannot_write(_name(ufunc, "at"))
     return ufunc.at(*plain_values(inputs), **kwargs)
 

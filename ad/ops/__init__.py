@@ -23,5 +23,5 @@ _SERVING = (
 )
 _core.install(
     **{name: TABLE[name].op for name in _SERVING.split()}, getitem_function=indexing.getitem,
-    asarray=joining.asarray, matmul_function=products.matmul,
+    asarray=joining.asarray, matmul_function=products.matmul, compare=plain.compare, detached=plain.detached,
 )

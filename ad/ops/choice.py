@@ -1,7 +1,7 @@
 """Ops that choose, element by element, among several values."""
 import numpy as np
 
-from ad._core import Array, apply
+from ad._core import Array, apply, is_traced
 from ad.ops.domains import REAL
 from ad.ops.forms import TABLE, case, composite, custom, elementwise, spelling
 from ad.ops.shaping import broadcast_to, reshape
@@ -12,7 +12,7 @@ __all__ = ["clip", "select", "tril", "triu", "where"]
 
 
 def _chosen_dot(pick):
-    def push(x_dot, _x1, _x2, _y, condition):
+    def push(x_dot, condition, _x1, _x2, _y):
         shape, x = _y.shape, (_x1, _x2)[pick]
         if x_dot.ndim > x.ndim:
             k, *rest = x_dot.shape
@@ -23,11 +23,11 @@ def _chosen_dot(pick):
     return push
 
 
-@custom(jvp=(_chosen_dot(0), _chosen_dot(1)), inputs=2, batches=True, domain=REAL,
-        vjp=(lambda y_bar, _x1, _x2, _y, condition: where(condition, y_bar, 0),
-             lambda y_bar, _x1, _x2, _y, condition: where(condition, 0, y_bar)),
+@custom(jvp=(None, _chosen_dot(0), _chosen_dot(1)), inputs=3, batches=True, domain=REAL,
+        vjp=(lambda *_: None, lambda y_bar, condition, _x1, _x2, _y: where(condition, y_bar, 0),
+             lambda y_bar, condition, _x1, _x2, _y: where(condition, 0, y_bar)),
         singular="the branch not taken gets an exact zero, whatever its own derivative")
-def _where(x, y, condition):
+def _where(condition, x, y):
     return np.where(condition, x, y)
 
 
@@ -39,11 +39,15 @@ _CONDITION = np.array([True, False, True])
     case(_CONDITION[:, None], (2, 1, 3), (3, 3)), case(True, (2,), (2,)), case(np.array(False), (), ()),
 ))
 def where(condition, x=None, y=None):
-    condition = condition.numpy() if isinstance(condition, Array) else np.asarray(condition)
-    if isinstance(x, Array) or isinstance(y, Array):
+    traced = isinstance(condition, Array) and is_traced(condition)
+    if not traced:
+        condition = condition.numpy() if isinstance(condition, Array) else np.asarray(condition)
+    if traced or isinstance(x, Array) or isinstance(y, Array):
+        if x is None and y is None:
+            return np.nonzero(condition)
         if x is None or y is None:
             raise ValueError("either both or neither of x and y should be given")
-        return apply(_where.op, (x, y), (condition,))
+        return apply(_where.op, (condition, x, y))
     return np.where(condition) if x is None and y is None else np.where(condition, x, y)
 
 

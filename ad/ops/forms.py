@@ -8,6 +8,7 @@ In a rule, a parameter whose name begins with an underscore is not needed by val
 it, and the rule is given what is left (`.shape`, `.dtype`, `.ndim`, `.size`; None in a partial).
 """
 import builtins
+import inspect
 
 import numpy as np
 
@@ -57,11 +58,14 @@ def _needs(rule, first, inputs):
     """Bits for the values a rule needs; `first` is the position of its first input."""
     if not callable(rule):
         return 0
-    names = rule.__code__.co_varnames[first : first + inputs + 1]
+    code = rule.__code__
+    named = min(code.co_argcount - first, inputs + 1)
     bits = 0
-    for i, name in enumerate(names):
+    for i, name in enumerate(code.co_varnames[first : first + named]):
         if not name.startswith("_"):
             bits |= OUTPUT if i == inputs else 1 << i
+    if code.co_flags & inspect.CO_VARARGS and not code.co_varnames[code.co_argcount].startswith("_"):
+        bits |= (OUTPUT - (1 << named)) | OUTPUT  # all that follows
     return bits
 
 
@@ -167,11 +171,9 @@ class Signature:
 
 def _static(value):
     """A static parameter has no derivative: values of ours in it become ndarrays."""
-    if isinstance(value, Array):
-        return value.numpy()
     if type(value) is tuple:
         return tuple([_static(v) for v in value])
-    return value
+    return _core.settled(value)
 
 
 def _front(op, signature, raw):

@@ -1,9 +1,10 @@
 """Taking elements out of an array, and its transpose: putting them into one of zeros."""
 import numpy as np
 
-from ad._core import Array, apply
+from ad._core import Array, apply, is_traced, is_tracing, settled
 from ad.ops.domains import REAL
-from ad.ops.forms import case, composite, linear, spelling
+from ad.ops.forms import case, composite, custom, linear, spelling
+from ad.ops.plain import Hole, filled, take_out
 from ad.ops.shaping import moveaxis, ravel, swapaxes
 
 __all__ = [
@@ -43,10 +44,41 @@ def _getitem(x, index):
     return x[index]
 
 
+# Where a program that is being recorded computes the index itself, that is an input and not a parameter.
+
+
+@custom(inputs=None, domain=REAL, jvp=lambda x_dot, _x, *rest: gather((x_dot, *rest[:-2]), rest[-1]),
+        vjp=lambda y_bar, _x, *rest: scatter((y_bar, *rest[:-2]), rest[-1], _x.shape), cases=(
+            case([(5,), np.array([0, 0, 3])], index=Hole(0)),
+            case([(3, 4), np.array(1), np.array([2, 0])], index=(Hole(0), Hole(1))),
+            case([(3, 4), np.array([2, 0])], index=(slice(None), Hole(0))),
+        ))
+def gather(arrays, index):
+    """`x[index]`, the holes in the index filled by what follows x: integers and arrays of them."""
+    x, *parts = arrays
+    return x[filled(index, parts)]
+
+
+@custom(inputs=None, domain=REAL, jvp=lambda x_dot, _x, *rest: scatter((x_dot, *rest[:-3]), *rest[-2:]),
+        vjp=lambda y_bar, _x, *rest: gather((y_bar, *rest[:-3]), rest[-2]), cases=(
+            case([(3,), np.array([0, 0, 3])], index=Hole(0), shape=(5,)),
+            case([(4,), np.array(1)], index=(Hole(0), slice(None)), shape=(3, 4)),
+        ))
+def scatter(arrays, index, shape):
+    """The transpose of `gather`."""
+    x, *parts = arrays
+    return _put_zeros(x, filled(index, parts), shape)
+
+
+def _is_position(x):
+    """Whether it is an index, or indices, that a program computes; a mask has to be known, for its shape's sake."""
+    return is_traced(x) and x.dtype.kind in "iu"
+
+
 def _plain_index(index):
     """An index without values of ours in it."""
     if isinstance(index, Array):
-        return index.numpy()
+        return settled(index)
     if type(index) is tuple:
         return tuple([_plain_index(part) for part in index])
     if type(index) is list:
@@ -70,6 +102,10 @@ _MASK = np.array([[True, False, True], [False, False, True]])
 def getitem(x, index):
     """`x[index]`, basic or fancy."""
     if type(index) is not int and type(index) is not slice:
+        if is_tracing():
+            index, parts = take_out(index, _is_position)
+            if parts:
+                return apply(gather.op, (x, *parts), (index,))
         index = _plain_index(index)
     return apply(_getitem.op, (x,), (index,))
 

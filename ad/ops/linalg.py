@@ -13,6 +13,7 @@ from ad.errors import MissingRule
 from ad.ops.domains import FULL_RANK, INVERTIBLE, NONZERO, REAL, SPD, SYMMETRIC
 from ad.ops.elementwise import absolute, conjugate, imag, real
 from ad.ops.forms import case, composite, custom
+from ad.ops.plain import evaluate
 from ad.ops.products import adjoint, einsum, matmul, matrix_transpose, operand, widened
 from ad.ops.reductions import kept_shape
 from ad.ops.reductions import sum as sum_
@@ -433,7 +434,7 @@ def lstsq(a, b, rcond=None):
     a, b = operand(a), operand(b)
     x = least_squares(a, b if b.ndim == 2 else reshape(b, (-1, 1)), rcond)
     x = x if b.ndim == 2 else reshape(x, (-1,))
-    _, residuals, rank, _ = np.linalg.lstsq(*(v.numpy() if isinstance(v, Array) else v for v in (a, b)), rcond)
+    _, residuals, rank, _ = evaluate(np.linalg.lstsq, (a, b, rcond), {})
     if residuals.size:
         residuals = reshape(sum_(absolute(b - matmul(a, x)) ** 2, axis=0), residuals.shape)
     return x, residuals, rank, svdvals(a)

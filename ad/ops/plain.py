@@ -1,43 +1,146 @@
-"""NumPy functions that have no derivative: they are evaluated on the values and give plain results."""
+"""NumPy functions that have no derivative: they are evaluated on the values and give plain results.
+
+Only a program that is being recorded sees them: there each becomes an op, through which nothing flows.
+"""
+import functools
+
 import numpy as np
 
 from ad import _core
-from ad._core import Array
+from ad._core import Array, apply, is_traced, is_tracing, peek, settled
+from ad._graph import Op
 
-__all__ = ["PLAIN", "plain_values"]
+__all__ = ["PLAIN", "Hole", "evaluate", "filled", "plain_op", "plain_values", "take_out"]
 
-PLAIN = {
-    getattr(np, name)
-    for name in (
-        "all allclose any argmax argmin argpartition argsort argwhere array2string array_equal array_equiv array_repr "
-        "array_str bincount can_cast common_type count_nonzero digitize empty_like flatnonzero full_like "
-        "in1d isclose iscomplex iscomplexobj isin isneginf isposinf isreal isrealobj lexsort "
-        "may_share_memory min_scalar_type nanargmax nanargmin ndim nonzero ones_like result_type save savetxt savez "
-        "searchsorted shape shares_memory size tril_indices_from triu_indices_from zeros_like"
-    ).split()
-    if hasattr(np, name)
-}
+
+def _functions(names):
+    return {getattr(np, name) for name in names.split() if hasattr(np, name)}
+
+
+STATIC = _functions(  # of shapes and dtypes only: the same whatever the values
+    "can_cast common_type empty_like full_like iscomplexobj isrealobj may_share_memory min_scalar_type ndim ones_like "
+    "result_type shape shares_memory size tril_indices_from triu_indices_from zeros_like"
+)
+SHAPED = _functions("argwhere bincount flatnonzero nonzero")  # whose results have a shape that depends on the values
+PLAIN = STATIC | SHAPED | _functions(
+    "all allclose any argmax argmin argpartition argsort array2string array_equal array_equiv array_repr array_str "
+    "count_nonzero digitize in1d isclose iscomplex isin isneginf isposinf isreal lexsort nanargmax nanargmin save "
+    "savetxt savez searchsorted"
+)
 
 
 def plain_values(tree):
     """The arguments with the values in the place of arrays of ours, in lists, tuples and dicts too."""
+    return _replaced(tree, lambda x: x.numpy())
+
+
+def _replaced(tree, replace):
     if isinstance(tree, Array):
-        return tree.numpy()
+        return replace(tree)
     if isinstance(tree, (list, tuple)):
-        return type(tree)([plain_values(part) for part in tree])
+        return type(tree)([_replaced(part, replace) for part in tree])
     if isinstance(tree, dict):
-        return {key: plain_values(part) for key, part in tree.items()}
+        return {key: _replaced(part, replace) for key, part in tree.items()}
     return tree
 
 
+def evaluate(function, args, kwargs):
+    """`function(*args, **kwargs)` on plain values; an op, if a program that is being recorded computes one of them."""
+    if not is_tracing():
+        return function(*plain_values(args), **plain_values(kwargs))
+    if function in SHAPED:
+        return function(*_replaced(args, settled), **_replaced(kwargs, settled))
+    found = function(*_replaced(args, peek), **_replaced(kwargs, peek))
+    if function in STATIC or not isinstance(found, (np.ndarray, np.generic, bool, int, float, complex, tuple, list)):
+        return found
+    (args, kwargs), traced = take_out((args, kwargs), is_traced)
+    if not traced:
+        return found
+    outputs = len(found) if isinstance(found, (tuple, list)) else 1
+    if isinstance(function, np.ufunc) and not kwargs and function.nin == len(args):
+        return apply(plain_op(function, outputs), tuple([traced[a] if type(a) is Hole else a for a in args]))
+    return apply(_call_op(function, outputs), tuple(traced), (args, tuple(kwargs.items())))
+
+
+class Hole(int):
+    """In the arguments of a recorded call: the place of an input."""
+
+
+def take_out(tree, chosen):
+    """A tree with holes where it had the Arrays that are `chosen`, and a list of those."""
+    parts = []
+
+    def replace(x):
+        if not chosen(x):
+            return x
+        parts.append(x)
+        return Hole(len(parts) - 1)
+
+    return _replaced(tree, replace), parts
+
+
+def _nothing(*_):
+    """The rule, in either mode, of what has no derivative."""
+
+
+@functools.cache
+def plain_op(function, outputs=1, parameters=()):
+    """The op of a function of its inputs, without a derivative."""
+    return Op(name_of(function), "plain", function, jvp=_nothing, vjp=_nothing, parameters=parameters, outputs=outputs)
+
+
+@functools.cache
+def _call_op(function, outputs):
+    def call(*values):
+        *values, args, kwargs = values
+        return function(*filled(args, values), **{key: filled(value, values) for key, value in kwargs})
+
+    return Op(name_of(function), "plain", call, jvp=_nothing, vjp=_nothing, parameters=("args", "kwargs"),
+              outputs=outputs)
+
+
+def filled(tree, values):
+    """The tree again, with these values in its holes."""
+    if type(tree) is Hole:
+        return values[tree]
+    if isinstance(tree, (list, tuple)):
+        return type(tree)([filled(part, values) for part in tree])
+    return tree
+
+
+def name_of(function):
+    """How a user calls it, without "np.": "argmax", "linalg.cond", "maximum.accumulate"."""
+    owner = getattr(function, "__self__", None)
+    if isinstance(owner, np.ufunc):
+        return f"{owner.__name__}.{function.__name__}"
+    module = getattr(function, "__module__", None) or "numpy"
+    return f"{module}.{function.__name__}".removeprefix("numpy.")
+
+
 def _method(name):
+    function = getattr(np, name)
+
     def method(x, *args, **kwargs):
-        return getattr(np.asarray(x.numpy()), name)(*plain_values(args), **plain_values(kwargs))
+        return evaluate(function, (x, *args), kwargs)
 
     method.__name__ = name
     method.__doc__ = f"As ndarray.{name}, of the value: a plain result, through which nothing flows."
     return method
 
 
-for _name in "all any argmax argmin argpartition argsort nonzero searchsorted tobytes".split():
+for _name in "all any argmax argmin argpartition argsort nonzero searchsorted".split():
     _core.add_method(_name, _method(_name))
+_core.add_method("tobytes", lambda x, order="C": np.asarray(settled(x)).tobytes(order))
+
+_COMPARISONS = (np.less, np.less_equal, np.equal, np.not_equal, np.greater, np.greater_equal)
+_DETACHED = Op("detached", "plain", lambda x: x, jvp=_nothing, vjp=_nothing)
+
+
+def compare(a, b, how):
+    """A comparison that a program computes; `how` is CPython's number of it."""
+    return apply(plain_op(_COMPARISONS[how]), (a, b))
+
+
+def detached(x):
+    """`x` as a constant, in a program that computes it."""
+    return apply(_DETACHED, (x,))

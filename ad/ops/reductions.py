@@ -219,9 +219,8 @@ def prod(a, axis=None, dtype=None, out=None, keepdims=False, initial=1, where=Tr
 
 def _winners(x, y, axis):
     """Where the extreme is taken, and how often; where the result is nan, the nans are."""
-    best = np.reshape(y.numpy(), kept_shape(x.shape, axis))
-    values = x.numpy()
-    hits = (values == best) | (np.isnan(values) & np.isnan(best))
+    best = reshape(y, kept_shape(x.shape, axis))
+    hits = (x == best) | (np.isnan(x) & np.isnan(best))
     return hits, np.add.reduce(hits, axis=axis, keepdims=True, dtype=x.dtype)
 
 
@@ -298,7 +297,7 @@ def ptp(a, axis=None, out=None, keepdims=False):
 
 def _numbers(a):
     """Where `a` is no nan, and `a` with 0 in the place of nans."""
-    mask = ~np.isnan(a.numpy())
+    mask = ~np.isnan(a)
     return mask, choose(mask, a, 0)
 
 
@@ -331,9 +330,9 @@ def nanstd(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False):
 
 @composite(np.nanmax, domain=REAL, cases=_WITH_NAN, singular="as max")
 def nanmax(a, axis=None, out=None, keepdims=False):
-    return max(choose(np.isnan(a.numpy()), -np.inf, a), axis, out, keepdims)
+    return max(choose(np.isnan(a), -np.inf, a), axis, out, keepdims)
 
 
 @composite(np.nanmin, domain=REAL, cases=_WITH_NAN, singular="as min")
 def nanmin(a, axis=None, out=None, keepdims=False):
-    return min(choose(np.isnan(a.numpy()), np.inf, a), axis, out, keepdims)
+    return min(choose(np.isnan(a), np.inf, a), axis, out, keepdims)

@@ -195,13 +195,8 @@ def interp(x, xp, fp, left=None, right=None, period=None):
     if period is not None:
         raise MissingRule("ad.interp has no rule for period=; reduce x by np.remainder and extend xp, fp by hand")
     x, xp, fp = (v if isinstance(v, Array) else np.asarray(v) for v in (x, xp, fp))
-    at, knots = _values(x), _values(xp)
-    i = np.clip(np.searchsorted(knots, at, side="right") - 1, 0, len(knots) - 2)
+    i = np.clip(np.searchsorted(xp, x, side="right") - 1, 0, len(xp) - 2)
     x0, f0 = getitem(xp, i), getitem(fp, i)
     y = f0 + (getitem(fp, i + 1) - f0) / (getitem(xp, i + 1) - x0) * (x - x0)
-    y = where(at < knots[0], getitem(fp, 0) if left is None else left, y)
-    return where(at > knots[-1], getitem(fp, -1) if right is None else right, y)
-
-
-def _values(x):
-    return x.numpy() if isinstance(x, Array) else x
+    y = where(x < getitem(xp, 0), getitem(fp, 0) if left is None else left, y)
+    return where(x > getitem(xp, -1), getitem(fp, -1) if right is None else right, y)

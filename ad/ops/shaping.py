@@ -3,6 +3,7 @@ import numpy as np
 
 from ad import _core
 from ad._core import Array, apply
+from ad._leaves import stop_gradient
 from ad.errors import MissingRule
 from ad.ops import elementwise
 from ad.ops.domains import REAL
@@ -38,6 +39,8 @@ def astype(x, dtype, order="K", casting="unsafe", subok=True, copy=True):
     if not isinstance(x, Array):
         return np.asarray(x).astype(dtype, order=order, casting=casting, copy=copy)
     if dtype.kind not in "fc":
+        if _core.is_traced(x):
+            return cast(stop_gradient(x), dtype)
         return np.asarray(x.numpy()).astype(dtype, casting=casting)
     if not np.can_cast(x.dtype, dtype, casting):
         raise TypeError(f"Cannot cast array data from {x.dtype!r} to {dtype!r} according to the rule {casting!r}")
@@ -132,7 +135,7 @@ def memory_order(a, order):
     """'C' or 'F' for any of NumPy's ways to name an order."""
     if order in ("C", "F"):
         return order
-    flags = np.asarray(a.numpy()).flags
+    flags = np.asarray(_core.peek(a)).flags
     if flags.c_contiguous or (order == "A" and not flags.f_contiguous):
         return "C"
     if flags.f_contiguous:
@@ -163,7 +166,7 @@ _core.add_method("flat", property(ravel))
 
 def _reshaped_by(function, a, *args):
     """`a` in the shape that NumPy's function would give it."""
-    return reshape(a, function(np.asarray(a.numpy()), *args).shape)
+    return reshape(a, function(np.asarray(_core.peek(a)), *args).shape)
 
 
 @composite(np.squeeze, domain=REAL, cases=(case((1, 3, 1)), case((1, 3, 1), axis=0), case((1, 1))), method=True)

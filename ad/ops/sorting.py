@@ -1,6 +1,7 @@
 """Ops that put elements in order: a permutation of them, which is constant between ties."""
 import numpy as np
 
+from ad._core import settled
 from ad.errors import MissingRule
 from ad.ops.choice import where
 from ad.ops.domains import REAL
@@ -17,7 +18,7 @@ _TIES = "ties keep their order, and each its own gradient"
 def _permuted(order, a, axis):
     if axis is None:
         a, axis = ravel(a), 0
-    return take_along_axis(a, order(np.asarray(a.numpy()), axis), axis)
+    return take_along_axis(a, order(a, axis), axis)
 
 
 @composite(np.sort, domain=REAL, singular=_TIES, cases=(
@@ -40,7 +41,7 @@ def partition(a, kth, axis=-1, kind="introselect", order=None):
 def unique(ar, return_index=False, return_inverse=False, return_counts=False, axis=None, *, equal_nan=True):
     if axis is not None:
         raise MissingRule("ad.unique has no rule for axis=")
-    _, index, *rest = np.unique(ar.numpy(), True, return_inverse, return_counts, equal_nan=equal_nan)
+    _, index, *rest = np.unique(settled(ar), True, return_inverse, return_counts, equal_nan=equal_nan)
     found = take(ar, index)
     rest = (index, *rest) if return_index else tuple(rest)
     return (found, *rest) if rest else found
@@ -62,7 +63,7 @@ def _at(ordered, q, dtype):
     last = getitem(ordered, (..., -1))
     weight = dtype.type(place - below)
     y = low + (high - low) * weight
-    return where(np.isnan(last.numpy()), last, y)
+    return where(np.isnan(last), last, y)
 
 
 def _quantile(a, q, axis, keepdims):

@@ -1,0 +1,225 @@
+"""Tracing: a function is run once, and every op on its arguments becomes an instruction of a program.
+
+The function runs eagerly, on real values. What Python asks of a traced value (a truth, a number) is answered, and
+kept as a guard: the program holds only where the answer is the same.
+"""
+cimport cython
+from cpython.ref cimport PyObject
+
+cimport numpy as cnp
+from ad._core cimport Array, new_array, value_of, wrap
+from ad._graph cimport NUMBER, Aval, Node, NodePtr, Op, Operand, Recorder, current, new_leaf
+
+import sys
+
+import numpy as np
+
+from ad.program import Instruction
+
+cnp.import_array()
+
+cdef object FLOAT64 = np.dtype(np.float64)
+cdef dict ours = {}  # code object -> whether it is the library's own
+
+
+@cython.final
+cdef class Tracer(Recorder):
+    """What a function did, so far.
+
+    Attributes
+    ----------
+    instructions : list of Instruction
+    inputs : list of int
+        A slot for each argument.
+    variables : list of (Variable, int)
+        Those the function has read, which are inputs too.
+    constants : dict
+        Slot -> value. Captured ndarrays are copied, so that later changes do not reach the program.
+    guards : list of (int, int, str, object, str)
+        How many instructions had been recorded, the slot of a value, what Python asked of it, the answer, where.
+    """
+
+    cdef readonly list instructions, avals, guards, inputs, variables
+    cdef readonly dict constants
+    cdef object warn
+    cdef dict slots       # address of a node -> the slot of its value
+    cdef list alive       # what those addresses, and those of captured arrays, belong to
+    cdef dict captured    # address of an ndarray -> its slot
+    cdef dict stand_ins   # serial of a variable -> the Array read in its place
+
+    def __init__(self, warn):
+        self.instructions, self.avals, self.guards, self.inputs, self.variables = [], [], [], [], []
+        self.constants, self.slots, self.captured, self.stand_ins = {}, {}, {}, {}
+        self.alive = []
+        self.warn = warn
+
+    cdef void enter(self):
+        Recorder.enter(self)
+        self.state.tracer = self
+
+    cdef void leave(self):
+        self.state.tracer = None
+        Recorder.leave(self)
+
+    # -- slots
+
+    cdef long new_slot(self, tuple shape, object dtype):
+        self.avals.append(Aval(shape, dtype))
+        return len(self.avals) - 1
+
+    cdef long slot_of(self, NodePtr node) noexcept:
+        if node == NULL:
+            return -1
+        return self.slots.get(<size_t>node, -1)
+
+    cdef int enrol(self, Node node, long slot) except -1:
+        self.slots[<size_t><PyObject *>node] = slot
+        self.alive.append(node)
+        return 0
+
+    cdef Array input(self, object value):
+        """An Array of an argument, which stands in the program for the argument itself."""
+        cdef Array x = wrap(value, new_leaf())
+        cdef long slot = self.new_slot(x.shape, x.dtype)
+        self.enrol(x.node, slot)
+        self.inputs.append(slot)
+        return x
+
+    cdef Array read_variable(self, object variable, Array snapshot):
+        cdef Array stand_in = self.stand_ins.get(variable.serial)
+        if stand_in is not None:
+            return stand_in
+        stand_in = new_array(snapshot.array, snapshot.number, snapshot.node or new_leaf(), None)
+        cdef long slot = self.new_slot(stand_in.shape, stand_in.dtype)
+        self.enrol(stand_in.node, slot)
+        self.stand_ins[variable.serial] = stand_in
+        self.variables.append((variable, slot))
+        return stand_in
+
+    cdef long constant(self, object value):
+        """The slot of a value that does not depend on the inputs."""
+        cdef size_t address = <size_t><PyObject *>value
+        cdef long slot
+        if type(value) is not cnp.ndarray:
+            slot = self.new_slot((), FLOAT64 if type(value) is float else np.asarray(value).dtype)
+            self.constants[slot] = value
+            return slot
+        found = self.captured.get(address)
+        if found is not None and same(self.constants[found], value):
+            return found
+        slot = self.new_slot((<object>value).shape, (<object>value).dtype)
+        self.constants[slot] = np.array(value, order="K")
+        self.captured[address] = slot
+        self.alive.append(value)
+        return slot
+
+    # -- what the core tells
+
+    cdef int note(self, Node node, Op op, Operand *operands, int n, object params, Operand *output) except -1:
+        cdef long slot
+        cdef int i
+        cdef bint traced = False
+        for i in range(n):
+            traced |= self.slot_of(operands[i].node) >= 0
+        if not traced:
+            return 0
+        inputs = []
+        for i in range(n):
+            slot = self.slot_of(operands[i].node)
+            if slot < 0:
+                slot = self.constant(np.float64(operands[i].x) if operands[i].value == NULL
+                                     else <object>operands[i].value)
+            inputs.append(slot)
+        if output.kind == NUMBER:
+            outputs = (self.new_slot((), FLOAT64),)
+        elif op.outputs > 1:
+            outputs = tuple([self.new_slot(part.shape, part.dtype) for part in <tuple>output.value])
+        else:
+            outputs = (self.new_slot((<object>output.value).shape, (<object>output.value).dtype),)
+        self.enrol(node, outputs[0])
+        self.instructions.append(Instruction(op, params or (), tuple(inputs), outputs, where()))
+        return 0
+
+    cdef int note_pick(self, Node pick, Node node, int k) except -1:
+        cdef long slot = self.slot_of(<NodePtr>node)
+        if slot >= 0:
+            self.enrol(pick, slot + k)
+        return 0
+
+    cdef bint knows(self, NodePtr node) noexcept:
+        return self.slot_of(node) >= 0
+
+    cdef object read(self, object variable, object snapshot):
+        return self.read_variable(variable, snapshot)
+
+    cdef int guard(self, NodePtr node, str kind, object answer) except -1:
+        self.guards.append((len(self.instructions), self.slot_of(node), kind, answer, where()))
+        return 0
+
+    cdef int leak(self, str what) except -1:
+        self.warn(what, where())
+        return 0
+
+
+cdef bint same(object a, object b):
+    return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
+
+
+cdef str where():
+    """The innermost line that is not the library's: "file.py:12"."""
+    frame = sys._getframe()
+    while frame is not None:
+        code = frame.f_code
+        own = ours.get(code)
+        if own is None:
+            own = ours[code] = frame.f_globals.get("__name__", "").split(".")[0] == "ad"
+        if not own:
+            return f"{code.co_filename}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""
+
+
+def trace(f, list values, warn):
+    """Call `f` with an Array for each value, recorded.
+
+    Parameters
+    ----------
+    f : callable
+    values : list of ndarray or float
+    warn : callable
+        `warn(what, where)` is told of a value that leaves and will not be replayed.
+
+    Returns
+    -------
+    tracer : Tracer
+    y
+        What `f` returned.
+    """
+    cdef Tracer tracer = Tracer(warn)
+    tracer.enter()
+    try:
+        xs = [tracer.input(value) for value in values]
+        y = f(*xs)
+    finally:
+        tracer.leave()
+    return tracer, y
+
+
+def slot_of(Tracer tracer, y):
+    """The slot of a value that a traced function returned."""
+    cdef Array x
+    if isinstance(y, Array):
+        x = (<Array>y).read()
+        slot = tracer.slot_of(NULL if x.node is None else <NodePtr>x.node)
+        return tracer.constant(value_of(x)) if slot < 0 else slot
+    return tracer.constant(y)
+
+
+def is_tracing():
+    """Whether this thread is recording a program."""
+    return current().tracer is not None
+
+
+def is_watching():
+    """Whether a tape, a transform or a forward level of this thread is open."""
+    return current().recording > 0 or len(current().levels) > 0
