@@ -3,6 +3,7 @@
 A program is in static single assignment form. Its values live in numbered slots; each instruction reads some
 and writes others that no other writes. It is a value: nothing changes one after it is made, a pass makes another.
 """
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from ad._graph import Op
@@ -20,8 +21,11 @@ class Instruction(NamedTuple):
     line: str = ""  # where the function's source had it: "file.py:12"
 
 
-class Program(NamedTuple):
+@dataclass(frozen=True, eq=False, repr=False, slots=True, weakref_slot=True)
+class Program:
     """Instructions in order, and what their slots hold.
+
+    `len(program)` is the number of instructions.
 
     Attributes
     ----------
@@ -39,6 +43,16 @@ class Program(NamedTuple):
     instructions: tuple
     constants: dict
     avals: tuple
+
+    def __len__(self):
+        return len(self.instructions)
+
+    def __bool__(self):
+        return True  # without instructions, too
+
+    def __repr__(self):
+        return (f"<program of {len(self.instructions)} instructions, {len(self.inputs)} inputs, "
+                f"{len(self.outputs)} outputs>")
 
 
 def evaluate(program, values):
