@@ -17,6 +17,7 @@ from ad.errors import MissingRule
 from ad.gradient_tape import ForwardAccumulator, GradientTape, UnconnectedGradients
 from ad.ops import TABLE, linalg
 from ad.ops.joining import asarray
+from ad.recording import compile
 from ad.transforms import grad, hessian, hvp, jacobian, jvp, linearize, value_and_grad, vjp
 
 __version__ = "0.1.0"
@@ -28,7 +29,7 @@ globals().update(_FUNCTIONS)  # as attributes of the module itself: `ad.sin(x)` 
 
 __all__ = [
     "Array", "Dual", "ForwardAccumulator", "GradientTape", "MissingRule", "UnconnectedGradients", "Variable",
-    "asarray", "constant", "custom_gradient", "grad", "hessian", "hvp", "jacobian", "jvp", "linalg", "linearize",
+    "asarray", "compile", "constant", "custom_gradient", "grad", "hessian", "hvp", "jacobian", "jvp", "linalg", "linearize",
     "optimizers", "stop_gradient", "value_and_grad", "vjp", *_LAZY, *_FUNCTIONS,
 ]
 

@@ -47,7 +47,8 @@ class Structure:
             return NotImplemented
         return (self.kind, self.keys, self.children) == (other.kind, other.keys, other.children)
 
-    __hash__ = None
+    def __hash__(self):
+        return hash((self.kind, tuple(self.keys), self.children))
 
     def __repr__(self):
         if self is LEAF:

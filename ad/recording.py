@@ -1,0 +1,330 @@
+"""Recording functions: `record` gives the program of one call, `compile` keeps a tree of programs and replays them.
+
+A function is run once for each signature (the nesting of its arguments, their shapes and dtypes, and what among them
+is no array), with every op traced. Where Python saw a value on the way, the recording has a guard. Recordings that
+agree up to a guard share what comes before: together they are a tree of stretches, of which a replay follows one path.
+"""
+import collections
+import functools
+import threading
+import warnings
+
+import numpy as np
+
+from ad import _calls, _trace, trees
+from ad._core import Array, constant
+from ad.program import Program, evaluate
+
+__all__ = ["Compiled", "Recording", "compile"]
+
+
+
+class Machine:
+    def __init__(self, program):
+        self.program = program
+
+    def run(self, values):
+        return [np.array(v)[()] for v in evaluate(self.program, values)]
+
+
+def simplify(program):
+    return program
+
+
+MAX_PATHS = 64  # of one signature
+MAX_SIGNATURES = 256
+
+
+def compile(f, *, check=False):
+    """A function that records `f`, and replays the recording without Python.
+
+    Parameters
+    ----------
+    f : callable
+        A function of arrays, numbers and containers of them; also what a transform returned (`ad.grad(f)`).
+    check : bool
+        For debugging: run `f` at every call too, and raise where a replay differs from it.
+
+    Returns
+    -------
+    Compiled
+        To be called as `f`. Plain in, plain out; arguments that are being differentiated, or a call inside a tape,
+        a transform or another compiled function, go to `f` itself.
+
+    Notes
+    -----
+    `f` is called again for every new signature, and where Python takes a way that no recording has. Otherwise nothing
+    of it is run but its ops: random numbers it drew, arrays it captured and what it printed are those of the recording.
+    Variables are read anew at each call, and must not be assigned to. Python floats are inputs, unless an argument is of
+    lower precision, to which they would adapt; other numbers, strings and objects belong to the signature.
+    """
+    if not callable(f):
+        raise TypeError(f"ad.compile takes a function, not a {type(f).__name__}; it returns one: ad.compile(f)(x)")
+    return Compiled(f, check)
+
+
+# -- signatures ------------------------------------------------------------------------------------
+
+
+class Signature:
+    """What of a call's arguments a recording depends on, and how to tell the values from the rest."""
+
+    def __init__(self, args, kwargs):
+        leaves, self.structure = trees.flatten((args, kwargs))
+        exact = any(_is_array(x) and x.dtype.name in ("float16", "float32", "complex64") for x in leaves)
+        self.traced = [_is_array(x) or not exact and type(x) in (float, complex) for x in leaves]
+        self.values = [x for x, traced in zip(leaves, self.traced) if traced]
+        self.statics = [x for x, traced in zip(leaves, self.traced) if not traced]
+        self.ours = any(isinstance(x, Array) for x in leaves)
+        self.key = (self.structure, tuple(map(_aval, self.values)), tuple(map(_identity, self.statics)),
+                    self.ours)
+
+    def arguments(self, values):
+        """The arguments again, with these values."""
+        values, statics = iter(values), iter(self.statics)
+        return self.structure([next(values if traced else statics) for traced in self.traced])
+
+
+def _is_array(x):
+    return isinstance(x, (np.ndarray, np.generic, Array)) and x.dtype.kind in "biufc"
+
+
+def _aval(x):
+    return (x.shape, x.dtype) if _is_array(x) else type(x)
+
+
+def _identity(x):
+    """What stands in a signature for an argument that is no array: itself, or its identity where it has no hash."""
+    try:
+        hash(x)
+    except TypeError:
+        return type(x), id(x)
+    return type(x), x
+
+
+# -- recordings ------------------------------------------------------------------------------------
+
+
+class Recording:
+    """One call of a function: its ops, its guards, and what it returned."""
+
+    def __init__(self, f, signature):
+        def run(*values):
+            args, kwargs = signature.arguments(values)
+            return f(*args, **kwargs)
+
+        tracer, self.result = _trace.trace(run, [_plain(x) for x in signature.values], _warn_of_leak)
+        leaves, self.structure = trees.flatten(self.result)
+        self.statics = {i: y for i, y in enumerate(leaves) if not (_is_array(y) or type(y) in (float, complex))}
+        self.outputs = tuple([_trace.slot_of(tracer, y) for i, y in enumerate(leaves) if i not in self.statics])
+        self.instructions, self.constants, self.avals = tracer.instructions, tracer.constants, tuple(tracer.avals)
+        self.guards = [Guard(*guard) for guard in tracer.guards]
+        self.inputs, self.variables = tuple(tracer.inputs), tracer.variables
+
+    def stretches(self):
+        """Its instructions, divided at the guards."""
+        bounds = [0, *[guard.position for guard in self.guards], len(self.instructions)]
+        return [Stretch(self, *part) for part in zip(bounds, bounds[1:], [*self.guards, None])]
+
+    def rebuilt(self, values):
+        """What the function returns, from the values of the outputs."""
+        values = iter(values)
+        count = self.structure.size
+        return self.structure([self.statics[i] if i in self.statics else next(values) for i in range(count)])
+
+
+class Guard:
+    """What Python asked of the value in a slot, and the answer it was given."""
+
+    def __init__(self, position, slot, kind, answer, line):
+        self.position, self.slot, self.kind, self.line = position, slot, kind, line
+        self.key = KEYS[kind](answer)
+
+
+KEYS = {
+    "bool": bool, "int": int, "float": lambda x: float(x).hex(), "complex": lambda x: repr(complex(x)),
+    "array": lambda x: (np.shape(x), np.asarray(x).tobytes()),
+}
+
+
+def _plain(x):
+    return x.numpy() if isinstance(x, Array) else x
+
+
+def _warn_of_leak(what, line):
+    warnings.warn(f"ad.compile: {line}: {what} takes a value out of the recording; what is done with it will not be "
+                  "replayed", stacklevel=2)
+
+
+# -- the tree --------------------------------------------------------------------------------------
+
+
+class Stretch:
+    """The instructions between two guards; the last of a recording has no guard but the outputs."""
+
+    def __init__(self, recording, begin, end, guard):
+        self.recording, self.instructions, self.guard = recording, recording.instructions[begin:end], guard
+        self.asked = (guard.slot,) if guard else recording.outputs
+        self.written = {slot for instruction in self.instructions for slot in instruction.outputs}
+        read = {slot for instruction in self.instructions for slot in instruction.inputs}.union(self.asked)
+        self.read = read - self.written - recording.constants.keys()
+        self.variables = [(variable, slot) for variable, slot in recording.variables if slot in self.read]
+
+    def is_like(self, other):
+        """Whether both do the same up to the guard; then they have the same slots too."""
+        return (len(self.instructions) == len(other.instructions) and self.asked == other.asked
+                and all(map(functools.partial(_alike, self.recording, other.recording),
+                            self.instructions, other.instructions)))
+
+
+def _alike(recording, other, a, b):
+    """Whether two instructions are the same, in two recordings that were the same so far."""
+    if a.op is not b.op or a.outputs != b.outputs or a.inputs != b.inputs or not _equal(a.params, b.params):
+        return False
+    return all(_equal(recording.constants[slot], other.constants.get(slot))
+               for slot in a.inputs if slot in recording.constants)
+
+
+def _equal(a, b):
+    if isinstance(a, (list, tuple)):
+        return type(a) is type(b) and len(a) == len(b) and all(map(_equal, a, b))
+    if isinstance(a, np.ndarray):
+        return isinstance(b, np.ndarray) and a.dtype == b.dtype and KEYS["array"](a) == KEYS["array"](b)
+    return type(a) is type(b) and (a == b or a != a)
+
+
+class Node:
+    """A stretch in the tree, the nodes that go on from it by the answer to its guard, and the machine that runs it.
+
+    Nothing changes one: a replay that has begun follows the tree it began in.
+    """
+
+    def __init__(self, stretch, next, old=None):
+        self.stretch, self.next = stretch, next
+        wanted = set().union(*[node.needed for node in next.values()])
+        self.needed = stretch.read | (wanted - stretch.written)
+        self.kept = tuple(sorted(wanted & stretch.written))
+        if old is not None and old.kept == self.kept:
+            self.inputs, self.machine = old.inputs, old.machine
+            return
+        recording = stretch.recording
+        self.inputs = tuple(sorted(stretch.read))
+        self.machine = Machine(simplify(Program(self.inputs, (*stretch.asked, *self.kept), tuple(stretch.instructions),
+                                                recording.constants, recording.avals)))
+
+    def run(self, slots):
+        """Run the stretch, and note in `slots` what those after it need."""
+        for variable, slot in self.stretch.variables:
+            slots[slot] = variable.numpy()
+        found = self.machine.run([slots[slot] for slot in self.inputs])
+        slots.update(zip(self.kept, found[len(self.stretch.asked):]))
+        return found
+
+
+class Tree:
+    """All that has been recorded for one signature."""
+
+    def __init__(self):
+        self.root, self.paths, self.lock = None, 0, threading.Lock()
+
+    def replay(self, values):
+        """The recording that these values follow, and its outputs; None where no recording goes on."""
+        node = self.root
+        slots = dict(zip(node.stretch.recording.inputs, values))
+        while node is not None:
+            found = node.run(slots)
+            guard = node.stretch.guard
+            if guard is None:
+                return node.stretch.recording, found
+            node = node.next.get(KEYS[guard.kind](found[0]))
+        return None
+
+    def graft(self, recording):
+        """Add a recording: what it shares with those that are there stays one. False if it contradicts them."""
+        with self.lock:
+            stretches, old, node = recording.stretches(), [], self.root
+            for stretch in stretches:
+                if node is not None and not node.stretch.is_like(stretch):
+                    return False
+                old.append(node)
+                node = None if node is None or not stretch.guard else node.next.get(stretch.guard.key)
+            node = None
+            for stretch, there in zip(reversed(stretches), reversed(old)):
+                next = {} if there is None else there.next
+                if node is not None:
+                    next = {**next, stretch.guard.key: node}
+                node = Node(stretch if there is None else there.stretch, next, there)
+            self.root = node
+            self.paths += 1
+            return True
+
+    def busiest(self):
+        """The line at which the paths part most often."""
+        counts, nodes = collections.Counter(), [self.root]
+        while nodes:
+            node = nodes.pop()
+            if node.stretch.guard:
+                counts[node.stretch.guard.line] += len(node.next) - 1
+            nodes += node.next.values()
+        return counts.most_common(1)[0][0]
+
+
+# -- the compiled function -------------------------------------------------------------------------
+
+
+class Compiled:
+    """A function with the recordings of its calls: what `ad.compile` returns."""
+
+    def __init__(self, f, check):
+        functools.update_wrapper(self, f, ("__module__", "__name__", "__qualname__", "__doc__"), ())
+        self.f, self.check, self._trees = f, check, {}
+
+    def __call__(self, *args, **kwargs):
+        if _trace.is_watching():
+            return self.f(*args, **kwargs)
+        signature = Signature(args, kwargs)
+        tree = self._trees.get(signature.key)
+        if tree is None:
+            tree = self._new_tree(signature.key)
+        found = tree.replay(signature.values) if tree.root else None
+        if found is not None:
+            recording, values = found
+            result = recording.rebuilt(map(constant, values) if signature.ours else values)
+            return self._checked(result, args, kwargs) if self.check else result
+        if tree.paths >= MAX_PATHS:
+            return self.f(*args, **kwargs)
+        return self._recorded(tree, signature)
+
+    def __get__(self, instance, owner=None):
+        return self if instance is None else functools.partial(self, instance)
+
+    def __repr__(self):
+        return f"<compiled {getattr(self.f, '__qualname__', self.f)!r}, {len(self._trees)} signatures>"
+
+    def _new_tree(self, key):
+        if len(self._trees) >= MAX_SIGNATURES:
+            self._trees.pop(next(iter(self._trees)))
+        return self._trees.setdefault(key, Tree())
+
+    def _recorded(self, tree, signature):
+        """Call the function, and keep the recording."""
+        recording = Recording(self.f, signature)
+        if not tree.graft(recording):
+            tree.paths = MAX_PATHS
+            warnings.warn(f"ad.compile: {self!r} does something else each time it is called with the same values; it "
+                          "will not be replayed", stacklevel=3)
+        elif tree.paths == MAX_PATHS:
+            warnings.warn(f"ad.compile: {tree.busiest()}: what Python sees here sends the function a new way each time; "
+                          f"{MAX_PATHS} ways are recorded, and any other will run without a recording", stacklevel=3)
+        return trees.map(lambda y: _calls.hand_over(y, signature.ours) if isinstance(y, Array) else y, recording.result)
+
+    def _checked(self, result, args, kwargs):
+        """The result, if the function itself gives the same."""
+        found, structure = trees.flatten(result)
+        wanted = trees.flatten_like(structure, self.f(*args, **kwargs), "what the function returns now")
+        for i, (a, b) in enumerate(zip(found, wanted)):
+            if not np.allclose(_plain(a), _plain(b), rtol=1e-4 if getattr(b, "itemsize", 8) == 4 else 1e-8, equal_nan=True):
+                raise RuntimeError(
+                    f"ad.compile: output {i} of {self!r} is {a!r:.60} by replay and {b!r:.60} by the function itself: it "
+                    "depends on something that is neither an argument nor a Variable, or draws random numbers")
+        return result
