@@ -496,7 +496,7 @@ cdef Node record(Op op, Operand *operands, int n, object params, Operand *output
         kinds[i] = saved.kind
     if needs & OUTPUT_NEEDED:
         saved = kept(output)
-    elif node.fit == MIXED:
+    elif node.fit == MIXED and op.outputs == 1:
         saved = dropped(output)
     else:
         return node

@@ -145,8 +145,15 @@ def put_zeros(x, index, shape):
 # -- take ---------------------------------------------------------------------------------------------
 
 
+def _indices(indices):
+    """An array of indices: of ours, if a program that is being recorded computes it."""
+    if isinstance(indices, Array) and _is_position(indices):
+        return indices
+    return np.asarray(_plain_index(indices))
+
+
 def _positions(indices, n, mode):
-    indices = np.asarray(_plain_index(indices))
+    indices = _indices(indices)
     if mode == "wrap":
         return indices % n
     return np.clip(indices, 0, n - 1) if mode == "clip" else indices
@@ -171,7 +178,7 @@ def take(a, indices, axis=None, out=None, mode="raise"):
     case((2, 3), np.array([[1, 0, 1]]), axis=0),
 ))
 def take_along_axis(arr, indices, axis=-1):
-    indices = np.asarray(_plain_index(indices))
+    indices = _indices(indices)
     if axis is None:
         arr, axis = ravel(arr), 0
     if arr.ndim != indices.ndim:
