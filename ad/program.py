@@ -6,9 +6,14 @@ and writes others that no other writes. It is a value: nothing changes one after
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from ad._graph import Op
 
-__all__ = ["Instruction", "Program", "evaluate"]
+__all__ = ["Instruction", "Program", "evaluate", "frozen"]
+
+SMALL = 1024
+_HASHED = {int, bool, str, type(None), type(...)}
 
 
 class Instruction(NamedTuple):
@@ -74,3 +79,22 @@ def evaluate(program, values):
         y = op.fn(*[slots[slot] for slot in inputs], *params)
         slots.update(zip(outputs, y if op.outputs > 1 else (y,)))
     return [slots[slot] for slot in program.outputs]
+
+
+def frozen(params):
+    """Static parameters in a form that can be hashed: equal for equal values of equal types.
+
+    Arrays of up to `SMALL` bytes are compared by value, larger ones by identity.
+    """
+    kind = type(params)
+    if kind is tuple or kind is list:
+        return (kind, *[frozen(part) for part in params])
+    if kind is slice:
+        return kind, params.start, params.stop, params.step
+    if kind is np.ndarray:
+        if params.nbytes <= SMALL and not params.dtype.hasobject:
+            return kind, params.dtype.str, params.shape, params.tobytes()
+        return kind, id(params)
+    if kind is float or kind is complex:
+        return kind, repr(params)  # zeros differ by their sign, and nan is itself
+    return (kind, params) if kind in _HASHED else (kind, id(params))

@@ -1,0 +1,465 @@
+"""Algebra: cheaper ways to compute the same, as a table of rewrites (see `ad.rewriting` for what a rule is).
+
+The rules hold for every value, signed zeros, infinities and nan among them, but for rounding; a product or a sum put
+together in another way may over- or underflow where it did not, or no longer do so; a zero to which two terms cancel
+may get the other sign; and x ** 0.5 is sqrt(x), as NumPy has it for arrays, at -0.0 and -inf too.
+"""
+import math
+
+import numpy as np
+
+from ad._graph import Aval
+from ad.ops.forms import TABLE
+from ad.program import frozen
+from ad.rewriting import ANY, FLOATING, REAL, Rewriting, Rules
+
+__all__ = ["algebra"]
+
+(ADD, SUBTRACT, MULTIPLY, DIVIDE, SCALE, NEGATIVE, ABSOLUTE, SQUARE, SQRT, SUM, TRANSPOSE, RESHAPE, BROADCAST_TO,
+ SUM_TO, GETITEM, PUT_ZEROS) = [TABLE[name].op for name in (
+     "add subtract multiply divide scale negative absolute square sqrt sum transpose reshape broadcast_to "
+     "sum_to getitem put_zeros").split()]
+NORMAL = {char: (float(np.finfo(char).tiny), float(np.finfo(char).max)) for char in REAL}
+RULES = {}  # op, or the form of ops -> Rules
+
+
+def algebra(program):
+    """With every rule applied wherever it applies; what that leaves unused is still there."""
+    return Rewriting(program, RULES).run()
+
+
+def rule(names, inputs="plain", dtypes=REAL):
+    """Decorates a rule for the ops of these names: `inputs` is "right" for (x, number), "left" for (number, x)."""
+
+    def define(function):
+        for name in names.split():
+            rules = RULES.setdefault(TABLE[name].op if name in TABLE else name, Rules())
+            getattr(rules, inputs).append((function, dtypes))
+        return function
+
+    return define
+
+
+def normal(c, y):
+    """Whether this factor is no zero, infinity or nan, and keeps its precision in the dtype of y."""
+    low, high = NORMAL[y.dtype.char]
+    return low <= abs(c) <= high
+
+
+def power_of_two(c):
+    return abs(math.frexp(c)[0]) == 0.5
+
+
+# -- sums -----------------------------------------------------------------------------------------
+
+
+@rule("add", dtypes=FLOATING)
+def add_negative(r, y, a, b):
+    for x, z in ((a, r.made_by(b, NEGATIVE)), (b, r.made_by(a, NEGATIVE))):
+        if z:
+            return r.emit(SUBTRACT, y, x, *z)
+
+
+@rule("subtract", dtypes=FLOATING)
+def subtract_negative(r, y, a, b):
+    z = r.made_by(b, NEGATIVE)
+    return r.emit(ADD, y, a, *z) if z else None
+
+
+@rule("add", "right")
+def add_zero(r, y, x, c):
+    return x if c == 0 and math.copysign(1, c) < 0 else None  # -0.0 + 0.0 is 0.0
+
+
+@rule("add", "left")
+def zero_add(r, y, c, x):
+    return add_zero(r, y, x, c)
+
+
+@rule("subtract", "right")
+def subtract_zero(r, y, x, c):
+    return x if c == 0 and math.copysign(1, c) > 0 else None
+
+
+@rule("add")
+def add_to_itself(r, y, a, b):
+    return r.emit(MULTIPLY, y, a, 2.0) if a == b else None
+
+
+def _common_factor(op, opposite):
+    """c a + c b is c (a + b): exactly so if c is a power of two."""
+
+    def common_factor(r, y, a, b):
+        p, q = r.product(a), r.product(b)
+        if p and q and abs(p[1]) == abs(q[1]) and power_of_two(p[1]) and r.alone(a, y) and r.alone(b, y):
+            return r.emit(MULTIPLY, y, r.emit(op if p[1] == q[1] else opposite, y, p[0], q[0]), p[1])
+
+    return common_factor
+
+
+rule("add")(_common_factor(ADD, SUBTRACT))
+rule("subtract")(_common_factor(SUBTRACT, ADD))
+
+# -- products with a number -------------------------------------------------------------------------
+
+
+@rule("multiply scale", "right")
+def times_one(r, y, x, c):
+    return x if c == 1 else r.emit(NEGATIVE, y, x) if c == -1 else None
+
+
+@rule("scale", "right")
+def scale_by_number(r, y, x, c):
+    return r.emit(MULTIPLY, y, x, c) if c and math.isfinite(c) else None
+
+
+@rule("scale", "left")
+def scale_number(r, y, c, x):
+    return r.emit(MULTIPLY, y, x, c) if c and math.isfinite(c) else None
+
+
+@rule("multiply", "right")
+def regroup_factors(r, y, x, c):
+    """(z k) c is z (k c)."""
+    if z := r.product(x):
+        return r.emit(MULTIPLY, y, z[0], z[1] * c) if normal(z[1] * c, y) else None
+
+
+@rule("multiply", "right")
+def regroup_quotient(r, y, x, c):
+    """(a / b) c is (a c) / b, if a is a number, and a (c / b), if b is."""
+    if not (parts := r.made_by(x, DIVIDE)) or not r.alone(x, y):
+        return None
+    a, b = parts
+    if a in r.numbers and normal(r.numbers[a] * c, y):
+        return r.emit(DIVIDE, y, r.numbers[a] * c, b)
+    if b in r.numbers and normal(r.numbers[b], y) and normal(c / r.numbers[b], y):
+        return r.emit(MULTIPLY, y, a, c / r.numbers[b])
+
+
+@rule("multiply", "right")
+def number_with_scalar(r, y, x, c):
+    """(A s) c, for an array A and a scalar s, is A (s c)."""
+    if not (parts := r.made_by(x, MULTIPLY)) or not y.shape or not r.alone(x, y):
+        return None
+    for array, s in (parts, parts[::-1]):
+        if s not in r.numbers and r.avals[s].shape == () and r.avals[array].shape == y.shape:
+            return r.emit(MULTIPLY, y, array, r.emit(MULTIPLY, r.avals[s], s, c))
+
+
+@rule("multiply", "left")
+def number_first(r, y, c, x):
+    for found, _ in RULES[MULTIPLY].right:
+        if (slot := found(r, y, x, c)) is not None:
+            return slot
+
+
+# -- products and quotients -----------------------------------------------------------------------------
+
+
+def _hoist(op):
+    """(z c) b is (z b) c: numbers meet at the end, where they become one, and signs where they change a sum."""
+
+    def hoist(r, y, a, b):
+        for x, at in ((a, 0), (b, 1)):
+            z = r.product(x)
+            if z and r.avals[x].shape == y.shape and (z[1] == -1 or (r.alone(x, y) and normal(z[1], y))):
+                return r.emit(MULTIPLY, y, r.emit(op, y, *((z[0], b), (a, z[0]))[at]), z[1])
+
+    return hoist
+
+
+rule("multiply")(_hoist(MULTIPLY))
+rule("scale")(_hoist(SCALE))
+
+
+@rule("multiply")
+def multiply_by_itself(r, y, a, b):
+    return r.emit(SQUARE, y, a) if a == b else None
+
+
+@rule("multiply")
+def multiply_by_reciprocal(r, y, a, b):
+    for x, other in ((b, a), (a, b)):
+        parts = r.made_by(x, DIVIDE)
+        if parts and r.numbers.get(parts[0]) == 1 and r.alone(x, y):
+            return r.emit(DIVIDE, y, other, parts[1])
+
+
+@rule("divide", "right")
+def divide_by_number(r, y, x, c):
+    if c == 1:
+        return x
+    if normal(c, y) and normal(1 / c, y) and power_of_two(c):
+        return r.emit(MULTIPLY, y, x, 1 / c)
+
+
+@rule("divide", "right")
+def divide_product(r, y, x, c):
+    """(z k) / c is z (k / c)."""
+    if (z := r.product(x)) and normal(c, y) and normal(z[1] / c, y):
+        return r.emit(MULTIPLY, y, z[0], z[1] / c) if z[1] != -1 else r.emit(DIVIDE, y, z[0], -c)
+
+
+@rule("divide", "left")
+def divide_number(r, y, c, x):
+    """c / (z k) is (c / k) / z."""
+    if (z := r.product(x)) and normal(z[1], y) and normal(c / z[1], y) and r.alone(x, y):
+        return r.emit(DIVIDE, y, c / z[1], z[0])
+
+
+@rule("divide")
+def divide_negatives(r, y, a, b):
+    for x, at in ((a, 0), (b, 1)):
+        z = r.made_by(x, NEGATIVE)
+        if z and r.alone(x, y):
+            return r.emit(NEGATIVE, y, r.emit(DIVIDE, y, *((*z, b), (a, *z))[at]))
+
+
+@rule("reciprocal")
+def reciprocal(r, y, x):
+    return r.emit(DIVIDE, y, 1.0, x)
+
+
+# -- signs ------------------------------------------------------------------------------------------
+
+
+@rule("negative", dtypes=FLOATING)
+def negative_twice(r, y, x):
+    z = r.made_by(x, NEGATIVE)
+    return z[0] if z else None
+
+
+@rule("negative")
+def negative_product(r, y, x):
+    z = r.product(x)
+    return r.emit(MULTIPLY, y, z[0], -z[1]) if z and r.alone(x, y) else None
+
+
+@rule("negative")
+def negative_quotient(r, y, x):
+    parts = r.made_by(x, DIVIDE)
+    if parts and parts[0] in r.numbers and r.alone(x, y):
+        return r.emit(DIVIDE, y, -r.numbers[parts[0]], parts[1])
+
+
+@rule("negative")
+def negative_difference(r, y, x):
+    parts = r.made_by(x, SUBTRACT)
+    return r.emit(SUBTRACT, y, *parts[::-1]) if parts and r.alone(x, y) else None
+
+
+def _even(op):
+    def even(r, y, x):
+        z = r.made_by(x, NEGATIVE)
+        return r.emit(op, y, *z) if z else None
+
+    return even
+
+
+rule("square", dtypes=FLOATING)(_even(SQUARE))
+rule("absolute")(_even(ABSOLUTE))
+
+# -- powers -----------------------------------------------------------------------------------------
+
+
+@rule("power float_power", "right")
+def power(r, y, x, c):
+    if c == 1:
+        return x
+    if c == 2:
+        return r.emit(SQUARE, y, x)
+    if c == 3:
+        return r.emit(MULTIPLY, y, r.emit(SQUARE, y, x), x)
+    if c == 0.5:
+        return r.emit(SQRT, y, x)
+    if c == -1:
+        return r.emit(DIVIDE, y, 1.0, x)
+    if c == 0:
+        return spread(r, y, r.constant(np.ones((), y.dtype)))
+
+
+# -- ops with nothing to do -------------------------------------------------------------------------
+# The shape and dtype of what a rule returns are compared with those of the output before it is believed.
+
+
+@rule("identity positive real astype reshape broadcast_to sum_to", dtypes=ANY)
+def unchanged(r, y, x, *params):
+    return x
+
+
+@rule("conjugate", dtypes=ANY)
+def conjugate(r, y, x):
+    return x if y.dtype.kind != "c" else None
+
+
+@rule("getitem", dtypes=ANY)
+def get_all(r, y, x, index):
+    return x if _is_all(index) else None
+
+
+@rule("put_zeros", dtypes=ANY)
+def put_all(r, y, x, index, shape):
+    return x if _is_all(index) else None
+
+
+def _is_all(index):
+    """Whether an index that keeps the shape keeps every element in its place."""
+    for part in index if type(index) is tuple else (index,):
+        if part is not Ellipsis and (type(part) is not slice or part.step not in (None, 1)):
+            return False
+    return True
+
+
+@rule("where", dtypes=ANY)
+def decided(r, y, a, b, *condition):
+    """Both branches are one, or the condition is all true or all false."""
+    if a == b or (condition and np.all(condition[0])):
+        return a
+    return b if condition and not np.any(condition[0]) else None
+
+
+# -- shapes -----------------------------------------------------------------------------------------
+
+
+@rule("reshape", dtypes=ANY)
+def reshape_twice(r, y, x, shape, order="C"):
+    z = r.made_by(x, RESHAPE)
+    if z and order == "C" and r.params(x)[1:] in ((), ("C",)):
+        return r.emit(RESHAPE, y, *z, params=(y.shape, "C"))
+
+
+@rule("transpose", dtypes=ANY)
+def transpose_twice(r, y, x, axes):
+    if z := r.made_by(x, TRANSPOSE):
+        first, then = (_axes(axes, len(y.shape)) for axes in (*r.params(x), axes))
+        axes = tuple([first[axis] for axis in then])
+        return z[0] if axes == tuple(range(len(axes))) else r.emit(TRANSPOSE, y, *z, params=(axes,))
+
+
+def _axes(axes, ndim):
+    return range(ndim)[::-1] if axes is None else [axis % ndim for axis in axes]
+
+
+@rule("transpose", dtypes=ANY)
+def transpose_nothing(r, y, x, axes):
+    return x if tuple(_axes(axes, len(y.shape))) == tuple(range(len(y.shape))) else None
+
+
+@rule("getitem", dtypes=ANY)
+def get_what_was_put(r, y, x, index):
+    z = r.made_by(x, PUT_ZEROS)
+    if z and _is_basic(index) and frozen(index) == frozen(r.params(x)[0]):
+        return z[0]
+
+
+def _is_basic(index):
+    return all(type(part) in (int, slice, type(...), type(None))
+                for part in (index if type(index) is tuple else (index,)))
+
+
+@rule("add", dtypes=FLOATING)
+def add_put(r, y, a, b):
+    """Two parts put in the same place of zeros are added before; also if a third term stands between."""
+    for x, put in ((a, b), (b, a)):
+        if not r.made_by(put, PUT_ZEROS) or not r.alone(put, y):
+            continue
+        if _same_place(r, x, put) and r.alone(x, y):
+            return _put_sum(r, y, x, put)
+        if (parts := r.made_by(x, ADD)) and r.alone(x, y):
+            for third, other in (parts, parts[::-1]):
+                if _same_place(r, other, put) and r.alone(other, y):
+                    return r.emit(ADD, y, third, _put_sum(r, y, other, put))
+
+
+def _same_place(r, x, put):
+    z, of = r.made_by(x, PUT_ZEROS), r.made_by(put, PUT_ZEROS)
+    return z and r.avals[z[0]].shape == r.avals[of[0]].shape and frozen(r.params(x)) == frozen(r.params(put))
+
+
+def _put_sum(r, y, x, put):
+    a, b = r.made_by(x, PUT_ZEROS) + r.made_by(put, PUT_ZEROS)
+    total = r.emit(ADD, Aval(r.avals[a].shape, y.dtype), a, b)
+    return r.emit(PUT_ZEROS, y, total, params=r.params(x))
+
+
+# -- broadcasting: a value spread over a shape is worked on before it is spread --------------------------
+
+
+def spread(r, y, x):
+    return r.emit(BROADCAST_TO, y, x, params=(y.shape,)) if r.avals[x].shape != y.shape else x
+
+
+@rule("broadcast_to", dtypes=ANY)
+def broadcast_one(r, y, x, shape):
+    """One element in several axes of length one is taken as a scalar; other axes in front need no reshape."""
+    aval = r.avals[x]
+    if aval.shape and aval.size == 1:
+        return spread(r, y, r.emit(RESHAPE, Aval((), y.dtype), x, params=((), "C")))
+    z = r.made_by(x, RESHAPE)
+    if z and aval.shape[-len(r.avals[z[0]].shape):] == r.avals[z[0]].shape and aval.size == r.avals[z[0]].size:
+        return spread(r, y, *z)
+
+
+@rule("broadcast_to", dtypes=ANY)
+def broadcast_twice(r, y, x, shape):
+    z = r.made_by(x, BROADCAST_TO)
+    return spread(r, y, *z) if z else None
+
+
+@rule("reshape getitem transpose", dtypes=ANY)
+def take_of_scalar(r, y, x, *params):
+    return spread(r, y, z) if (z := spread_scalar(r, x)) is not None else None
+
+
+@rule("astype", dtypes=ANY)
+def cast_scalar(r, y, x, dtype):
+    if (z := spread_scalar(r, x)) is not None:
+        return spread(r, y, r.emit(TABLE["astype"].op, Aval((), y.dtype), z, params=(dtype,)))
+
+
+def spread_scalar(r, x):
+    """The scalar that was spread over the shape of x, or None."""
+    z = r.spread_from(x)
+    return z if z is not None and r.avals[z].shape == () else None
+
+
+@rule("elementwise", dtypes=ANY)
+def operate_then_spread(r, y, op, params, inputs):
+    """An operand broadcasts by itself beside one of the whole shape; if there is none, the result is spread."""
+    sources = [r.spread_from(x) if r.avals[x].shape else None for x in inputs]
+    if all(z is None for z in sources):
+        return None
+    small = [x if z is None else z for z, x in zip(sources, inputs)]
+    shapes = {r.avals[x].shape for x in small}
+    if y.shape in shapes:
+        return r.emit(op, y, *small, params=params)
+    shapes.discard(())
+    if len(shapes) <= 1:
+        return spread(r, y, r.emit(op, Aval(shapes.pop() if shapes else (), y.dtype), *small, params=params))
+
+
+@rule("sum sum_to")
+def sum_of_copies(r, y, x, *params):
+    """The sum of n copies of a scalar, or of an array, is n times it."""
+    z, n = r.spread_from(x), r.avals[x].size // max(y.size, 1)
+    if z is not None and n and (r.avals[z].shape == () or (len(params) == 1 and r.avals[z].shape == y.shape)):
+        return spread(r, y, r.emit(MULTIPLY, r.avals[z], z, float(n)))
+
+
+@rule("sum", dtypes=ANY)
+def sum_of_one(r, y, x, axis, keepdims):
+    """Sums of one element each."""
+    aval = r.avals[x]
+    return r.emit(RESHAPE, y, x, params=(y.shape, "C")) if aval.size == y.size and aval.dtype == y.dtype else None
+
+
+@rule("sum_to", dtypes=ANY)
+def sum_to_twice(r, y, x, shape):
+    z = r.made_by(x, SUM_TO)
+    return r.emit(SUM_TO, y, *z, params=(y.shape,)) if z else None
+
+
+@rule("sum_to", dtypes=ANY)
+def sum_to_scalar(r, y, x, shape):
+    return r.emit(SUM, y, x, params=(None, False)) if y.shape == () and r.avals[x].dtype == y.dtype else None

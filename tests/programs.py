@@ -1,0 +1,78 @@
+"""Programs made by hand, for tests of what is done to them."""
+import numpy as np
+
+from ad._graph import Aval
+from ad.ops import TABLE
+from ad.program import Instruction, Program, evaluate
+
+__all__ = ["Builder", "assert_same_results", "names", "values_of"]
+
+
+class Builder:
+    """Notes ops as it runs them: `b.add(x, 2.0)` is a slot; numbers and arrays become constants."""
+
+    def __init__(self):
+        self.values, self.inputs, self.constants, self.instructions = [], [], {}, []
+
+    def _slot(self, value):
+        self.values.append(value)
+        return len(self.values) - 1
+
+    def input(self, value):
+        self.inputs.append(self._slot(np.asarray(value)))
+        return Value(self, self.inputs[-1])
+
+    def constant(self, value):
+        slot = self._slot(value)
+        self.constants[slot] = value
+        return Value(self, slot)
+
+    def run(self, op, inputs, params=(), line=""):
+        slots = [(x if isinstance(x, Value) else self.constant(x)).slot for x in inputs]
+        y = op.fn(*[self.values[slot] for slot in slots], *params)
+        outputs = tuple(self._slot(part) for part in (y if op.outputs > 1 else (y,)))
+        self.instructions.append(Instruction(op, params, tuple(slots), outputs, line))
+        found = [Value(self, slot) for slot in outputs]
+        return found if op.outputs > 1 else found[0]
+
+    def __getattr__(self, name):
+        if name not in TABLE:
+            raise AttributeError(name)
+        return lambda *inputs, params=(), line="": self.run(TABLE[name].op, inputs, params, line)
+
+    def program(self, *outputs):
+        avals = tuple(Aval(np.shape(value), np.asarray(value).dtype) for value in self.values)
+        return Program(tuple(self.inputs), tuple(x.slot for x in outputs), tuple(self.instructions),
+                       dict(self.constants), avals)
+
+
+class Value:
+    """A slot of a builder."""
+
+    def __init__(self, builder, slot):
+        self.builder, self.slot = builder, slot
+
+    @property
+    def shape(self):
+        return np.shape(self.builder.values[self.slot])
+
+    @property
+    def dtype(self):
+        return np.asarray(self.builder.values[self.slot]).dtype
+
+
+def names(program):
+    """The names of the ops, in order."""
+    return [instruction.op.name for instruction in program.instructions]
+
+
+def values_of(program, inputs):
+    return [np.asarray(y) for y in evaluate(program, inputs)]
+
+
+def assert_same_results(program, other, inputs, rtol=0.0):
+    """The same values in the same shapes and dtypes; to this relative error, of the largest finite value."""
+    for y, expected in zip(values_of(other, inputs), values_of(program, inputs), strict=True):
+        assert (y.shape, y.dtype) == (expected.shape, expected.dtype)
+        finite = np.abs(expected[np.isfinite(expected)])
+        np.testing.assert_allclose(y, expected, rtol, rtol * max(finite, default=0.0))
