@@ -10,7 +10,7 @@ from ad import _core
 from ad._core import Array, apply, is_traced, is_tracing, peek, settled
 from ad._graph import Op
 
-__all__ = ["PLAIN", "Hole", "evaluate", "filled", "plain_op", "plain_values", "take_out"]
+__all__ = ["DETACHED", "PLAIN", "Hole", "call_op", "evaluate", "filled", "plain_op", "plain_values", "take_out"]
 
 
 def _functions(names):
@@ -59,7 +59,7 @@ def evaluate(function, args, kwargs):
     outputs = len(found) if isinstance(found, (tuple, list)) else 1
     if isinstance(function, np.ufunc) and not kwargs and function.nin == len(args):
         return apply(plain_op(function, outputs), tuple([traced[a] if type(a) is Hole else a for a in args]))
-    return apply(_call_op(function, outputs), tuple(traced), (args, tuple(kwargs.items())))
+    return apply(call_op(function, outputs), tuple(traced), (args, tuple(kwargs.items())))
 
 
 class Hole(int):
@@ -83,14 +83,18 @@ def _nothing(*_):
     """The rule, in either mode, of what has no derivative."""
 
 
-@functools.cache
 def plain_op(function, outputs=1, parameters=()):
-    """The op of a function of its inputs, without a derivative."""
+    """The op of a function of its inputs, without a derivative: one and the same for the same function."""
+    return _plain_op(function, outputs, parameters)
+
+
+@functools.cache
+def _plain_op(function, outputs, parameters):
     return Op(name_of(function), "plain", function, jvp=_nothing, vjp=_nothing, parameters=parameters, outputs=outputs)
 
 
 @functools.cache
-def _call_op(function, outputs):
+def call_op(function, outputs):
     def call(*values):
         *values, args, kwargs = values
         return function(*filled(args, values), **{key: filled(value, values) for key, value in kwargs})
@@ -133,7 +137,7 @@ for _name in "all any argmax argmin argpartition argsort nonzero searchsorted".s
 _core.add_method("tobytes", lambda x, order="C": np.asarray(settled(x)).tobytes(order))
 
 _COMPARISONS = (np.less, np.less_equal, np.equal, np.not_equal, np.greater, np.greater_equal)
-_DETACHED = Op("detached", "plain", lambda x: x, jvp=_nothing, vjp=_nothing)
+DETACHED = Op("detached", "plain", lambda x: x, jvp=_nothing, vjp=_nothing)
 
 
 def compare(a, b, how):
@@ -143,4 +147,4 @@ def compare(a, b, how):
 
 def detached(x):
     """`x` as a constant, in a program that computes it."""
-    return apply(_DETACHED, (x,))
+    return apply(DETACHED, (x,))
