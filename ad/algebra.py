@@ -312,11 +312,12 @@ def _is_all(index):
 
 
 @rule("where", dtypes=ANY)
-def decided(r, y, a, b, *condition):
-    """Both branches are one, or the condition is all true or all false."""
-    if a == b or (condition and np.all(condition[0])):
+def decided(r, y, condition, a, b):
+    """Both branches are one, or the condition is a constant that is all true or all false."""
+    known = r.constants.get(condition)
+    if a == b or (known is not None and np.all(known)):
         return a
-    return b if condition and not np.any(condition[0]) else None
+    return b if known is not None and not np.any(known) else None
 
 
 # -- shapes -----------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from ad.rewriting import fold
 __all__ = ["algebra", "common_subexpressions", "constants", "dead_code", "renumber", "simplify"]
 
 ROUNDS = 8  # one pass makes work for another; two or three rounds are the rule
+SPARSE = 8  # slots for each one in use, beyond which they are numbered anew before and not only after
 _COMMUTATIVE = {TABLE[name].op for name in ("add", "multiply", "maximum", "minimum", "hypot", "logaddexp")}
 
 
@@ -103,6 +104,8 @@ def simplify(program):
     """
     show = _show if os.environ.get("AD_PRINT_PASSES") == "1" else _quiet
     program = show(dead_code, dead_code(program))
+    if len(program.avals) > SPARSE * (len(program) + len(program.constants)):  # a stretch of a long recording
+        program = show(renumber, renumber(program))
     for _ in range(ROUNDS):
         before = program = show(common_subexpressions, common_subexpressions(program))
         program = show(constants, constants(program))

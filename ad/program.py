@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ad import costs, listing
 from ad._graph import Op
 
-__all__ = ["Instruction", "Program", "evaluate", "frozen"]
+__all__ = ["Cost", "Instruction", "Program", "evaluate", "frozen"]
 
 SMALL = 1024
 _HASHED = {int, bool, str, type(None), type(...)}
@@ -24,6 +25,13 @@ class Instruction(NamedTuple):
     inputs: tuple
     outputs: tuple
     line: str = ""  # where the function's source had it: "file.py:12"
+
+
+class Cost(NamedTuple):
+    """What one run of a program does."""
+
+    operations: int  # of floating point, on single elements
+    bytes: int       # read and written, were every instruction to fetch its inputs from memory and store its outputs
 
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True, weakref_slot=True)
@@ -59,6 +67,45 @@ class Program:
         return (f"<program of {len(self.instructions)} instructions, {len(self.inputs)} inputs, "
                 f"{len(self.outputs)} outputs>")
 
+    def __str__(self):
+        return listing.text(self)
+
+    def __reduce__(self):
+        from ad import saving
+
+        return saving.from_bytes, (saving.to_bytes(self),)
+
+    def cost(self):
+        """Operations and bytes of one run, counted by instruction; no fusion is assumed.
+
+        An elementwise op counts one operation for each element of its result, a reduction one for each element
+        that goes into it, a product of matrices two for each pair of factors, a factorization of an n x n matrix n^3,
+        and what only moves elements none.
+
+        Returns
+        -------
+        Cost
+            A named tuple `(operations, bytes)`.
+        """
+        return Cost(sum([costs.operations(self, i) for i in self.instructions]),
+                    sum([costs.bytes_moved(self, i) for i in self.instructions]))
+
+    def save(self, path):
+        """Write the program to a file, from which `ad.load` reads it.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        TypeError
+            If it has an op that is not in the table: one of a function under `custom_gradient`.
+        """
+        from ad import saving
+
+        saving.save(self, path)
+
 
 def evaluate(program, values):
     """Run a program by NumPy, one instruction after the other: what any faster way must agree with.
@@ -91,7 +138,7 @@ def frozen(params):
         return (kind, *[frozen(part) for part in params])
     if kind is slice:
         return kind, params.start, params.stop, params.step
-    if kind is np.ndarray:
+    if kind is np.ndarray or isinstance(params, np.generic):
         if params.nbytes <= SMALL and not params.dtype.hasobject:
             return kind, params.dtype.str, params.shape, params.tobytes()
         return kind, id(params)

@@ -56,7 +56,7 @@ def test_common_subexpressions_compare_params_by_value_and_type(a, b, merged):
 @pytest.mark.parametrize(("a", "b", "merged"), [
     (2.0, 2.0, True), (0.0, -0.0, False), (2.0, 2, False), (1, True, False), (np.nan, np.nan, True),
     (2.0, np.array(2.0), False), (np.ones(3), np.ones(3), True), (np.ones(3), np.ones(3, np.float32), False),
-    (np.zeros(300), np.zeros(300), False),
+    (np.zeros(300), np.zeros(300), False), (np.float64(2.0), np.float64(2.0), True), (np.float64(2.0), 2.0, False),
 ], ids=str)
 def test_equal_constants_become_one(a, b, merged):
     builder = Builder()
@@ -222,10 +222,10 @@ REWRITES = {
                                                          put(b, y)), "concatenate add put_zeros add"),
     "put in two places": (lambda b, x, y: b.add(put(b, x), b.put_zeros(y, params=(slice(N, None), (2 * N,)))),
                           "put_zeros put_zeros add"),
-    "where all": (lambda b, x, y: b.where(x, y, params=(np.ones(N, bool),)), ""),
-    "where none": (lambda b, x, y: b.where(x, y, params=(np.zeros(N, bool),)), ""),
-    "where the same": (lambda b, x, y: b.where(x, x, params=(LEFT > 0,)), ""),
-    "where some": (lambda b, x, y: b.where(x, y, params=(LEFT > 0,)), "where"),
+    "where all": (lambda b, x, y: b.where(np.ones(N, bool), x, y), ""),
+    "where none": (lambda b, x, y: b.where(np.zeros(N, bool), x, y), ""),
+    "where the same": (lambda b, x, y: b.where(LEFT > 0, x, x), ""),
+    "where some": (lambda b, x, y: b.where(LEFT > 0, x, y), "where"),
 }
 # Of zeros that two terms cancel to, and of those of `scale` and sums, the sign is not kept.
 UNSIGNED = {name for name in REWRITES if "scale" in name} | {

@@ -1,0 +1,49 @@
+"""Costs: what running an instruction takes, in operations on elements and bytes of memory."""
+import math
+
+__all__ = ["bytes_moved", "operations"]
+
+MOVES = set(
+    "getitem put_zeros reshape broadcast_to transpose concatenate stack roll rearrange identity positive astype where "
+    "conjugate real imag detached".split()
+)
+MATRIX = set(
+    "inv solve_matrix pinv det slogdet_parts cholesky_lower eigh_parts svd_parts qr_parts least_squares".split()
+)
+
+
+def operations(program, instruction):
+    """How many operations on single elements an instruction is."""
+    op, params, inputs, outputs, _ = instruction
+    xs, size = [program.avals[slot] for slot in inputs], sum([program.avals[slot].size for slot in outputs])
+    if op.name in MOVES:
+        return 0
+    if op.name == "matmul":
+        return 2 * size * xs[0].shape[-1]
+    if op.name == "contract":
+        return 2 * size * _summed(params[0], xs)
+    if op.name in MATRIX:
+        return max([x.size * x.shape[-1] for x in xs])
+    return size if op.form == "elementwise" else max([size, *[x.size for x in xs]])
+
+
+def _summed(subscripts, xs):
+    """Over how many pairs of factors a contraction sums for each element."""
+    factors, output = subscripts.split("->")
+    sizes = {}
+    for labels, x in zip(factors.split(","), xs):
+        named = labels.replace("...", "")
+        sizes.update(zip(reversed(named), reversed(x.shape)))
+    return math.prod([n for label, n in sizes.items() if label not in output])
+
+
+def bytes_moved(program, instruction):
+    """How many bytes an instruction reads and writes; one that moves elements, those of its result twice."""
+    written = sum([_bytes(program.avals[slot]) for slot in instruction.outputs])
+    if instruction.op.name in MOVES:
+        return 2 * written
+    return written + sum([_bytes(program.avals[slot]) for slot in instruction.inputs])
+
+
+def _bytes(aval):
+    return aval.size * aval.dtype.itemsize

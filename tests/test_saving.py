@@ -1,0 +1,201 @@
+"""Saved programs: what is written comes back, and nothing else is believed."""
+import collections
+import copy
+import dataclasses
+import hashlib
+import json
+import pickle
+
+import numpy as np
+import pytest
+from programs import Builder, assert_same_results, names
+
+from ad import saving, trees
+from ad._graph import Op
+from ad.ops import plain
+
+
+def program():
+    """One with every kind of constant and parameter."""
+    b, x = Builder(), None
+    x = b.input(np.arange(12.0).reshape(3, 4))
+    rows = b.getitem(x, params=((slice(1, None), ..., None, np.array([0, 2])),), line="model.py:7")
+    y = b.add(b.astype(rows, params=(np.dtype("c16"),)), 0.1 + np.nan * 1j)
+    parts = b.eigh_parts(b.contract(x, x, params=("...ab,...cb->...ac",)), params=("L",))
+    z = b.multiply(np.float32(3.0), b.multiply(-0.0, b.add(np.inf, b.multiply(2, np.linspace(0, 1, 4, dtype="f4")))))
+    less = b.run(plain.plain_op(np.less), (x, 3.0))
+    found = b.run(plain.call_op(np.argmax, 1), (x,), ((plain.Hole(0),), (("axis", 1),)))
+    return b.program(y, *parts, z, less, found, x), [np.arange(12.0).reshape(3, 4)]
+
+
+def assert_same_program(a, b):
+    assert str(a) == str(b)
+    assert (a.inputs, a.outputs) == (b.inputs, b.outputs)
+    assert [(i.op, i.line) for i in a.instructions] == [(i.op, i.line) for i in b.instructions]
+    for slot, value in a.constants.items():
+        assert type(b.constants[slot]) is type(value)
+        assert np.asarray(b.constants[slot]).tobytes() == np.asarray(value).tobytes()
+
+
+def test_load_gives_what_was_saved(tmp_path):
+    saved, inputs = program()
+    saved.save(tmp_path / "model.ad")
+    loaded = saving.load(tmp_path / "model.ad")
+    assert_same_program(saved, loaded)
+    assert_same_results(saved, loaded, inputs)
+
+
+@pytest.mark.parametrize("again", [lambda p: pickle.loads(pickle.dumps(p)), copy.copy, copy.deepcopy])
+def test_pickle_and_copy(again):
+    saved, inputs = program()
+    assert_same_program(saved, again(saved))
+    assert_same_results(saved, again(saved), inputs)
+
+
+def test_an_op_that_has_no_name_cannot_be_saved(tmp_path):
+    for name in ("mine", "sin"):  # as `custom_gradient` names its op after the function
+        b = Builder()
+        unknown = b.program(b.run(Op(name, "custom", np.sin), (b.input(1.0),)))
+        with pytest.raises(TypeError, match=f"{name}.*not in the table"):
+            unknown.save(tmp_path / "model.ad")
+    assert not list(tmp_path.iterdir())
+
+
+def test_objects_cannot_be_saved():
+    b = Builder()
+    x = b.input(np.ones(2))
+    with pytest.raises(TypeError, match="no form for a range"):
+        saving.to_bytes(b.program(b.getitem(x, params=(range(1),))))
+    with pytest.raises(TypeError, match="dtype object"):
+        saving.to_bytes(b.program(b.add(x, np.array([None, 1], object)[1:])))
+
+
+# -- files that are not to be believed --------------------------------------------------------------------
+
+
+def one_line(error):
+    assert "\n" not in str(error.value)
+    assert str(error.value).startswith("ad")
+
+
+def test_every_damaged_byte_is_seen():
+    saved, _ = program()
+    content = saving.to_bytes(saved)
+    for position in [*range(80), *range(80, len(content), 37), len(content) - 1]:
+        for flip in (1, 0x80):
+            damaged = bytearray(content)
+            damaged[position] ^= flip
+            with pytest.raises(ValueError) as error:
+                saving.from_bytes(bytes(damaged))
+            one_line(error)
+
+
+def test_every_shortened_file_is_seen():
+    saved, _ = program()
+    content = saving.to_bytes(saved)
+    for length in [*range(80), *range(80, len(content), 53), len(content) - 1]:
+        with pytest.raises(ValueError, match="cut short" if length else "no saved program"):
+            saving.from_bytes(content[:length])
+    with pytest.raises(ValueError, match="damaged"):
+        saving.from_bytes(content + b"\0")
+
+
+@pytest.mark.parametrize("content", [b"", b"import os\n", pickle.dumps([1]), b"\x93NUMPY\x01\x00"], ids=repr)
+def test_foreign_files(tmp_path, content):
+    (tmp_path / "other").write_bytes(content)
+    with pytest.raises(ValueError, match="ad.load: .*other is no saved program") as error:
+        saving.load(tmp_path / "other")
+    one_line(error)
+
+
+def test_a_newer_file():
+    saved, _ = program()
+    content = bytearray(saving.to_bytes(saved))
+    content[len(saving.MARK)] += 1
+    with pytest.raises(ValueError, match="has version 2 of the format, .*update ad"):
+        saving.from_bytes(bytes(content))
+
+
+def forged(change):
+    """A file with the right digest whose document was changed by hand."""
+    b = Builder()
+    x = b.input(np.ones(3))
+    content = saving.to_bytes(b.program(b.multiply(b.getitem(x, params=(slice(1, None),)), 2.0)))
+    body = content[saving.HEAD.size:]
+    start = body.index(b'{"')
+    document = json.loads(body[start:])
+    change(document)
+    body = json.dumps(document).encode()
+    stream = saving.io.BytesIO()
+    np.lib.format.write_array(stream, np.frombuffer(body, np.uint8))
+    body = stream.getvalue()
+    return saving.HEAD.pack(saving.MARK, saving.VERSION, len(body), hashlib.sha256(body).digest()) + body
+
+
+FORGERIES = {
+    "nothing changed": None,
+    "an unknown op": lambda d: d["instructions"][0].__setitem__(0, "os.system"),
+    "a function of NumPy that writes": lambda d: d["instructions"][0].__setitem__(0, ["save", 1, "args", "kwargs"]),
+    "a function outside NumPy": lambda d: d["instructions"][0].__setitem__(0, ["builtins.eval", 1]),
+    "a composite": lambda d: d["instructions"][0].__setitem__(0, "mean"),
+    "an unknown tag": lambda d: d["instructions"][0].__setitem__(1, {"object": "x"}),
+    "an array that is not there": lambda d: d["constants"][0].__setitem__(1, {"array": 3}),
+    "a slot read before it is written": lambda d: d["instructions"].reverse(),
+    "a slot written twice": lambda d: d["instructions"].append(d["instructions"][0]),
+    "a slot beyond the last": lambda d: d["instructions"][0].__setitem__(3, [99]),
+    "a slot that is no number": lambda d: d.__setitem__("inputs", ["0"]),
+    "an output that is not there": lambda d: d.__setitem__("outputs", [99]),
+    "too many outputs": lambda d: d["instructions"][0].__setitem__(3, [1, 4]),
+    "too few inputs": lambda d: d["instructions"][1].__setitem__(2, [1]),
+    "another shape": lambda d: d["avals"][3].__setitem__(0, [5]),
+    "a negative shape": lambda d: d["avals"][0].__setitem__(0, [-1]),
+    "a dtype of objects": lambda d: d["avals"][0].__setitem__(1, "|O"),
+    "another shape of a constant": lambda d: d["avals"][2].__setitem__(0, [1]),
+    "a part missing": lambda d: d.pop("avals"),
+    "a list for a number": lambda d: d["constants"][0].__setitem__(1, {"float": [1]}),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_forged_files(name):
+    if name == "nothing changed":
+        assert names(saving.from_bytes(forged(lambda d: None))) == ["getitem", "multiply"]
+        return
+    with pytest.raises(ValueError, match="is damaged") as error:
+        saving.from_bytes(forged(FORGERIES[name]))
+    one_line(error)
+
+
+# -- the nesting of arguments and results -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tree", [
+    1.0, None, [], (), {}, [1.0, (2.0, None), {"a": [3.0], 1: 4.0, (1, "b"): None}], ((1.0, 2.0), {})], ids=str)
+def test_structures(tree):
+    leaves, structure = trees.flatten(tree)
+    decoded = saving.decode_structure(json.loads(json.dumps(saving.encode_structure(structure))))
+    assert decoded == structure
+    assert decoded(leaves) == tree
+
+
+Point = collections.namedtuple("Point", "x y")
+
+
+@dataclasses.dataclass
+class Layer:
+    weight: float
+
+
+@pytest.mark.parametrize("tree", [Point(1.0, 2.0), [Layer(1.0)], collections.OrderedDict(a=1.0)], ids=str)
+def test_structures_with_classes_cannot_be_saved(tree):
+    with pytest.raises(TypeError, match="cannot be saved; use dicts, lists and tuples"):
+        saving.encode_structure(trees.flatten(tree)[1])
+
+
+@pytest.mark.parametrize("encoded", [
+    None, "root", [], ["set", None, []], ["list", None, 3], ["dict", ["a"], []], ["dict", {"list": ["a", "a"]},
+    ["leaf", "leaf"]], ["dict", {"object": []}, []]], ids=str)
+def test_what_is_no_structure(encoded):
+    with pytest.raises(ValueError, match="is no structure") as error:
+        saving.decode_structure(encoded)
+    one_line(error)
