@@ -448,6 +448,15 @@ def sum_of_copies(r, y, x, *params):
         return spread(r, y, r.emit(MULTIPLY, r.avals[z], z, float(n)))
 
 
+@rule("sum sum_to")
+def sum_of_product(r, y, x, *params):
+    """The sum of c z is c times that of z."""
+    z = r.product(x)
+    if z and normal(z[1], y) and r.alone(x, r.avals[z[0]]) and y.size < r.avals[x].size:
+        op = SUM if len(params) == 2 else SUM_TO
+        return r.emit(MULTIPLY, y, r.emit(op, y, z[0], params=params), z[1])
+
+
 @rule("sum", dtypes=ANY)
 def sum_of_one(r, y, x, axis, keepdims):
     """Sums of one element each."""

@@ -14,7 +14,6 @@ from ad._graph import Op
 __all__ = ["Cost", "Instruction", "Program", "evaluate", "frozen"]
 
 SMALL = 1024
-_HASHED = {int, bool, str, type(None), type(...)}
 
 
 class Instruction(NamedTuple):
@@ -144,4 +143,6 @@ def frozen(params):
         return kind, id(params)
     if kind is float or kind is complex:
         return kind, repr(params)  # zeros differ by their sign, and nan is itself
-    return (kind, params) if kind in _HASHED else (kind, id(params))
+    if isinstance(params, int):
+        return kind, int(params)
+    return (kind, params) if params is None or params is Ellipsis or kind is str else (kind, id(params))

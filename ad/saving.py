@@ -5,7 +5,7 @@ in NumPy's own format: first the text of a JSON document, then those that it ref
 name. A file is believed only if its digest is right and what it says makes a program.
 """
 import hashlib
-import importlib
+import importlib.util
 import io
 import json
 import struct

@@ -311,6 +311,8 @@ SPREAD = {
     "number summed": (lambda b, x, s: total(b, b.broadcast_to(0.5, params=((4, 3),)), None), ""),
     "sum to a scalar": (lambda b, x, s: b.sum_to(x, params=((),)), "sum"),
     "sum to, twice": (lambda b, x, s: b.sum_to(b.sum_to(x, params=((3,),)), params=((1,),)), "sum_to"),
+    "sum of a product": (lambda b, x, s: b.subtract(s, total(b, b.multiply(x, 3.0), None)), "sum multiply subtract"),
+    "sum to of negatives": (lambda b, x, s: b.sum_to(b.negative(x), params=((4, 1),)), "sum_to negative"),
     "sum of one": (lambda b, x, s: total(b, b.reshape(x, params=((1, 12),)), 0), "reshape"),
     "scalar beside scalar": (lambda b, x, s: b.multiply(b.multiply(x, s), 3.0), "multiply multiply"),
 }
