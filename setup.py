@@ -10,8 +10,9 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError, PlatformError
 
 DEBUG = os.environ.get("AD_DEBUG", "0") not in ("", "0")
-# Neither flag changes a result; without them no loop with a comparison or a square root is vectorised.
-FAST = ["-O3", "-fno-trapping-math", "-fno-math-errno"]
+# The first two change no result; without them no loop with a comparison or a square root is vectorised. The last
+# keeps a * b + c what it is in two steps.
+FAST = ["-O3", "-fno-trapping-math", "-fno-math-errno", "-ffp-contract=off"]
 BASE = "build/debug" if DEBUG else "build"  # two builds from one checkout must not share objects
 
 # What brings a C compiler, and Python.h.

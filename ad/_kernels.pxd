@@ -41,6 +41,8 @@ cdef object push_loop(Pullback kernel, Factor a, Factor b, PyObject *y, PyObject
 cdef void offer(PyObject *a) noexcept
 cdef bint is_plain(PyObject *a) noexcept
 cdef bint is_owned(PyObject *a) noexcept
+cdef object empty(int nd, const npy_intp *shape, npy_intp size)
+cdef bint has_shape(PyObject *a, int nd, const npy_intp *shape) noexcept
 cdef object filled(PyObject *like, double number)
 cdef object embedded(npy_intp size, npy_intp start, npy_intp step, npy_intp n, Factor b)
 cdef object slice1(PyObject *a, npy_intp start, npy_intp step, npy_intp n)

@@ -13,22 +13,11 @@ import numpy as np
 
 from ad import _calls, _trace, trees
 from ad._core import Array, constant
-from ad.program import Program, evaluate
+from ad._vm import Machine
+from ad.passes import simplify
+from ad.program import Program
 
 __all__ = ["Compiled", "Recording", "compile"]
-
-
-
-class Machine:
-    def __init__(self, program):
-        self.program = program
-
-    def run(self, values):
-        return [np.array(v)[()] for v in evaluate(self.program, values)]
-
-
-def simplify(program):
-    return program
 
 
 MAX_PATHS = 64  # of one signature

@@ -1,0 +1,311 @@
+/* The loops in which a program is replayed: scalar code, and groups of elementwise ops by blocks.
+ *
+ * AD_SIMPLE lists the ops whose value is one expression of operands a, b, c. Everything is made
+ * from it: the kernels (`_vector.h`), the cases of the scalar interpreter, and the names by which
+ * a layout asks for them. All else elementwise goes through NumPy's inner loops.
+ */
+#ifndef AD_LOOPS_H
+#define AD_LOOPS_H
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include "_native.h"
+
+typedef void (*ad_kernel)(ptrdiff_t n, double *out, const double *a, const double *b, const double *c);
+
+static inline double ad_maximum(double a, double b) { return (a >= b) | (a != a) ? a : b; }
+static inline double ad_minimum(double a, double b) { return (a <= b) | (a != a) ? a : b; }
+
+/* Truth is 1.0 or 0.0 here. */
+#define AD_SIMPLE(OP1, OP2, OP3)                                                                \
+    OP1(copy, a) OP1(negative, -a) OP1(square, a * a) OP1(cube, a * a * a)                      \
+    OP1(sqrt, sqrt(a)) OP1(absolute, fabs(a)) OP1(reciprocal, 1 / a) OP1(logical_not, a == 0)   \
+    OP2(add, a + b) OP2(subtract, a - b) OP2(multiply, a * b) OP2(divide, a / b)                \
+    OP2(scale, ad_scaled(a, b)) OP2(maximum, ad_maximum(a, b)) OP2(minimum, ad_minimum(a, b))   \
+    OP2(less, a < b) OP2(less_equal, a <= b) OP2(greater, a > b) OP2(greater_equal, a >= b)     \
+    OP2(equal, a == b) OP2(not_equal, a != b)                                                   \
+    OP2(logical_and, (a != 0) & (b != 0)) OP2(logical_or, (a != 0) | (b != 0))                  \
+    OP3(where, a != 0 ? b : c) OP3(multiply_add, a * b + c) OP3(multiply_subtract, a * b - c)   \
+    OP3(subtract_multiply, c - a * b)
+
+#define AD_ARITY1(NAME, VALUE) 1,
+#define AD_ARITY2(NAME, VALUE) 2,
+#define AD_ARITY3(NAME, VALUE) 3,
+static const int ad_simple_arities[] = {AD_SIMPLE(AD_ARITY1, AD_ARITY2, AD_ARITY3)};
+enum { AD_SIMPLE_OPS = sizeof ad_simple_arities / sizeof *ad_simple_arities };
+
+/* -- instruction sets ------------------------------------------------------------------------ */
+
+#define AD_ISA(NAME) ad_base_##NAME
+#include "_vector.h"
+#undef AD_ISA
+
+#if (defined(__x86_64__) || defined(__i386__)) && defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2"))), apply_to = function)
+#define AD_ISA(NAME) ad_avx2_##NAME
+#include "_vector.h"
+#undef AD_ISA
+#pragma clang attribute pop
+#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512vl"))), apply_to = function)
+#define AD_ISA(NAME) ad_avx512_##NAME
+#include "_vector.h"
+#undef AD_ISA
+#pragma clang attribute pop
+#define AD_CHOOSE 1
+#elif (defined(__x86_64__) || defined(__i386__)) && defined(__GNUC__)
+#pragma GCC push_options
+#pragma GCC target("avx2")
+#define AD_ISA(NAME) ad_avx2_##NAME
+#include "_vector.h"
+#undef AD_ISA
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512dq,avx512vl")
+#define AD_ISA(NAME) ad_avx512_##NAME
+#include "_vector.h"
+#undef AD_ISA
+#pragma GCC pop_options
+#define AD_CHOOSE 1
+#endif
+
+static const ad_kernel (*ad_kernels)[8] = ad_base_kernels;
+static double (*ad_sum)(ptrdiff_t n, const double *a) = ad_base_sum;
+
+static inline void ad_choose_kernels(void)
+{
+#ifdef AD_CHOOSE
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+        ad_kernels = ad_avx512_kernels;
+        ad_sum = ad_avx512_sum;
+    } else if (__builtin_cpu_supports("avx2")) {
+        ad_kernels = ad_avx2_kernels;
+        ad_sum = ad_avx2_sum;
+    }
+#endif
+}
+
+static inline ad_kernel ad_kernel_of(int op, int numbers) { return ad_kernels[op][numbers]; }
+
+/* -- scalar code ----------------------------------------------------------------------------- */
+
+/* Scalar instructions beyond the simple ops, numbered after them. */
+#define AD_SCALAR_OPS(OP)                                                                       \
+    OP(sin) OP(cos) OP(sin_cos) OP(exp) OP(log) OP(tanh) OP(power) OP(load) OP(store) OP(accumulate) OP(loop) OP(halt)
+#define AD_NUMBER(NAME, ...) AD_CODE_##NAME,
+enum ad_code { AD_SIMPLE(AD_NUMBER, AD_NUMBER, AD_NUMBER) AD_SCALAR_OPS(AD_NUMBER) AD_CODES };
+
+#define AD_STRING(NAME, ...) #NAME,
+static const char *const ad_code_names[] = {AD_SIMPLE(AD_STRING, AD_STRING, AD_STRING) AD_SCALAR_OPS(AD_STRING)};
+
+/* r[out] = op(r[a], r[b], r[c]). The others: sin_cos writes r[out] and r[b]; load, store and
+ * accumulate have an array in `a` and the element in `c`, the two last a register in `b`;
+ * loop takes the loop numbered c. */
+typedef struct {
+    uint32_t code, out, a, b, c;
+} ad_scalar;
+
+typedef struct {
+    ad_loop run;
+    void *data;
+    int arity;
+} ad_scalar_loop;
+
+static inline void ad_run_loop(const ad_scalar_loop *loop, double *r, const ad_scalar *at)
+{
+    const ptrdiff_t n = 1, steps[4] = {0, 0, 0, 0};
+    char *args[4] = {(char *)(r + at->a), (char *)(r + at->b)};
+    args[loop->arity] = (char *)(r + at->out);
+    loop->run(args, &n, steps, loop->data);
+}
+
+#if defined(__GNUC__)
+#define AD_CASE(NAME) at_##NAME:
+#define AD_NEXT at++; goto *targets[at->code]
+#else
+#define AD_CASE(NAME) case AD_CODE_##NAME:
+#define AD_NEXT at++; continue
+#endif
+#define AD_SCALAR(NAME, VALUE)                                                                  \
+    AD_CASE(NAME) { const double a = r[at->a], b = r[at->b], c = r[at->c];                      \
+        (void)b; (void)c; r[at->out] = VALUE; } AD_NEXT;
+
+static void ad_run_scalars(const ad_scalar *at, double **bases, const ad_scalar_loop *loops)
+{
+    double *r = bases[0];
+#if defined(__GNUC__)
+#define AD_LABEL(NAME, ...) &&at_##NAME,
+    static const void *const targets[] = {AD_SIMPLE(AD_LABEL, AD_LABEL, AD_LABEL) AD_SCALAR_OPS(AD_LABEL)};
+    goto *targets[at->code];
+#else
+    for (;;) switch (at->code) {
+#endif
+    AD_SIMPLE(AD_SCALAR, AD_SCALAR, AD_SCALAR)
+    AD_SCALAR(sin, sin(a))
+    AD_SCALAR(cos, cos(a))
+    AD_SCALAR(exp, exp(a))
+    AD_SCALAR(log, log(a))
+    AD_SCALAR(tanh, tanh(a))
+    AD_SCALAR(power, ad_pow(a, b))
+    AD_CASE(sin_cos) { const double a = r[at->a]; r[at->out] = sin(a); r[at->b] = cos(a); } AD_NEXT;
+    AD_CASE(load) r[at->out] = bases[at->a][at->c]; AD_NEXT;
+    AD_CASE(store) bases[at->a][at->c] = r[at->b]; AD_NEXT;
+    AD_CASE(accumulate) bases[at->a][at->c] += r[at->b]; AD_NEXT;
+    AD_CASE(loop) ad_run_loop(&loops[at->c], r, at); AD_NEXT;
+    AD_CASE(halt) return;
+#if !defined(__GNUC__)
+    }
+#endif
+}
+
+/* The first bases; see `layout.py`. */
+enum { AD_REGISTERS, AD_BUFFERS, AD_SCRATCH, AD_ARRAYS };
+
+/* -- groups ---------------------------------------------------------------------------------- */
+
+/* Element i of the iteration is bases[base][offset + i * step], step 0 or 1. */
+typedef struct {
+    int32_t base, step;
+    ptrdiff_t offset;
+} ad_ref;
+
+/* A strided array over the iteration, in C order. */
+typedef struct {
+    int32_t base, nd;
+    ptrdiff_t offset;
+    ptrdiff_t *shape, *strides;
+} ad_view;
+
+typedef enum { AD_KERNEL, AD_NUMPY, AD_GATHER, AD_ADD_INTO, AD_SUM } ad_kind;
+
+typedef struct {
+    ad_kind kind;
+    int arity, sum; /* of a sum: which of the step's */
+    ad_kernel run;
+    ad_loop loop;
+    void *data;
+    ad_ref out, input[3];
+    ad_view view;
+} ad_vector;
+
+/* Elements offset, ..., offset + n - 1 of a base. */
+typedef struct {
+    int32_t base;
+    ptrdiff_t offset, n;
+} ad_span;
+
+/* A run of scalar code, or, where `code` is NULL, a group of loops over n elements, or neither. */
+typedef struct {
+    int n_zeros, n_ops, n_sums;
+    ad_span *zeros;
+    ad_scalar *code;
+    ad_scalar_loop *loops;
+    ptrdiff_t n, block;
+    ad_vector *ops;
+    ad_span *sums;
+} ad_step;
+
+/* A sum whose rounding errors are summed beside it. */
+typedef struct {
+    double sum, error;
+} ad_total;
+
+static inline void ad_add_to_total(ad_total *total, double x)
+{
+    const double sum = total->sum + x;
+    total->error += fabs(total->sum) >= fabs(x) ? (total->sum - sum) + x : (x - sum) + total->sum;
+    total->sum = sum;
+}
+static inline double ad_value_of_total(const ad_total *total)
+{
+    return isfinite(total->sum) ? total->sum + total->error : total->sum;
+}
+
+static inline double *ad_at(double **bases, const ad_ref *ref, ptrdiff_t i)
+{
+    return bases[ref->base] + ref->offset + i * ref->step;
+}
+
+static void ad_run_numpy(const ad_vector *op, double **bases, ptrdiff_t i, ptrdiff_t n)
+{
+    char *args[4];
+    ptrdiff_t steps[4];
+    for (int k = 0; k < op->arity; k++) {
+        args[k] = (char *)ad_at(bases, &op->input[k], i);
+        steps[k] = 8 * (op->input[k].step || op->input[k].base == AD_SCRATCH);
+    }
+    args[op->arity] = (char *)ad_at(bases, &op->out, i);
+    steps[op->arity] = 8;
+    op->loop(args, &n, steps, op->data);
+}
+
+static void ad_copy_run(ptrdiff_t n, double *out, double *view, ptrdiff_t stride)
+{
+    if (stride == 1) memcpy(out, view, n * sizeof(double));
+    else AD_NO_CARRY for (ptrdiff_t k = 0; k < n; k++) out[k] = view[k * stride];
+}
+
+static void ad_add_run(ptrdiff_t n, double *in, double *view, ptrdiff_t stride)
+{
+    if (stride == 0) *view += ad_sum(n, in);
+    else AD_NO_CARRY for (ptrdiff_t k = 0; k < n; k++) view[k * stride] += in[k];
+}
+
+/* Elements start, ..., start + n - 1 of a view, run by run along its last axis, beside a block. */
+static void ad_walk(const ad_view *view, double **bases, ptrdiff_t start, ptrdiff_t n, double *block,
+                    void (*visit)(ptrdiff_t n, double *block, double *view, ptrdiff_t stride))
+{
+    const ptrdiff_t width = view->shape[view->nd - 1], stride = view->strides[view->nd - 1];
+    ptrdiff_t column = start % width;
+    while (n > 0) {
+        const ptrdiff_t run = width - column < n ? width - column : n;
+        double *at = bases[view->base] + view->offset + column * stride;
+        ptrdiff_t rest = start / width;
+        for (int d = view->nd - 2; d >= 0; d--) {
+            at += rest % view->shape[d] * view->strides[d];
+            rest /= view->shape[d];
+        }
+        visit(run, block, at, stride);
+        block += run;
+        start += run;
+        n -= run;
+        column = 0;
+    }
+}
+
+static inline void ad_run_op(const ad_vector *op, double **bases, ptrdiff_t i, ptrdiff_t n, ad_total *totals)
+{
+    switch (op->kind) {
+    case AD_KERNEL:
+        op->run(n, ad_at(bases, &op->out, i), ad_at(bases, &op->input[0], i),
+                ad_at(bases, &op->input[1], i), ad_at(bases, &op->input[2], i));
+        break;
+    case AD_NUMPY: ad_run_numpy(op, bases, i, n); break;
+    case AD_GATHER: ad_walk(&op->view, bases, i, n, ad_at(bases, &op->out, i), ad_copy_run); break;
+    case AD_ADD_INTO: ad_walk(&op->view, bases, i, n, ad_at(bases, &op->input[0], i), ad_add_run); break;
+    case AD_SUM: ad_add_to_total(&totals[op->sum], ad_sum(n, ad_at(bases, &op->input[0], i))); break;
+    }
+}
+
+static void ad_run_group(const ad_step *group, double **bases, ptrdiff_t start, ptrdiff_t end, ad_total *totals)
+{
+    for (ptrdiff_t i = start; i < end; i += group->block) {
+        const ptrdiff_t n = end - i < group->block ? end - i : group->block;
+        for (int k = 0; k < group->n_ops; k++) ad_run_op(&group->ops[k], bases, i, n, totals);
+    }
+}
+
+static void ad_run_step(const ad_step *step, double **bases, ad_total *totals)
+{
+    for (int k = 0; k < step->n_zeros; k++)
+        memset(bases[step->zeros[k].base] + step->zeros[k].offset, 0, step->zeros[k].n * sizeof(double));
+    if (step->code) {
+        ad_run_scalars(step->code, bases, step->loops);
+        return;
+    }
+    for (int k = 0; k < step->n_sums; k++) totals[k].sum = totals[k].error = 0;
+    ad_run_group(step, bases, 0, step->n, totals);
+    for (int k = 0; k < step->n_sums; k++)
+        bases[step->sums[k].base][step->sums[k].offset] = ad_value_of_total(&totals[k]);
+}
+#endif

@@ -1,0 +1,62 @@
+/* Kernels over a block of float64, as `_loops.h` includes them: once for each instruction set.
+ *
+ * AD_ISA(name) gives a function its name in this instruction set. An operand is contiguous or one
+ * number; bit k of a kernel's place in its row of the table says that operand k is one number.
+ * `out` may be an operand itself, element for element.
+ */
+#define AD_BODY(NAME, MASK, A, B, C, VALUE)                                                     \
+    static void AD_ISA(NAME##_##MASK)(ptrdiff_t n, double *out, const double *pa,               \
+                                      const double *pb, const double *pc)                       \
+    {                                                                                           \
+        const double a0 = *pa, b0 = *pb, c0 = *pc;                                              \
+        (void)a0; (void)b0; (void)c0;                                                           \
+        AD_NO_CARRY for (ptrdiff_t i = 0; i < n; i++) {                                         \
+            const double a = A, b = B, c = C;                                                   \
+            (void)b; (void)c;                                                                   \
+            out[i] = VALUE;                                                                     \
+        }                                                                                       \
+    }
+#define AD_VECTOR1(NAME, VALUE)                                                                 \
+    AD_BODY(NAME, 0, pa[i], b0, c0, VALUE)                                                      \
+    AD_BODY(NAME, 1, a0, b0, c0, VALUE)
+#define AD_VECTOR2(NAME, VALUE)                                                                 \
+    AD_BODY(NAME, 0, pa[i], pb[i], c0, VALUE)                                                   \
+    AD_BODY(NAME, 1, a0, pb[i], c0, VALUE)                                                      \
+    AD_BODY(NAME, 2, pa[i], b0, c0, VALUE)                                                      \
+    AD_BODY(NAME, 3, a0, b0, c0, VALUE)
+#define AD_VECTOR3(NAME, VALUE)                                                                 \
+    AD_BODY(NAME, 0, pa[i], pb[i], pc[i], VALUE)                                                \
+    AD_BODY(NAME, 1, a0, pb[i], pc[i], VALUE)                                                   \
+    AD_BODY(NAME, 2, pa[i], b0, pc[i], VALUE)                                                   \
+    AD_BODY(NAME, 3, a0, b0, pc[i], VALUE)                                                      \
+    AD_BODY(NAME, 4, pa[i], pb[i], c0, VALUE)                                                   \
+    AD_BODY(NAME, 5, a0, pb[i], c0, VALUE)                                                      \
+    AD_BODY(NAME, 6, pa[i], b0, c0, VALUE)                                                      \
+    AD_BODY(NAME, 7, a0, b0, c0, VALUE)
+AD_SIMPLE(AD_VECTOR1, AD_VECTOR2, AD_VECTOR3)
+#undef AD_BODY
+#undef AD_VECTOR1
+#undef AD_VECTOR2
+#undef AD_VECTOR3
+
+#define AD_ROW1(NAME, VALUE) {AD_ISA(NAME##_0), AD_ISA(NAME##_1)},
+#define AD_ROW2(NAME, VALUE) {AD_ISA(NAME##_0), AD_ISA(NAME##_1), AD_ISA(NAME##_2), AD_ISA(NAME##_3)},
+#define AD_ROW3(NAME, VALUE)                                                                    \
+    {AD_ISA(NAME##_0), AD_ISA(NAME##_1), AD_ISA(NAME##_2), AD_ISA(NAME##_3),                    \
+     AD_ISA(NAME##_4), AD_ISA(NAME##_5), AD_ISA(NAME##_6), AD_ISA(NAME##_7)},
+static const ad_kernel AD_ISA(kernels)[][8] = {AD_SIMPLE(AD_ROW1, AD_ROW2, AD_ROW3)};
+#undef AD_ROW1
+#undef AD_ROW2
+#undef AD_ROW3
+
+static double AD_ISA(sum)(ptrdiff_t n, const double *a)
+{
+    double lanes[16] = {0};
+    ptrdiff_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int k = 0; k < 16; k++) lanes[k] += a[i + k];
+    for (int k = 0; i < n; i++, k++) lanes[k] += a[i];
+    for (int width = 8; width; width /= 2)
+        for (int k = 0; k < width; k++) lanes[k] += lanes[k + width];
+    return lanes[0];
+}

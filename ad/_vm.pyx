@@ -1,0 +1,525 @@
+"""The replay loop: a machine runs a program again and again, by its layout.
+
+The layout (`layout.py`) says what is done and where every value is; it becomes C structs once. A run takes a workspace,
+points its bases at the inputs, and goes through the steps: scalar code and groups without the GIL where
+they are worth it, calls with it. Runs share nothing that they change, so many threads may run one machine, and a call
+may run it again.
+"""
+cimport cython
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_RawCalloc, PyMem_RawFree
+from cpython.ref cimport Py_DECREF, Py_INCREF
+
+cimport numpy as cnp
+from ad._graph cimport Op
+from ad._kernels cimport empty, has_shape, is_plain, offer
+
+import numpy as np
+
+cnp.import_array()
+
+cdef extern from "_loops.h":
+    enum:
+        REGISTERS "AD_REGISTERS"
+        BUFFERS "AD_BUFFERS"
+        SCRATCH "AD_SCRATCH"
+        ARRAYS "AD_ARRAYS"
+        SIMPLE_OPS "AD_SIMPLE_OPS"
+        CODES "AD_CODES"
+        HALT "AD_CODE_halt"
+    int simple_arities "ad_simple_arities"[]
+    const char *code_names "ad_code_names"[]
+    Kernel find_kernel "ad_kernel_of"(int op, int numbers) noexcept nogil
+    void choose_kernels "ad_choose_kernels"() noexcept nogil
+    void run_step "ad_run_step"(const Step *step, double **bases, Total *totals) noexcept nogil
+
+choose_kernels()
+
+# The ops that have kernels, with the number of their operands; those that scalar code has.
+SIMPLE = {code_names[i].decode(): simple_arities[i] for i in range(SIMPLE_OPS)}
+SCALARS = {code_names[i].decode(): i for i in range(CODES)}
+cdef dict KERNELS = {name: i for i, name in enumerate(SIMPLE)}
+
+cdef extern from "Python.h":
+    bint PyFloat_Check(object)
+    double PyFloat_AS_DOUBLE(PyObject *)
+
+cdef extern from "numpy/arrayobject.h":
+    object PyArray_Scalar(void *data, cnp.dtype descr, object base)
+
+cdef cnp.dtype FLOAT64 = np.dtype(np.float64)
+
+cdef enum:
+    SPARE = 8          # workspaces kept
+    WORTH = 4000       # element operations for which it is worth to let other threads have the GIL
+
+
+def has_loop(Op op):
+    """Whether an op is elementwise and has an inner loop on float64."""
+    return op.loop.run != NULL and getattr(op.fn, "signature", None) is None
+
+
+# -- the layout in C -----------------------------------------------------------------------------
+
+cdef void *room(size_t n, size_t size) except NULL:
+    cdef void *memory = PyMem_Calloc(n or 1, size)
+    if memory == NULL:
+        raise MemoryError
+    return memory
+
+
+cdef Ref ref_of(object ref):
+    cdef Ref out
+    out.base, out.offset, out.step = ref
+    return out
+
+
+cdef Span *spans_of(list places) except NULL:
+    cdef Span *spans = <Span *>room(len(places), sizeof(Span))
+    cdef int i
+    for i, place in enumerate(places):
+        spans[i].base, spans[i].offset, spans[i].n = place
+    return spans
+
+
+cdef int *numbers_of(list numbers) except NULL:
+    cdef int *out = <int *>room(len(numbers), sizeof(int))
+    cdef int i
+    for i in range(len(numbers)):
+        out[i] = numbers[i]
+    return out
+
+
+cdef int fill_view(View *view, object description) except -1:
+    cdef int i
+    view.base, view.offset, shape, strides = description
+    view.nd = len(shape)
+    view.shape = <ptrdiff_t *>room(2 * view.nd, sizeof(ptrdiff_t))
+    view.strides = view.shape + view.nd
+    for i in range(view.nd):
+        view.shape[i], view.strides[i] = shape[i], strides[i]
+    return 0
+
+
+cdef int fill_vector(Vector *vector, object op) except -1:
+    """One loop of a group, from a `layout.VectorOp`."""
+    cdef int i, numbers = 0
+    vector.arity = len(op.inputs)
+    for i, ref in enumerate(op.inputs):
+        vector.input[i] = ref_of(ref)
+        numbers |= (ref.step == 0 and ref.base != SCRATCH) << i
+    if op.out is not None:
+        vector.out = ref_of(op.out)
+    if op.view is not None:
+        fill_view(&vector.view, op.view)
+    if op.name == "gather":
+        vector.kind = GATHER
+    elif op.name == "add_into":
+        vector.kind = ADD_INTO
+    elif op.name == "sum":
+        vector.kind, vector.sum = SUM, op.op
+    elif op.name == "loop":
+        vector.kind = NUMPY
+        vector.loop, vector.data = (<Op>op.op).loop.run, (<Op>op.op).loop.data
+    else:
+        vector.kind = KERNEL
+        vector.run = find_kernel(KERNELS[op.name], numbers)
+    return 0
+
+
+cdef int fill_group(Step *step, object group) except -1:
+    cdef int i
+    step.n, step.block = group.n, group.block
+    step.n_ops = len(group.ops)
+    step.ops = <Vector *>room(step.n_ops, sizeof(Vector))
+    for i, op in enumerate(group.ops):
+        fill_vector(&step.ops[i], op)
+    step.n_sums = len(group.sums)
+    step.sums = spans_of(group.sums)
+    return 0
+
+
+cdef int fill_scalars(Step *step, list code) except -1:
+    cdef int i, n_loops = 0
+    step.n_ops = len(code)
+    step.code = <Scalar *>room(step.n_ops + 1, sizeof(Scalar))
+    step.loops = <ScalarLoop *>room(step.n_ops, sizeof(ScalarLoop))
+    for i, (name, out, a, b, c, op) in enumerate(code):
+        if name == "loop":
+            c = n_loops
+            step.loops[c].run, step.loops[c].data = (<Op>op).loop.run, (<Op>op).loop.data
+            step.loops[c].arity = op.fn.nin
+            n_loops += 1
+        step.code[i].code, step.code[i].out = SCALARS[name], out
+        step.code[i].a, step.code[i].b, step.code[i].c = a, b, c
+    step.code[step.n_ops].code = HALT
+    return 0
+
+
+cdef void free_step(Step *step) noexcept:
+    cdef int i
+    for i in range(step.n_ops if step.ops != NULL else 0):
+        PyMem_Free(step.ops[i].view.shape)
+    PyMem_Free(step.zeros)
+    PyMem_Free(step.code)
+    PyMem_Free(step.loops)
+    PyMem_Free(step.ops)
+    PyMem_Free(step.sums)
+
+
+# -- the machine ---------------------------------------------------------------------------------
+
+@cython.final
+cdef class Machine:
+    """Runs a program.
+
+    Parameters
+    ----------
+    program : Program
+
+    Attributes
+    ----------
+    program : Program
+    layout : Layout
+        The plan it follows.
+    """
+
+    def __cinit__(self, program):
+        from ad.layout import lay_out
+        self.program, self.layout = program, lay_out(program)
+        self.fill_arrays()
+        self.fill_steps()
+        self.fill_ends()
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(self.n_spare):
+            free_workspace(self.spare[i], self.n_arrays)
+        for i in range(self.n_steps if self.steps != NULL else 0):
+            free_step(&self.steps[i])
+        for i in range(self.n_segments if self.segments != NULL else 0):
+            PyMem_Free(self.segments[i].begins)
+            PyMem_Free(self.segments[i].ends)
+        for i in range(self.n_arrays if self.arrays != NULL else 0):
+            PyMem_Free(self.arrays[i].shape)
+        PyMem_Free(self.steps)
+        PyMem_Free(self.segments)
+        PyMem_Free(self.arrays)
+        PyMem_Free(self.inputs)
+        PyMem_Free(self.outputs)
+
+    cdef int fill_arrays(self) except -1:
+        """What is known of each ndarray beforehand."""
+        cdef ArrayPlan *array
+        cdef int i, k
+        self.n_arrays = len(self.layout.arrays)
+        self.arrays = <ArrayPlan *>room(self.n_arrays, sizeof(ArrayPlan))
+        for i, plan in enumerate(self.layout.arrays):
+            array = &self.arrays[i]
+            array.nd, array.size, array.out = len(plan.shape), 1, -1
+            array.shape = <npy_intp *>room(array.nd, sizeof(npy_intp))
+            for k in range(array.nd):
+                array.shape[k] = plan.shape[k]
+                array.size *= plan.shape[k]
+
+    cdef int fill_steps(self) except -1:
+        """Steps, and the segments between calls."""
+        cdef Segment *segment
+        cdef int i = 0
+        layout = self.layout
+        self.n_steps = len(layout.steps)
+        self.steps = <Step *>room(self.n_steps, sizeof(Step))
+        self.segments = <Segment *>room(self.n_steps + 1, sizeof(Segment))
+        self.calls = []
+        while i < self.n_steps:
+            segment = &self.segments[self.n_segments]
+            self.n_segments += 1
+            self.calls.append(None)
+            begins, ends = [], []
+            segment.start = i
+            while i < self.n_steps and not hasattr(layout.steps[i], "results"):
+                segment.work += self.fill_step(&self.steps[i], layout.steps[i])
+                begins += layout.begins[i]
+                ends += layout.ends[i]
+                i += 1
+            segment.end = i
+            if i < self.n_steps:
+                self.calls[self.n_segments - 1] = layout.steps[i]
+                begins += layout.begins[i]
+                ends += layout.ends[i]
+                i += 1
+            segment.n_begins, segment.n_ends = len(begins), len(ends)
+            segment.begins, segment.ends = numbers_of(begins), numbers_of(ends)
+
+    cdef double fill_step(self, Step *step, object part) except -1:
+        """Returns how many element operations it is."""
+        step.n_zeros = len(part.zeros)
+        step.zeros = spans_of(part.zeros)
+        if hasattr(part, "code"):
+            fill_scalars(step, part.code)
+            return step.n_ops
+        fill_group(step, part)
+        self.n_totals = max(self.n_totals, step.n_sums)
+        return <double>step.n * step.n_ops
+
+    cdef int fill_ends(self) except -1:
+        """Where inputs go and outputs come from."""
+        cdef int i
+        self.n_inputs, self.n_outputs = len(self.layout.inputs), len(self.layout.outputs)
+        self.inputs = <Place *>room(self.n_inputs, sizeof(Place))
+        self.outputs = <Place *>room(self.n_outputs, sizeof(Place))
+        avals = self.program.avals
+        for i, (kind, at) in enumerate(self.layout.inputs):
+            self.inputs[i].at = at
+            self.inputs[i].kind = (NUMBER if kind == "register" else
+                                   ARRAY if avals[self.program.inputs[i]].dtype == FLOAT64 else OTHER)
+        for i, (kind, at) in enumerate(self.layout.outputs):
+            self.outputs[i].kind = {"register": NUMBER, "array": ARRAY, "value": OTHER, "constant": CONSTANT}[kind]
+            self.outputs[i].at = -1 if kind == "constant" else at
+            if kind == "array":
+                self.arrays[at - ARRAYS].out = i
+
+    # -- workspaces ------------------------------------------------------------------------------
+
+    cdef Workspace *take_workspace(self) except NULL:
+        if self.n_spare:
+            self.n_spare -= 1
+            return self.spare[self.n_spare]
+        return self.new_workspace()
+
+    cdef Workspace *new_workspace(self) except NULL:
+        """Memory for one run: the pointers and totals, then the registers, buffers and blocks."""
+        cdef size_t pointers = self.n_arrays * sizeof(PyObject *) + (ARRAYS + self.n_arrays) * sizeof(double *)
+        cdef size_t registers = (self.layout.registers + 7) // 8 * 8, buffers = (self.layout.room + 7) // 8 * 8
+        cdef Workspace *space = <Workspace *>room(1, sizeof(Workspace) + pointers + self.n_totals * sizeof(Total))
+        cdef int i
+        space.memory = PyMem_RawCalloc(registers + buffers + self.layout.scratch + 8, sizeof(double))
+        if space.memory == NULL:
+            PyMem_Free(space)
+            raise MemoryError
+        space.totals = <Total *>(space + 1)
+        space.arrays = <PyObject **>(space.totals + self.n_totals)
+        space.bases = <double **>(space.arrays + self.n_arrays)
+        space.bases[REGISTERS] = <double *>((<size_t>space.memory + 63) // 64 * 64)
+        space.bases[BUFFERS] = space.bases[REGISTERS] + registers
+        space.bases[SCRATCH] = space.bases[BUFFERS] + buffers
+        for at, number in self.layout.presets:
+            space.bases[REGISTERS][<int>at] = number
+        for i, plan in enumerate(self.layout.arrays):
+            if plan.kind == "constant":
+                space.bases[ARRAYS + i] = <double *>cnp.PyArray_DATA(plan.value)
+        return space
+
+    cdef int give_back(self, Workspace *space) except -1:
+        """Let go of the arrays of a run that is over, and keep the rest for another."""
+        cdef int i
+        for i in range(self.n_arrays):
+            self.drop(space, i)
+        if self.n_spare < SPARE:
+            self.spare[self.n_spare] = space
+            self.n_spare += 1
+        else:
+            free_workspace(space, self.n_arrays)
+        return 0
+
+    cdef int drop(self, Workspace *space, int i) except -1:
+        cdef PyObject *array = space.arrays[i]
+        if array != NULL:
+            space.arrays[i] = NULL
+            offer(array)
+            Py_DECREF(<object>array)
+        return 0
+
+    cdef int put(self, Workspace *space, int i, object array) except -1:
+        """Make an ndarray array i of a run."""
+        Py_INCREF(array)
+        space.arrays[i] = <PyObject *>array
+        if cnp.PyArray_Check(array):
+            space.bases[ARRAYS + i] = <double *>cnp.PyArray_DATA(<cnp.ndarray>array)
+        return 0
+
+    # -- a run -----------------------------------------------------------------------------------
+
+    def run(self, values, out=None):
+        """The outputs, from the inputs.
+
+        Parameters
+        ----------
+        values : sequence of ndarray or float
+            One for each input of the program, of its shape and dtype.
+        out : sequence of ndarray or None, optional
+            Arrays to write outputs into, of their shapes. They may be inputs as well.
+
+        Returns
+        -------
+        list
+            ndarrays, and `np.float64` for numbers: each with memory of its own, but for those in `out`.
+        """
+        cdef PyObject *few[16]
+        cdef PyObject **pointers = few
+        cdef int i
+        values = list(values)
+        if len(values) != self.n_inputs:
+            raise ValueError(f"ad: this program takes {self.n_inputs} values, not {len(values)}")
+        if out is not None and len(out) != self.n_outputs:
+            raise ValueError(f"ad: out= takes {self.n_outputs} arrays (or None), one an output, not {len(out)}")
+        if self.n_inputs > 16:
+            pointers = <PyObject **>room(self.n_inputs, sizeof(PyObject *))
+        try:
+            for i in range(self.n_inputs):
+                pointers[i] = <PyObject *>values[i]
+            return self.replay(pointers, None if out is None else self.checked(list(out), values))
+        finally:
+            if pointers != few:
+                PyMem_Free(pointers)
+
+    cdef list checked(self, list out, list values):
+        """For each output the array that it can be written into at once, or (array,) to copy it into at the end."""
+        seen = []
+        for i, array in enumerate(out):
+            if array is None:
+                continue
+            aval = self.program.avals[self.program.outputs[i]]
+            if not isinstance(array, np.ndarray) or array.shape != aval.shape or not array.flags.writeable:
+                raise ValueError(f"ad: out[{i}] must be a writeable ndarray of shape {aval.shape}")
+            apart = not any(isinstance(other, np.ndarray) and np.may_share_memory(array, other)
+                            for other in values + seen)
+            seen.append(array)
+            if self.outputs[<int>i].kind != ARRAY or not (apart and is_plain(<PyObject *>array)):
+                out[i] = (array,)
+        return out
+
+    cdef list replay(self, PyObject **values, list out):
+        """`run`, on borrowed inputs; `out` as `checked` gives it."""
+        cdef Workspace *space = self.take_workspace()
+        cdef int i
+        try:
+            for i in range(self.n_inputs):
+                self.bind(space, i, values[i])
+            for i in range(self.n_segments):
+                self.run_segment(space, i, out)
+            return self.collect(space, out)
+        finally:
+            self.give_back(space)
+
+    cdef int bind(self, Workspace *space, int i, PyObject *value) except -1:
+        """Put input i in its place."""
+        cdef Place *place = &self.inputs[i]
+        cdef ArrayPlan *array
+        if place.kind == NUMBER:
+            if PyFloat_Check(<object>value):
+                space.bases[REGISTERS][place.at] = PyFloat_AS_DOUBLE(value)
+            else:
+                space.bases[REGISTERS][place.at] = self.fitting(i, <object>value)
+            return 0
+        array = &self.arrays[place.at - ARRAYS]
+        if place.kind == ARRAY and is_plain(value) and has_shape(value, array.nd, array.shape):
+            return self.put(space, place.at - ARRAYS, <object>value)
+        return self.put(space, place.at - ARRAYS, self.fitting(i, <object>value))
+
+    cdef object fitting(self, int i, object value):
+        """Input i in the shape, dtype and order that the loops take."""
+        aval = self.program.avals[self.program.inputs[i]]
+        array = np.asarray(value)
+        if array.shape != aval.shape or not np.can_cast(array.dtype, aval.dtype, "same_kind"):
+            raise ValueError(f"ad: input {i} of this program has shape {aval.shape} and dtype {aval.dtype}, not "
+                             f"{array.shape} and {array.dtype}")
+        if self.inputs[i].kind == OTHER:
+            return value if array.dtype == aval.dtype else array.astype(aval.dtype)
+        return np.require(array, FLOAT64, ["C", "ALIGNED"]).view(np.ndarray)
+
+    cdef int run_segment(self, Workspace *space, int i, list out) except -1:
+        cdef Segment *segment = &self.segments[i]
+        cdef int k, base
+        for k in range(segment.n_begins):
+            base = segment.begins[k]
+            self.put(space, base - ARRAYS, self.fresh(&self.arrays[base - ARRAYS], out))
+        if segment.work > WORTH:
+            with nogil:
+                for k in range(segment.start, segment.end):
+                    run_step(&self.steps[k], space.bases, space.totals)
+        else:
+            for k in range(segment.start, segment.end):
+                run_step(&self.steps[k], space.bases, space.totals)
+        if self.calls[i] is not None:
+            self.call(space, self.calls[i])
+        for k in range(segment.n_ends):
+            self.drop(space, segment.ends[k] - ARRAYS)
+        return 0
+
+    cdef object fresh(self, ArrayPlan *array, list out):
+        if out is not None and array.out >= 0 and type(out[array.out]) is np.ndarray:
+            return out[array.out]
+        return empty(array.nd, array.shape, array.size)
+
+    # -- calls -----------------------------------------------------------------------------------
+
+    cdef int call(self, Workspace *space, object step) except -1:
+        """Run an op by its own function, and keep what it returns."""
+        cdef Op op = step.op
+        results = op.fn(*[self.argument(space, arg) for arg in step.args], *step.params)
+        if op.outputs == 1:
+            results = (results,)
+        for (kind, at), result in zip(step.results, results):
+            if kind == "register":
+                space.bases[REGISTERS][<int>at] = result
+            else:
+                self.put(space, at - ARRAYS, as_plain(result) if kind == "array" else result)
+        return 0
+
+    cdef object argument(self, Workspace *space, tuple arg):
+        """What a call is given, as `layout.Call` describes it."""
+        cdef str kind = arg[0]
+        cdef int i
+        if kind == "constant":
+            return arg[1]
+        if kind == "register":
+            number = PyArray_Scalar(&space.bases[REGISTERS][<int>arg[1]], FLOAT64, None)
+            return number if len(arg[2]) == 0 else np.full(arg[2], number)
+        i = <int>arg[1] - ARRAYS
+        array = self.layout.arrays[i].value if space.arrays[i] == NULL else <object>space.arrays[i]
+        if kind == "array":
+            return array
+        _, _, offset, shape, strides = arg
+        return np.lib.stride_tricks.as_strided(array.reshape(-1)[offset:], shape, [8 * stride for stride in strides])
+
+    # -- outputs ---------------------------------------------------------------------------------
+
+    cdef list collect(self, Workspace *space, list out):
+        cdef list found = []
+        cdef int i
+        for i in range(self.n_outputs):
+            y = self.output(space, i)
+            if out is not None and type(out[i]) is tuple:
+                (array,) = out[i]
+                np.copyto(array, y, casting="same_kind")
+                y = array
+            found.append(y)
+        return found
+
+    cdef object output(self, Workspace *space, int i):
+        cdef Place *place = &self.outputs[i]
+        if place.kind == NUMBER:
+            return PyArray_Scalar(&space.bases[REGISTERS][place.at], FLOAT64, None)
+        if place.kind == CONSTANT:
+            value = self.layout.outputs[i][1]
+            return value.copy() if isinstance(value, np.ndarray) else value
+        cdef PyObject *array = space.arrays[place.at - ARRAYS]
+        if place.kind == OTHER and cnp.PyArray_Check(<object>array) and not (
+                array.ob_refcnt == 1 and self.is_made(place.at) and cnp.PyArray_CHKFLAGS(<object>array, cnp.NPY_ARRAY_OWNDATA)):
+            return (<object>array).copy()
+        return <object>array
+
+    cdef bint is_made(self, int base):
+        return self.layout.arrays[base - ARRAYS].kind == "made"
+
+
+cdef object as_plain(object result):
+    """A float64 result of a call as loops can read it."""
+    if is_plain(<PyObject *>result):
+        return result
+    return np.require(result, FLOAT64, ["C", "ALIGNED"]).view(np.ndarray)
+
+
+cdef void free_workspace(Workspace *space, int n_arrays) noexcept:
+    PyMem_RawFree(space.memory)
+    PyMem_Free(space)

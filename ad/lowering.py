@@ -1,0 +1,384 @@
+"""From the instructions of a program to the works of a replay.
+
+A value that a replay can hold in its own memory is `native`: float64, or the truth of a comparison that only
+arithmetic reads, which is then 1.0 or 0.0. A native value is a `View` of the elements of a root slot, so that slices,
+reshapes, transposes and broadcasts are no work at all. What is left are three kinds of `Work`: arithmetic on one
+number, on n elements, and calls of an op's own function for everything else.
+
+The names of ops that appear here are shortcuts: an op of another name is an inner loop or a call.
+"""
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from ad._vm import SIMPLE, has_loop
+
+__all__ = ["Lowering", "View", "Work", "contiguous"]
+
+FLOAT64 = np.dtype(np.float64)
+SAME = {"identity", "positive", "real", "conjugate", "detached"}
+VIEWS = SAME | {"getitem", "broadcast_to", "reshape", "transpose", "matrix_transpose"}
+COMPARISONS = {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "logical_and", "logical_or",
+               "logical_not"}
+POWERS = {2.0: "square", 3.0: "cube", 0.5: "sqrt", -1.0: "reciprocal"}
+
+
+class View(NamedTuple):
+    """A strided array over the elements of the array in slot `root`; all counted in elements."""
+
+    root: int
+    offset: int
+    shape: tuple
+    strides: tuple
+
+    @property
+    def size(self):
+        return math.prod(self.shape)
+
+    @property
+    def is_number(self):
+        """Whether every element is the same one."""
+        return all(stride == 0 or n == 1 for n, stride in zip(self.shape, self.strides))
+
+    @property
+    def is_flat(self):
+        """Whether the elements are one after another, in C order."""
+        expected = 1
+        for n, stride in zip(self.shape[::-1], self.strides[::-1]):
+            if n != 1 and stride != expected:
+                return self.size == 0
+            expected *= n
+        return True
+
+    def broadcast(self, shape):
+        """The same elements, broadcast."""
+        added = len(shape) - len(self.shape)
+        strides = tuple(s if n != 1 else 0 for n, s in zip(self.shape, self.strides))
+        return View(self.root, self.offset, shape, (0,) * added + strides)
+
+
+def contiguous(root, shape):
+    """All of a root, in C order."""
+    strides, size = [], 1
+    for n in shape[::-1]:
+        strides.append(size)
+        size *= n
+    return View(root, 0, shape, tuple(strides[::-1]))
+
+
+class Work(NamedTuple):
+    """One thing to do.
+
+    Attributes
+    ----------
+    kind : {"scalar", "vector", "call"}
+    name : str
+        A simple op; "loop", the op's inner loop; "sum", of all elements; "add_into", which adds to the elements
+        of `target`, of an array that begins as zeros; or "call".
+    op, params
+        As in an `Instruction`, for loops and calls.
+    inputs : tuple of View
+        All of one shape; for a call, of slots.
+    outputs : tuple of int
+    target : View, optional
+    """
+
+    kind: str
+    name: str
+    op: object
+    params: tuple
+    inputs: tuple
+    outputs: tuple
+    target: View = None
+
+    @property
+    def n(self):
+        return self.inputs[0].size
+
+
+def _is_basic(index):
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(part is None or part is Ellipsis or type(part) in (slice, int) or isinstance(part, np.integer)
+               for part in parts)
+
+
+def _picked(array, index):
+    """array[index] as a view, also where that is one element."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return array[parts if any(part is Ellipsis for part in parts) else (*parts, ...)]
+
+
+class Lowering:
+    """The works of a program, and where its values are to be found.
+
+    Attributes
+    ----------
+    works : list of Work
+    views : dict
+        Slot -> View, for every native slot.
+    shapes : dict
+        Root slot -> shape.
+    constants : dict
+        Slot -> the value, as the program or this has it.
+    boxed : set
+        Native roots that must be ndarrays: calls read or make them, or they are outputs.
+    outputs : list of int
+        One slot for each output of the program; no array among them is another, an input or a constant.
+    """
+
+    def __init__(self, program):
+        self.program = program
+        self.works, self.views, self.shapes, self.boxed = [], {}, {}, set()
+        self.constants = dict(program.constants)
+        self._avals = {slot: (aval.shape, aval.dtype) for slot, aval in enumerate(program.avals)}
+        self._shadows, self._parts = {}, {}
+        self._uses = _count_uses(program)
+        self._truths = _numeric_truths(program)
+        for slot in program.inputs:
+            if self._avals[slot][1] == FLOAT64:
+                self._add_root(slot)
+        for instruction in program.instructions:
+            self._lower(instruction)
+        self.outputs = self._finish(program.outputs)
+
+    def dtype(self, slot):
+        return self._avals[slot][1]
+
+    def shape(self, slot):
+        return self._avals[slot][0]
+
+    def root_of(self, slot):
+        """The slot whose memory a slot is seen in."""
+        return self.views[slot].root if slot in self.views else slot
+
+    def roots_of(self, work):
+        """The root of each input of a work."""
+        return [self.root_of(slot) if work.kind == "call" else slot.root for slot in work.inputs]
+
+    # -- slots -----------------------------------------------------------------------------------
+
+    def _new_slot(self, shape):
+        slot = len(self._avals)
+        self._avals[slot] = (shape, FLOAT64)
+        self._add_root(slot)
+        return slot
+
+    def _add_root(self, slot):
+        shape = self._avals[slot][0]
+        self.shapes[slot] = shape
+        self.views[slot] = contiguous(slot, shape)
+
+    def _is_native(self, slot):
+        """Whether arithmetic can read a slot; a real constant of any type becomes float64 there, as in NumPy."""
+        if slot not in self.views and slot in self.constants and np.asarray(self.constants[slot]).dtype.kind in "biuf":
+            self._add_root(slot)
+        return slot in self.views
+
+    def _read(self, slot):
+        """The view of a slot that arithmetic reads."""
+        if slot in self._parts:
+            self._flush(slot)
+        return self.views[slot]
+
+    def _number(self, slot):
+        """The value of a constant number, or None."""
+        value = self.constants.get(slot)
+        return float(value) if value is not None and np.ndim(value) == 0 else None
+
+    def _shadow(self, slot):
+        """An array that stands for the slot's in shape and strides; nothing reads its elements."""
+        if slot not in self._shadows:
+            view = self._read(slot)
+            if view.root == slot:
+                self._shadows[slot] = np.empty(view.shape)
+            else:
+                strides = [8 * stride for stride in view.strides]
+                self._shadows[slot] = np.lib.stride_tricks.as_strided(np.empty(self.shapes[view.root]), view.shape,
+                                                                      strides)
+        return self._shadows[slot]
+
+    # -- instructions ----------------------------------------------------------------------------
+
+    def _lower(self, instruction):
+        op, params, inputs, outputs, *_ = instruction
+        if op.outputs == 1 and (self.dtype(outputs[0]) == FLOAT64 or outputs[0] in self._truths):
+            if all(map(self._is_native, inputs)):
+                for rule in (self._as_view, self._as_put, self._as_join, self._as_sum, self._as_arithmetic):
+                    if rule(op, params, inputs, outputs[0]):
+                        return
+        self._call(op, params, inputs, outputs)
+
+    def _as_view(self, op, params, inputs, out):
+        if op.name not in VIEWS or op.name == "getitem" and not _is_basic(*params):
+            return False
+        (x,) = inputs
+        view = self._read(x)
+        if op.name in SAME:
+            self.views[out] = view
+            return True
+        before = self._shadow(x)
+        after = _picked(before, *params) if op.name == "getitem" else op.fn(before, *params)
+        if after.size and not np.may_share_memory(before, after):  # a reshape that copies
+            if "F" in params:
+                return False
+            self._add_root(out)
+            self._add("copy", (view,), out)
+            return True
+        offset = (_address(after) - _address(before)) // 8 if after.size else 0
+        self._shadows[out] = after
+        self.views[out] = View(view.root, view.offset + offset, after.shape, tuple(s // 8 for s in after.strides))
+        return True
+
+    def _as_put(self, op, params, inputs, out):
+        if op.name != "put_zeros" or not _is_basic(params[0]):
+            return False
+        whole = np.empty(params[1])
+        part = _picked(whole, params[0])
+        offset = (_address(part) - _address(whole)) // 8 if part.size else 0
+        target = View(out, offset, part.shape, tuple(stride // 8 for stride in part.strides))
+        self._add_root(out)
+        self._parts[out] = [(self._read(inputs[0]).broadcast(part.shape), target)]
+        return True
+
+    def _as_join(self, op, _params, inputs, out):
+        """A sum of arrays that are zeros for the most part: what is not zero is added into one."""
+        shape = self.shape(out)
+        open_ = [slot for slot in inputs
+                 if slot in self._parts and self._uses[slot] == 1 and self.shape(slot) == shape]
+        if op.name != "add" or not open_:
+            return False
+        self._add_root(out)
+        parts = self._parts[out] = self._parts.pop(open_[0])
+        for slot in inputs:
+            if slot in open_[1:]:
+                parts += self._parts.pop(slot)
+            elif slot != open_[0]:
+                parts.append((self._read(slot).broadcast(shape), contiguous(out, shape)))
+        return True
+
+    def _as_sum(self, op, params, inputs, out):
+        if op.name == "sum":
+            keep = np.sum(np.broadcast_to(0.0, self.shape(inputs[0])), params[0], keepdims=True).shape
+        elif op.name == "sum_to":
+            keep = params[0]
+        else:
+            return False
+        view = self._read(inputs[0])
+        keep = (1,) * (len(view.shape) - len(keep)) + keep
+        if view.size == 1:
+            self.views[out] = View(view.root, view.offset, self.shape(out), (0,) * len(self.shape(out)))
+            return True
+        self._add_root(out)
+        if math.prod(keep) == 1:
+            self.works.append(Work("vector", "sum", None, (), (view,), (out,)))
+            return True
+        kept = contiguous(out, keep)
+        strides = tuple(0 if k == 1 else stride for k, stride in zip(keep, kept.strides))
+        self._parts[out] = [(view, View(out, 0, view.shape, strides))]
+        return True
+
+    def _as_arithmetic(self, op, params, inputs, out):
+        name = op.name
+        if params:
+            return False
+        name, inputs = self._special(name, inputs)
+        if name == "clip":
+            bounded = self._new_slot(np.broadcast_shapes(*map(self.shape, inputs[:2])))
+            self._add("maximum", self._views(inputs[:2], bounded), bounded)
+            name, inputs = "minimum", (bounded, inputs[2])
+        if name not in SIMPLE and not (has_loop(op) and len(inputs) <= 2):
+            return False
+        self._add_root(out)
+        self._add(name if name in SIMPLE else "loop", self._views(inputs, out), out, op)
+        return True
+
+    def _special(self, name, inputs):
+        """A simpler op where an operand is a known number."""
+        if name == "fabs":
+            return "absolute", inputs
+        if name == "scale" and any(number and math.isfinite(number) for number in map(self._number, inputs)):
+            return "multiply", inputs
+        if name == "power" and self._number(inputs[1]) in POWERS:
+            return POWERS[self._number(inputs[1])], inputs[:1]
+        return name, inputs
+
+    def _views(self, inputs, out):
+        return tuple([self._read(slot).broadcast(self.shape(out)) for slot in inputs])
+
+    def _add(self, name, views, out, op=None, target=None):
+        kind = "vector" if views[0].size != 1 else "scalar"
+        self.works.append(Work(kind, name, op, (), views, () if out is None else (out,), target))
+
+    def _flush(self, slot):
+        """Add up the parts of a slot, now that something reads it."""
+        for view, target in self._parts.pop(slot):
+            self._add("add_into", (view,), slot, target=target._replace(root=slot))
+
+    def _call(self, op, params, inputs, outputs):
+        for slot in inputs:
+            if slot in self.views and slot not in self.constants:
+                self._box(self._read(slot).root)
+        for slot in outputs:
+            if self.dtype(slot) == FLOAT64:
+                self._add_root(slot)
+                self._box(slot)
+        self.works.append(Work("call", "call", op, params, tuple(inputs), tuple(outputs)))
+
+    def _box(self, root):
+        if self.shapes[root] != ():
+            self.boxed.add(root)
+
+    # -- outputs ---------------------------------------------------------------------------------
+
+    def _finish(self, outputs):
+        for slot in list(self._parts):
+            if self._uses[slot]:
+                self._flush(slot)
+        taken = {*self.program.inputs, *self.constants}
+        return [self._own(slot, taken) for slot in outputs]
+
+    def _own(self, slot, taken):
+        """A slot with the value of an output and memory of its own."""
+        if slot not in self.views or self.dtype(slot) != FLOAT64:
+            return slot
+        view = self.views[slot]
+        if view.shape == ():
+            return slot
+        if view.root == slot and slot not in taken:
+            taken.add(slot)
+            self._box(slot)
+            return slot
+        copy = self._new_slot(view.shape)
+        self._add("copy", (view,), copy)
+        self._box(copy)
+        return copy
+
+
+def _address(array):
+    return array.__array_interface__["data"][0]
+
+
+def _count_uses(program):
+    uses = [0] * len(program.avals)
+    for instruction in program.instructions:
+        for slot in instruction.inputs:
+            uses[slot] += 1
+    for slot in program.outputs:
+        uses[slot] += 2  # it must be an array of its own
+    return uses
+
+
+def _numeric_truths(program):
+    """Slots of comparisons that nothing but arithmetic reads: numbers 1.0 and 0.0 serve there as well."""
+    truths = set()
+    needed = set(program.outputs)
+    for op, params, inputs, outputs, *_ in program.instructions[::-1]:
+        (out, *more) = outputs
+        is_truth = (not more and op.name in COMPARISONS and op.fn is getattr(np, op.name)
+                    and program.avals[out].dtype == bool and out not in needed)
+        if is_truth:
+            truths.add(out)
+        elif more or params or program.avals[out].dtype != FLOAT64 or not (op.name in SIMPLE or has_loop(op)):
+            needed.update(inputs)
+    return truths

@@ -1,0 +1,365 @@
+"""The machine runs random programs of every kind of step as plain NumPy evaluates them."""
+import threading
+
+import numpy as np
+import pytest
+
+import ad
+from ad._graph import Aval, Op
+from ad._vm import Machine
+from ad.ops.forms import TABLE
+from ad.ops.plain import plain_op
+from ad.program import Instruction, Program, evaluate
+
+SIZES = (0, 1, 2, 7, 511, 512, 513, 2049)
+UNARY = ("negative", "square", "sin", "cos", "tanh", "absolute", "exp", "identity", "arctan", "sqrt", "reciprocal")
+BINARY = ("add", "subtract", "multiply", "divide", "scale", "maximum", "minimum", "arctan2")
+COMPARISONS = (np.less, np.greater_equal, np.equal)
+
+
+class Builder:
+    """Writes a program down, evaluating it on the way to learn the shapes."""
+
+    def __init__(self):
+        self.values, self.inputs, self.instructions, self.constants = [], [], [], {}
+
+    def _slot(self, value):
+        self.values.append(value)
+        return len(self.values) - 1
+
+    def input(self, value):
+        self.inputs.append(self._slot(value))
+        return self.inputs[-1]
+
+    def constant(self, value):
+        slot = self._slot(value)
+        self.constants[slot] = value
+        return slot
+
+    def do(self, op, *inputs, params=()):
+        op = TABLE[op].op if isinstance(op, str) else op
+        with np.errstate(all="ignore"):
+            y = op.fn(*[self.values[slot] for slot in inputs], *params)
+        outputs = tuple([self._slot(part) for part in (y if op.outputs > 1 else (y,))])
+        self.instructions.append(Instruction(op, params, inputs, outputs))
+        return outputs[0] if op.outputs == 1 else outputs
+
+    def shape(self, slot):
+        return np.shape(self.values[slot])
+
+    def of_shape(self, shape, dtype=np.float64):
+        return [slot for slot, value in enumerate(self.values)
+                if np.shape(value) == shape and np.asarray(value).dtype == dtype and type(value) is not int]
+
+    def program(self, *outputs):
+        avals = [Aval(np.shape(value), np.asarray(value).dtype) for value in self.values]
+        return Program(tuple(self.inputs), outputs, tuple(self.instructions), self.constants, tuple(avals))
+
+
+def check(program, values, rtol=1e-12, **kwargs):
+    """Two runs of one machine, against plain evaluation."""
+    machine = Machine(program)
+    with np.errstate(all="ignore"):
+        wanted = evaluate(program, values)
+        for _ in range(2):
+            found = machine.run(values, **kwargs)
+            assert len(found) == len(wanted)
+            for y, want in zip(found, wanted):
+                scale = np.max(np.abs(want), initial=0, where=np.isfinite(want)) if np.size(want) else 0
+                assert np.shape(y) == np.shape(want)
+                assert np.asarray(y).dtype == np.asarray(want).dtype
+                np.testing.assert_allclose(y, want, rtol=rtol, atol=1e-13 * scale)
+    return machine
+
+
+# -- random programs -------------------------------------------------------------------------------
+
+
+def _random_slice(rng, n):
+    """A slice of n - 1 elements, or of every element backwards, or of a stride."""
+    return [slice(1, None), slice(None, -1), slice(None, None, -1), slice(None, None, 2), slice(2, None, -1),
+            slice(1, None, 3), slice(n // 2, None)][rng.integers(7)]
+
+
+def random_step(rng, b, shapes):
+    """One more instruction, of a kind drawn at random."""
+    shape = shapes[rng.integers(len(shapes))]
+    pick = lambda shape: int(rng.choice(b.of_shape(shape)))
+    kind = rng.integers(12)
+    x = pick(shape)
+    if kind < 3:
+        slot = b.do(UNARY[rng.integers(len(UNARY))], x)
+    elif kind < 6:
+        other = pick(shape if rng.random() < 0.7 else ())
+        pair = (x, other) if rng.random() < 0.5 else (other, x)
+        slot = b.do(BINARY[rng.integers(len(BINARY))], *pair)
+    elif kind == 6:
+        axis = None if rng.random() < 0.5 or not shape else int(rng.integers(len(shape)))
+        slot = b.do("sum", x, params=(axis, bool(rng.random() < 0.3)))
+    elif kind == 7 and len(shape) == 1:
+        index = _random_slice(rng, shape[0])
+        piece = b.do("getitem", x, params=(index,))
+        slot = b.do("put_zeros", b.do("sin", piece), params=(index, shape))
+        slot = b.do("add", slot, pick(shape))
+    elif kind == 7 and shape:
+        slot = b.do("transpose", x, params=(None,)) if rng.random() < 0.5 else b.do("reshape", x, params=((-1,),))
+    elif kind == 8 and shape and shape[0]:
+        index = int(rng.integers(shape[0]))
+        slot = b.do("put_zeros", b.do("getitem", x, params=(index,)), params=(index, shape))
+    elif kind == 9:
+        truth = b.do(plain_op(COMPARISONS[rng.integers(3)]), x, pick(()))
+        slot = b.do("where", truth, x, pick(()))
+    elif kind == 10:
+        slot = b.do("broadcast_to", pick(()), params=(shape,))
+    else:
+        slot = b.do("cumsum", x, params=(0,)) if shape else b.do("power", x, b.constant([2, 3, 0.5, -1][rng.integers(4)]))
+    return slot
+
+
+def random_program(seed):
+    rng = np.random.default_rng(seed)
+    n = SIZES[rng.integers(len(SIZES))]
+    b = Builder()
+    shapes = [(n,), (), (3, n), (max(n - 1, 0),)]
+    values = [rng.uniform(0.5, 1.5, shape)[()] for shape in shapes]
+    for value in values:
+        b.input(value)
+    b.constant(rng.uniform(0.5, 1.5, (n,)))
+    b.constant(rng.uniform(0.5, 1.5, (3, n)))
+    b.constant(0.75)
+    made = [random_step(rng, b, shapes) for _ in range(rng.integers(1, 40))]
+    outputs = rng.choice(made, rng.integers(1, 5)).tolist() + rng.choice(b.inputs, 1).tolist()
+    return b.program(*outputs), values
+
+
+@pytest.mark.parametrize("first", range(0, 400, 40))
+def test_random_programs(first):
+    for seed in range(first, first + 40):
+        program, values = random_program(seed)
+        check(program, values)
+
+
+def vector_program(n):
+    """A group with a sum, slices that add up, and a scalar that depends on the sum."""
+    b = Builder()
+    x = b.input(np.random.default_rng(n).random(n))
+    low, high = b.do("getitem", x, params=(slice(None, -1),)), b.do("getitem", x, params=(slice(1, None),))
+    d = b.do("subtract", high, b.do("square", low))
+    total = b.do("sum", b.do("square", d), params=(None, False))
+    scaled = b.do("scale", b.do("exp", b.do("negative", total)), d)
+    put = b.do("put_zeros", scaled, params=(slice(1, None), (n,)))
+    back = b.do("put_zeros", b.do("multiply", scaled, low), params=(slice(None, -1), (n,)))
+    return b.program(b.do("add", put, back), total), [b.values[x]]
+
+
+@pytest.mark.parametrize("n", [*SIZES, 100_003])
+def test_sizes(n):
+    check(*vector_program(n))
+
+
+# -- inputs and outputs ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", [
+    lambda x: x[::-1], lambda x: np.repeat(x, 2)[::2], lambda x: np.asarray(x, ">f8"),
+    lambda x: np.frombuffer(b"0" + x.tobytes(), np.uint8)[1:].view(np.float64),
+])
+def test_input_of_any_layout(layout):
+    program, (x,) = vector_program(700)
+    check(program, [layout(x)])
+
+
+def test_number_input_as_float_or_array():
+    b = Builder()
+    x = b.input(0.5)
+    program = b.program(b.do("sin", x), x)
+    for value in (0.5, np.float64(0.5), np.array(0.5)):
+        found = Machine(program).run([value])
+        assert found == [np.sin(0.5), 0.5]
+        assert all(type(y) is np.float64 for y in found)
+
+
+def test_wrong_inputs_are_named():
+    machine = Machine(vector_program(7)[0])
+    with pytest.raises(ValueError, match="input 0 of this program has shape"):
+        machine.run([np.ones(8)])
+    with pytest.raises(ValueError, match="takes 1 values, not 2"):
+        machine.run([np.ones(7), 1.0])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.complex128, np.int64, bool])
+def test_other_dtypes_are_calls(dtype):
+    b = Builder()
+    x = b.input(np.arange(5).astype(dtype))
+    y = b.do("multiply", x, x)
+    z = b.do("multiply", b.input(np.arange(5.0)), x)
+    check(b.program(y, z, x, y), [b.values[slot] for slot in b.inputs])
+
+
+def test_outputs_own_their_memory():
+    b = Builder()
+    x, c = b.input(np.arange(6.0)), b.constant(np.arange(3.0))
+    view = b.do("getitem", x, params=(slice(1, 4),))
+    y = b.do("add", view, c)
+    sorted_ = b.do("cumsum", y, params=(0,))
+    program = b.program(x, c, view, y, y, b.do("reshape", y, params=((1, 3),)), sorted_, sorted_, b.constant(2.5))
+    machine = check(program, [b.values[x]])
+    found = machine.run([b.values[x]]) + machine.run([b.values[x]]) + [b.values[x], b.values[c]]
+    arrays = [y for y in found if isinstance(y, np.ndarray)]
+    assert not any(np.may_share_memory(a, other) for i, a in enumerate(arrays) for other in arrays[:i])
+
+
+def test_out():
+    program, (x,) = vector_program(1000)
+    machine = Machine(program)
+    wanted = evaluate(program, [x])
+    out, total = np.empty(1000), np.empty(())
+    found = machine.run([x], out=[out, total])
+    assert found[0] is out and found[1] is total
+    np.testing.assert_allclose(out, wanted[0], rtol=1e-12)
+    np.testing.assert_allclose(total, wanted[1], rtol=1e-12)
+    machine.run([x], out=[x, None])  # an input itself
+    np.testing.assert_allclose(x, wanted[0], rtol=1e-12)
+    strided = np.empty(2000)[::2]
+    machine.run([out], out=[strided, None])
+    np.testing.assert_allclose(strided, evaluate(program, [out])[0], rtol=1e-12)
+    with pytest.raises(ValueError, match=r"out\[0\] must be a writeable ndarray of shape"):
+        machine.run([x], out=[np.empty(3), None])
+
+
+@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf, 0.0])
+def test_special_values(special):
+    b = Builder()
+    x, y = b.input(np.array([special, 1.0, -1.0, special] * 5)), b.input(special)
+    outputs = [b.do(name, x, y) for name in BINARY] + [b.do(name, y, x) for name in BINARY]
+    outputs += [b.do(name, slot) for name in UNARY for slot in (x, y)]
+    outputs += [b.do(name, y, b.constant(float(k))) for name in BINARY for k in (0, 2)]
+    outputs += [b.do("sum", x, params=(None, False))]
+    check(b.program(*outputs), [b.values[x], b.values[y]])
+
+
+def test_truth_that_something_else_reads():
+    b = Builder()
+    x = b.input(np.arange(-2.0, 3.0))
+    truth = b.do(plain_op(np.less), x, b.constant(0.5))
+    check(b.program(b.do("where", truth, x, b.constant(0)), truth), [b.values[x]])
+
+
+def test_sum_is_accurate():
+    x = np.full(1_000_001, 0.1)
+    b = Builder()
+    program = b.program(b.do("sum", b.input(x), params=(None, False)))
+    np.testing.assert_allclose(Machine(program).run([x])[0], 100000.1, rtol=2e-15)
+
+
+# -- calls -----------------------------------------------------------------------------------------
+
+
+def test_matrices():
+    rng = np.random.default_rng(3)
+    b = Builder()
+    a, x = b.input(rng.random((4, 5))), b.input(rng.random(5))
+    y = b.do("tanh", b.do("matmul", a, x))
+    back = b.do("matmul", b.do("matrix_transpose", a), y)
+    row = b.do("multiply", b.do("reshape", y, params=((4, 1),)), b.do("reshape", x, params=((1, 5),)))
+    scaled = b.do("sum_to", b.do("add", row, a), params=((5,),))
+    check(b.program(back, row, scaled, b.do("sum", row, params=((0,), True))), [b.values[a], b.values[x]])
+
+
+class Failing:
+    """An op that fails, when told to."""
+
+    def __init__(self):
+        self.fail = False
+        self.op = Op("failing", "plain", self.run)
+
+    def run(self, x):
+        if self.fail:
+            raise ZeroDivisionError("told to")
+        return x + 1
+
+
+def test_exception_in_a_call():
+    failing = Failing()
+    b = Builder()
+    x = b.input(np.arange(4.0))
+    program = b.program(b.do("sin", b.do(failing.op, b.do("square", x))))
+    machine = Machine(program)
+    failing.fail = True
+    for _ in range(20):
+        with pytest.raises(ZeroDivisionError, match="told to"):
+            machine.run([b.values[x]])
+    failing.fail = False
+    np.testing.assert_allclose(machine.run([b.values[x]])[0], evaluate(program, [b.values[x]])[0], rtol=1e-14)
+
+
+def test_call_runs_the_machine_again():
+    machines, depth = [], [1]
+
+    def again(x):
+        if depth:
+            return x
+        depth.append(1)
+        return machines[0].run([x * 2])[0]
+
+    b = Builder()
+    x = b.input(np.arange(4.0))
+    program = b.program(b.do("add", b.do(Op("again", "plain", again), b.do("square", x)), x))
+    depth.clear()
+    machines.append(Machine(program))
+    found = machines[0].run([b.values[x]])[0]
+    x = b.values[x]
+    np.testing.assert_allclose(found, (2 * x**2) ** 2 + 2 * x**2 + x)
+
+
+def test_call_that_keeps_or_returns_its_argument():
+    kept = []
+
+    def keep(x):
+        kept.append(x)
+        return x[::-1]
+
+    b = Builder()
+    x = b.input(np.arange(1.0, 5.0))
+    y = b.do(Op("keep", "plain", keep), b.do("square", x))
+    program = b.program(y, b.do("add", b.do("square", y), y))
+    machine = Machine(program)
+    kept.clear()
+    first, _ = machine.run([b.values[x]])
+    machine.run([b.values[x] + 1])
+    np.testing.assert_array_equal(kept[0], [1, 4, 9, 16])
+    np.testing.assert_array_equal(first, [16, 9, 4, 1])
+
+
+# -- threads ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [50, 30_000])
+def test_many_threads_run_one_machine(n):
+    program, (x,) = vector_program(n)
+    machine, failed = Machine(program), []
+
+    def work(k):
+        wanted = evaluate(program, [x + k])
+        for _ in range(50):
+            found = machine.run([x + k])
+            failed.extend(k for y, want in zip(found, wanted) if not np.allclose(y, want, rtol=1e-12))
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+
+
+# -- recorded functions ----------------------------------------------------------------------------
+
+
+def test_empty_program_and_no_instructions():
+    assert Machine(Program((), (), (), {}, ())).run([]) == []
+    program = Program((0,), (0, 0), (), {}, (Aval((3,)),))
+    x = np.arange(3.0)
+    found = Machine(program).run([x])
+    np.testing.assert_array_equal(found, [x, x])
+    assert found[0] is not x and found[0] is not found[1]
