@@ -3,7 +3,7 @@ import warnings
 
 import numpy as np
 import pytest
-from test_table import CALLS, arrays, assert_same, flat, gradients, of_calls
+from test_table import CALLS, arrays, assert_same, flat, of_calls
 
 import ad
 from ad.testing import forward
@@ -19,8 +19,10 @@ def tangents(function, xs):
 
 def products(function, xs):
     """Hessian-vector products: forward over reverse."""
+
     def slope(*xs):
         return gradients_of(function, xs)
+
     return forward(slope, xs, [np.ones(x.shape, x.dtype) for x in xs])
 
 
@@ -50,4 +52,5 @@ def test_a_replay_agrees(call, mode, rng):
         warnings.simplefilter("error", UserWarning)
         for xs in (arrays(args), arrays(others), arrays(others)):
             assert_same(compiled(*xs), MODES[mode](flat(call, args), xs), rtol=1e-10, atol=1e-12)
-    assert len(runs) == 1
+    # the shape of what np.unique returns depends on the values: it is recorded for those
+    assert len(runs) == (2 if call.entry.name == "unique" else 1)
