@@ -455,7 +455,7 @@ def random_program(rng, dtype, length):
     return b.program(*pool[-6:]), inputs
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.complex128])
 @pytest.mark.parametrize("seed", range(40))
 def test_random_programs(seed, dtype):
     """Simplified and not, to what rounding of the intermediate results makes of the last digits."""
