@@ -17,7 +17,9 @@ from ad.errors import MissingRule
 from ad.gradient_tape import ForwardAccumulator, GradientTape, UnconnectedGradients
 from ad.ops import TABLE, linalg
 from ad.ops.joining import asarray
-from ad.recording import compile
+from ad.program import Program
+from ad.recording import compile, record
+from ad.saving import load
 from ad.transforms import grad, hessian, hvp, jacobian, jvp, linearize, value_and_grad, vjp
 
 __version__ = "0.1.0"
@@ -28,9 +30,9 @@ _FUNCTIONS = {name: entry.function for name, entry in TABLE.items() if entry.num
 globals().update(_FUNCTIONS)  # as attributes of the module itself: `ad.sin(x)` is hot
 
 __all__ = [
-    "Array", "Dual", "ForwardAccumulator", "GradientTape", "MissingRule", "UnconnectedGradients", "Variable",
-    "asarray", "compile", "constant", "custom_gradient", "grad", "hessian", "hvp", "jacobian", "jvp", "linalg", "linearize",
-    "optimizers", "stop_gradient", "value_and_grad", "vjp", *_LAZY, *_FUNCTIONS,
+    "Array", "Dual", "ForwardAccumulator", "GradientTape", "MissingRule", "Program", "UnconnectedGradients", "Variable",
+    "asarray", "compile", "constant", "custom_gradient", "grad", "hessian", "hvp", "jacobian", "jvp", "linalg",
+    "linearize", "load", "optimizers", "record", "stop_gradient", "value_and_grad", "vjp", *_LAZY, *_FUNCTIONS,
 ]
 
 

@@ -457,6 +457,14 @@ cdef inline Node begin(Op op, int n, bint has_tangents):
     return node
 
 
+cdef Node traced(Op op, Operand *operands, int n, object params, Operand *output):
+    """A node for the tracer alone: no sweep will come to it, so it keeps nothing."""
+    cdef Node node = new_node(False)
+    node.seq = now()
+    (<State>ad_state).tracer.note(node, op, operands, n, params, output)
+    return node
+
+
 cdef Node record(Op op, Operand *operands, int n, object params, Operand *output, bint has_tangents):
     """A node for this op, which keeps only the values that its rule will need; None if no recorder is to see it."""
     cdef Node node
@@ -467,9 +475,13 @@ cdef Node record(Op op, Operand *operands, int n, object params, Operand *output
     cdef int i
     if not is_any_recorded(operands, n):
         return None
-    node = begin(op, n, has_tangents)
     if (<State>ad_state).tracer is not None:
+        if (<State>ad_state).recording == 1 and not has_tangents:
+            return traced(op, operands, n, params, output)
+        node = begin(op, n, has_tangents)
         (<State>ad_state).tracer.note(node, op, operands, n, params, output)
+    else:
+        node = begin(op, n, has_tangents)
     if n > 2:
         node.narrow[0].node = <PyObject *>PyMem_Calloc(n, sizeof(Input) + 1)
     inputs = inputs_of(<NodePtr>node)

@@ -1,7 +1,7 @@
 """Messages that name what was wrong and the remedy; each is built where all of it is known."""
 
 __all__ = [
-    "CALLS", "MissingRule", "cannot_write", "conversion_error", "kind", "missing_rule", "needs_scipy",
+    "CALLS", "MissingRule", "cannot_write", "conversion_error", "kind", "lost_guard", "missing_rule", "needs_scipy",
     "no_assignment", "no_item_assignment", "not_a_function", "not_an_output", "not_argnums", "shown",
     "unsupported_argument",
 ]
@@ -114,4 +114,12 @@ def no_assignment(name):
     return TypeError(
         f"ad: variable {name!r} was assigned to in a function that ad.compile records, and a replay would not assign "
         "again. Return the new value, and assign it outside."
+    )
+
+
+def lost_guard(guard, value):
+    """For a program called with values that would have taken Python another way."""
+    return ValueError(
+        f"ad: {guard.line}: Python would go another way here than when the program was recorded ({guard.kind} was "
+        f"{shown(guard.answer)}, is of {shown(value)} now). Use ad.compile, which records that way too."
     )

@@ -15,7 +15,11 @@ def text(program):
     rows += [(f"%{slot} = constant {_array(value)}", _type(program.avals[slot]), "")
              for slot, value in program.constants.items() if slot not in names]
     rows += [_row(program, names, instruction) for instruction in program.instructions]
-    rows.append(("outputs " + ", ".join(_names(names, program.outputs)), "", ""))
+    outputs = _names(names, program.outputs)
+    results = len(outputs) - len(program.guards)
+    rows += [(f"guard {guard.kind} {name} = {_value(guard.answer)}", "", os.path.basename(guard.line))
+             for guard, name in zip(program.guards, outputs[results:])]
+    rows.append(("outputs " + ", ".join(outputs[:results]), "", ""))
     widths = [max([len(row[i]) for row in rows[1:-1] if len(row[i]) <= WIDTH], default=0) for i in (0, 1)]
     return "\n".join(f"{what:{widths[0]}}  {kind:{widths[1]}}  {line}".rstrip() for what, kind, line in rows)
 

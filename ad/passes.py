@@ -3,6 +3,7 @@
 A pass that finds nothing to do returns the very program it was given. The rewrites of `algebra` are in a module
 of their own. With AD_PRINT_PASSES=1 in the environment, `simplify` prints the program after each pass.
 """
+import dataclasses
 import os
 
 from ad.algebra import algebra
@@ -102,6 +103,7 @@ def simplify(program):
     Outputs keep their number and order. The result is the same to rounding; a value that over- or underflows
     halfway, in an intermediate result, may not do so any more.
     """
+    given = program
     show = _show if os.environ.get("AD_PRINT_PASSES") == "1" else _quiet
     program = show(dead_code, dead_code(program))
     if len(program.avals) > SPARSE * (len(program) + len(program.constants)):  # a stretch of a long recording
@@ -113,7 +115,10 @@ def simplify(program):
         if program is before:
             break
         program = show(dead_code, dead_code(program))
-    return show(renumber, renumber(dead_code(program)))
+    program = show(renumber, renumber(dead_code(program)))
+    if program is given:
+        return program
+    return dataclasses.replace(program, arguments=given.arguments, results=given.results, guards=given.guards)
 
 
 def _quiet(_function, program):

@@ -3,15 +3,18 @@
 A program is in static single assignment form. Its values live in numbered slots; each instruction reads some
 and writes others that no other writes. It is a value: nothing changes one after it is made, a pass makes another.
 """
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
 from ad import costs, listing
+from ad._core import Array, apply, constant
 from ad._graph import Op
+from ad.errors import lost_guard
+from ad.trees import Frame
 
-__all__ = ["Cost", "Instruction", "Program", "evaluate", "frozen"]
+__all__ = ["Cost", "Guard", "Instruction", "Program", "evaluate", "frozen"]
 
 SMALL = 1024
 
@@ -24,6 +27,28 @@ class Instruction(NamedTuple):
     inputs: tuple
     outputs: tuple
     line: str = ""  # where the function's source had it: "file.py:12"
+
+
+class Guard(NamedTuple):
+    """What Python asked of a value, and the answer: a bool, an int, a float, ..."""
+
+    kind: str
+    answer: object
+    line: str = ""
+
+    def key(self):
+        """The answer in a form that can be compared, and hashed."""
+        return KEYS[self.kind](self.answer)
+
+    def holds(self, value):
+        """Whether this value gives the same answer."""
+        return KEYS[self.kind](value) == self.key()
+
+
+KEYS = {
+    "bool": bool, "int": int, "float": lambda x: float(x).hex(), "complex": lambda x: repr(complex(x)),
+    "array": lambda x: (np.shape(x), np.asarray(x).tobytes()),
+}
 
 
 class Cost(NamedTuple):
@@ -48,6 +73,11 @@ class Program:
         Slot -> ndarray or number; a Python number is weak in promotion, as it was in the function.
     avals : tuple of Aval
         For every slot the shape and dtype of its value.
+    arguments, results : Frame or None
+        How a call's arguments `(args, kwargs)` hold the inputs, and how what it returns holds the outputs; None for
+        flat lists.
+    guards : tuple of Guard
+        What Python saw of the last so many outputs, which are no results: the program holds for those answers only.
     """
 
     inputs: tuple
@@ -55,6 +85,10 @@ class Program:
     instructions: tuple
     constants: dict
     avals: tuple
+    arguments: Frame = None
+    results: Frame = None
+    guards: tuple = ()
+    _machine: object = field(default=None, init=False)
 
     def __len__(self):
         return len(self.instructions)
@@ -68,6 +102,69 @@ class Program:
 
     def __str__(self):
         return listing.text(self)
+
+    @property
+    def machine(self):
+        """What runs it; made at the first run."""
+        if self._machine is None:
+            from ad._vm import Machine
+
+            object.__setattr__(self, "_machine", Machine(self))
+        return self._machine
+
+    def __call__(self, *args, out=None, **kwargs):
+        """Run the program, from any thread.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            As the function was called with when it was recorded, with other values. An argument that is being
+            differentiated makes the ops of the program run one by one, recorded as any others.
+        out : optional
+            For results without other parts a tree of ndarrays like them, to be written into.
+
+        Returns
+        -------
+        object
+            What the function returned, with these values.
+
+        Raises
+        ------
+        ValueError
+            If a value has another shape or dtype than was recorded, or Python would have gone another way.
+        """
+        values = self.values(args, kwargs)
+        if any(isinstance(value, Array) for value in values):
+            found = self.interpreted(values)
+        else:
+            found = self.machine.run(values, self._targets(out))
+        count = len(found) - len(self.guards)
+        for guard, value in zip(self.guards, found[count:]):
+            if not guard.holds(value):
+                raise lost_guard(guard, value)
+        return found[:count] if self.results is None else self.results(found[:count])
+
+    def values(self, args, kwargs):
+        """The inputs among the arguments of a call."""
+        if self.arguments is None:
+            return list(args)
+        return self.arguments.values((args, kwargs), "the call of a program")
+
+    def _targets(self, out):
+        if out is None:
+            return None
+        found = [out] if self.results is None else self.results.values(out, "out")
+        return found + [None] * len(self.guards)
+
+    def interpreted(self, values):
+        """The outputs, each instruction run as an op on Arrays: recorded, and with tangents, as any other."""
+        slots = {slot: constant(value) if isinstance(value, np.ndarray) else value
+                 for slot, value in self.constants.items()}
+        slots.update(zip(self.inputs, values))
+        for op, params, inputs, outputs, _ in self.instructions:
+            y = apply(op, tuple([slots[slot] for slot in inputs]), params)
+            slots.update(zip(outputs, y if op.outputs > 1 else (y,)))
+        return [slots[slot] for slot in self.outputs]
 
     def __reduce__(self):
         from ad import saving

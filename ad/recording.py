@@ -8,16 +8,18 @@ import collections
 import functools
 import threading
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 
 from ad import _calls, _trace, trees
 from ad._core import Array, constant
+from ad._compiled import Quick, Shortcut
 from ad._vm import Machine
 from ad.passes import simplify
-from ad.program import Program
+from ad.program import KEYS, Guard, Program
 
-__all__ = ["Compiled", "Recording", "compile"]
+__all__ = ["Compiled", "Recording", "compile", "record"]
 
 
 MAX_PATHS = 64  # of one signature
@@ -52,6 +54,31 @@ def compile(f, *, check=False):
     return Compiled(f, check)
 
 
+def record(f):
+    """A function that calls `f`, and returns the program of what it did.
+
+    Parameters
+    ----------
+    f : callable
+        As for `compile`.
+
+    Returns
+    -------
+    callable
+        Takes the arguments of `f`; returns a `Program`, simplified.
+    """
+    if not callable(f):
+        raise TypeError(f"ad.record takes a function, not a {type(f).__name__}; the program comes from a call of what it "
+                        "returns: ad.record(f)(x)")
+
+    @functools.wraps(f)
+    def recorded(*args, **kwargs):
+        signature = Signature(args, kwargs)
+        return simplify(Recording(f, signature).program(signature))
+
+    return recorded
+
+
 # -- signatures ------------------------------------------------------------------------------------
 
 
@@ -59,19 +86,18 @@ class Signature:
     """What of a call's arguments a recording depends on, and how to tell the values from the rest."""
 
     def __init__(self, args, kwargs):
-        leaves, self.structure = trees.flatten((args, kwargs))
-        exact = any(_is_array(x) and x.dtype.name in ("float16", "float32", "complex64") for x in leaves)
-        self.traced = [_is_array(x) or not exact and type(x) in (float, complex) for x in leaves]
-        self.values = [x for x, traced in zip(leaves, self.traced) if traced]
-        self.statics = [x for x, traced in zip(leaves, self.traced) if not traced]
+        leaves, structure = trees.flatten((args, kwargs))
+        low = any(_is_array(x) and x.dtype.name in ("float16", "float32", "complex64") for x in leaves)
+        traced = [_is_value(x) and (not low or _is_array(x)) for x in leaves]
+        self.values = [x for x, is_traced in zip(leaves, traced) if is_traced]
+        self.frame = trees.Frame(structure, {i: x for i, x in enumerate(leaves) if not traced[i]})
         self.ours = any(isinstance(x, Array) for x in leaves)
-        self.key = (self.structure, tuple(map(_aval, self.values)), tuple(map(_identity, self.statics)),
+        self.key = (structure, tuple(map(_aval, self.values)), tuple(map(_identity, self.frame.fixed.items())),
                     self.ours)
 
-    def arguments(self, values):
-        """The arguments again, with these values."""
-        values, statics = iter(values), iter(self.statics)
-        return self.structure([next(values if traced else statics) for traced in self.traced])
+
+def _is_value(x):
+    return _is_array(x) or type(x) in (float, complex)
 
 
 def _is_array(x):
@@ -82,13 +108,14 @@ def _aval(x):
     return (x.shape, x.dtype) if _is_array(x) else type(x)
 
 
-def _identity(x):
+def _identity(item):
     """What stands in a signature for an argument that is no array: itself, or its identity where it has no hash."""
+    place, x = item
     try:
         hash(x)
     except TypeError:
-        return type(x), id(x)
-    return type(x), x
+        return place, type(x), id(x)
+    return place, type(x), x
 
 
 # -- recordings ------------------------------------------------------------------------------------
@@ -99,41 +126,36 @@ class Recording:
 
     def __init__(self, f, signature):
         def run(*values):
-            args, kwargs = signature.arguments(values)
+            args, kwargs = signature.frame(values)
             return f(*args, **kwargs)
 
         tracer, self.result = _trace.trace(run, [_plain(x) for x in signature.values], _warn_of_leak)
-        leaves, self.structure = trees.flatten(self.result)
-        self.statics = {i: y for i, y in enumerate(leaves) if not (_is_array(y) or type(y) in (float, complex))}
-        self.outputs = tuple([_trace.slot_of(tracer, y) for i, y in enumerate(leaves) if i not in self.statics])
+        leaves, structure = trees.flatten(self.result)
+        self.results = trees.Frame(structure, {i: y for i, y in enumerate(leaves) if not _is_value(y)})
+        self.outputs = tuple([_trace.slot_of(tracer, y) for y in leaves if _is_value(y)])
         self.instructions, self.constants, self.avals = tracer.instructions, tracer.constants, tuple(tracer.avals)
-        self.guards = [Guard(*guard) for guard in tracer.guards]
+        self.guards = [Asked(position, slot, Guard(*asked)) for position, slot, *asked in tracer.guards]
         self.inputs, self.variables = tuple(tracer.inputs), tracer.variables
+
+    def program(self, signature):
+        """The whole of it as one program, which holds for the answers that Python was given."""
+        asked = [asked.slot for asked in self.guards]
+        constants = {**self.constants, **{slot: variable.numpy() for variable, slot in self.variables}}
+        return Program(self.inputs, (*self.outputs, *asked), tuple(self.instructions), constants, self.avals,
+                       signature.frame, self.results, tuple([asked.guard for asked in self.guards]))
 
     def stretches(self):
         """Its instructions, divided at the guards."""
-        bounds = [0, *[guard.position for guard in self.guards], len(self.instructions)]
+        bounds = [0, *[asked.position for asked in self.guards], len(self.instructions)]
         return [Stretch(self, *part) for part in zip(bounds, bounds[1:], [*self.guards, None])]
 
-    def rebuilt(self, values):
-        """What the function returns, from the values of the outputs."""
-        values = iter(values)
-        count = self.structure.size
-        return self.structure([self.statics[i] if i in self.statics else next(values) for i in range(count)])
 
+class Asked(NamedTuple):
+    """A guard in a recording: after how many instructions, and on which slot."""
 
-class Guard:
-    """What Python asked of the value in a slot, and the answer it was given."""
-
-    def __init__(self, position, slot, kind, answer, line):
-        self.position, self.slot, self.kind, self.line = position, slot, kind, line
-        self.key = KEYS[kind](answer)
-
-
-KEYS = {
-    "bool": bool, "int": int, "float": lambda x: float(x).hex(), "complex": lambda x: repr(complex(x)),
-    "array": lambda x: (np.shape(x), np.asarray(x).tobytes()),
-}
+    position: int
+    slot: int
+    guard: Guard
 
 
 def _plain(x):
@@ -151,9 +173,10 @@ def _warn_of_leak(what, line):
 class Stretch:
     """The instructions between two guards; the last of a recording has no guard but the outputs."""
 
-    def __init__(self, recording, begin, end, guard):
-        self.recording, self.instructions, self.guard = recording, recording.instructions[begin:end], guard
-        self.asked = (guard.slot,) if guard else recording.outputs
+    def __init__(self, recording, begin, end, asked):
+        self.recording, self.instructions = recording, recording.instructions[begin:end]
+        self.guard = asked and asked.guard
+        self.asked = (asked.slot,) if asked else recording.outputs
         self.written = {slot for instruction in self.instructions for slot in instruction.outputs}
         read = {slot for instruction in self.instructions for slot in instruction.inputs}.union(self.asked)
         self.read = read - self.written - recording.constants.keys()
@@ -236,12 +259,12 @@ class Tree:
                 if node is not None and not node.stretch.is_like(stretch):
                     return False
                 old.append(node)
-                node = None if node is None or not stretch.guard else node.next.get(stretch.guard.key)
+                node = None if node is None or not stretch.guard else node.next.get(stretch.guard.key())
             node = None
             for stretch, there in zip(reversed(stretches), reversed(old)):
                 next = {} if there is None else there.next
                 if node is not None:
-                    next = {**next, stretch.guard.key: node}
+                    next = {**next, stretch.guard.key(): node}
                 node = Node(stretch if there is None else there.stretch, next, there)
             self.root = node
             self.paths += 1
@@ -261,14 +284,15 @@ class Tree:
 # -- the compiled function -------------------------------------------------------------------------
 
 
-class Compiled:
+class Compiled(Quick):
     """A function with the recordings of its calls: what `ad.compile` returns."""
 
     def __init__(self, f, check):
         functools.update_wrapper(self, f, ("__module__", "__name__", "__qualname__", "__doc__"), ())
         self.f, self.check, self._trees = f, check, {}
 
-    def __call__(self, *args, **kwargs):
+    def general(self, args, kwargs):
+        """The call, by the tree of its signature."""
         if _trace.is_watching():
             return self.f(*args, **kwargs)
         signature = Signature(args, kwargs)
@@ -276,13 +300,11 @@ class Compiled:
         if tree is None:
             tree = self._new_tree(signature.key)
         found = tree.replay(signature.values) if tree.root else None
-        if found is not None:
-            recording, values = found
-            result = recording.rebuilt(map(constant, values) if signature.ours else values)
-            return self._checked(result, args, kwargs) if self.check else result
-        if tree.paths >= MAX_PATHS:
-            return self.f(*args, **kwargs)
-        return self._recorded(tree, signature)
+        if found is None:
+            return self._recorded(tree, signature, args, kwargs)
+        recording, values = found
+        result = recording.results(map(constant, values) if signature.ours else values)
+        return self._checked(result, args, kwargs) if self.check else result
 
     def __get__(self, instance, owner=None):
         return self if instance is None else functools.partial(self, instance)
@@ -295,16 +317,21 @@ class Compiled:
             self._trees.pop(next(iter(self._trees)))
         return self._trees.setdefault(key, Tree())
 
-    def _recorded(self, tree, signature):
+    def _recorded(self, tree, signature, args, kwargs):
         """Call the function, and keep the recording."""
+        if tree.paths >= MAX_PATHS:
+            return self.f(*args, **kwargs)
         recording = Recording(self.f, signature)
         if not tree.graft(recording):
             tree.paths = MAX_PATHS
             warnings.warn(f"ad.compile: {self!r} does something else each time it is called with the same values; it "
-                          "will not be replayed", stacklevel=3)
+                          "will not be replayed", stacklevel=4)
         elif tree.paths == MAX_PATHS:
             warnings.warn(f"ad.compile: {tree.busiest()}: what Python sees here sends the function a new way each time; "
-                          f"{MAX_PATHS} ways are recorded, and any other will run without a recording", stacklevel=3)
+                          f"{MAX_PATHS} ways are recorded, and any other will run without a recording", stacklevel=4)
+        elif not (recording.guards or kwargs or signature.ours or self.check) and Shortcut.serves(args):
+            self.remember(Shortcut(args, tree.root.machine, [variable for variable, _ in recording.variables],
+                                   recording.results, recording.results.structure is trees.LEAF))
         return trees.map(lambda y: _calls.hand_over(y, signature.ours) if isinstance(y, Array) else y, recording.result)
 
     def _checked(self, result, args, kwargs):

@@ -15,8 +15,8 @@ import numpy as np
 from ad._graph import Aval
 from ad.ops import plain
 from ad.ops.forms import TABLE
-from ad.program import Instruction, Program
-from ad.trees import LEAF, Structure
+from ad.program import KEYS, Guard, Instruction, Program
+from ad.trees import LEAF, Frame, Structure
 
 __all__ = ["decode_structure", "encode_structure", "from_bytes", "load", "save", "to_bytes"]
 
@@ -63,6 +63,8 @@ def to_bytes(program):
         "constants": [[slot, _encode(value, arrays)] for slot, value in program.constants.items()],
         "instructions": [[_op_name(op), _encode(params, arrays), inputs, outputs, line]
                          for op, params, inputs, outputs, line in program.instructions],
+        "arguments": _encode_frame(program.arguments, arrays), "results": _encode_frame(program.results, arrays),
+        "guards": [[kind, _encode(answer, arrays), line] for kind, answer, line in program.guards],
     }
     body = io.BytesIO()
     for array in (np.frombuffer(json.dumps(document).encode(), np.uint8), *arrays):
@@ -215,6 +217,8 @@ def _program(document, arrays):
                for op, params, inputs, outputs, line in document["instructions"]]),
         {slot: _decode(value, arrays) for slot, value in document["constants"]},
         tuple([Aval(tuple(shape), _dtype(dtype)) for shape, dtype in document["avals"]]),
+        _decode_frame(document["arguments"], arrays), _decode_frame(document["results"], arrays),
+        tuple([Guard(kind, _decode(answer, arrays), line) for kind, answer, line in document["guards"]]),
     )
     _validate(program)
     return program
@@ -242,6 +246,10 @@ def _validate(program):
             shape = np.broadcast_shapes(*[program.avals[slot].shape for slot in inputs])
             _require(shape == program.avals[outputs[0]].shape, f"{op.name} has another shape than it should")
     _require(known.issuperset(program.outputs), "an output is not there")
+    _require(all(guard.kind in KEYS for guard in program.guards), "a guard asks for what cannot be asked")
+    results = len(program.outputs) - len(program.guards)
+    for frame, count in ((program.arguments, len(program.inputs)), (program.results, results)):
+        _require(frame is None or frame.structure.size - len(frame.fixed) == count, "a tree has not as many leaves")
 
 
 def _define(program, known, slots):
@@ -256,6 +264,19 @@ def _require(truth, message):
 
 
 # -- the nesting of arguments and results --------------------------------------------------------------
+
+
+def _encode_frame(frame, arrays):
+    if frame is None:
+        return None
+    return [encode_structure(frame.structure), [[i, _encode(leaf, arrays)] for i, leaf in frame.fixed.items()]]
+
+
+def _decode_frame(encoded, arrays):
+    if encoded is None:
+        return None
+    structure, fixed = encoded
+    return Frame(decode_structure(structure), {int(i): _decode(leaf, arrays) for i, leaf in fixed})
 
 
 def encode_structure(structure):

@@ -4,7 +4,7 @@ Containers are dicts (in order of insertion), lists, tuples, namedtuples and dat
 None is a container with nothing in it. Everything else is a leaf.
 """
 
-__all__ = ["LEAF", "Structure", "flatten", "flatten_like", "flatten_optional", "map"]
+__all__ = ["LEAF", "Frame", "Structure", "flatten", "flatten_like", "flatten_optional", "map"]
 
 
 class Structure:
@@ -58,6 +58,34 @@ class Structure:
 
 LEAF = Structure(object)
 LEAF.size = 1
+
+
+class Frame:
+    """A tree some leaves of which are fixed; called with the others, it builds the tree.
+
+    Parameters
+    ----------
+    structure : Structure
+    fixed : dict
+        Position among the leaves -> leaf.
+    """
+
+    __slots__ = ("fixed", "structure")
+
+    def __init__(self, structure, fixed):
+        self.structure, self.fixed = structure, fixed
+
+    def __call__(self, values):
+        """A new tree, from an iterable of the leaves that are not fixed."""
+        if not self.fixed:
+            return self.structure(values)
+        values = iter(values)
+        return self.structure([self.fixed[i] if i in self.fixed else next(values) for i in range(self.structure.size)])
+
+    def values(self, tree, what="the tree"):
+        """The leaves of such a tree that are not fixed; the fixed ones are not looked at."""
+        leaves = flatten_like(self.structure, tree, what)
+        return [leaf for i, leaf in enumerate(leaves) if i not in self.fixed]
 
 
 def _parts(tree):
