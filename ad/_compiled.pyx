@@ -36,8 +36,8 @@ cdef class Shortcut:
     @staticmethod
     def serves(args):
         """Whether calls like this one can be taken."""
-        return len(args) <= MOST and all(type(x) is float or type(x) is not cnp.ndarray or is_plain(<PyObject *>x)
-                                         for x in args)
+        return len(args) <= MOST and all(
+            is_plain(<PyObject *>x) if isinstance(x, cnp.ndarray) else type(x) in (float, int, bool, str) for x in args)
 
     cdef object call(self, tuple args):
         """What the function returns; None if the arguments are not like those of the recording."""

@@ -14,8 +14,8 @@ from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
 
 cimport numpy as cnp
 from ad._graph cimport (
-    ARRAY, FIRST_LEVEL, NUMBER, SHAPE, SHAPE_NUMBER, SHAPE_VECTOR, Aval, Input, NodePtr, Operand, Recorder, Saved, State,
-    TangentNode, current, find_level, inputs_of, new_leaf, new_pick, op_of, params_of, record,
+    ARRAY, FIRST_LEVEL, NUMBER, SHAPE, SHAPE_NUMBER, SHAPE_VECTOR, Aval, Input, NodePtr, Operand, Recorder, Saved,
+    State, TangentNode, current, find_level, inputs_of, new_leaf, new_pick, op_of, params_of, record,
     record_numbers, recording_outside, saved_input, saved_output, shape_of, tangents_of,
 )
 from ad._kernels cimport Factor, fold_loop, is_plain, map1, map2, offer, slice1

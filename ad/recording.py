@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ad import _calls, _trace, trees
-from ad._core import Array, constant
 from ad._compiled import Quick, Shortcut
+from ad._core import Array, constant
 from ad._vm import Machine
 from ad.passes import simplify
 from ad.program import KEYS, Guard, Program
@@ -68,8 +68,8 @@ def record(f):
         Takes the arguments of `f`; returns a `Program`, simplified.
     """
     if not callable(f):
-        raise TypeError(f"ad.record takes a function, not a {type(f).__name__}; the program comes from a call of what it "
-                        "returns: ad.record(f)(x)")
+        raise TypeError(f"ad.record takes a function, not a {type(f).__name__}; the program comes from a call of what "
+                        "it returns: ad.record(f)(x)")
 
     @functools.wraps(f)
     def recorded(*args, **kwargs):
@@ -327,19 +327,21 @@ class Compiled(Quick):
             warnings.warn(f"ad.compile: {self!r} does something else each time it is called with the same values; it "
                           "will not be replayed", stacklevel=4)
         elif tree.paths == MAX_PATHS:
-            warnings.warn(f"ad.compile: {tree.busiest()}: what Python sees here sends the function a new way each time; "
-                          f"{MAX_PATHS} ways are recorded, and any other will run without a recording", stacklevel=4)
+            warnings.warn(f"ad.compile: {tree.busiest()}: what Python sees here sends the function a new way each "
+                          f"time; {MAX_PATHS} ways are recorded, and any other will run without a recording", stacklevel=4)
         elif not (recording.guards or kwargs or signature.ours or self.check) and Shortcut.serves(args):
             self.remember(Shortcut(args, tree.root.machine, [variable for variable, _ in recording.variables],
                                    recording.results, recording.results.structure is trees.LEAF))
-        return trees.map(lambda y: _calls.hand_over(y, signature.ours) if isinstance(y, Array) else y, recording.result)
+        return trees.map(lambda y: _calls.hand_over(y, signature.ours) if isinstance(y, Array) else y,
+                         recording.result)
 
     def _checked(self, result, args, kwargs):
         """The result, if the function itself gives the same."""
         found, structure = trees.flatten(result)
         wanted = trees.flatten_like(structure, self.f(*args, **kwargs), "what the function returns now")
         for i, (a, b) in enumerate(zip(found, wanted)):
-            if not np.allclose(_plain(a), _plain(b), rtol=1e-4 if getattr(b, "itemsize", 8) == 4 else 1e-8, equal_nan=True):
+            tolerance = 1e-4 if getattr(b, "dtype", None) in (np.float32, np.complex64) else 1e-8
+            if not np.allclose(_plain(a), _plain(b), rtol=tolerance, equal_nan=True):
                 raise RuntimeError(
                     f"ad.compile: output {i} of {self!r} is {a!r:.60} by replay and {b!r:.60} by the function itself: it "
                     "depends on something that is neither an argument nor a Variable, or draws random numbers")

@@ -8,7 +8,6 @@ import math
 
 import numpy as np
 
-from ad._core import Array
 from ad.errors import MissingRule
 from ad.ops.domains import FULL_RANK, INVERTIBLE, NONZERO, REAL, SPD, SYMMETRIC
 from ad.ops.elementwise import absolute, conjugate, imag, real
