@@ -618,6 +618,15 @@ def peek(Array x):
     return (<Array>lift(x)).plain()
 
 
+cpdef object plain_unless_traced(value):
+    """The plain value of an Array, for rules that only compare it; an Array still, if a program computes it."""
+    cdef Array x
+    if not isinstance(value, Array):
+        return value
+    x = lift(value)
+    return x if is_traced(x) else x.plain()
+
+
 cpdef object settled(value):
     """The plain value of an Array that has to be known: a program that is being recorded keeps a guard on it."""
     cdef Array x

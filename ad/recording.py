@@ -46,8 +46,8 @@ def compile(f, *, check=False):
     -----
     `f` is called again for every new signature, and where Python takes a way that no recording has. Otherwise nothing
     of it is run but its ops: random numbers it drew, arrays it captured and what it printed are those of the recording.
-    Variables are read anew at each call, and must not be assigned to. Python floats are inputs, unless an argument is of
-    lower precision, to which they would adapt; other numbers, strings and objects belong to the signature.
+    Variables are read anew at each call, and must not be assigned to. Python floats are inputs, unless an argument is
+    of lower precision, to which they would adapt; other numbers, strings and objects belong to the signature.
     """
     if not callable(f):
         raise TypeError(f"ad.compile takes a function, not a {type(f).__name__}; it returns one: ad.compile(f)(x)")
@@ -328,7 +328,8 @@ class Compiled(Quick):
                           "will not be replayed", stacklevel=4)
         elif tree.paths == MAX_PATHS:
             warnings.warn(f"ad.compile: {tree.busiest()}: what Python sees here sends the function a new way each "
-                          f"time; {MAX_PATHS} ways are recorded, and any other will run without a recording", stacklevel=4)
+                          f"time; {MAX_PATHS} ways are recorded, and any other will run without a recording",
+                          stacklevel=4)
         elif not (recording.guards or kwargs or signature.ours or self.check) and Shortcut.serves(args):
             self.remember(Shortcut(args, tree.root.machine, [variable for variable, _ in recording.variables],
                                    recording.results, recording.results.structure is trees.LEAF))
@@ -343,6 +344,6 @@ class Compiled(Quick):
             tolerance = 1e-4 if getattr(b, "dtype", None) in (np.float32, np.complex64) else 1e-8
             if not np.allclose(_plain(a), _plain(b), rtol=tolerance, equal_nan=True):
                 raise RuntimeError(
-                    f"ad.compile: output {i} of {self!r} is {a!r:.60} by replay and {b!r:.60} by the function itself: it "
-                    "depends on something that is neither an argument nor a Variable, or draws random numbers")
+                    f"ad.compile: output {i} of {self!r} is {a!r:.60} by replay and {b!r:.60} by the function itself: "
+                    "it depends on something that is neither an argument nor a Variable, or draws random numbers")
         return result

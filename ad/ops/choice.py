@@ -1,7 +1,7 @@
 """Ops that choose, element by element, among several values."""
 import numpy as np
 
-from ad._core import Array, apply, is_traced
+from ad._core import Array, apply, plain_unless_traced
 from ad.ops.domains import REAL
 from ad.ops.forms import TABLE, case, composite, custom, elementwise, spelling
 from ad.ops.shaping import broadcast_to, reshape
@@ -39,15 +39,13 @@ _CONDITION = np.array([True, False, True])
     case(_CONDITION[:, None], (2, 1, 3), (3, 3)), case(True, (2,), (2,)), case(np.array(False), (), ()),
 ))
 def where(condition, x=None, y=None):
-    traced = isinstance(condition, Array) and is_traced(condition)
-    if not traced:
-        condition = condition.numpy() if isinstance(condition, Array) else np.asarray(condition)
-    if traced or isinstance(x, Array) or isinstance(y, Array):
+    condition = plain_unless_traced(condition)
+    if isinstance(x, Array) or isinstance(y, Array) or isinstance(condition, Array):
         if x is None and y is None:
             return np.nonzero(condition)
         if x is None or y is None:
             raise ValueError("either both or neither of x and y should be given")
-        return apply(_where.op, (condition, x, y))
+        return apply(_where.op, (condition if isinstance(condition, Array) else np.asarray(condition), x, y))
     return np.where(condition) if x is None and y is None else np.where(condition, x, y)
 
 

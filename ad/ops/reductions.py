@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from ad._core import Array, apply
+from ad._core import Array, apply, plain_unless_traced
 from ad.errors import unsupported_argument
 from ad.ops import elementwise
 from ad.ops.choice import where as choose
@@ -219,7 +219,7 @@ def prod(a, axis=None, dtype=None, out=None, keepdims=False, initial=1, where=Tr
 
 def _winners(x, y, axis):
     """Where the extreme is taken, and how often; where the result is nan, the nans are."""
-    best = reshape(y, kept_shape(x.shape, axis))
+    x, best = plain_unless_traced(x), np.reshape(plain_unless_traced(y), kept_shape(x.shape, axis))
     hits = (x == best) | (np.isnan(x) & np.isnan(best))
     return hits, np.add.reduce(hits, axis=axis, keepdims=True, dtype=x.dtype)
 
