@@ -73,7 +73,7 @@ setup(
             [path.as_posix()],
             include_dirs=[np.get_include(), "ad"],
             define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("AD_DEBUG", str(int(DEBUG)))],
-            depends=["ad/_native.h"],
+            depends=["ad/_native.h", "ad/_loops.h", "ad/_vector.h", "ad/_workers.h"],
         )
         for path in sorted(Path("ad").rglob("*.pyx"))
     ],

@@ -176,11 +176,13 @@ typedef struct {
     ptrdiff_t *shape, *strides;
 } ad_view;
 
-typedef enum { AD_KERNEL, AD_NUMPY, AD_GATHER, AD_ADD_INTO, AD_SUM } ad_kind;
+typedef enum { AD_KERNEL, AD_NUMPY, AD_GATHER, AD_ADD_INTO, AD_ADD_PART, AD_SUM } ad_kind;
 
 typedef struct {
     ad_kind kind;
-    int arity, sum; /* of a sum: which of the step's */
+    int arity;
+    int sum;             /* of a sum: which of the step's */
+    ptrdiff_t lag, seam; /* of an added part: see ad_add_part */
     ad_kernel run;
     ad_loop loop;
     void *data;
@@ -197,6 +199,9 @@ typedef struct {
 /* A run of scalar code, or, where `code` is NULL, a group of loops over n elements, or neither. */
 typedef struct {
     int n_zeros, n_ops, n_sums;
+    ptrdiff_t seam;  /* elements that the seams between chunks take */
+    int is_parallel;
+    double work;     /* element operations */
     ad_span *zeros;
     ad_scalar *code;
     ad_scalar_loop *loops;
@@ -273,8 +278,41 @@ static void ad_walk(const ad_view *view, double **bases, ptrdiff_t start, ptrdif
     }
 }
 
-static inline void ad_run_op(const ad_vector *op, double **bases, ptrdiff_t i, ptrdiff_t n, ad_total *totals)
+/* Elements start, ..., end - 1 of a group, by one thread: a chunk. */
+typedef struct {
+    const ad_step *step;
+    double **bases;
+    ad_total *totals;
+    double *seams;
+    ptrdiff_t start, end;
+} ad_chunk;
+
+/* Add to a part of an array. Where several parts of one array overlap, a chunk may write only from its own start on in
+ * the part that begins last; what lies up to `lag` elements before belongs to another chunk and is put aside. */
+static void ad_add_part(const ad_vector *op, const ad_chunk *chunk, ptrdiff_t i, ptrdiff_t n)
 {
+    double *out = ad_at(chunk->bases, &op->out, i);
+    const double *value = ad_at(chunk->bases, &op->input[1], i);
+    const int moves = op->input[1].step || op->input[1].base == AD_SCRATCH;
+    ptrdiff_t k = 0;
+    if (chunk->start)
+        for (; k < n && i + k < chunk->start + op->lag; k++)
+            chunk->seams[op->seam + i + k - chunk->start] = value[moves * k];
+    if (k < n) op->run(n - k, out + k, out + k, value + moves * k, out);
+}
+
+/* Add what a chunk has put aside, when all chunks are done. */
+static void ad_add_seams(const ad_chunk *chunk)
+{
+    const ad_vector *op = chunk->step->ops, *end = op + chunk->step->n_ops;
+    for (; op < end; op++)
+        for (ptrdiff_t k = 0; k < op->lag && chunk->start + k < chunk->end; k++)
+            ad_at(chunk->bases, &op->out, chunk->start)[k] += chunk->seams[op->seam + k];
+}
+
+static inline void ad_run_op(const ad_vector *op, const ad_chunk *chunk, ptrdiff_t i, ptrdiff_t n)
+{
+    double **bases = chunk->bases;
     switch (op->kind) {
     case AD_KERNEL:
         op->run(n, ad_at(bases, &op->out, i), ad_at(bases, &op->input[0], i),
@@ -283,29 +321,18 @@ static inline void ad_run_op(const ad_vector *op, double **bases, ptrdiff_t i, p
     case AD_NUMPY: ad_run_numpy(op, bases, i, n); break;
     case AD_GATHER: ad_walk(&op->view, bases, i, n, ad_at(bases, &op->out, i), ad_copy_run); break;
     case AD_ADD_INTO: ad_walk(&op->view, bases, i, n, ad_at(bases, &op->input[0], i), ad_add_run); break;
-    case AD_SUM: ad_add_to_total(&totals[op->sum], ad_sum(n, ad_at(bases, &op->input[0], i))); break;
+    case AD_ADD_PART: ad_add_part(op, chunk, i, n); break;
+    case AD_SUM: ad_add_to_total(&chunk->totals[op->sum], ad_sum(n, ad_at(bases, &op->input[0], i))); break;
     }
 }
 
-static void ad_run_group(const ad_step *group, double **bases, ptrdiff_t start, ptrdiff_t end, ad_total *totals)
+static void ad_run_chunk(const ad_chunk *chunk)
 {
-    for (ptrdiff_t i = start; i < end; i += group->block) {
-        const ptrdiff_t n = end - i < group->block ? end - i : group->block;
-        for (int k = 0; k < group->n_ops; k++) ad_run_op(&group->ops[k], bases, i, n, totals);
+    const ad_step *step = chunk->step;
+    for (int k = 0; k < step->n_sums; k++) chunk->totals[k].sum = chunk->totals[k].error = 0;
+    for (ptrdiff_t i = chunk->start; i < chunk->end; i += step->block) {
+        const ptrdiff_t n = chunk->end - i < step->block ? chunk->end - i : step->block;
+        for (int k = 0; k < step->n_ops; k++) ad_run_op(&step->ops[k], chunk, i, n);
     }
-}
-
-static void ad_run_step(const ad_step *step, double **bases, ad_total *totals)
-{
-    for (int k = 0; k < step->n_zeros; k++)
-        memset(bases[step->zeros[k].base] + step->zeros[k].offset, 0, step->zeros[k].n * sizeof(double));
-    if (step->code) {
-        ad_run_scalars(step->code, bases, step->loops);
-        return;
-    }
-    for (int k = 0; k < step->n_sums; k++) totals[k].sum = totals[k].error = 0;
-    ad_run_group(step, bases, 0, step->n, totals);
-    for (int k = 0; k < step->n_sums; k++)
-        bases[step->sums[k].base][step->sums[k].offset] = ad_value_of_total(&totals[k]);
 }
 #endif

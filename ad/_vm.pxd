@@ -29,10 +29,12 @@ cdef extern from "_loops.h":
         NUMPY "AD_NUMPY"
         GATHER "AD_GATHER"
         ADD_INTO "AD_ADD_INTO"
+        ADD_PART "AD_ADD_PART"
         SUM "AD_SUM"
     ctypedef struct Vector "ad_vector":
         VectorKind kind
         int arity, sum
+        ptrdiff_t lag, seam
         Kernel run
         InnerLoop loop
         void *data
@@ -43,7 +45,9 @@ cdef extern from "_loops.h":
         int32_t base
         ptrdiff_t offset, n
     ctypedef struct Step "ad_step":
-        int n_zeros, n_ops, n_sums
+        int n_zeros, n_ops, n_sums, is_parallel
+        ptrdiff_t seam
+        double work
         Span *zeros
         Scalar *code
         ScalarLoop *loops
@@ -71,7 +75,7 @@ cdef struct Segment:
     int start, end, n_begins, n_ends
     int *begins
     int *ends
-    double work         # element operations
+    bint is_worth, is_parallel  # giving up the GIL, and workers
 
 # What an input or output is: a float64 number in a register, a float64 array, any other value, or a constant.
 cdef enum PlaceKind:
@@ -93,12 +97,13 @@ cdef class Machine:
     cdef Place *inputs
     cdef Place *outputs
     cdef int n_steps, n_segments, n_arrays, n_inputs, n_outputs, n_totals, n_spare
+    cdef size_t scratch
     cdef list calls                # by segment
     cdef Workspace *spare[8]
 
     cdef int fill_arrays(self) except -1
     cdef int fill_steps(self) except -1
-    cdef double fill_step(self, Step *step, object part) except -1
+    cdef int fill_step(self, Step *step, object part) except -1
     cdef int fill_ends(self) except -1
     cdef Workspace *take_workspace(self) except NULL
     cdef Workspace *new_workspace(self) except NULL
@@ -110,6 +115,7 @@ cdef class Machine:
     cdef int bind(self, Workspace *space, int i, PyObject *value) except -1
     cdef object fitting(self, int i, object value)
     cdef int run_segment(self, Workspace *space, int i, list out) except -1
+    cdef void run_steps(self, Segment *segment, Workspace *space) noexcept nogil
     cdef object fresh(self, ArrayPlan *array, list out)
     cdef int call(self, Workspace *space, object step) except -1
     cdef object argument(self, Workspace *space, tuple arg)

@@ -13,6 +13,8 @@ cimport numpy as cnp
 from ad._graph cimport Op
 from ad._kernels cimport empty, has_shape, is_plain, offer
 
+import os
+
 import numpy as np
 
 cnp.import_array()
@@ -30,7 +32,14 @@ cdef extern from "_loops.h":
     const char *code_names "ad_code_names"[]
     Kernel find_kernel "ad_kernel_of"(int op, int numbers) noexcept nogil
     void choose_kernels "ad_choose_kernels"() noexcept nogil
-    void run_step "ad_run_step"(const Step *step, double **bases, Total *totals) noexcept nogil
+
+cdef extern from "_workers.h":
+    enum:
+        MAX_WORKERS "AD_MAX_WORKERS"
+    void hire "ad_hire"(int n)
+    void forget_workers "ad_forget_workers"()
+    void run_step "ad_run_step"(
+        const Step *step, double **bases, Total *totals, int n_threads, int n_bases, size_t scratch) noexcept nogil
 
 choose_kernels()
 
@@ -51,11 +60,57 @@ cdef cnp.dtype FLOAT64 = np.dtype(np.float64)
 cdef enum:
     SPARE = 8          # workspaces kept
     WORTH = 4000       # element operations for which it is worth to let other threads have the GIL
+    SHARED_WORK = 200_000  # for which it is worth to wake workers
+    LOOP_COST = 10     # element operations that an element of NumPy's loops counts as
 
 
 def has_loop(Op op):
     """Whether an op is elementwise and has an inner loop on float64."""
     return op.loop.run != NULL and getattr(op.fn, "signature", None) is None
+
+
+# -- threads -------------------------------------------------------------------------------------
+
+cdef int n_threads
+
+
+def get_num_threads():
+    """How many threads a large group of elementwise ops is split over."""
+    return n_threads
+
+
+def set_num_threads(n):
+    """Split large groups of elementwise ops in compiled functions over this many threads.
+
+    Parameters
+    ----------
+    n : int
+        At least 1. It begins as AD_NUM_THREADS or OMP_NUM_THREADS in the environment say, or else
+        as the number of processors this process may use.
+    """
+    global n_threads
+    if n < 1:
+        raise ValueError(f"ad: set_num_threads takes a number from 1 on, not {n}")
+    n_threads = min(<int>n, MAX_WORKERS + 1)
+
+
+cdef int default_threads() except -1:
+    for name in ("AD_NUM_THREADS", "OMP_NUM_THREADS"):
+        number = os.environ.get(name, "").split(",")[0]
+        if number.isdecimal() and int(number):
+            return int(number)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _forget_workers():
+    forget_workers()
+
+
+set_num_threads(default_threads())
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_workers)
 
 
 # -- the layout in C -----------------------------------------------------------------------------
@@ -122,7 +177,9 @@ cdef int fill_vector(Vector *vector, object op) except -1:
         vector.loop, vector.data = (<Op>op.op).loop.run, (<Op>op.op).loop.data
     else:
         vector.kind = KERNEL
-        vector.run = find_kernel(KERNELS[op.name], numbers)
+        if op.name == "add_part":
+            vector.kind, vector.lag = ADD_PART, op.op
+        vector.run = find_kernel(KERNELS["add" if op.name == "add_part" else op.name], numbers)
     return 0
 
 
@@ -133,6 +190,10 @@ cdef int fill_group(Step *step, object group) except -1:
     step.ops = <Vector *>room(step.n_ops, sizeof(Vector))
     for i, op in enumerate(group.ops):
         fill_vector(&step.ops[i], op)
+        step.ops[i].seam = step.seam
+        step.seam += step.ops[i].lag
+        step.work += <double>step.n * (LOOP_COST if step.ops[i].kind == NUMPY else 1)
+    step.is_parallel = group.is_parallel and step.work > SHARED_WORK
     step.n_sums = len(group.sums)
     step.sums = spans_of(group.sums)
     return 0
@@ -211,7 +272,7 @@ cdef class Machine:
         """What is known of each ndarray beforehand."""
         cdef ArrayPlan *array
         cdef int i, k
-        self.n_arrays = len(self.layout.arrays)
+        self.n_arrays, self.scratch = len(self.layout.arrays), self.layout.scratch
         self.arrays = <ArrayPlan *>room(self.n_arrays, sizeof(ArrayPlan))
         for i, plan in enumerate(self.layout.arrays):
             array = &self.arrays[i]
@@ -224,6 +285,7 @@ cdef class Machine:
     cdef int fill_steps(self) except -1:
         """Steps, and the segments between calls."""
         cdef Segment *segment
+        cdef double work
         cdef int i = 0
         layout = self.layout
         self.n_steps = len(layout.steps)
@@ -234,14 +296,16 @@ cdef class Machine:
             segment = &self.segments[self.n_segments]
             self.n_segments += 1
             self.calls.append(None)
-            begins, ends = [], []
+            begins, ends, work = [], [], 0.0
             segment.start = i
             while i < self.n_steps and not hasattr(layout.steps[i], "results"):
-                segment.work += self.fill_step(&self.steps[i], layout.steps[i])
+                self.fill_step(&self.steps[i], layout.steps[i])
+                work += self.steps[i].work
+                segment.is_parallel |= self.steps[i].is_parallel
                 begins += layout.begins[i]
                 ends += layout.ends[i]
                 i += 1
-            segment.end = i
+            segment.end, segment.is_worth = i, work > WORTH
             if i < self.n_steps:
                 self.calls[self.n_segments - 1] = layout.steps[i]
                 begins += layout.begins[i]
@@ -250,16 +314,15 @@ cdef class Machine:
             segment.n_begins, segment.n_ends = len(begins), len(ends)
             segment.begins, segment.ends = numbers_of(begins), numbers_of(ends)
 
-    cdef double fill_step(self, Step *step, object part) except -1:
-        """Returns how many element operations it is."""
+    cdef int fill_step(self, Step *step, object part) except -1:
         step.n_zeros = len(part.zeros)
         step.zeros = spans_of(part.zeros)
         if hasattr(part, "code"):
             fill_scalars(step, part.code)
-            return step.n_ops
-        fill_group(step, part)
-        self.n_totals = max(self.n_totals, step.n_sums)
-        return <double>step.n * step.n_ops
+            step.work = step.n_ops
+        else:
+            fill_group(step, part)
+            self.n_totals = max(self.n_totals, step.n_sums)
 
     cdef int fill_ends(self) except -1:
         """Where inputs go and outputs come from."""
@@ -433,18 +496,23 @@ cdef class Machine:
         for k in range(segment.n_begins):
             base = segment.begins[k]
             self.put(space, base - ARRAYS, self.fresh(&self.arrays[base - ARRAYS], out))
-        if segment.work > WORTH:
+        if segment.is_parallel:
+            hire(n_threads - 1)
+        if segment.is_worth:
             with nogil:
-                for k in range(segment.start, segment.end):
-                    run_step(&self.steps[k], space.bases, space.totals)
+                self.run_steps(segment, space)
         else:
-            for k in range(segment.start, segment.end):
-                run_step(&self.steps[k], space.bases, space.totals)
+            self.run_steps(segment, space)
         if self.calls[i] is not None:
             self.call(space, self.calls[i])
         for k in range(segment.n_ends):
             self.drop(space, segment.ends[k] - ARRAYS)
         return 0
+
+    cdef void run_steps(self, Segment *segment, Workspace *space) noexcept nogil:
+        cdef int k
+        for k in range(segment.start, segment.end):
+            run_step(&self.steps[k], space.bases, space.totals, n_threads, ARRAYS + self.n_arrays, self.scratch)
 
     cdef object fresh(self, ArrayPlan *array, list out):
         if out is not None and array.out >= 0 and type(out[array.out]) is np.ndarray:

@@ -21,6 +21,7 @@ __all__ = ["Array", "Call", "Group", "Layout", "Ref", "Scalars", "VectorOp", "la
 
 REGISTERS, BUFFERS, SCRATCH, ARRAYS = range(4)
 CACHE = 3072  # elements in the blocks of a group, which should stay in the first-level cache
+MAX_LAG = 64  # elements that the seam between two threads may take
 PADDING = 16  # elements between blocks and buffers: equal addresses modulo 4096 slow each other down
 
 
@@ -41,7 +42,11 @@ class Ref(NamedTuple):
 
 
 class VectorOp(NamedTuple):
-    """One loop over a block. A "gather" reads `view`, an "add_into" adds to it: (base, offset, shape, strides)."""
+    """One loop over a block.
+
+    A "gather" reads `view`, an "add_into" adds to it: (base, offset, shape, strides). `op` is the Op of a "loop", the
+    number of a "sum", and the lag of an "add_part" (see `_loops.h`).
+    """
 
     name: str
     op: object
@@ -58,13 +63,14 @@ class Scalars(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Loops over n elements, `block` at a time; `sums` gives the place of each sum: (base, offset)."""
+    """Loops over n elements, `block` at a time; `sums` gives the place of each sum: (base, offset, 1)."""
 
     zeros: list
     n: int
     block: int
     ops: list
     sums: list
+    is_parallel: bool
 
 
 class Call(NamedTuple):
@@ -188,6 +194,25 @@ def _schedule(lowering):
     return steps
 
 
+def _fused(step, readers):
+    """a * b + c, a * b - c and c - a * b as one work each, where nothing else reads the product."""
+    products, works = {}, []
+    for work in step:
+        if work.name in ("add", "subtract"):
+            for k, view in enumerate(work.inputs):
+                if readers[view.root] == 1 and view.root in products:
+                    at = products.pop(view.root)
+                    name = "multiply_add" if work.name == "add" else ("multiply_subtract", "subtract_multiply")[k]
+                    factors = works[at].inputs * (2 if works[at].name == "square" else 1)
+                    work = work._replace(name=name, inputs=(*factors, work.inputs[1 - k]))
+                    works[at] = None
+                    break
+        elif work.name in ("multiply", "square"):
+            products[work.outputs[0]] = len(works)
+        works.append(work)
+    return [work for work in works if work]
+
+
 # -- the places ------------------------------------------------------------------------------------
 
 
@@ -225,6 +250,7 @@ class _Places:
         self.registers, self.presets, self.n_registers = {}, [], 0
         self.begun, self.scratch = set(), 0
         self._find_lives()
+        self.steps = [_fused(step, self.readers) for step in steps]
         self._make_buffers()
 
     def _find_lives(self):
@@ -250,14 +276,13 @@ class _Places:
         """Offsets for the vectors that outlive their step."""
         room, self.buffers, dying = _Room(), {}, defaultdict(list)
         for t, step in enumerate(self.steps):
-            for slot in [slot for work in step if work.kind != "call" for slot in work.outputs]:
-                n = self.lowering.views[slot].size + PADDING
-                is_part = any(work.name == "add_into" and slot in work.outputs for work in step)
-                if slot in self.buffers or self.is_array(slot) or not (is_part or self.last[slot] > t):
-                    continue
-                if self.lowering.views[slot].size != 1:
-                    self.buffers[slot] = room.take(n)
-                    dying[self.last[slot]].append((self.buffers[slot], n))
+            for work in step:
+                for slot in work.outputs if work.kind != "call" else ():
+                    outlives = self.last[slot] > t or work.name == "add_into"
+                    size = self.lowering.views[slot].size
+                    if outlives and size != 1 and slot not in self.buffers and not self.is_array(slot):
+                        self.buffers[slot] = room.take(size + PADDING)
+                        dying[self.last[slot]].append((self.buffers[slot], size + PADDING))
             for gap in dying[t]:
                 room.give(*gap)
         self.room = room.size
@@ -363,7 +388,7 @@ class _Places:
         return loaded[place]
 
     def _scalars(self, _t, step):
-        zeros, code, loaded = [], [], {}
+        zeros, code, loaded, circular = [], [], {}, {}
         for work in step:
             operands = [self.operand(view, code, loaded) for view in work.inputs]
             (slot,) = work.outputs
@@ -376,7 +401,8 @@ class _Places:
                 continue
             out = offset if base == REGISTERS else self.new_register()
             name = work.op.name if work.name == "loop" and work.op.name in SCALARS else work.name
-            code.append((name, out, *(operands + [0, 0])[:3], work.op))
+            if not _joined(name, out, operands[0], code, circular):
+                code.append((name, out, *(operands + [0, 0])[:3], work.op))
             if base != REGISTERS:
                 code.append(("store", 0, base, out, offset, None))
         return Scalars(zeros, code)
@@ -420,12 +446,15 @@ class _Group:
         self.ops, self.sums, self.zeros = [], [], []
         self.temps = {}                # root, or View where it had to be gathered -> number
         self.n_temps = 0
+        self.made = {}                 # where -> the number of the op that makes it
         self.parts = defaultdict(list)
         for work in step:
             if work.name == "add_into":
                 self.parts[work.outputs[0]].append(work)
         self.first_parts = {slot: self._begin(slot, parts) for slot, parts in self.parts.items()}
+        self.starts = {slot: max(work.target.offset for work in parts) for slot, parts in self.parts.items()}
         self.waiting = defaultdict(list)
+        self.is_parallel = True
 
     def group(self):
         for work in self.step:
@@ -436,7 +465,9 @@ class _Group:
                 self.sums.append((*self.places.place(work.outputs[0]), 1))
             else:
                 inputs = tuple([self._ref(view) for view in work.inputs])
-                self.ops.append(VectorOp(work.name, work.op, self._out(work.outputs[0]), inputs))
+                out = self._out(work.outputs[0])
+                self.made[out] = len(self.ops)
+                self.ops.append(VectorOp(work.name, work.op, out, inputs))
         return self._with_scratch()
 
     # -- operands --------------------------------------------------------------------------------
@@ -515,7 +546,7 @@ class _Group:
         view, target = work.inputs[0], self._target(work)
         made = self.temps.get(view.root)
         if made is not None and self.places.readers[view.root] == 1:
-            k = next(k for k, op in enumerate(self.ops) if op.out == made)
+            k = self.made[made]
             self.ops[k] = self.ops[k]._replace(out=target)
         else:
             self.ops.append(VectorOp("copy", None, target, (self._ref(view),)))
@@ -523,8 +554,11 @@ class _Group:
     def _accumulate(self, work):
         if work.target.is_flat:
             target = self._target(work)
-            self.ops.append(VectorOp("add", None, target, (target, self._ref(work.inputs[0]))))
+            lag = self.starts[work.outputs[0]] - work.target.offset
+            self.ops.append(VectorOp("add_part", lag, target, (target, self._ref(work.inputs[0]))))
+            self.is_parallel &= lag <= MAX_LAG
         else:
+            self.is_parallel = False
             base, offset = self.places.place(work.outputs[0])
             block = self._block(work.inputs[0])
             self.ops.append(VectorOp("add_into", None, None, (block,), _merged(base, offset, work.target)))
@@ -556,7 +590,20 @@ class _Group:
             return ref and (ref._replace(offset=lanes[ref.offset] * width) if ref.base == SCRATCH else ref)
 
         ops = [op._replace(out=placed(op.out), inputs=tuple(map(placed, op.inputs))) for op in self.ops]
-        return Group(self.zeros, self.n, block, ops, self.sums)
+        return Group(self.zeros, self.n, block, ops, self.sums, self.is_parallel)
+
+
+def _joined(name, out, a, code, circular):
+    """Whether a sine or cosine could be had together with the other, which the code has of the same number."""
+    if name not in ("sin", "cos"):
+        return False
+    if (name, a) in circular:
+        at = circular[name, a]
+        other = code[at][1]
+        code[at] = ("sin_cos", *((out, a, other) if name == "sin" else (other, a, out)), 0, None)
+        return True
+    circular["cos" if name == "sin" else "sin", a] = len(code)
+    return False
 
 
 def _merged(base, offset, view):
