@@ -1,8 +1,9 @@
 /* Groups split over threads: a pool of workers that is made when first needed.
  *
- * Workers are bare threads of CPython's portable API, which never touch a Python object. One waits for its next
- * chunk spinning, for some microseconds, and then on a lock. The pool serves one group at a time; a group that finds it
- * taken is run by its own thread alone.
+ * Workers are bare threads of CPython's portable API, which never touch a Python object. One waits for a job spinning,
+ * for some microseconds, and then on a lock. A job is a group in chunks, which its own thread and those workers that come
+ * in time take one after the other: where all processors are busy elsewhere, no one waits for a worker. The pool has one
+ * job at a time; a group that finds it taken is run by its own thread alone.
  */
 #ifndef AD_WORKERS_H
 #define AD_WORKERS_H
@@ -15,6 +16,7 @@
 typedef volatile long ad_flag;
 #define AD_EXCHANGE(FLAG, VALUE) _InterlockedExchange(FLAG, VALUE)
 #define AD_REPLACE(FLAG, OLD, VALUE) (_InterlockedCompareExchange(FLAG, VALUE, OLD) == (OLD))
+#define AD_ADD(FLAG, VALUE) _InterlockedExchangeAdd(FLAG, VALUE)
 #define AD_READ(FLAG) _InterlockedOr(FLAG, 0)
 #define AD_PAUSE() YieldProcessor()
 #define AD_YIELD() SwitchToThread()
@@ -22,6 +24,7 @@ typedef volatile long ad_flag;
 #include <sched.h>
 typedef long ad_flag;
 #define AD_EXCHANGE(FLAG, VALUE) __atomic_exchange_n(FLAG, VALUE, __ATOMIC_SEQ_CST)
+#define AD_ADD(FLAG, VALUE) __atomic_fetch_add(FLAG, VALUE, __ATOMIC_SEQ_CST)
 static inline int ad_replace(ad_flag *flag, long old, long value)
 {
     return __atomic_compare_exchange_n(flag, &old, value, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
@@ -36,29 +39,87 @@ static inline int ad_replace(ad_flag *flag, long old, long value)
 #define AD_YIELD() sched_yield()
 #endif
 
-enum { AD_MAX_WORKERS = 63, AD_SPIN = 1000 };
-enum { AD_IDLE, AD_BUSY, AD_ASLEEP };
+enum { AD_MAX_WORKERS = 63, AD_SPIN = 1000, AD_CHUNKS = 4 /* for each thread */ };
+enum { AD_IDLE, AD_CALLED, AD_ASLEEP };
+
+typedef struct {
+    char *at;
+    size_t size;
+} ad_memory;
 
 typedef struct {
     ad_flag state;
     PyThread_type_lock wake;
-    ad_chunk chunk;
-    char *memory;
-    size_t size;
+    ad_memory memory;
 } ad_worker;
+
+/* `left` counts the chunks not yet taken down to zero, and beyond: then the job is closed to those who come late.
+ * Nothing else of it changes while it is open, or a worker is `inside`. */
+static struct {
+    ad_flag taken, left, inside;
+    const ad_step *step;
+    double **bases;
+    int n_bases, n_chunks;
+    size_t scratch;
+    ptrdiff_t part;
+    ad_total *totals;   /* of each chunk */
+    double *seams;      /* likewise */
+    ad_memory memory;
+} ad_job;
 
 static ad_worker ad_workers[AD_MAX_WORKERS];
 static int ad_n_workers = 0;
-static ad_flag ad_pool_taken = 0;
+
+/* At least `size` bytes, on a line of the cache; NULL if there are none. */
+static char *ad_enough(ad_memory *memory, size_t size)
+{
+    if (size + 64 > memory->size) {
+        free(memory->at);
+        memory->at = (char *)malloc(size + 64);
+        memory->size = memory->at ? size + 64 : 0;
+    }
+    return memory->at ? (char *)(((uintptr_t)memory->at + 63) / 64 * 64) : NULL;
+}
+
+static ad_chunk ad_chunk_of(int k, double **bases)
+{
+    const ad_step *step = ad_job.step;
+    const ptrdiff_t start = k * ad_job.part, end = start + ad_job.part;
+    ad_chunk chunk = {step, bases, ad_job.totals + k * step->n_sums, ad_job.seams + k * step->seam,
+                      start < step->n ? start : step->n, end < step->n ? end : step->n};
+    return chunk;
+}
+
+/* Take chunks as long as there are any. */
+static void ad_take_chunks(double **bases)
+{
+    for (long left; (left = AD_ADD(&ad_job.left, -1)) > 0;) {
+        const ad_chunk chunk = ad_chunk_of(ad_job.n_chunks - (int)left, bases);
+        ad_run_chunk(&chunk);
+    }
+}
+
+/* The same, with blocks of the worker's own. */
+static void ad_help(ad_worker *worker)
+{
+    const size_t pointers = (ad_job.n_bases * sizeof(double *) + 63) / 64 * 64;
+    double **bases = (double **)ad_enough(&worker->memory, pointers + ad_job.scratch * sizeof(double));
+    if (!bases) return;
+    memcpy(bases, ad_job.bases, ad_job.n_bases * sizeof(double *));
+    bases[AD_SCRATCH] = (double *)((char *)bases + pointers);
+    ad_take_chunks(bases);
+}
 
 static void ad_work(void *argument)
 {
     ad_worker *worker = (ad_worker *)argument;
     for (;;) {
-        for (int i = 0; i < AD_SPIN && AD_READ(&worker->state) != AD_BUSY; i++) AD_PAUSE();
+        for (int i = 0; i < AD_SPIN && AD_READ(&worker->state) != AD_CALLED; i++) AD_PAUSE();
         if (AD_REPLACE(&worker->state, AD_IDLE, AD_ASLEEP)) PyThread_acquire_lock(worker->wake, WAIT_LOCK);
-        ad_run_chunk(&worker->chunk);
         AD_EXCHANGE(&worker->state, AD_IDLE);
+        AD_ADD(&ad_job.inside, 1);
+        if (AD_READ(&ad_job.left) > 0) ad_help(worker);
+        AD_ADD(&ad_job.inside, -1);
     }
 }
 
@@ -79,89 +140,72 @@ static void ad_hire(int n)
 static void ad_forget_workers(void)
 {
     ad_n_workers = 0;
-    ad_pool_taken = 0;
+    ad_job.taken = ad_job.left = ad_job.inside = 0;
 }
 
-/* Room for a chunk's own bases, totals, seams and blocks. */
-static int ad_equip(ad_worker *worker, const ad_step *step, double **bases, int n_bases, size_t scratch)
+/* Describe a job for n threads; whether there is memory for it. */
+static int ad_open_job(const ad_step *step, double **bases, int n_threads, int n_bases, size_t scratch)
 {
-    const size_t pointers = (n_bases * sizeof(double *) + 63) / 64 * 64;
-    const size_t totals = (step->n_sums * sizeof(ad_total) + 63) / 64 * 64;
-    const size_t seams = (step->seam * sizeof(double) + 63) / 64 * 64;
-    const size_t size = pointers + totals + seams + scratch * sizeof(double) + 64;
-    char *at;
-    if (size > worker->size) {
-        free(worker->memory);
-        worker->memory = (char *)malloc(size);
-        worker->size = worker->memory ? size : 0;
+    const ptrdiff_t part = (step->n / (AD_CHUNKS * n_threads) + 63) / 64 * 64;
+    ad_job.part = part > step->block ? part : step->block;
+    ad_job.n_chunks = (int)((step->n + ad_job.part - 1) / ad_job.part);
+    ad_job.step = step;
+    ad_job.bases = bases;
+    ad_job.n_bases = n_bases;
+    ad_job.scratch = scratch;
+    ad_job.totals = (ad_total *)ad_enough(
+        &ad_job.memory, ad_job.n_chunks * (step->n_sums * sizeof(ad_total) + step->seam * sizeof(double)));
+    ad_job.seams = (double *)(ad_job.totals + ad_job.n_chunks * step->n_sums);
+    return ad_job.totals != NULL;
+}
+
+/* Gather what the chunks have summed, and what they have put aside. */
+static void ad_gather_chunks(ad_total *totals)
+{
+    for (int i = 0; i < ad_job.n_chunks; i++) {
+        const ad_chunk chunk = ad_chunk_of(i, ad_job.bases);
+        for (int k = 0; k < ad_job.step->n_sums; k++) {
+            ad_add_to_total(&totals[k], chunk.totals[k].sum);
+            totals[k].error += chunk.totals[k].error;
+        }
+        if (i) ad_add_seams(&chunk);
     }
-    if (!worker->memory) return 0;
-    at = (char *)(((uintptr_t)worker->memory + 63) / 64 * 64);
-    worker->chunk.step = step;
-    worker->chunk.bases = (double **)at;
-    worker->chunk.totals = (ad_total *)(at + pointers);
-    worker->chunk.seams = (double *)(at + pointers + totals);
-    memcpy(worker->chunk.bases, bases, n_bases * sizeof(double *));
-    worker->chunk.bases[AD_SCRATCH] = (double *)(at + pointers + totals + seams);
-    return 1;
 }
 
-static void ad_start(ad_worker *worker, ptrdiff_t start, ptrdiff_t end)
+/* A group, by this thread and up to n_threads - 1 workers; whether the pool was free for it. */
+static int ad_share(const ad_step *step, double **bases, ad_total *totals, int n_threads, int n_bases, size_t scratch)
 {
-    worker->chunk.start = start;
-    worker->chunk.end = end;
-    if (AD_EXCHANGE(&worker->state, AD_BUSY) == AD_ASLEEP) PyThread_release_lock(worker->wake);
-}
-
-static void ad_finish(ad_worker *worker, ad_chunk *whole)
-{
-    for (int i = 0; AD_READ(&worker->state) == AD_BUSY; i++) {
+    if (AD_EXCHANGE(&ad_job.taken, 1)) return 0;
+    while (AD_READ(&ad_job.inside)) AD_PAUSE(); /* one who came late, and is leaving */
+    if (!ad_open_job(step, bases, n_threads, n_bases, scratch)) {
+        AD_EXCHANGE(&ad_job.taken, 0);
+        return 0;
+    }
+    AD_EXCHANGE(&ad_job.left, ad_job.n_chunks);
+    for (int k = 0; k < n_threads - 1 && k < ad_n_workers; k++)
+        if (AD_EXCHANGE(&ad_workers[k].state, AD_CALLED) == AD_ASLEEP) PyThread_release_lock(ad_workers[k].wake);
+    ad_take_chunks(bases);
+    for (int i = 0; AD_READ(&ad_job.inside); i++) {
         if (i < AD_SPIN) AD_PAUSE();
         else AD_YIELD();
     }
-    for (int k = 0; k < whole->step->n_sums; k++) {
-        ad_add_to_total(&whole->totals[k], worker->chunk.totals[k].sum);
-        whole->totals[k].error += worker->chunk.totals[k].error;
-    }
-    ad_add_seams(&worker->chunk);
-}
-
-/* A chunk of a group, by this thread and up to n - 1 workers. */
-static void ad_share(ad_chunk *whole, int n, int n_bases, size_t scratch)
-{
-    const ptrdiff_t end = whole->end;
-    ptrdiff_t part;
-    int used = 0;
-    if (n > ad_n_workers + 1) n = ad_n_workers + 1;
-    if (n < 2 || AD_EXCHANGE(&ad_pool_taken, 1)) {
-        ad_run_chunk(whole);
-        return;
-    }
-    part = (end / n + 63) / 64 * 64;
-    while (used < n - 1 && ad_equip(&ad_workers[used], whole->step, whole->bases, n_bases, scratch)) used++;
-    for (int k = used - 1; k >= 0; k--) {
-        const ptrdiff_t start = (k + 1) * part < whole->end ? (k + 1) * part : whole->end;
-        ad_start(&ad_workers[k], start, whole->end);
-        whole->end = start;
-    }
-    ad_run_chunk(whole);
-    for (int k = 0; k < used; k++) ad_finish(&ad_workers[k], whole);
-    whole->end = end;
-    AD_EXCHANGE(&ad_pool_taken, 0);
+    ad_gather_chunks(totals);
+    AD_EXCHANGE(&ad_job.taken, 0);
+    return 1;
 }
 
 /* One step of a program, by up to n threads. */
 static void ad_run_step(const ad_step *step, double **bases, ad_total *totals, int n, int n_bases, size_t scratch)
 {
-    ad_chunk whole = {step, bases, totals, NULL, 0, step->n};
+    const ad_chunk whole = {step, bases, totals, NULL, 0, step->n};
     for (int k = 0; k < step->n_zeros; k++)
         memset(bases[step->zeros[k].base] + step->zeros[k].offset, 0, step->zeros[k].n * sizeof(double));
     if (step->code) {
         ad_run_scalars(step->code, bases, step->loops);
         return;
     }
-    if (step->is_parallel && n > 1) ad_share(&whole, n, n_bases, scratch);
-    else ad_run_chunk(&whole);
+    for (int k = 0; k < step->n_sums; k++) totals[k].sum = totals[k].error = 0;
+    if (!(step->is_parallel && n > 1 && ad_share(step, bases, totals, n, n_bases, scratch))) ad_run_chunk(&whole);
     for (int k = 0; k < step->n_sums; k++)
         bases[step->sums[k].base][step->sums[k].offset] = ad_value_of_total(&totals[k]);
 }
