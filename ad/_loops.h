@@ -158,7 +158,7 @@ static void ad_run_scalars(const ad_scalar *at, double **bases, const ad_scalar_
 #endif
 }
 
-/* The first bases; see `layout.py`. */
+/* The first bases; see `plans.py`. */
 enum { AD_REGISTERS, AD_BUFFERS, AD_SCRATCH, AD_ARRAYS };
 
 /* -- groups ---------------------------------------------------------------------------------- */

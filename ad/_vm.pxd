@@ -121,4 +121,4 @@ cdef class Machine:
     cdef object argument(self, Workspace *space, tuple arg)
     cdef list collect(self, Workspace *space, list out)
     cdef object output(self, Workspace *space, int i)
-    cdef bint is_made(self, int base)
+    cdef bint is_free(self, PyObject *array, int base)

@@ -1,6 +1,6 @@
 """The replay loop: a machine runs a program again and again, by its layout.
 
-The layout (`layout.py`) says what is done and where every value is; it becomes C structs once. A run takes a workspace,
+The layout (`plans.py`) says what is done and where every value is; it becomes C structs once. A run takes a workspace,
 points its bases at the inputs, and goes through the steps: scalar code and groups without the GIL where
 they are worth it, calls with it. Runs share nothing that they change, so many threads may run one machine, and a call
 may run it again.
@@ -53,6 +53,9 @@ cdef extern from "Python.h":
     double PyFloat_AS_DOUBLE(PyObject *)
 
 cdef extern from "numpy/arrayobject.h":
+    object PyArray_NewFromDescr(
+        type subtype, cnp.dtype descr, int nd, const npy_intp *dims, const npy_intp *strides,
+        void *data, int flags, object obj)
     object PyArray_Scalar(void *data, cnp.dtype descr, object base)
 
 cdef cnp.dtype FLOAT64 = np.dtype(np.float64)
@@ -156,7 +159,7 @@ cdef int fill_view(View *view, object description) except -1:
 
 
 cdef int fill_vector(Vector *vector, object op) except -1:
-    """One loop of a group, from a `layout.VectorOp`."""
+    """One loop of a group, from a `plans.VectorOp`."""
     cdef int i, numbers = 0
     vector.arity = len(op.inputs)
     for i, ref in enumerate(op.inputs):
@@ -535,7 +538,7 @@ cdef class Machine:
         return 0
 
     cdef object argument(self, Workspace *space, tuple arg):
-        """What a call is given, as `layout.Call` describes it."""
+        """What a call is given, as `plans.Call` describes it."""
         cdef str kind = arg[0]
         cdef int i
         if kind == "constant":
@@ -547,8 +550,7 @@ cdef class Machine:
         array = self.layout.arrays[i].value if space.arrays[i] == NULL else <object>space.arrays[i]
         if kind == "array":
             return array
-        _, _, offset, shape, strides = arg
-        return np.lib.stride_tricks.as_strided(array.reshape(-1)[offset:], shape, [8 * stride for stride in strides])
+        return strided(array, arg[2], arg[3], arg[4])
 
     # -- outputs ---------------------------------------------------------------------------------
 
@@ -572,13 +574,28 @@ cdef class Machine:
             value = self.layout.outputs[i][1]
             return value.copy() if isinstance(value, np.ndarray) else value
         cdef PyObject *array = space.arrays[place.at - ARRAYS]
-        if place.kind == OTHER and cnp.PyArray_Check(<object>array) and not (
-                array.ob_refcnt == 1 and self.is_made(place.at) and cnp.PyArray_CHKFLAGS(<object>array, cnp.NPY_ARRAY_OWNDATA)):
-            return (<object>array).copy()
-        return <object>array
+        if place.kind == ARRAY or not cnp.PyArray_Check(<object>array) or self.is_free(array, place.at):
+            return <object>array
+        return (<object>array).copy()
 
-    cdef bint is_made(self, int base):
-        return self.layout.arrays[base - ARRAYS].kind == "made"
+    cdef bint is_free(self, PyObject *array, int base):
+        """Whether nobody but this run has what a call made."""
+        return (array.ob_refcnt == 1 and self.layout.arrays[base - ARRAYS].kind == "made"
+                and cnp.PyArray_CHKFLAGS(<cnp.ndarray>array, cnp.NPY_ARRAY_OWNDATA))
+
+
+cdef object strided(object array, npy_intp offset, tuple shape, tuple strides):
+    """A view of the elements of a float64 array in C order; offset and strides in elements."""
+    cdef npy_intp dims[64]
+    cdef npy_intp steps[64]
+    cdef int i
+    for i in range(len(shape)):
+        dims[i], steps[i] = shape[i], 8 * <npy_intp>strides[i]
+    Py_INCREF(FLOAT64)  # NewFromDescr steals it
+    view = PyArray_NewFromDescr(cnp.ndarray, FLOAT64, len(shape), dims, steps,
+                                <double *>cnp.PyArray_DATA(array) + offset, 0, None)
+    cnp.set_array_base(view, array)
+    return view
 
 
 cdef object as_plain(object result):

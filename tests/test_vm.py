@@ -1,12 +1,16 @@
 """The machine runs random programs of every kind of step as plain NumPy evaluates them."""
+import os
+import subprocess
+import sys
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
 
 import ad
 from ad._graph import Aval, Op
-from ad._vm import Machine
+from ad._vm import Machine, get_num_threads, set_num_threads
 from ad.ops.forms import TABLE
 from ad.ops.plain import plain_op
 from ad.program import Instruction, Program, evaluate
@@ -112,7 +116,8 @@ def random_step(rng, b, shapes):
     elif kind == 10:
         slot = b.do("broadcast_to", pick(()), params=(shape,))
     else:
-        slot = b.do("cumsum", x, params=(0,)) if shape else b.do("power", x, b.constant([2, 3, 0.5, -1][rng.integers(4)]))
+        power = [2, 3, 0.5, -1][rng.integers(4)]
+        slot = b.do("cumsum", x, params=(0,)) if shape else b.do("power", x, b.constant(power))
     return slot
 
 
@@ -352,8 +357,124 @@ def test_many_threads_run_one_machine(n):
         thread.join()
     assert not failed
 
+@pytest.fixture(params=[1, 2, 4])
+def workers(request):
+    before = get_num_threads()
+    set_num_threads(request.param)
+    yield request.param
+    set_num_threads(before)
+
+
+def stencil_program(n):
+    """Three slices whose cotangents overlap, and a sum."""
+    b = Builder()
+    x = b.input(np.random.default_rng(n).random(n))
+    slices = [slice(2, None), slice(1, -1), slice(None, -2)]
+    parts = [b.do("getitem", x, params=(part,)) for part in slices]
+    bend = b.do("add", b.do("subtract", parts[0], b.do("multiply", b.constant(2.0), parts[1])), parts[2])
+    total = b.do("sum", b.do("square", bend), params=(None, False))
+    puts = [b.do("put_zeros", b.do("multiply", b.constant(k), b.do("exp", bend)), params=(part, (n,)))
+            for k, part in zip((2.0, -4.0, 2.0), slices)]
+    slope = b.do("add", b.do("add", puts[1], puts[0]), puts[2])
+    return b.program(slope, total, b.do("multiply", slope, x)), [b.values[x]]
+
+
+@pytest.mark.parametrize("make", [vector_program, stencil_program])
+@pytest.mark.parametrize("n", [30_001, 200_003])
+def test_groups_over_threads(make, n, workers):
+    program, values = make(n)
+    machine = check(program, values)
+    assert machine.layout.steps[0].is_parallel
+    first = machine.run(values)
+    for _ in range(30):
+        for y, want in zip(machine.run(values), first):
+            np.testing.assert_array_equal(y, want)
+
+
+def test_many_threads_share_the_workers(workers):
+    program, (x,) = stencil_program(60_000)
+    machine, wanted, failed = Machine(program), evaluate(program, [x]), []
+
+    def work():
+        for _ in range(30):
+            failed.extend(1 for y, want in zip(machine.run([x]), wanted) if not np.allclose(y, want, rtol=1e-10))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+
+
+def test_number_of_threads():
+    with pytest.raises(ValueError, match="set_num_threads takes a number from 1 on, not 0"):
+        set_num_threads(0)
+    code = "from ad._vm import get_num_threads; print(get_num_threads())"
+    others = {key: value for key, value in os.environ.items() if key not in ("AD_NUM_THREADS", "OMP_NUM_THREADS")}
+    for name in ("AD_NUM_THREADS", "OMP_NUM_THREADS"):
+        found = subprocess.run([sys.executable, "-c", code], env={**others, name: "3"}, capture_output=True, text=True)
+        assert found.stdout.strip() == "3"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("workers", [2], indirect=True)
+def test_fork(workers):
+    program, values = vector_program(200_000)
+    machine = Machine(program)
+    wanted = machine.run(values)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if np.allclose(machine.run(values)[0], wanted[0], rtol=1e-12) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+# -- memory ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_memory_grows(seed):
+    program, values = random_program(seed)
+    machine = Machine(program)
+
+    def run():
+        for _ in range(300):
+            machine.run(values)
+
+    with np.errstate(all="ignore"):
+        run()
+        tracemalloc.start()
+        try:
+            run()
+            before = tracemalloc.get_traced_memory()[0]
+            run()
+            assert tracemalloc.get_traced_memory()[0] - before < 2000
+        finally:
+            tracemalloc.stop()
+
 
 # -- recorded functions ----------------------------------------------------------------------------
+
+
+def rosen(x):
+    return np.sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+
+
+def scalar_loop(x):
+    y, z = x[0], x[1]
+    for _ in range(20):
+        y, z = np.sin(y) * z + 0.1 * np.cos(y), y * z - np.exp(-y) * z
+    return y + z
+
+
+@pytest.mark.parametrize("f", [rosen, scalar_loop])
+@pytest.mark.parametrize("transform", [lambda f: f, ad.grad, ad.hessian])
+def test_recorded(f, transform):
+    g = transform(f)
+    x = np.linspace(0.2, 0.9, 7)
+    found = Machine(ad.record(g)(x)).run([x + 0.125])[0]
+    np.testing.assert_allclose(found, g(x + 0.125), rtol=1e-11, atol=1e-12)
 
 
 def test_empty_program_and_no_instructions():

@@ -1,0 +1,180 @@
+"""Groups: the loops of a step over vectors of one length, written down for one block after the other."""
+from collections import defaultdict
+
+from ad.plans import SCRATCH, Group, Ref, VectorOp
+
+__all__ = ["PADDING", "GroupMaker"]
+
+CACHE = 3072  # elements in the blocks of a group, which should stay in the first-level cache
+MAX_LAG = 64  # elements that the seam between two threads may take
+PADDING = 16  # elements between blocks and buffers: equal addresses modulo 4096 slow each other down
+
+
+class GroupMaker:
+    """One group, written down: first with numbered temporaries, then with their places in the scratch."""
+
+    def __init__(self, places, t, step):
+        self.places, self.t, self.step = places, t, step
+        self.n = step[0].n
+        self.ops, self.sums, self.zeros = [], [], []
+        self.temps = {}                # root, or View where it had to be gathered -> number
+        self.n_temps = 0
+        self.made = {}                 # where -> the number of the op that makes it
+        self.parts = defaultdict(list)
+        for work in step:
+            if work.name == "add_into":
+                self.parts[work.outputs[0]].append(work)
+        self.first_parts = {slot: self._begin(slot, parts) for slot, parts in self.parts.items()}
+        self.starts = {slot: max(work.target.offset for work in parts) for slot, parts in self.parts.items()}
+        self.waiting = defaultdict(list)
+        self.is_parallel = True
+
+    def group(self):
+        for work in self.step:
+            if work.name == "add_into":
+                self._add_part(work)
+            elif work.name == "sum":
+                self.ops.append(VectorOp("sum", len(self.sums), None, (self._block(work.inputs[0]),)))
+                self.sums.append((*self.places.place(work.outputs[0]), 1))
+            else:
+                inputs = tuple([self._ref(view) for view in work.inputs])
+                out = self._out(work.outputs[0])
+                self.made[out] = len(self.ops)
+                self.ops.append(VectorOp(work.name, work.op, out, inputs))
+        return self._with_scratch()
+
+    # -- operands --------------------------------------------------------------------------------
+
+    def _new_temp(self, key):
+        self.temps[key] = Ref(SCRATCH, self.n_temps, 0)
+        self.n_temps += 1
+        return self.temps[key]
+
+    def _out(self, root):
+        if not self.places.outlives(root, self.t):
+            return self._new_temp(root)
+        return Ref(*self.places.place(root), 1)
+
+    def _ref(self, view):
+        if view.root in self.temps:
+            return self.temps[view.root]
+        if view in self.temps:
+            return self.temps[view]
+        base, offset = self.places.place(view.root)
+        if view.is_number:
+            return Ref(base, offset + view.offset, 0)
+        if view.is_flat:
+            return Ref(base, offset + view.offset, 1)
+        out = self._new_temp(view)
+        self.ops.append(VectorOp("gather", None, out, (), _merged(base, offset, view)))
+        return out
+
+    def _block(self, view):
+        """A ref that is a block in any case, not one number."""
+        ref = self._ref(view)
+        if ref.step == 0 and ref.base != SCRATCH:
+            out = self._new_temp(view)
+            self.ops.append(VectorOp("copy", None, out, (ref,)))
+            return out
+        return ref
+
+    # -- adding into parts of an array -----------------------------------------------------------
+    # Blocks run forwards. The part that starts last is stored, the others are added to it: what they add to has
+    # been stored, in this block or an earlier one. What no block stores is cleared first.
+
+    def _begin(self, slot, parts):
+        """The part that is stored; None if all are added."""
+        if slot in self.places.begun:
+            return None
+        self.places.begun.add(slot)
+        base, offset = self.places.place(slot)
+        size = self.places.lowering.views[slot].size
+        if not all(work.target.is_flat for work in parts):
+            self.zeros.append((base, offset, size))
+            return None
+        first = max(parts, key=lambda work: work.target.offset)
+        start, end = first.target.offset, first.target.offset + self.n
+        self.zeros += [(base, offset, start), (base, offset + end, size - end)]
+        return first
+
+    def _add_part(self, work):
+        (slot,) = work.outputs
+        first = self.first_parts[slot]
+        if work is first:
+            self._store(work)
+            self.first_parts[slot] = None
+            for other in self.waiting.pop(slot, ()):
+                self._accumulate(other)
+        elif first is not None:
+            self.waiting[slot].append(work)
+        else:
+            self._accumulate(work)
+
+    def _target(self, work):
+        base, offset = self.places.place(work.outputs[0])
+        return Ref(base, offset + work.target.offset, 1)
+
+    def _store(self, work):
+        """Where nothing else reads what is stored, it is made in its place."""
+        view, target = work.inputs[0], self._target(work)
+        made = self.temps.get(view.root)
+        if made is not None and self.places.readers[view.root] == 1:
+            k = self.made[made]
+            self.ops[k] = self.ops[k]._replace(out=target)
+        else:
+            self.ops.append(VectorOp("copy", None, target, (self._ref(view),)))
+
+    def _accumulate(self, work):
+        if work.target.is_flat:
+            target = self._target(work)
+            lag = self.starts[work.outputs[0]] - work.target.offset
+            self.ops.append(VectorOp("add_part", lag, target, (target, self._ref(work.inputs[0]))))
+            self.is_parallel &= lag <= MAX_LAG
+        else:
+            self.is_parallel = False
+            base, offset = self.places.place(work.outputs[0])
+            block = self._block(work.inputs[0])
+            self.ops.append(VectorOp("add_into", None, None, (block,), _merged(base, offset, work.target)))
+
+    # -- scratch ---------------------------------------------------------------------------------
+
+    def _with_scratch(self):
+        """Places for the temporaries: one whose last reader is done makes room, for that reader's output too."""
+        last = {}
+        for k, op in enumerate(self.ops):
+            for ref in (*op.inputs, op.out):
+                if ref is not None and ref.base == SCRATCH:
+                    last[ref.offset] = k
+        free, lanes, n_lanes = [], {}, 0
+        for k, op in enumerate(self.ops):
+            free += [lanes[i] for i in {ref.offset for ref in op.inputs if ref.base == SCRATCH} if last[i] == k]
+            if op.out is not None and op.out.base == SCRATCH:
+                if not free:
+                    free.append(n_lanes)
+                    n_lanes += 1
+                lanes[op.out.offset] = free.pop()
+                if last[op.out.offset] == k:
+                    free.append(lanes[op.out.offset])
+        block = max(64, min(1024, CACHE // max(n_lanes, 1) // 64 * 64))
+        width = block + PADDING
+        self.places.scratch = max(self.places.scratch, n_lanes * width)
+
+        def placed(ref):
+            return ref and (ref._replace(offset=lanes[ref.offset] * width) if ref.base == SCRATCH else ref)
+
+        ops = [op._replace(out=placed(op.out), inputs=tuple(map(placed, op.inputs))) for op in self.ops]
+        return Group(self.zeros, self.n, block, ops, self.sums, self.is_parallel)
+
+
+def _merged(base, offset, view):
+    """(base, offset, shape, strides) of a view, with as few axes as it can have."""
+    axes = []
+    for n, stride in zip(view.shape, view.strides):
+        if n == 1:
+            continue
+        if axes and axes[-1][1] == n * stride:
+            axes[-1] = (axes[-1][0] * n, stride)
+        else:
+            axes.append((n, stride))
+    shape, strides = zip(*axes) if axes else ((1,), (0,))
+    return base, offset + view.offset, shape, strides
