@@ -130,7 +130,7 @@ static inline void ad_run_loop(const ad_scalar_loop *loop, double *r, const ad_s
     AD_CASE(NAME) { const double a = r[at->a], b = r[at->b], c = r[at->c];                      \
         (void)b; (void)c; r[at->out] = VALUE; } AD_NEXT;
 
-static void ad_run_scalars(const ad_scalar *at, double **bases, const ad_scalar_loop *loops)
+static inline void ad_run_scalars(const ad_scalar *at, double **bases, const ad_scalar_loop *loops)
 {
     double *r = bases[0];
 #if defined(__GNUC__)
@@ -160,6 +160,7 @@ static void ad_run_scalars(const ad_scalar *at, double **bases, const ad_scalar_
 
 /* The first bases; see `plans.py`. */
 enum { AD_REGISTERS, AD_BUFFERS, AD_SCRATCH, AD_ARRAYS };
+enum { AD_MAX_AXES = 64 }; /* as NumPy */
 
 /* -- groups ---------------------------------------------------------------------------------- */
 
@@ -201,6 +202,7 @@ typedef struct {
     int n_zeros, n_ops, n_sums;
     ptrdiff_t seam;  /* elements that the seams between chunks take */
     int is_parallel;
+    ptrdiff_t align; /* chunks begin at multiples of it */
     double work;     /* element operations */
     ad_span *zeros;
     ad_scalar *code;
@@ -260,21 +262,27 @@ static void ad_add_run(ptrdiff_t n, double *in, double *view, ptrdiff_t stride)
 static void ad_walk(const ad_view *view, double **bases, ptrdiff_t start, ptrdiff_t n, double *block,
                     void (*visit)(ptrdiff_t n, double *block, double *view, ptrdiff_t stride))
 {
-    const ptrdiff_t width = view->shape[view->nd - 1], stride = view->strides[view->nd - 1];
-    ptrdiff_t column = start % width;
-    while (n > 0) {
-        const ptrdiff_t run = width - column < n ? width - column : n;
-        double *at = bases[view->base] + view->offset + column * stride;
-        ptrdiff_t rest = start / width;
-        for (int d = view->nd - 2; d >= 0; d--) {
-            at += rest % view->shape[d] * view->strides[d];
-            rest /= view->shape[d];
-        }
-        visit(run, block, at, stride);
+    const int last = view->nd - 1;
+    const ptrdiff_t width = view->shape[last], stride = view->strides[last];
+    ptrdiff_t index[AD_MAX_AXES], rest = start / width, run = width - start % width;
+    double *at = bases[view->base] + view->offset;
+    for (int d = last - 1; d >= 0; d--) {
+        index[d] = rest % view->shape[d];
+        at += index[d] * view->strides[d];
+        rest /= view->shape[d];
+    }
+    for (ptrdiff_t column = width - run; n > 0; column = 0) {
+        if (run > n) run = n;
+        visit(run, block, at + column * stride, stride);
         block += run;
-        start += run;
         n -= run;
-        column = 0;
+        run = width;
+        for (int d = last - 1; d >= 0; d--) {
+            at += view->strides[d];
+            if (++index[d] < view->shape[d]) break;
+            at -= index[d] * view->strides[d];
+            index[d] = 0;
+        }
     }
 }
 
@@ -302,7 +310,7 @@ static void ad_add_part(const ad_vector *op, const ad_chunk *chunk, ptrdiff_t i,
 }
 
 /* Add what a chunk has put aside, when all chunks are done. */
-static void ad_add_seams(const ad_chunk *chunk)
+static inline void ad_add_seams(const ad_chunk *chunk)
 {
     const ad_vector *op = chunk->step->ops, *end = op + chunk->step->n_ops;
     for (; op < end; op++)
@@ -326,7 +334,7 @@ static inline void ad_run_op(const ad_vector *op, const ad_chunk *chunk, ptrdiff
     }
 }
 
-static void ad_run_chunk(const ad_chunk *chunk)
+static inline void ad_run_chunk(const ad_chunk *chunk)
 {
     const ad_step *step = chunk->step;
     for (int k = 0; k < step->n_sums; k++) chunk->totals[k].sum = chunk->totals[k].error = 0;

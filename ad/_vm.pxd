@@ -46,7 +46,7 @@ cdef extern from "_loops.h":
         ptrdiff_t offset, n
     ctypedef struct Step "ad_step":
         int n_zeros, n_ops, n_sums, is_parallel
-        ptrdiff_t seam
+        ptrdiff_t seam, align
         double work
         Span *zeros
         Scalar *code

@@ -196,7 +196,8 @@ cdef int fill_group(Step *step, object group) except -1:
         step.ops[i].seam = step.seam
         step.seam += step.ops[i].lag
         step.work += <double>step.n * (LOOP_COST if step.ops[i].kind == NUMPY else 1)
-    step.is_parallel = group.is_parallel and step.work > SHARED_WORK
+    step.align = group.align
+    step.is_parallel = 2 * group.align <= group.n and step.work > SHARED_WORK
     step.n_sums = len(group.sums)
     step.sums = spans_of(group.sums)
     return 0

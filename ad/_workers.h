@@ -146,8 +146,8 @@ static void ad_forget_workers(void)
 /* Describe a job for n threads; whether there is memory for it. */
 static int ad_open_job(const ad_step *step, double **bases, int n_threads, int n_bases, size_t scratch)
 {
-    const ptrdiff_t part = (step->n / (AD_CHUNKS * n_threads) + 63) / 64 * 64;
-    ad_job.part = part > step->block ? part : step->block;
+    const ptrdiff_t part = step->n / (AD_CHUNKS * n_threads), least = part > step->block ? part : step->block;
+    ad_job.part = (least + step->align - 1) / step->align * step->align;
     ad_job.n_chunks = (int)((step->n + ad_job.part - 1) / ad_job.part);
     ad_job.step = step;
     ad_job.bases = bases;

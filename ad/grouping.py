@@ -1,4 +1,5 @@
 """Groups: the loops of a step over vectors of one length, written down for one block after the other."""
+import math
 from collections import defaultdict
 
 from ad.plans import SCRATCH, Group, Ref, VectorOp
@@ -27,7 +28,7 @@ class GroupMaker:
         self.first_parts = {slot: self._begin(slot, parts) for slot, parts in self.parts.items()}
         self.starts = {slot: max(work.target.offset for work in parts) for slot, parts in self.parts.items()}
         self.waiting = defaultdict(list)
-        self.is_parallel = True
+        self.align = 64
 
     def group(self):
         for work in self.step:
@@ -129,12 +130,22 @@ class GroupMaker:
             target = self._target(work)
             lag = self.starts[work.outputs[0]] - work.target.offset
             self.ops.append(VectorOp("add_part", lag, target, (target, self._ref(work.inputs[0]))))
-            self.is_parallel &= lag <= MAX_LAG
+            self._align(1 if lag <= MAX_LAG else self.n)
         else:
-            self.is_parallel = False
             base, offset = self.places.place(work.outputs[0])
-            block = self._block(work.inputs[0])
-            self.ops.append(VectorOp("add_into", None, None, (block,), _merged(base, offset, work.target)))
+            view = _merged(base, offset, work.target)
+            self._align(self._independent(work, view))
+            self.ops.append(VectorOp("add_into", None, None, (self._block(work.inputs[0]),), view))
+
+    def _align(self, n):
+        self.align = math.lcm(self.align, max(n, 1))
+
+    def _independent(self, work, view):
+        """How many elements in a row add into the same places, which no others add into."""
+        _, _, shape, strides = view
+        alone = all(other.target == work.target for other in self.parts[work.outputs[0]])
+        reach = sum(abs(stride) * (n - 1) for n, stride in zip(shape[1:], strides[1:]))
+        return self.n // shape[0] if alone and abs(strides[0]) > reach else self.n
 
     # -- scratch ---------------------------------------------------------------------------------
 
@@ -163,7 +174,7 @@ class GroupMaker:
             return ref and (ref._replace(offset=lanes[ref.offset] * width) if ref.base == SCRATCH else ref)
 
         ops = [op._replace(out=placed(op.out), inputs=tuple(map(placed, op.inputs))) for op in self.ops]
-        return Group(self.zeros, self.n, block, ops, self.sums, self.is_parallel)
+        return Group(self.zeros, self.n, block, ops, self.sums, self.align)
 
 
 def _merged(base, offset, view):

@@ -51,14 +51,17 @@ class Scalars(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Loops over n elements, `block` at a time; `sums` gives the place of each sum: (base, offset, 1)."""
+    """Loops over n elements, `block` at a time; `sums` gives the place of each sum: (base, offset, 1).
+
+    Threads may begin at multiples of `align`.
+    """
 
     zeros: list
     n: int
     block: int
     ops: list
     sums: list
-    is_parallel: bool
+    align: int
 
 
 class Call(NamedTuple):
