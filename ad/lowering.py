@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ad._vm import SIMPLE, has_loop
+from ad.parts import MANY, Part, are_apart, nonzeros, seen_in
 
 __all__ = ["Lowering", "View", "Work", "contiguous"]
 
@@ -134,7 +135,8 @@ class Lowering:
         self.works, self.views, self.shapes, self.boxed = [], {}, {}, set()
         self.constants = dict(program.constants)
         self._avals = {slot: (aval.shape, aval.dtype) for slot, aval in enumerate(program.avals)}
-        self._shadows, self._parts = {}, {}
+        self._shadows = {}
+        self._parts, self._flushed, self._whole = {}, set(), set()
         self._uses = _count_uses(program)
         self._truths = _numeric_truths(program)
         for slot in program.inputs:
@@ -166,6 +168,11 @@ class Lowering:
         self._add_root(slot)
         return slot
 
+    def _new_constant(self, value):
+        slot = self._new_slot(value.shape)
+        self.constants[slot] = value
+        return slot
+
     def _add_root(self, slot):
         shape = self._avals[slot][0]
         self.shapes[slot] = shape
@@ -179,7 +186,7 @@ class Lowering:
 
     def _read(self, slot):
         """The view of a slot that arithmetic reads."""
-        if slot in self._parts:
+        if slot in self._parts and slot not in self._flushed:
             self._flush(slot)
         return self.views[slot]
 
@@ -206,7 +213,8 @@ class Lowering:
         op, params, inputs, outputs, *_ = instruction
         if op.outputs == 1 and (self.dtype(outputs[0]) == FLOAT64 or outputs[0] in self._truths):
             if all(map(self._is_native, inputs)):
-                for rule in (self._as_view, self._as_put, self._as_join, self._as_sum, self._as_arithmetic):
+                for rule in (self._as_view, self._as_put, self._as_join, self._as_scaled, self._as_sum,
+                             self._as_arithmetic):
                     if rule(op, params, inputs, outputs[0]):
                         return
         self._call(op, params, inputs, outputs)
@@ -232,32 +240,113 @@ class Lowering:
         self.views[out] = View(view.root, view.offset + offset, after.shape, tuple(s // 8 for s in after.strides))
         return True
 
+    # Arrays that are zeros for the most part stay in parts as long as they are only moved, added and scaled. A scaled
+    # zero is zero whatever the factor, and so is a product with a finite number.
+
+    def _parts_of(self, slot):
+        """The parts of a slot's array; None if it has none, or is better read as a whole."""
+        if slot in self._parts and (self._uses[slot] == 1 or len(self._parts[slot]) <= MANY):
+            return self._parts[slot]
+        if slot in self._whole:
+            return None
+        value = self.constants.get(slot)
+        found = nonzeros(value) if isinstance(value, np.ndarray) and value.ndim else None
+        if found is None:
+            self._whole.add(slot)
+            return None
+        start, step, values = found
+        view = self._read(self._new_constant(values))
+        self._parts[slot] = [Part(view, View(slot, start, view.shape, (step,)))]
+        self._flushed.add(slot)  # the constant itself is there for those who read the whole
+        return self._parts[slot]
+
     def _as_put(self, op, params, inputs, out):
         if op.name != "put_zeros" or not _is_basic(params[0]):
             return False
+        (x,) = inputs
         whole = np.empty(params[1])
         part = _picked(whole, params[0])
         offset = (_address(part) - _address(whole)) // 8 if part.size else 0
         target = View(out, offset, part.shape, tuple(stride // 8 for stride in part.strides))
+        moved = self._moved(self._parts_of(x), target) if self.shape(x) == part.shape else None
         self._add_root(out)
-        self._parts[out] = [(self._read(inputs[0]).broadcast(part.shape), target)]
+        self._parts[out] = [Part(self._read(x).broadcast(part.shape), target)] if moved is None else moved
         return True
 
+    def _moved(self, parts, target):
+        """The parts of an array that is itself put at `target`; None if they do not lie regularly there."""
+        moved = []
+        for part in parts or ():
+            seen = seen_in(part.target, target.shape, target.strides)
+            if seen is None:
+                return None
+            moved.append(Part(part.view, View(target.root, target.offset + seen[0], part.target.shape, seen[1])))
+        return moved or None
+
     def _as_join(self, op, _params, inputs, out):
-        """A sum of arrays that are zeros for the most part: what is not zero is added into one."""
-        shape = self.shape(out)
-        open_ = [slot for slot in inputs
-                 if slot in self._parts and self._uses[slot] == 1 and self.shape(slot) == shape]
-        if op.name != "add" or not open_:
+        """A sum of arrays in parts, and perhaps of one that is not: all are added into one."""
+        if op.name not in ("add", "subtract") or any(self.shape(slot) != self.shape(out) for slot in inputs):
+            return False
+        first, second = map(self._parts_of, inputs)
+        if op.name == "subtract":
+            negative = second and first and self._scaled("negative", None, second, ())
+            second = negative or None
+        if first is None or second is None:
+            return op.name == "add" and self._as_join_with_whole(inputs, out)
+        self._add_root(out)
+        if op.name == "add" and self._uses[inputs[0]] == 1 and inputs[0] not in self._flushed:
+            first += second
+            self._parts[out] = self._parts.pop(inputs[0])
+        else:
+            self._parts[out] = [*first, *second]
+        return True
+
+    def _as_join_with_whole(self, inputs, out):
+        for slot, other in (inputs, inputs[::-1]):
+            if slot in self._parts and slot not in self._flushed and self._uses[slot] == 1:
+                self._add_root(out)
+                whole = Part(self._read(other).broadcast(self.shape(out)), contiguous(out, self.shape(out)))
+                self._parts[out] = [*self._parts.pop(slot), whole]
+                return True
+        return False
+
+    def _as_scaled(self, op, params, inputs, out):
+        """What makes zeros of zeros is done to the parts alone."""
+        if op.name not in ("negative", "scale", "multiply") or params:
+            return False
+        (x, *factors) = inputs
+        if op.name == "multiply":
+            if self._number(x) is not None:
+                x, factors = factors[0], [x]
+            if not math.isfinite(math.nan if self._number(factors[0]) is None else self._number(factors[0])):
+                return False
+        parts = self._parts_of(x) if self.shape(x) == self.shape(out) else None
+        scaled = parts and are_apart(parts) and self._scaled(op.name, op, parts, factors, self.shape(out))
+        if not scaled:
             return False
         self._add_root(out)
-        parts = self._parts[out] = self._parts.pop(open_[0])
-        for slot in inputs:
-            if slot in open_[1:]:
-                parts += self._parts.pop(slot)
-            elif slot != open_[0]:
-                parts.append((self._read(slot).broadcast(shape), contiguous(out, shape)))
+        self._parts[out] = scaled
         return True
+
+    def _scaled(self, name, op, parts, factors, shape=()):
+        """The parts with an op done to their values; None if a factor's elements do not lie regularly there."""
+        operands = []
+        for part in parts:
+            views = [part.view]
+            for slot in factors:
+                factor = self._read(slot).broadcast(shape)
+                seen = seen_in(part.target, shape, factor.strides)
+                if seen is None:
+                    return None
+                views.append(View(factor.root, factor.offset + seen[0], part.target.shape, seen[1]))
+            operands.append(tuple(views))
+        scaled = []
+        for part, views in zip(parts, operands):
+            slot = self._new_slot(part.target.shape)
+            special, _ = self._special(name, factors and (None, *factors))
+            self._add(special, views, slot, op)
+            scaled.append(Part(self._read(slot), part.target))
+        return scaled
 
     def _as_sum(self, op, params, inputs, out):
         if op.name == "sum":
@@ -277,7 +366,7 @@ class Lowering:
             return True
         kept = contiguous(out, keep)
         strides = tuple(0 if k == 1 else stride for k, stride in zip(keep, kept.strides))
-        self._parts[out] = [(view, View(out, 0, view.shape, strides))]
+        self._parts[out] = [Part(view, View(out, 0, view.shape, strides))]
         return True
 
     def _as_arithmetic(self, op, params, inputs, out):
@@ -313,8 +402,9 @@ class Lowering:
         self.works.append(Work(kind, name, op, (), views, () if out is None else (out,), target))
 
     def _flush(self, slot):
-        """Add up the parts of a slot, now that something reads it."""
-        for view, target in self._parts.pop(slot):
+        """Add up the parts of a slot, now that something reads the whole."""
+        self._flushed.add(slot)
+        for view, target in self._parts[slot]:
             self._add("add_into", (view,), slot, target=target._replace(root=slot))
 
     def _call(self, op, params, inputs, outputs):
@@ -334,9 +424,6 @@ class Lowering:
     # -- outputs ---------------------------------------------------------------------------------
 
     def _finish(self, outputs):
-        for slot in list(self._parts):
-            if self._uses[slot]:
-                self._flush(slot)
         taken = {*self.program.inputs, *self.constants}
         return [self._own(slot, taken) for slot in outputs]
 
@@ -344,7 +431,7 @@ class Lowering:
         """A slot with the value of an output and memory of its own."""
         if slot not in self.views or self.dtype(slot) != FLOAT64:
             return slot
-        view = self.views[slot]
+        view = self._read(slot)
         if view.shape == ():
             return slot
         if view.root == slot and slot not in taken:
