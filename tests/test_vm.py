@@ -85,18 +85,31 @@ def _random_slice(rng, n):
             slice(1, None, 3), slice(n // 2, None)][rng.integers(7)]
 
 
+def pick_sparse(rng, b, shape):
+    """What put_zeros made, or a constant with few nonzeros, scaled."""
+    made = [i.outputs[0] for i in b.instructions if i.op.name == "put_zeros" and b.shape(i.outputs[0]) == shape]
+    if not made or rng.random() < 0.5:
+        constant = np.zeros(shape)
+        constant.reshape(-1)[rng.integers(3) :: rng.integers(4, 9)] = rng.uniform(0.5, 1.5)
+        made.append(b.constant(constant))
+    slot = int(rng.choice(made[-3:]))
+    return b.do("multiply", b.constant(-1.5), slot) if rng.random() < 0.3 else slot
+
+
 def random_step(rng, b, shapes):
-    """One more instruction, of a kind drawn at random."""
+    """One more instruction, of a kind drawn at random; none depends on the sign of a zero."""
     shape = shapes[rng.integers(len(shapes))]
     pick = lambda shape: int(rng.choice(b.of_shape(shape)))
-    kind = rng.integers(12)
+    kind = rng.integers(14)
     x = pick(shape)
     if kind < 3:
-        slot = b.do(UNARY[rng.integers(len(UNARY))], x)
+        name = UNARY[rng.integers(len(UNARY))]
+        slot = b.do(name, b.do("cosh", x) if name == "reciprocal" else x)
     elif kind < 6:
         other = pick(shape if rng.random() < 0.7 else ())
-        pair = (x, other) if rng.random() < 0.5 else (other, x)
-        slot = b.do(BINARY[rng.integers(len(BINARY))], *pair)
+        first, second = (x, other) if rng.random() < 0.5 else (other, x)
+        name = BINARY[rng.integers(len(BINARY))]
+        slot = b.do(name, first, b.do("cosh", second) if name in ("divide", "arctan2") else second)
     elif kind == 6:
         axis = None if rng.random() < 0.5 or not shape else int(rng.integers(len(shape)))
         slot = b.do("sum", x, params=(axis, bool(rng.random() < 0.3)))
@@ -115,6 +128,14 @@ def random_step(rng, b, shapes):
         slot = b.do("where", truth, x, pick(()))
     elif kind == 10:
         slot = b.do("broadcast_to", pick(()), params=(shape,))
+    elif kind == 11 and len(shape) == 2 and shape[1]:
+        index = (slice(None), [slice(1, None), slice(None, -1), slice(None, None, 2)][rng.integers(3)])
+        slot = b.do("put_zeros", b.do("scale", b.do("getitem", x, params=(index,)), pick(())), params=(index, shape))
+    elif kind == 12:
+        sparse = pick_sparse(rng, b, shape)
+        slot = b.do(("add", "subtract", "scale", "multiply")[rng.integers(4)], sparse, pick(shape))
+    elif kind == 13:
+        slot = b.do("subtract", pick_sparse(rng, b, shape), b.do("scale", pick_sparse(rng, b, shape), x))
     else:
         power = [2, 3, 0.5, -1][rng.integers(4)]
         slot = b.do("cumsum", x, params=(0,)) if shape else b.do("power", x, b.constant(power))
@@ -241,6 +262,18 @@ def test_special_values(special):
     outputs += [b.do(name, y, b.constant(float(k))) for name in BINARY for k in (0, 2)]
     outputs += [b.do("sum", x, params=(None, False))]
     check(b.program(*outputs), [b.values[x], b.values[y]])
+
+
+@pytest.mark.parametrize("special", [np.nan, np.inf])
+def test_zeros_beside_what_is_not_finite(special):
+    b = Builder()
+    w = b.input(np.array([special, 2.0, 3.0, special, 1.0]))
+    put = b.do("put_zeros", b.input(np.array([1.0, 0.0, 2.0])), params=(slice(1, 4), (5,)))
+    both = b.do("add", put, b.do("put_zeros", b.input(np.array([-1.0, 3.0])), params=(slice(1, 3), (5,))))
+    diagonal = b.constant(np.eye(5) * 2)
+    outputs = [b.do(name, x, w) for name in ("scale", "multiply") for x in (put, both, diagonal)]
+    outputs += [b.do("multiply", put, b.constant(special)), b.do("subtract", both, b.do("negative", put))]
+    check(b.program(*outputs), [b.values[slot] for slot in b.inputs])
 
 
 def test_truth_that_something_else_reads():
