@@ -6,42 +6,59 @@ from ad._graph cimport State, current
 from ad._kernels cimport has_shape, is_plain
 from ad._vm cimport Machine
 
+from types import FunctionType
+
+import numpy as np
+
 cnp.import_array()
 
 cdef enum:
-    MOST = 8         # shortcuts of a function, and arguments of a shortcut
+    MOST = 8          # shortcuts of a function
+    VALUES = 16       # arguments and variables of a shortcut
+
+cdef frozenset SIMPLE = frozenset([bool, int, str, type(None), FunctionType])  # what may be fixed in one
 
 
 cdef class Shortcut:
-    """A recording without guards, and the arguments it was made for: float64 arrays, floats, and what is fixed.
+    """A recording without guards, and what arguments it was made for: float64 arrays, floats, and what is fixed.
 
     Parameters
     ----------
     args : tuple
         The arguments of such a call.
     machine : Machine
+    chosen : list of int
+        For each input of the machine its place among the arrays and floats of a call, and the variables after them.
     variables : list of Variable
-        Inputs after the arguments.
     results : Frame
+    single : bool
+        Whether the result is the one output itself.
     """
     cdef Machine machine
     cdef tuple args
     cdef list variables
     cdef object results
     cdef bint single
+    cdef int n_chosen
+    cdef int chosen[VALUES]
 
-    def __init__(self, args, machine, variables, results, single):
-        self.args, self.machine, self.variables, self.results, self.single = args, machine, variables, results, single
+    def __init__(self, args, machine, chosen, variables, results, single):
+        self.args = tuple([np.broadcast_to(0.0, x.shape) if type(x) is cnp.ndarray else x for x in args])
+        self.machine, self.variables, self.results, self.single = machine, variables, results, single
+        self.n_chosen = len(chosen)
+        for i, place in enumerate(chosen):
+            self.chosen[i] = place
 
     @staticmethod
-    def serves(args):
+    def serves(args, variables):
         """Whether calls like this one can be taken."""
-        return len(args) <= MOST and all(
-            is_plain(<PyObject *>x) if isinstance(x, cnp.ndarray) else type(x) in (float, int, bool, str) for x in args)
+        return len(args) + len(variables) <= VALUES and all([
+            is_plain(<PyObject *>x) if type(x) is cnp.ndarray else type(x) is float or type(x) in SIMPLE for x in args])
 
     cdef object call(self, tuple args):
-        """What the function returns; None if the arguments are not like those of the recording."""
-        cdef PyObject *values[16]
+        """What the function returns, as a tuple of one; None if the arguments are not like those of the recording."""
+        cdef PyObject *values[VALUES]
+        cdef PyObject *inputs[VALUES]
         cdef Py_ssize_t i, n = 0
         cdef PyObject *x
         cdef PyObject *like
@@ -56,7 +73,7 @@ cdef class Shortcut:
                                                   cnp.PyArray_DIMS(<cnp.ndarray>like))):
                     return None
             elif type(<object>like) is not float:
-                if x != like:
+                if x != like and <object>x != <object>like:
                     return None
                 continue
             values[n] = x
@@ -64,7 +81,9 @@ cdef class Shortcut:
         read = [variable.numpy() for variable in self.variables] if self.variables else None
         for i in range(len(self.variables)):
             values[n + i] = <PyObject *>read[i]
-        found = self.machine.replay(values, None)
+        for i in range(self.n_chosen):
+            inputs[i] = values[self.chosen[i]]
+        found = self.machine.replay(inputs, None)
         return (found[0],) if self.single else (self.results(found),)
 
 

@@ -9,6 +9,7 @@ from cpython.ref cimport PyObject
 cimport numpy as cnp
 from ad._core cimport Array, new_array, value_of, wrap
 from ad._graph cimport NUMBER, Aval, Node, NodePtr, Op, Operand, Recorder, current, new_leaf
+from ad._leaves cimport Variable
 
 import sys
 
@@ -45,12 +46,13 @@ cdef class Tracer(Recorder):
     cdef dict slots       # address of a node -> the slot of its value
     cdef list alive       # what those addresses, and those of captured arrays, belong to
     cdef dict captured    # address of an ndarray -> its slot
+    cdef dict copies      # address of an ndarray that is a parameter -> the copy that is kept
     cdef dict stand_ins   # serial of a variable -> the Array read in its place
 
     def __init__(self, warn):
         self.instructions, self.avals, self.guards, self.inputs, self.variables = [], [], [], [], []
         self.constants, self.slots, self.captured, self.stand_ins = {}, {}, {}, {}
-        self.alive = []
+        self.alive, self.copies = [], {}
         self.warn = warn
 
     cdef void enter(self):
@@ -113,6 +115,21 @@ cdef class Tracer(Recorder):
         self.alive.append(value)
         return slot
 
+    cdef object kept(self, object part):
+        """A parameter, or part of one, as it is now: arrays may change later."""
+        if type(part) is tuple or type(part) is list:
+            for inner in part:
+                if isinstance(inner, (tuple, list, cnp.ndarray)):
+                    return type(part)([self.kept(each) for each in part])
+        if type(part) is not cnp.ndarray:
+            return part
+        cdef size_t address = <size_t><PyObject *>part
+        copy = self.copies.get(address)
+        if copy is None or not same(copy, part):
+            copy = self.copies[address] = np.array(part, order="K")
+            self.alive.append(part)
+        return copy
+
     # -- what the core tells
 
     cdef int note(self, Node node, Op op, Operand *operands, int n, object params, Operand *output) except -1:
@@ -137,7 +154,7 @@ cdef class Tracer(Recorder):
         else:
             outputs = (self.new_slot((<object>output.value).shape, (<object>output.value).dtype),)
         self.enrol(node, outputs[0])
-        self.instructions.append(Instruction(op, params or (), tuple(inputs), outputs, where()))
+        self.instructions.append(Instruction(op, self.kept(params or ()), tuple(inputs), outputs, where()))
         return 0
 
     cdef int note_pick(self, Node pick, Node node, int k) except -1:
@@ -210,6 +227,8 @@ def slot_of(Tracer tracer, y):
     cdef Array x
     if isinstance(y, Array):
         x = (<Array>y).read()
+        if isinstance(y, Variable):
+            x = tracer.read_variable(y, x)
         slot = tracer.slot_of(NULL if x.node is None else <NodePtr>x.node)
         return tracer.constant(value_of(x)) if slot < 0 else slot
     return tracer.constant(y)

@@ -6,6 +6,7 @@ agree up to a guard share what comes before: together they are a tree of stretch
 """
 import collections
 import functools
+import sys
 import threading
 import warnings
 from typing import NamedTuple
@@ -14,7 +15,7 @@ import numpy as np
 
 from ad import _calls, _trace, trees
 from ad._compiled import Quick, Shortcut
-from ad._core import Array, constant
+from ad._leaves import Variable
 from ad._vm import Machine
 from ad.passes import simplify
 from ad.program import KEYS, Guard, Program
@@ -109,13 +110,28 @@ def _aval(x):
 
 
 def _identity(item):
-    """What stands in a signature for an argument that is no array: itself, or its identity where it has no hash."""
+    """What stands in a signature for an argument that is no array."""
     place, x = item
-    try:
-        hash(x)
-    except TypeError:
-        return place, type(x), id(x)
-    return place, type(x), x
+    return place, type(x), repr(x) if type(x) in (float, complex) else Same(x)
+
+
+class Same:
+    """An object in a key: equal to others by its own measure; by identity where it has no hash."""
+
+    __slots__ = ("hash", "x")
+
+    def __init__(self, x):
+        self.x = x
+        try:
+            self.hash = hash(x)
+        except TypeError:
+            self.hash = None
+
+    def __hash__(self):
+        return id(self.x) if self.hash is None else self.hash
+
+    def __eq__(self, other):
+        return self.x is other.x or self.hash is not None and self.x == other.x
 
 
 # -- recordings ------------------------------------------------------------------------------------
@@ -132,10 +148,15 @@ class Recording:
         tracer, self.result = _trace.trace(run, [_plain(x) for x in signature.values], _warn_of_leak)
         leaves, structure = trees.flatten(self.result)
         self.results = trees.Frame(structure, {i: y for i, y in enumerate(leaves) if not _is_value(y)})
-        self.outputs = tuple([_trace.slot_of(tracer, y) for y in leaves if _is_value(y)])
+        values = [y for y in leaves if _is_value(y)]
+        self.outputs, self.ours = tuple([_trace.slot_of(tracer, y) for y in values]), [isinstance(y, Array) for y in values]
         self.instructions, self.constants, self.avals = tracer.instructions, tracer.constants, tuple(tracer.avals)
         self.guards = [Asked(position, slot, Guard(*asked)) for position, slot, *asked in tracer.guards]
         self.inputs, self.variables = tuple(tracer.inputs), tracer.variables
+
+    def given(self, values):
+        """The outputs to one who works with Arrays: those are Arrays that the function itself returned as such."""
+        return [constant(value) if ours else value for value, ours in zip(values, self.ours)]
 
     def program(self, signature):
         """The whole of it as one program, which holds for the answers that Python was given."""
@@ -160,6 +181,15 @@ class Asked(NamedTuple):
 
 def _plain(x):
     return x.numpy() if isinstance(x, Array) else x
+
+
+def _apart(y, ours):
+    """What the function returned, as a replay would give it: with memory of its own."""
+    if isinstance(y, Variable):
+        y = constant(y.numpy())
+    if isinstance(y, Array):
+        return _calls.hand_over(y, ours)
+    return np.array(y) if isinstance(y, np.ndarray) else y
 
 
 def _warn_of_leak(what, line):
@@ -303,8 +333,16 @@ class Compiled(Quick):
         if found is None:
             return self._recorded(tree, signature, args, kwargs)
         recording, values = found
-        result = recording.results(map(constant, values) if signature.ours else values)
+        result = recording.results(recording.given(values) if signature.ours else values)
         return self._checked(result, args, kwargs) if self.check else result
+
+    def __reduce__(self):
+        """By its name, where it has one; otherwise by the function, without what was recorded."""
+        try:
+            named = functools.reduce(getattr, self.__qualname__.split("."), sys.modules[self.__module__])
+        except (AttributeError, KeyError):
+            named = None
+        return self.__qualname__ if named is self else (type(self), (self.f, self.check))
 
     def __get__(self, instance, owner=None):
         return self if instance is None else functools.partial(self, instance)
@@ -325,16 +363,22 @@ class Compiled(Quick):
         if not tree.graft(recording):
             tree.paths = MAX_PATHS
             warnings.warn(f"ad.compile: {self!r} does something else each time it is called with the same values; it "
-                          "will not be replayed", stacklevel=4)
+                          "will not be replayed", stacklevel=3)
         elif tree.paths == MAX_PATHS:
-            warnings.warn(f"ad.compile: {tree.busiest()}: what Python sees here sends the function a new way each "
-                          f"time; {MAX_PATHS} ways are recorded, and any other will run without a recording",
-                          stacklevel=4)
-        elif not (recording.guards or kwargs or signature.ours or self.check) and Shortcut.serves(args):
-            self.remember(Shortcut(args, tree.root.machine, [variable for variable, _ in recording.variables],
-                                   recording.results, recording.results.structure is trees.LEAF))
-        return trees.map(lambda y: _calls.hand_over(y, signature.ours) if isinstance(y, Array) else y,
-                         recording.result)
+            warnings.warn(f"ad.compile: {tree.busiest()}: what Python sees here sends the function a new way each time; "
+                          f"{MAX_PATHS} ways are recorded, and any other will run without a recording", stacklevel=3)
+        elif not (recording.guards or kwargs or signature.ours or self.check):
+            self._shorten(args, tree.root)
+        return trees.map(functools.partial(_apart, ours=signature.ours), recording.result)
+
+    def _shorten(self, args, node):
+        """Remember the way of calls like this one, whose recording is this one stretch."""
+        recording, variables = node.stretch.recording, [variable for variable, _ in node.stretch.variables]
+        if Shortcut.serves(args, variables):
+            slots = [*recording.inputs, *[slot for _, slot in node.stretch.variables]]
+            single = recording.results.structure is trees.LEAF and not recording.results.fixed
+            self.remember(Shortcut(args, node.machine, [slots.index(slot) for slot in node.inputs], variables,
+                                   recording.results, single))
 
     def _checked(self, result, args, kwargs):
         """The result, if the function itself gives the same."""

@@ -9,6 +9,7 @@ import numpy as np
 from ad import _core
 from ad._core import Array, apply, is_traced, is_tracing, peek, settled
 from ad._graph import Op
+from ad.errors import cannot_write
 
 __all__ = ["DETACHED", "PLAIN", "Hole", "call_op", "evaluate", "filled", "plain_op", "plain_values", "take_out"]
 
@@ -21,6 +22,7 @@ STATIC = _functions(  # of shapes and dtypes only: the same whatever the values
     "can_cast common_type empty_like full_like iscomplexobj isrealobj may_share_memory min_scalar_type ndim ones_like "
     "result_type shape shares_memory size tril_indices_from triu_indices_from zeros_like"
 )
+WRITING = _functions("copyto fill_diagonal place put put_along_axis putmask")
 SHAPED = _functions("argwhere bincount flatnonzero nonzero")  # whose results have a shape that depends on the values
 PLAIN = STATIC | SHAPED | _functions(
     "all allclose any argmax argmin argpartition argsort array2string array_equal array_equiv array_repr array_str "
@@ -50,11 +52,15 @@ def evaluate(function, args, kwargs):
         return function(*plain_values(args), **plain_values(kwargs))
     if function in SHAPED:
         return function(*_replaced(args, settled), **_replaced(kwargs, settled))
-    found = function(*_replaced(args, peek), **_replaced(kwargs, peek))
-    if function in STATIC or not isinstance(found, (np.ndarray, np.generic, bool, int, float, complex, tuple, list)):
-        return found
     (args, kwargs), traced = take_out((args, kwargs), is_traced)
-    if not traced:
+    if traced and (function in WRITING or kwargs.get("out") is not None):
+        raise cannot_write(f"np.{name_of(function)}")
+    known = [peek(x) for x in traced]
+    found = function(*filled(args, known), **filled(kwargs, known))
+    if function in STATIC or not traced:
+        return found
+    if not isinstance(found, (np.ndarray, np.generic, bool, int, float, complex, tuple, list)):
+        plain_values(traced)  # text, or a file: which is told of
         return found
     outputs = len(found) if isinstance(found, (tuple, list)) else 1
     if isinstance(function, np.ufunc) and not kwargs and function.nin == len(args):
