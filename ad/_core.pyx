@@ -992,6 +992,9 @@ def constant(value, dtype=None):
     value : array_like
     dtype : dtype_like, optional
     """
+    if isinstance(value, Array) and is_traced(lift(value)):
+        value = roles["detached"](value)
+        return value if dtype is None else apply(roles["astype"], (value,), (np.dtype(dtype),))
     return as_value(value, dtype)
 
 

@@ -7,7 +7,7 @@ cimport cython
 from cpython.ref cimport PyObject
 
 cimport numpy as cnp
-from ad._core cimport Array, new_array, value_of, wrap
+from ad._core cimport Array, new_array, roles, value_of, wrap
 from ad._graph cimport NUMBER, Aval, Node, NodePtr, Op, Operand, Recorder, current, new_leaf
 from ad._leaves cimport Variable
 
@@ -154,6 +154,11 @@ cdef class Tracer(Recorder):
         else:
             outputs = (self.new_slot((<object>output.value).shape, (<object>output.value).dtype),)
         self.enrol(node, outputs[0])
+        if op.form == "relay":
+            for i in range(op.outputs):
+                self.instructions.append(Instruction(roles["identity"], (), (inputs[n - op.outputs + i],),
+                                                     (outputs[i],), where()))
+            return 0
         self.instructions.append(Instruction(op, self.kept(params or ()), tuple(inputs), outputs, where()))
         return 0
 

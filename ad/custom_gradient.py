@@ -5,9 +5,9 @@ import inspect
 import numpy as np
 
 from ad import _sweep
-from ad._core import Array, apply, constant
+from ad._core import Array, apply, constant, is_tracing
 from ad._graph import Op
-from ad._leaves import Variable
+from ad._leaves import Variable, stop_gradient
 from ad._tape import Tape, is_differentiating
 from ad.errors import MissingRule
 from ad.ops.forms import TABLE, over_lanes
@@ -93,9 +93,13 @@ class _Call:
         if not inputs or not outputs:
             return y
         self.outputs = len(outputs)
-        self.values = tuple([_plain(part) for part in outputs])
-        op = Op(self.f.__name__, "custom", self.evaluate, jvp=self.jvp, vjp=self.vjp, needs=(ALL_VALUES,),
-                outputs=self.outputs)
+        form, fn = "custom", self.evaluate
+        if is_tracing():
+            inputs += tuple([stop_gradient(part) if isinstance(part, Array) else constant(part) for part in outputs])
+            form, fn = "relay", self.last
+        else:
+            self.values = tuple([_plain(part) for part in outputs])
+        op = Op(self.f.__name__, form, fn, jvp=self.jvp, vjp=self.vjp, needs=(ALL_VALUES,), outputs=self.outputs)
         found = apply(op, inputs, ())
         return rebuild(found if self.outputs > 1 else [found])
 
@@ -127,6 +131,10 @@ class _Call:
             values = tuple([_plain(part) for part in flatten(y)[0]])
         return values if self.outputs > 1 else values[0]
 
+    def last(self, *raw):
+        """The op while a program is recorded, which has the outputs from `f`'s own ops: they are its last inputs."""
+        return raw[-self.outputs:] if self.outputs > 1 else raw[-1]
+
     def with_inputs(self, inputs, leaves):
         """`leaves` with the op's inputs, less the variables, in the places of arrays."""
         leaves = list(leaves)
@@ -140,7 +148,7 @@ class _Call:
         if self.pulled is None or self.pulled[0] is not y_bar:
             y_bars = y_bar if self.outputs > 1 else (y_bar,)
             self.pulled = y_bar, self.cotangents(self.grad_fn, y_bars, xs)
-        found = self.pulled[1][i]
+        found = self.pulled[1][i] if i < len(self.pulled[1]) else None
         if i == len(xs) - 1:
             self.pulled = None
         return found

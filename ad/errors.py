@@ -1,7 +1,7 @@
 """Messages that name what was wrong and the remedy; each is built where all of it is known."""
 
 __all__ = [
-    "CALLS", "MissingRule", "cannot_write", "conversion_error", "kind", "lost_guard", "missing_rule", "needs_scipy",
+    "CALLS", "MissingRule", "another_argument", "cannot_write", "conversion_error", "kind", "lost_guard", "missing_rule", "needs_scipy",
     "no_assignment", "no_item_assignment", "not_a_function", "not_an_output", "not_argnums", "shown",
     "unsupported_argument",
 ]
@@ -114,6 +114,14 @@ def no_assignment(name):
     return TypeError(
         f"ad: variable {name!r} was assigned to in a function that ad.compile records, and a replay would not assign "
         "again. Return the new value, and assign it outside."
+    )
+
+
+def another_argument(fixed, found):
+    """For a program called with another int, string or object than it was recorded with."""
+    return ValueError(
+        f"ad: a program was recorded with the argument {shown(fixed)}, which is part of it, and called with "
+        f"{shown(found)}. Record it again with that, or use ad.compile."
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from ad import costs, listing
 from ad._core import Array, apply, constant
 from ad._graph import Op
-from ad.errors import lost_guard
+from ad.errors import another_argument, lost_guard
 from ad.trees import Frame
 
 __all__ = ["Cost", "Guard", "Instruction", "Program", "evaluate", "frozen"]
@@ -148,7 +148,7 @@ class Program:
         """The inputs among the arguments of a call."""
         if self.arguments is None:
             return list(args)
-        return self.arguments.values((args, kwargs), "the call of a program")
+        return self.arguments.values((args, kwargs), "the call of a program", as_before)
 
     def _targets(self, out):
         if out is None:
@@ -201,6 +201,12 @@ class Program:
         from ad import saving
 
         saving.save(self, path)
+
+
+def as_before(fixed, leaf):
+    """Refuse another argument where the recording depends on the one that it was made for."""
+    if fixed is not leaf and not (type(fixed) is type(leaf) and fixed == leaf):
+        raise another_argument(fixed, leaf)
 
 
 def evaluate(program, values):

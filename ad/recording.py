@@ -15,6 +15,7 @@ import numpy as np
 
 from ad import _calls, _trace, trees
 from ad._compiled import Quick, Shortcut
+from ad._core import Array, constant
 from ad._leaves import Variable
 from ad._vm import Machine
 from ad.passes import simplify
@@ -92,7 +93,8 @@ class Signature:
         traced = [_is_value(x) and (not low or _is_array(x)) for x in leaves]
         self.values = [x for x, is_traced in zip(leaves, traced) if is_traced]
         self.frame = trees.Frame(structure, {i: x for i, x in enumerate(leaves) if not traced[i]})
-        self.ours = any(isinstance(x, Array) for x in leaves)
+        ours = [x for x in leaves if isinstance(x, Array)]
+        self.ours, self.live = bool(ours), any(map(_calls.live, ours))
         self.key = (structure, tuple(map(_aval, self.values)), tuple(map(_identity, self.frame.fixed.items())),
                     self.ours)
 
@@ -102,7 +104,7 @@ def _is_value(x):
 
 
 def _is_array(x):
-    return isinstance(x, (np.ndarray, np.generic, Array)) and x.dtype.kind in "biufc"
+    return isinstance(x, (np.ndarray, np.generic, Array)) and x.dtype.kind in "biufc" and not isinstance(x, Variable)
 
 
 def _aval(x):
@@ -123,7 +125,7 @@ class Same:
     def __init__(self, x):
         self.x = x
         try:
-            self.hash = hash(x)
+            self.hash = None if isinstance(x, Array) else hash(x)
         except TypeError:
             self.hash = None
 
@@ -149,7 +151,8 @@ class Recording:
         leaves, structure = trees.flatten(self.result)
         self.results = trees.Frame(structure, {i: y for i, y in enumerate(leaves) if not _is_value(y)})
         values = [y for y in leaves if _is_value(y)]
-        self.outputs, self.ours = tuple([_trace.slot_of(tracer, y) for y in values]), [isinstance(y, Array) for y in values]
+        self.outputs = tuple([_trace.slot_of(tracer, y) for y in values])
+        self.ours = [isinstance(y, Array) for y in values]
         self.instructions, self.constants, self.avals = tracer.instructions, tracer.constants, tuple(tracer.avals)
         self.guards = [Asked(position, slot, Guard(*asked)) for position, slot, *asked in tracer.guards]
         self.inputs, self.variables = tuple(tracer.inputs), tracer.variables
@@ -326,6 +329,8 @@ class Compiled(Quick):
         if _trace.is_watching():
             return self.f(*args, **kwargs)
         signature = Signature(args, kwargs)
+        if signature.live:
+            return self.f(*args, **kwargs)
         tree = self._trees.get(signature.key)
         if tree is None:
             tree = self._new_tree(signature.key)
@@ -369,7 +374,8 @@ class Compiled(Quick):
                           f"{MAX_PATHS} ways are recorded, and any other will run without a recording", stacklevel=3)
         elif not (recording.guards or kwargs or signature.ours or self.check):
             self._shorten(args, tree.root)
-        return trees.map(functools.partial(_apart, ours=signature.ours), recording.result)
+        result, recording.result = recording.result, None  # which may hold arguments
+        return trees.map(functools.partial(_apart, ours=signature.ours), result)
 
     def _shorten(self, args, node):
         """Remember the way of calls like this one, whose recording is this one stretch."""

@@ -82,9 +82,12 @@ class Frame:
         values = iter(values)
         return self.structure([self.fixed[i] if i in self.fixed else next(values) for i in range(self.structure.size)])
 
-    def values(self, tree, what="the tree"):
-        """The leaves of such a tree that are not fixed; the fixed ones are not looked at."""
+    def values(self, tree, what="the tree", check=None):
+        """The leaves of such a tree that are not fixed; `check(fixed, leaf)` is told of the others."""
         leaves = flatten_like(self.structure, tree, what)
+        if check is not None:
+            for i, fixed in self.fixed.items():
+                check(fixed, leaves[i])
         return [leaf for i, leaf in enumerate(leaves) if i not in self.fixed]
 
 
