@@ -15,6 +15,7 @@ from ad._leaves import Variable, stop_gradient
 from ad.custom_gradient import custom_gradient
 from ad.errors import MissingRule
 from ad.gradient_tape import ForwardAccumulator, GradientTape, UnconnectedGradients
+from ad.lanes import vmap
 from ad.ops import TABLE, linalg
 from ad.ops.joining import asarray
 from ad.program import Program
@@ -32,7 +33,7 @@ globals().update(_FUNCTIONS)  # as attributes of the module itself: `ad.sin(x)` 
 __all__ = [
     "Array", "Dual", "ForwardAccumulator", "GradientTape", "MissingRule", "Program", "UnconnectedGradients", "Variable",
     "asarray", "compile", "constant", "custom_gradient", "grad", "hessian", "hvp", "jacobian", "jvp", "linalg",
-    "linearize", "load", "optimizers", "record", "stop_gradient", "value_and_grad", "vjp", *_LAZY, *_FUNCTIONS,
+    "linearize", "load", "optimizers", "record", "stop_gradient", "value_and_grad", "vjp", "vmap", *_LAZY, *_FUNCTIONS,
 ]
 
 

@@ -12,6 +12,7 @@ from ad._leaves import Variable, stop_gradient
 from ad.custom_gradient import custom_gradient
 from ad.errors import MissingRule
 from ad.gradient_tape import ForwardAccumulator, GradientTape, UnconnectedGradients
+from ad.lanes import vmap as vmap
 from ad.ops import linalg as linalg
 from ad.ops import special as special
 from ad.transforms import grad, hessian, hvp, jacobian, jvp, linearize, value_and_grad, vjp
@@ -35,7 +36,7 @@ __all__ = [
     "sinh", "sort", "special", "split", "sqrt", "square", "squeeze", "stack", "std", "stop_gradient", "subtract",
     "sum", "swapaxes", "take", "take_along_axis", "tan", "tanh", "tensordot", "testing", "tile", "trace",
     "transpose", "tril", "triu", "trunc", "unique", "value_and_grad", "var", "vdot", "vecdot", "vecmat", "vjp",
-    "vsplit", "vstack", "where",
+    "vmap", "vsplit", "vstack", "where",
 ]
 
 __version__: str

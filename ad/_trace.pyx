@@ -8,7 +8,7 @@ from cpython.ref cimport PyObject
 
 cimport numpy as cnp
 from ad._core cimport Array, new_array, roles, value_of, wrap
-from ad._graph cimport NUMBER, Aval, Node, NodePtr, Op, Operand, Recorder, current, new_leaf
+from ad._graph cimport FIRST_LEVEL, NUMBER, Aval, Node, NodePtr, Op, Operand, Recorder, current, new_leaf
 from ad._leaves cimport Variable
 
 import sys
@@ -34,22 +34,29 @@ cdef class Tracer(Recorder):
         A slot for each argument.
     variables : list of (Variable, int)
         Those the function has read, which are inputs too.
+    lifted : list of (Array, int)
+        With `lifts`, captured Arrays that others may be differentiating or recording: inputs too.
     constants : dict
         Slot -> value. Captured ndarrays are copied, so that later changes do not reach the program.
     guards : list of (int, int, str, object, str)
         How many instructions had been recorded, the slot of a value, what Python asked of it, the answer, where.
     """
 
-    cdef readonly list instructions, avals, guards, inputs, variables
+    cdef readonly list instructions, avals, guards, inputs, variables, lifted
     cdef readonly dict constants
     cdef object warn
+    cdef bint lifts
+    cdef Recorder outer   # the tracer around this one, or None
+    cdef set levels       # tags of the forward levels around it
     cdef dict slots       # address of a node -> the slot of its value
     cdef list alive       # what those addresses, and those of captured arrays, belong to
     cdef dict captured    # address of an ndarray -> its slot
     cdef dict copies      # address of an ndarray that is a parameter -> the copy that is kept
     cdef dict stand_ins   # serial of a variable -> the Array read in its place
 
-    def __init__(self, warn):
+    def __init__(self, warn, lifts):
+        self.lifts, self.lifted = lifts, []
+        self.levels = {level.tag for level in current().levels}
         self.instructions, self.avals, self.guards, self.inputs, self.variables = [], [], [], [], []
         self.constants, self.slots, self.captured, self.stand_ins = {}, {}, {}, {}
         self.alive, self.copies = [], {}
@@ -57,10 +64,10 @@ cdef class Tracer(Recorder):
 
     cdef void enter(self):
         Recorder.enter(self)
-        self.state.tracer = self
+        self.outer, self.state.tracer = self.state.tracer, self
 
     cdef void leave(self):
-        self.state.tracer = None
+        self.state.tracer = self.outer
         Recorder.leave(self)
 
     # -- slots
@@ -130,6 +137,16 @@ cdef class Tracer(Recorder):
             self.alive.append(part)
         return copy
 
+    cdef long lift(self, Array x):
+        """The slot of a captured value, with what is to be known of it outside."""
+        cdef long slot = self.new_slot(x.shape, x.dtype)
+        if x.tangents is not None:
+            x.tangents = tuple([pair for pair in x.tangents if pair[0] < FIRST_LEVEL or pair[0] in self.levels]) or None
+        self.lifted.append((x, slot))
+        if x.node is not None:
+            self.enrol(x.node, slot)
+        return slot
+
     # -- what the core tells
 
     cdef int note(self, Node node, Op op, Operand *operands, int n, object params, Operand *output) except -1:
@@ -143,6 +160,11 @@ cdef class Tracer(Recorder):
         inputs = []
         for i in range(n):
             slot = self.slot_of(operands[i].node)
+            if slot < 0 and self.lifts and (operands[i].node != NULL or operands[i].tangents != NULL):
+                slot = self.lift(new_array(
+                    None if operands[i].value == NULL else <object>operands[i].value, operands[i].x,
+                    None if operands[i].node == NULL else <Node>operands[i].node,
+                    None if operands[i].tangents == NULL else <tuple>operands[i].tangents))
             if slot < 0:
                 slot = self.constant(np.float64(operands[i].x) if operands[i].value == NULL
                                      else <object>operands[i].value)
@@ -169,13 +191,16 @@ cdef class Tracer(Recorder):
         return 0
 
     cdef bint knows(self, NodePtr node) noexcept:
-        return self.slot_of(node) >= 0
+        return self.slot_of(node) >= 0 or (self.outer is not None and self.outer.knows(node))
 
     cdef object read(self, object variable, object snapshot):
         return self.read_variable(variable, snapshot)
 
     cdef int guard(self, NodePtr node, str kind, object answer) except -1:
-        self.guards.append((len(self.instructions), self.slot_of(node), kind, answer, where()))
+        cdef long slot = self.slot_of(node)
+        if slot < 0:
+            return self.outer.guard(node, kind, answer)
+        self.guards.append((len(self.instructions), slot, kind, answer, where()))
         return 0
 
     cdef int leak(self, str what) except -1:
@@ -201,7 +226,7 @@ cdef str where():
     return ""
 
 
-def trace(f, list values, warn):
+def trace(f, list values, warn, lifts=False):
     """Call `f` with an Array for each value, recorded.
 
     Parameters
@@ -210,6 +235,8 @@ def trace(f, list values, warn):
     values : list of ndarray or float
     warn : callable
         `warn(what, where)` is told of a value that leaves and will not be replayed.
+    lifts : bool
+        Whether captured Arrays with a node or tangents become inputs, and not constants.
 
     Returns
     -------
@@ -217,7 +244,7 @@ def trace(f, list values, warn):
     y
         What `f` returned.
     """
-    cdef Tracer tracer = Tracer(warn)
+    cdef Tracer tracer = Tracer(warn, lifts)
     tracer.enter()
     try:
         xs = [tracer.input(value) for value in values]
@@ -235,6 +262,8 @@ def slot_of(Tracer tracer, y):
         if isinstance(y, Variable):
             x = tracer.read_variable(y, x)
         slot = tracer.slot_of(NULL if x.node is None else <NodePtr>x.node)
+        if slot < 0 and tracer.lifts and (x.node is not None or x.tangents is not None):
+            return tracer.lift(new_array(x.array, x.number, x.node, x.tangents))
         return tracer.constant(value_of(x)) if slot < 0 else slot
     return tracer.constant(y)
 

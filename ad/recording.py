@@ -15,7 +15,7 @@ import numpy as np
 
 from ad import _calls, _trace, trees
 from ad._compiled import Quick, Shortcut
-from ad._core import Array, constant
+from ad._core import Array, constant, peek
 from ad._leaves import Variable
 from ad._vm import Machine
 from ad.passes import simplify
@@ -142,12 +142,12 @@ class Same:
 class Recording:
     """One call of a function: its ops, its guards, and what it returned."""
 
-    def __init__(self, f, signature):
+    def __init__(self, f, signature, lifts=False):
         def run(*values):
             args, kwargs = signature.frame(values)
             return f(*args, **kwargs)
 
-        tracer, self.result = _trace.trace(run, [_plain(x) for x in signature.values], _warn_of_leak)
+        tracer, self.result = _trace.trace(run, [_seen(x) for x in signature.values], _warn_of_leak, lifts)
         leaves, structure = trees.flatten(self.result)
         self.results = trees.Frame(structure, {i: y for i, y in enumerate(leaves) if not _is_value(y)})
         values = [y for y in leaves if _is_value(y)]
@@ -155,7 +155,7 @@ class Recording:
         self.ours = [isinstance(y, Array) for y in values]
         self.instructions, self.constants, self.avals = tracer.instructions, tracer.constants, tuple(tracer.avals)
         self.guards = [Asked(position, slot, Guard(*asked)) for position, slot, *asked in tracer.guards]
-        self.inputs, self.variables = tuple(tracer.inputs), tracer.variables
+        self.inputs, self.variables, self.lifted = tuple(tracer.inputs), tracer.variables, tracer.lifted
 
     def given(self, values):
         """The outputs to one who works with Arrays: those are Arrays that the function itself returned as such."""
@@ -193,6 +193,10 @@ def _apart(y, ours):
     if isinstance(y, Array):
         return _calls.hand_over(y, ours)
     return np.array(y) if isinstance(y, np.ndarray) else y
+
+
+def _seen(x):
+    return peek(x) if isinstance(x, Array) else x
 
 
 def _warn_of_leak(what, line):

@@ -4,7 +4,7 @@ Containers are dicts (in order of insertion), lists, tuples, namedtuples and dat
 None is a container with nothing in it. Everything else is a leaf.
 """
 
-__all__ = ["LEAF", "Frame", "Structure", "flatten", "flatten_like", "flatten_optional", "map"]
+__all__ = ["LEAF", "Frame", "Structure", "flatten", "flatten_like", "flatten_optional", "map", "spread"]
 
 
 class Structure:
@@ -165,6 +165,26 @@ def _collect(structure, tree, what, leaves):
     found = dict(zip(keys, values))
     for key, child in zip(structure.keys, structure.children):
         _collect(child, found[key], f"{what}[{key!r}]", leaves)
+
+
+def spread(prefix, tree, what="the tree"):
+    """For each leaf of a tree the item of a tree like it, but not as deep: an int or None where all below has that one.
+
+    Raises
+    ------
+    TypeError
+        If the nesting differs as far as `prefix` goes, which the message calls `what`.
+    """
+    if prefix is None or isinstance(prefix, int):
+        return [prefix] * len(flatten(tree)[0])
+    given, parts = _parts(prefix), _parts(tree)
+    if given is None:
+        raise TypeError(f"ad.{what} has a {type(prefix).__name__} in it; it is made of ints and None")
+    if parts is None or given[0] is not parts[0] or set(given[1]) != set(parts[1]):
+        raise TypeError(f"ad.{what} has {prefix!r} for {'a leaf' if parts is None else flatten(tree)[1]!r}; it must be "
+                        "nested alike, or be an int or None for all of it")
+    named = dict(zip(given[1], given[2]))
+    return [item for key, part in zip(parts[1], parts[2]) for item in spread(named[key], part, what)]
 
 
 def map(f, tree, *rest):

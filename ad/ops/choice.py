@@ -3,7 +3,7 @@ import numpy as np
 
 from ad._core import Array, apply, plain_unless_traced
 from ad.ops.domains import REAL
-from ad.ops.forms import TABLE, case, composite, custom, elementwise, spelling
+from ad.ops.forms import BROADCASTS, TABLE, case, composite, custom, elementwise, spelling
 from ad.ops.shaping import broadcast_to, reshape
 
 __all__ = ["clip", "select", "tril", "triu", "where"]
@@ -23,7 +23,7 @@ def _chosen_dot(pick):
     return push
 
 
-@custom(jvp=(None, _chosen_dot(0), _chosen_dot(1)), inputs=3, batches=True, domain=REAL,
+@custom(jvp=(None, _chosen_dot(0), _chosen_dot(1)), inputs=3, batches=True, lanes=BROADCASTS, domain=REAL,
         vjp=(lambda *_: None, lambda y_bar, condition, _x1, _x2, _y: where(condition, y_bar, 0),
              lambda y_bar, condition, _x1, _x2, _y: where(condition, 0, y_bar)),
         singular="the branch not taken gets an exact zero, whatever its own derivative")

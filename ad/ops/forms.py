@@ -9,6 +9,7 @@ it, and the rule is given what is left (`.shape`, `.dtype`, `.ndim`, `.size`; No
 """
 import builtins
 import inspect
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,8 +19,8 @@ from ad._graph import Op
 from ad.errors import unsupported_argument
 
 __all__ = [
-    "FUNCTIONS", "TABLE", "UFUNCS", "Entry", "bilinear", "case", "composite", "custom", "elementwise", "linear",
-    "spelling",
+    "BROADCASTS", "FUNCTIONS", "LANES", "TABLE", "UFUNCS", "Entry", "Lanes", "bilinear", "case", "composite", "custom",
+    "elementwise", "lanes_of", "linear", "spelling",
 ]
 
 OUTPUT = 1 << 31
@@ -27,6 +28,7 @@ OUTPUT = 1 << 31
 TABLE = {}  # name -> Entry
 UFUNCS = {}  # NumPy ufunc -> public function
 FUNCTIONS = {}  # NumPy function -> public function
+LANES = {}  # Op -> Lanes
 
 
 class Entry:
@@ -43,6 +45,24 @@ class Entry:
 def case(*inputs, **params):
     """Arguments to test an entry with. A tuple is a shape to sample; anything else is passed as it is."""
     return inputs, params
+
+
+class Lanes(NamedTuple):
+    """How an op runs over lanes, a leading axis of its inputs; each of these says it."""
+
+    broadcasts: bool = False  # as it is: leading axes of its inputs are broadcast
+    shifted: object = None    # `shifted(ndim, *params)` gives params for inputs that all have lanes; or None
+    batched: object = None    # `batched(values, xs, y, *params)`, from values some of which have an axis more than xs
+
+
+BROADCASTS = Lanes(broadcasts=True)
+
+
+def lanes_of(op):
+    """How an op runs over lanes; one that nobody told of must be run lane by lane."""
+    if op.form == "elementwise" or (isinstance(op.fn, np.ufunc) and not op.parameters):
+        return BROADCASTS
+    return LANES.get(op) or Lanes()
 
 
 def _register(entry, method):
@@ -204,7 +224,8 @@ def _variadic_front(op, signature, raw):
     return public
 
 
-def _define(function, form, numpy, *, inputs, jvp, vjp, needs, domain, cases, singular, method, outputs=1, fold=None):
+def _define(function, form, numpy, *, inputs, jvp, vjp, needs, domain, cases, singular, method, lanes, outputs=1,
+            fold=None):
     """The op, public function and entry for a form with static parameters."""
     name = function.__name__.rstrip("_").lstrip("_")
     variadic = inputs is None
@@ -213,6 +234,7 @@ def _define(function, form, numpy, *, inputs, jvp, vjp, needs, domain, cases, si
     n = len(signature.parameters)
     op = Op(name, form, fn, jvp=jvp, vjp=vjp, needs=needs, parameters=signature.parameters, outputs=outputs, fold=fold)
     _sweep.specialise(op)
+    LANES[op] = lanes
     public = (_variadic_front if variadic else _front)(op, signature, function)
     _present(public, function, name, numpy, singular)
     public.op = op
@@ -291,17 +313,18 @@ def linear(*numpy, transpose, inputs=1, lanes=None, batched=None, domain=None, c
 
         public = _define(
             function, "linear", numpy, inputs=inputs, jvp=jvp, vjp=vjp, needs=(0,), domain=domain, cases=cases,
-            singular=singular, method=method, fold=fold,
+            singular=singular, method=method, lanes=Lanes(shifted=lanes, batched=batched), fold=fold,
         )
         return public
 
     return define
 
 
-def bilinear(*numpy, transposes, batches=False, domain=None, cases=(), singular="", method=False):
+def bilinear(*numpy, transposes, batches=False, batched=None, domain=None, cases=(), singular="", method=False):
     """An op of two inputs, linear in each: `transposes[i](y_bar, x1, x2, *params)`.
 
-    `batches` says that the op itself works behind a leading lane axis on either side.
+    `batches` says that the op itself works behind a leading lane axis on either side; `batched`, for the case that
+    not all leading axes broadcast then, is that of `Lanes`.
     """
 
     def define(function):
@@ -321,21 +344,21 @@ def bilinear(*numpy, transposes, batches=False, domain=None, cases=(), singular=
 
         public = _define(
             function, "bilinear", numpy, inputs=2, jvp=jvp, vjp=vjp, needs=needs, domain=domain, cases=cases,
-            singular=singular, method=method,
+            singular=singular, method=method, lanes=Lanes(batches and batched is None, None, batched),
         )
         return public
 
     return define
 
 
-def custom(*numpy, jvp, vjp, inputs=1, outputs=1, batches=False, domain=None, cases=(), singular="", method=False,
-           fold=None):
+def custom(*numpy, jvp, vjp, inputs=1, outputs=1, batches=False, lanes=None, domain=None, cases=(), singular="",
+           method=False, fold=None):
     """An op that no simpler form holds: both rules are given, one of each for every input.
 
     `jvp(x_dot, *inputs, y, *params)` is what an input's tangent adds to the output's;
     `vjp(y_bar, *inputs, y, *params)` is the input's cotangent. With several outputs, `y`,
     `y_bar` and what `jvp` returns are tuples. `batches` says that `jvp` also works when `x_dot`
-    has a leading lane axis.
+    has a leading lane axis; `lanes` how the op itself runs over lanes (else one by one).
     """
 
     def define(function):
@@ -356,7 +379,7 @@ def custom(*numpy, jvp, vjp, inputs=1, outputs=1, batches=False, domain=None, ca
 
         public = _define(
             function, "custom", numpy, inputs=inputs, jvp=push, vjp=pull, needs=needs, domain=domain, cases=cases,
-            singular=singular, method=method, outputs=outputs, fold=fold,
+            singular=singular, method=method, lanes=lanes or Lanes(), outputs=outputs, fold=fold,
         )
         return public
 

@@ -11,7 +11,7 @@ import numpy as np
 from ad.errors import MissingRule
 from ad.ops.domains import FULL_RANK, INVERTIBLE, NONZERO, REAL, SPD, SYMMETRIC
 from ad.ops.elementwise import absolute, conjugate, imag, real
-from ad.ops.forms import case, composite, custom
+from ad.ops.forms import BROADCASTS, case, composite, custom
 from ad.ops.plain import evaluate
 from ad.ops.products import adjoint, einsum, matmul, matrix_transpose, operand, widened
 from ad.ops.reductions import kept_shape
@@ -75,8 +75,8 @@ def _imaginary_diagonal(x):
 # -- inverses and systems ------------------------------------------------------------------------
 
 
-@custom(np.linalg.inv, domain=INVERTIBLE, cases=(case((3, 3)), case((2, 2, 2)), case((0, 0))), batches=True,
-        jvp=lambda a_dot, _a, y: -matmul(matmul(y, a_dot), y),
+@custom(np.linalg.inv, domain=INVERTIBLE, cases=(case((3, 3)), case((2, 2, 2)), case((0, 0))),
+        batches=True, lanes=BROADCASTS, jvp=lambda a_dot, _a, y: -matmul(matmul(y, a_dot), y),
         vjp=lambda y_bar, _a, y: -matmul(matmul(adjoint(y), y_bar), adjoint(y)))
 def inv(a):
     return np.linalg.inv(a)
@@ -86,8 +86,8 @@ def _pull_matrix(y_bar, a, _b, y):
     return -matmul(solve_matrix(adjoint(a), y_bar), adjoint(y))
 
 
-@custom(inputs=2, domain=(INVERTIBLE, REAL), cases=(case((3, 3), (3, 2)), case((2, 2, 2), (1, 2, 3))), batches=True,
-        jvp=(lambda a_dot, a, _b, y: -solve_matrix(a, matmul(a_dot, y)),
+@custom(inputs=2, domain=(INVERTIBLE, REAL), cases=(case((3, 3), (3, 2)), case((2, 2, 2), (1, 2, 3))),
+        batches=True, lanes=BROADCASTS, jvp=(lambda a_dot, a, _b, y: -solve_matrix(a, matmul(a_dot, y)),
              lambda b_dot, a, _b, _y: solve_matrix(a, b_dot)),
         vjp=(_pull_matrix, lambda y_bar, a, _b, _y: solve_matrix(adjoint(a), y_bar)))
 def solve_matrix(a, b):
@@ -142,8 +142,9 @@ def _null_parts(a, y):
     return np.eye(a.shape[-2]) - matmul(a, y), np.eye(a.shape[-1]) - matmul(y, a)
 
 
-@custom(np.linalg.pinv, domain=FULL_RANK, cases=(case((3, 2)), case((2, 3)), case((2, 2, 2))), batches=True,
-        jvp=_push_pinv, vjp=_pull_pinv, singular="right along directions that keep the rank")
+@custom(np.linalg.pinv, domain=FULL_RANK, cases=(case((3, 2)), case((2, 3)), case((2, 2, 2))),
+        batches=True, lanes=BROADCASTS, jvp=_push_pinv, vjp=_pull_pinv,
+        singular="right along directions that keep the rank")
 def pinv(a, rcond=None, hermitian=False):
     return np.linalg.pinv(a, rcond, hermitian)
 
@@ -176,8 +177,8 @@ def _cofactors(a, y):
     return minors * (-1.0) ** np.add.outer(np.arange(n), np.arange(n))
 
 
-@custom(np.linalg.det, domain=INVERTIBLE, cases=(case((3, 3)), case((2, 2, 2)), case((1, 1))), batches=True,
-        jvp=lambda a_dot, a, y: einsum("...ij,...ij->...", _cofactors(a, y), a_dot),
+@custom(np.linalg.det, domain=INVERTIBLE, cases=(case((3, 3)), case((2, 2, 2)), case((1, 1))),
+        batches=True, lanes=BROADCASTS, jvp=lambda a_dot, a, y: einsum("...ij,...ij->...", _cofactors(a, y), a_dot),
         vjp=lambda y_bar, a, y: _scalars(y_bar) * conjugate(_cofactors(a, y)),
         singular="right at a singular matrix too, to all orders; there at a cost of n^5 operations")
 def det(a):
@@ -198,7 +199,8 @@ def _pull_slogdet(y_bar, a, y):
     return _scalars(log_bar) * adjoint(inv(a))
 
 
-@custom(outputs=2, domain=INVERTIBLE, cases=(case((3, 3)), case((2, 2, 2))), batches=True, jvp=_push_slogdet,
+@custom(outputs=2, domain=INVERTIBLE, cases=(case((3, 3)), case((2, 2, 2))),
+        batches=True, lanes=BROADCASTS, jvp=_push_slogdet,
         vjp=_pull_slogdet, singular="a singular matrix raises LinAlgError, as inv does")
 def slogdet_parts(a):
     """The sign of det(a), and log |det(a)|."""
@@ -231,7 +233,8 @@ def _pull_cholesky(y_bar, _a, y):
 _HERMITIAN = "one triangle is read; the derivative is that of the function of the Hermitian part"
 
 
-@custom(domain=SPD, cases=(case((3, 3)), case((2, 2, 2))), batches=True, jvp=_push_cholesky, vjp=_pull_cholesky,
+@custom(domain=SPD, cases=(case((3, 3)), case((2, 2, 2))),
+        batches=True, lanes=BROADCASTS, jvp=_push_cholesky, vjp=_pull_cholesky,
         singular=_HERMITIAN)
 def cholesky_lower(a):
     """The lower Cholesky factor of the matrices whose lower triangle this is."""
@@ -264,7 +267,8 @@ def _pull_eigh(y_bar, _a, y, _UPLO):
 _EIGENVALUES = "; equal eigenvalues: that of their eigenvectors leaves out the rotations among them"
 
 
-@custom(outputs=2, domain=SYMMETRIC, cases=(case((3, 3)), case((2, 2, 2))), batches=True, jvp=_push_eigh,
+@custom(outputs=2, domain=SYMMETRIC, cases=(case((3, 3)), case((2, 2, 2))),
+        batches=True, lanes=BROADCASTS, jvp=_push_eigh,
         vjp=_pull_eigh, singular=_HERMITIAN + _EIGENVALUES)
 def eigh_parts(a, UPLO="L"):
     """Eigenvalues in rising order, and eigenvectors as columns."""
@@ -329,8 +333,8 @@ def _pull_svd(y_bar, a, y):
 _SINGULAR_VALUES = "equal or zero singular values: right for the values; the vectors' leaves out what is not determined"
 
 
-@custom(outputs=3, domain=FULL_RANK, cases=(case((3, 3)), case((3, 2)), case((2, 3)), case((2, 2, 2))), batches=True,
-        jvp=_push_svd, vjp=_pull_svd, singular=_SINGULAR_VALUES)
+@custom(outputs=3, domain=FULL_RANK, cases=(case((3, 3)), case((3, 2)), case((2, 3)), case((2, 2, 2))),
+        batches=True, lanes=BROADCASTS, jvp=_push_svd, vjp=_pull_svd, singular=_SINGULAR_VALUES)
 def svd_parts(a):
     """The thin singular value decomposition."""
     return tuple(np.linalg.svd(a, full_matrices=False))
@@ -375,7 +379,8 @@ def _over(x, r):
     return adjoint(solve(adjoint(r), adjoint(x)))
 
 
-@custom(outputs=2, domain=FULL_RANK, cases=(case((3, 3)), case((3, 2)), case((2, 3, 2))), batches=True, jvp=_push_qr,
+@custom(outputs=2, domain=FULL_RANK, cases=(case((3, 3)), case((3, 2)), case((2, 3, 2))),
+        batches=True, lanes=BROADCASTS, jvp=_push_qr,
         vjp=_pull_qr, singular="columns that are not independent raise LinAlgError, as solve does")
 def qr_parts(a):
     """The thin QR decomposition of matrices with no more columns than rows."""
@@ -468,7 +473,7 @@ def _pull_norm(y_bar, x, y, order, axis, keepdims):
     return reshape(y_bar, kept_shape(x.shape, axis)) * _norm_direction(x, y, order, axis)
 
 
-@custom(domain=NONZERO, batches=True, jvp=_push_norm, vjp=_pull_norm,
+@custom(domain=NONZERO, batches=True, lanes=BROADCASTS, jvp=_push_norm, vjp=_pull_norm,
         cases=(case((4,), order=2, axis=(-1,), keepdims=False), case((2, 3), order=1, axis=(-2,), keepdims=True),
                case((2, 3), order=math.inf, axis=(-1,), keepdims=False),
                case((2, 3), order=3, axis=(-2, -1), keepdims=False), case((3,), order=0, axis=(-1,), keepdims=False)),

@@ -10,6 +10,7 @@ from ad import _core
 from ad._core import Array, apply, is_traced, is_tracing, peek, settled
 from ad._graph import Op
 from ad.errors import cannot_write
+from ad.ops.forms import BROADCASTS, LANES
 
 __all__ = ["DETACHED", "PLAIN", "Hole", "call_op", "evaluate", "filled", "plain_op", "plain_values", "take_out"]
 
@@ -144,6 +145,7 @@ _core.add_method("tobytes", lambda x, order="C": np.asarray(settled(x)).tobytes(
 
 _COMPARISONS = (np.less, np.less_equal, np.equal, np.not_equal, np.greater, np.greater_equal)
 DETACHED = Op("detached", "plain", lambda x: x, jvp=_nothing, vjp=_nothing)
+LANES[DETACHED] = BROADCASTS
 
 
 def compare(a, b, how):

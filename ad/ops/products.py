@@ -9,7 +9,7 @@ from ad import _core
 from ad._core import Array
 from ad.ops.domains import REAL
 from ad.ops.elementwise import conjugate, multiply
-from ad.ops.forms import bilinear, case, composite, conjugated, custom, linear
+from ad.ops.forms import Lanes, bilinear, case, composite, conjugated, custom, linear
 from ad.ops.indexing import put_zeros
 from ad.ops.shaping import broadcast_to, reshape
 
@@ -86,26 +86,26 @@ def _as_matrix(x, shape, ndim):
     return reshape(x, (*x.shape[:1], *(1,) * (ndim - len(shape)), *shape))
 
 
+def _over_lanes(values, xs, y):
+    """The product of operands like `xs`, of which one or both have lanes; vectors become matrices for it."""
+    k = next(value.shape[0] for value, x in zip(values, xs) if value.ndim > x.ndim)
+    shapes = [x.shape if x.ndim > 1 else one for x, one in zip(xs, ((1, *xs[0].shape), (*xs[1].shape, 1)))]
+    ndim = builtins.max(map(len, shapes))
+    x1, x2 = [_as_matrix(value, shape, ndim) if value.ndim > x.ndim else value if x.ndim > 1 else reshape(value, shape)
+              for value, x, shape in zip(values, xs, shapes)]
+    return reshape(matmul(x1, x2), (k, *y.shape))
+
+
 def _push_first(x1_dot, _x1, x2, _y):
-    if x1_dot.ndim == _x1.ndim:
-        return matmul(x1_dot, x2)
-    shape = _x1.shape if _x1.ndim > 1 else (1, *_x1.shape)
-    x2 = x2 if x2.ndim > 1 else reshape(x2, (-1, 1))
-    product = matmul(_as_matrix(x1_dot, shape, builtins.max(len(shape), x2.ndim)), x2)
-    return reshape(product, (*x1_dot.shape[:1], *_y.shape))
+    return matmul(x1_dot, x2) if x1_dot.ndim == _x1.ndim else _over_lanes((x1_dot, x2), (_x1, x2), _y)
 
 
 def _push_second(x2_dot, x1, _x2, _y):
-    if x2_dot.ndim == _x2.ndim:
-        return matmul(x1, x2_dot)
-    shape = _x2.shape if _x2.ndim > 1 else (*_x2.shape, 1)
-    x1 = x1 if x1.ndim > 1 else reshape(x1, (1, -1))
-    product = matmul(x1, _as_matrix(x2_dot, shape, builtins.max(len(shape), x1.ndim)))
-    return reshape(product, (*x2_dot.shape[:1], *_y.shape))
+    return matmul(x1, x2_dot) if x2_dot.ndim == _x2.ndim else _over_lanes((x1, x2_dot), (x1, _x2), _y)
 
 
 @custom(np.matmul, inputs=2, jvp=(_push_first, _push_second), vjp=(_pull_first, _pull_second), batches=True,
-        domain=REAL,
+        lanes=Lanes(batched=_over_lanes), domain=REAL,
         cases=(case((2, 3), (3, 4)), case((3,), (3,)), case((2, 3), (3,)), case((3,), (3, 2)), case((2, 2, 3), (3,)),
                case((3,), (2, 3, 4)), case((2, 2, 3), (3, 2)), case((2, 3), (4, 3, 2)),
                case((2, 1, 2, 3), (4, 3, 2)), case((0, 3), (3, 2)), case((2, 0), (0, 3))))
@@ -160,7 +160,15 @@ def _stretched(x_bar, x):
     return x_bar if shape == x_bar.shape else broadcast_to(x_bar, shape)
 
 
-@bilinear(batches=True, domain=(REAL, REAL),
+def _contract_lanes(values, xs, _y, subscripts):
+    """Operands behind enough axes of length 1 that their ellipses are as long; then those of lanes meet in front."""
+    widths = [x.ndim + 3 - len(part) for x, part in zip(xs, subscripts.split("->")[0].split(","))]
+    x1, x2 = [_as_matrix(value, x.shape, x.ndim + builtins.max(widths) - width) if value.ndim > x.ndim else value
+              for value, x, width in zip(values, xs, widths)]
+    return contract(x1, x2, subscripts)
+
+
+@bilinear(batches=True, batched=_contract_lanes, domain=(REAL, REAL),
           transposes=(
               lambda y_bar, _x1, x2, subscripts: _stretched(contract(y_bar, x2, _transposed(subscripts, 0)), _x1),
               lambda y_bar, x1, _x2, subscripts: _stretched(contract(y_bar, x1, _transposed(subscripts, 1)), _x2)),

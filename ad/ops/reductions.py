@@ -9,7 +9,7 @@ from ad.errors import unsupported_argument
 from ad.ops import elementwise
 from ad.ops.choice import where as choose
 from ad.ops.domains import NONZERO, POSITIVE, REAL
-from ad.ops.forms import case, composite, conjugated, custom, linear, spelling
+from ad.ops.forms import Lanes, case, composite, conjugated, custom, linear, spelling
 from ad.ops.scans import exclusive, flipped
 from ad.ops.shaping import broadcast_to, moveaxis, reshape
 
@@ -41,6 +41,10 @@ def behind_lanes(ndim, axis):
     return tuple(a % ndim + 1 for a in (axis if isinstance(axis, tuple) else (axis,)))
 
 
+def _reduced_behind_lanes(ndim, axis, keepdims):
+    return behind_lanes(ndim, axis), keepdims
+
+
 def _from_the_end(ndim, axis):
     """The same axes as negative numbers, which hold behind a lane axis too."""
     return tuple(a - ndim - 1 for a in behind_lanes(ndim, axis))
@@ -69,7 +73,7 @@ def _unserved(name, **arguments):
 
 
 @linear(transpose=lambda y_bar, x, axis, keepdims: spread(y_bar, x, axis),
-        lanes=lambda ndim, axis, keepdims: (behind_lanes(ndim, axis), keepdims), domain=REAL, fold=(np.add, -0.0))
+        lanes=_reduced_behind_lanes, domain=REAL, fold=(np.add, -0.0))
 def _sum(a, axis, keepdims):
     return np.add.reduce(a, axis=axis, keepdims=keepdims)
 
@@ -195,8 +199,8 @@ def _prod_pull(y_bar, x, _y, axis, keepdims):
     return spread(y_bar, x, axis) * _others(x, axis)
 
 
-@custom(jvp=_prod_push, vjp=_prod_pull, batches=True, domain=NONZERO, fold=(np.multiply, 1.0),
-        singular="exact with any number of zeros")
+@custom(jvp=_prod_push, vjp=_prod_pull, batches=True, lanes=Lanes(shifted=_reduced_behind_lanes), domain=NONZERO,
+        fold=(np.multiply, 1.0), singular="exact with any number of zeros")
 def _prod(a, axis, keepdims):
     return np.multiply.reduce(a, axis=axis, keepdims=keepdims)
 
@@ -242,7 +246,8 @@ def _extreme(ufunc, worst):
 
     reduce.__name__ = "max" if ufunc is np.maximum else "min"
     return custom(
-        jvp=_extreme_push, vjp=_extreme_pull, batches=True, domain=REAL, fold=(ufunc, worst),
+        jvp=_extreme_push, vjp=_extreme_pull, batches=True, lanes=Lanes(shifted=_reduced_behind_lanes), domain=REAL,
+        fold=(ufunc, worst),
         singular="ties share the gradient equally; where the result is nan, the nans share it",
     )(reduce)
 

@@ -5,7 +5,7 @@ from ad._core import Array, apply
 from ad.errors import MissingRule
 from ad.ops.choice import where
 from ad.ops.domains import NONZERO, REAL
-from ad.ops.forms import case, composite, conjugated, custom, linear, spelling
+from ad.ops.forms import BROADCASTS, Lanes, case, composite, conjugated, custom, linear, spelling
 from ad.ops.indexing import flip, getitem
 from ad.ops.joining import concatenate
 from ad.ops.shaping import broadcast_to, moveaxis, ravel, reshape
@@ -15,8 +15,12 @@ __all__ = ["cumprod", "cumsum", "diff", "ediff1d", "exclusive", "flipped", "grad
 # -- running sums ---------------------------------------------------------------------------------
 
 
+def _along_behind_lanes(ndim, axis):
+    return (axis % ndim + 1,)
+
+
 @linear(transpose=lambda y_bar, x, axis: flip(cumsum(flip(y_bar, axis), axis), axis), domain=REAL,
-        lanes=lambda ndim, axis: (axis % ndim + 1,))
+        lanes=_along_behind_lanes)
 def _cumsum(a, axis):
     return np.cumsum(a, axis)
 
@@ -70,7 +74,7 @@ def _pull_term(s_bar, a, _b, _s):
     return _from_behind(s_bar, *conjugated((a,)))
 
 
-@custom(inputs=2, batches=True, domain=REAL, vjp=(_pull_factor, _pull_term),
+@custom(inputs=2, batches=True, lanes=BROADCASTS, domain=REAL, vjp=(_pull_factor, _pull_term),
         jvp=(lambda a_dot, a, _b, s: recurrence(a, a_dot * _shifted(s, 0)),
              lambda b_dot, a, _b, _s: recurrence(a, b_dot)),
         cases=(case((5,), (5,)), case((2, 3), (2, 3)), case((1,), (1,)), case((0,), (0,))))
@@ -101,7 +105,8 @@ def _cumprod_pull(y_bar, x, y, axis):
     return moveaxis(_shifted(y, 1) * _from_behind(y_bar, x), -1, axis)
 
 
-@custom(jvp=_cumprod_push, vjp=_cumprod_pull, batches=True, domain=NONZERO, singular="exact with any number of zeros")
+@custom(jvp=_cumprod_push, vjp=_cumprod_pull, batches=True, lanes=Lanes(shifted=_along_behind_lanes), domain=NONZERO,
+        singular="exact with any number of zeros")
 def _cumprod(a, axis):
     return np.cumprod(a, axis)
 
