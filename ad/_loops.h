@@ -119,7 +119,8 @@ static inline void ad_run_loop(const ad_scalar_loop *loop, double *r, const ad_s
     loop->run(args, &n, steps, loop->data);
 }
 
-#if defined(__GNUC__)
+#if defined(__GNUC__) && !defined(AD_SWITCH)
+#define AD_GOTO
 #define AD_CASE(NAME) at_##NAME:
 #define AD_NEXT at++; goto *targets[at->code]
 #else
@@ -133,7 +134,7 @@ static inline void ad_run_loop(const ad_scalar_loop *loop, double *r, const ad_s
 static inline void ad_run_scalars(const ad_scalar *at, double **bases, const ad_scalar_loop *loops)
 {
     double *r = bases[0];
-#if defined(__GNUC__)
+#ifdef AD_GOTO
 #define AD_LABEL(NAME, ...) &&at_##NAME,
     static const void *const targets[] = {AD_SIMPLE(AD_LABEL, AD_LABEL, AD_LABEL) AD_SCALAR_OPS(AD_LABEL)};
     goto *targets[at->code];
@@ -153,7 +154,7 @@ static inline void ad_run_scalars(const ad_scalar *at, double **bases, const ad_
     AD_CASE(accumulate) bases[at->a][at->c] += r[at->b]; AD_NEXT;
     AD_CASE(loop) ad_run_loop(&loops[at->c], r, at); AD_NEXT;
     AD_CASE(halt) return;
-#if !defined(__GNUC__)
+#ifndef AD_GOTO
     }
 #endif
 }

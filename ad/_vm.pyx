@@ -441,18 +441,16 @@ cdef class Machine:
 
     cdef list checked(self, list out, list values):
         """For each output the array that it can be written into at once, or (array,) to copy it into at the end."""
-        seen = []
+        cdef list seen = list(values)
         for i, array in enumerate(out):
             if array is None:
                 continue
-            aval = self.program.avals[self.program.outputs[i]]
-            if not isinstance(array, np.ndarray) or array.shape != aval.shape or not array.flags.writeable:
-                raise ValueError(f"ad: out[{i}] must be a writeable ndarray of shape {aval.shape}")
-            apart = not any(isinstance(other, np.ndarray) and np.may_share_memory(array, other)
-                            for other in values + seen)
-            seen.append(array)
-            if self.outputs[<int>i].kind != ARRAY or not (apart and is_plain(<PyObject *>array)):
+            shape = self.program.avals[self.program.outputs[i]].shape
+            if not isinstance(array, np.ndarray) or array.shape != shape or not array.flags.writeable:
+                raise ValueError(f"ad: out[{i}] must be a writeable ndarray of shape {shape}")
+            if self.outputs[<int>i].kind != ARRAY or not is_plain(<PyObject *>array) or not is_apart(array, seen):
                 out[i] = (array,)
+            seen.append(array)
         return out
 
     cdef list replay(self, PyObject **values, list out):
@@ -583,6 +581,21 @@ cdef class Machine:
         """Whether nobody but this run has what a call made."""
         return (array.ob_refcnt == 1 and self.layout.arrays[base - ARRAYS].kind == "made"
                 and cnp.PyArray_CHKFLAGS(<cnp.ndarray>array, cnp.NPY_ARRAY_OWNDATA))
+
+
+cdef bint is_apart(cnp.ndarray array, list others):
+    """Whether a plain array shares no memory with any of the others."""
+    cdef char *start = <char *>cnp.PyArray_DATA(array)
+    cdef char *end = start + cnp.PyArray_NBYTES(array)
+    cdef char *data
+    for other in others:
+        if is_plain(<PyObject *>other):
+            data = <char *>cnp.PyArray_DATA(other)
+            if data < end and start < data + cnp.PyArray_NBYTES(other):
+                return False
+        elif isinstance(other, np.ndarray) and np.may_share_memory(array, other):
+            return False
+    return True
 
 
 cdef object strided(object array, npy_intp offset, tuple shape, tuple strides):
