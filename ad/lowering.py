@@ -93,7 +93,7 @@ class Work(NamedTuple):
     params: tuple
     inputs: tuple
     outputs: tuple
-    target: View = None
+    target: View | None = None
 
     @property
     def n(self):

@@ -40,7 +40,7 @@ class VectorOp(NamedTuple):
     op: object
     out: Ref
     inputs: tuple
-    view: tuple = None
+    view: tuple | None = None
 
 
 class Scalars(NamedTuple):

@@ -1,0 +1,27 @@
+from collections.abc import Sequence
+from typing import Any, Self, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ad._graph import Op
+from ad.plans import Layout
+from ad.program import Program
+
+SIMPLE: dict[str, int]
+SCALARS: dict[str, int]
+
+@final
+class Machine:
+    def __new__(cls, program: Program) -> Self: ...
+    @property
+    def program(self) -> Program: ...
+    @property
+    def layout(self) -> Layout: ...
+    def run(
+        self, values: Sequence[NDArray[Any] | float], out: Sequence[NDArray[np.float64] | None] | None = None
+    ) -> list[Any]: ...
+
+def has_loop(op: Op) -> bool: ...
+def get_num_threads() -> int: ...
+def set_num_threads(n: int) -> None: ...
