@@ -15,6 +15,8 @@ cnp.import_array()
 cdef enum:
     MOST = 8          # shortcuts of a function
     VALUES = 16       # arguments and variables of a shortcut
+    FLOAT = 1         # in a call: a Python float,
+    LOW = 2           # and an array to whose precision it would adapt
 
 cdef frozenset SIMPLE = frozenset([bool, int, str, type(None), FunctionType])  # what may be fixed in one
 
@@ -85,6 +87,54 @@ cdef class Shortcut:
             inputs[i] = values[self.chosen[i]]
         found = self.machine.replay(inputs, None)
         return (found[0],) if self.single else (self.results(found),)
+
+
+def scan(args, kwargs):
+    """A key for a call's arguments, and the arrays and numbers among them, where both are quickly told.
+
+    Returns
+    -------
+    key : tuple or None
+        None where there is more than plain arrays and numbers in plain containers. Calls with one key have one signature.
+    values : list
+    """
+    cdef list key = [], values = []
+    cdef int seen = 0
+    if not (scanned(args, key, values, &seen) and scanned(kwargs, key, values, &seen)) or seen == FLOAT | LOW:
+        return None, values
+    return tuple(key), values
+
+
+cdef bint scanned(object x, list key, list values, int *seen) except -1:
+    """Add what there is to say of `x`, which may be nested; false if that is not all."""
+    kind = type(x)
+    key.append(kind)
+    if kind is cnp.ndarray:
+        dtype = (<object>x).dtype
+        if cnp.PyArray_TYPE(<cnp.ndarray>x) not in (cnp.NPY_DOUBLE, cnp.NPY_CDOUBLE) and dtype.kind in "fc":
+            seen[0] |= LOW
+        key.append(dtype)
+        key.append((<object>x).shape)
+        values.append(x)
+        return cnp.PyArray_ISNUMBER(<cnp.ndarray>x)
+    if kind is float:
+        seen[0] |= FLOAT
+        values.append(x)
+        return True
+    if kind is tuple or kind is list:
+        key.append(len(x))
+        for part in x:
+            if not scanned(part, key, values, seen):
+                return False
+        return True
+    if kind is dict:
+        key.append(tuple(x))
+        for part in (<dict>x).values():
+            if not scanned(part, key, values, seen):
+                return False
+        return True
+    key.append(x)
+    return kind in SIMPLE
 
 
 cdef class Quick:

@@ -14,7 +14,8 @@ from ad.errors import kind, not_a_function
 from ad.ops.forms import TABLE, lanes_of, over_lanes, total
 from ad.passes import simplify
 from ad.program import Instruction, Program
-from ad.recording import Recording, Signature, compile
+from ad.recording import Recording, compile
+from ad.signatures import Signature
 
 __all__ = ["vmap", "with_lanes"]
 

@@ -14,12 +14,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ad import _calls, _trace, trees
-from ad._compiled import Quick, Shortcut
+from ad._compiled import Quick, Shortcut, scan
 from ad._core import Array, constant, peek
 from ad._leaves import Variable
 from ad._vm import Machine
 from ad.passes import simplify
 from ad.program import KEYS, Guard, Program
+from ad.signatures import Signature, is_value
 
 __all__ = ["Compiled", "Recording", "compile", "record"]
 
@@ -81,61 +82,6 @@ def record(f):
     return recorded
 
 
-# -- signatures ------------------------------------------------------------------------------------
-
-
-class Signature:
-    """What of a call's arguments a recording depends on, and how to tell the values from the rest."""
-
-    def __init__(self, args, kwargs):
-        leaves, structure = trees.flatten((args, kwargs))
-        low = any(_is_array(x) and x.dtype.name in ("float16", "float32", "complex64") for x in leaves)
-        traced = [_is_value(x) and (not low or _is_array(x)) for x in leaves]
-        self.values = [x for x, is_traced in zip(leaves, traced) if is_traced]
-        self.frame = trees.Frame(structure, {i: x for i, x in enumerate(leaves) if not traced[i]})
-        ours = [x for x in leaves if isinstance(x, Array)]
-        self.ours, self.live = bool(ours), any(map(_calls.live, ours))
-        self.key = (structure, tuple(map(_aval, self.values)), tuple(map(_identity, self.frame.fixed.items())),
-                    self.ours)
-
-
-def _is_value(x):
-    return _is_array(x) or type(x) in (float, complex)
-
-
-def _is_array(x):
-    return isinstance(x, (np.ndarray, np.generic, Array)) and x.dtype.kind in "biufc" and not isinstance(x, Variable)
-
-
-def _aval(x):
-    return (x.shape, x.dtype) if _is_array(x) else type(x)
-
-
-def _identity(item):
-    """What stands in a signature for an argument that is no array."""
-    place, x = item
-    return place, type(x), repr(x) if type(x) in (float, complex) else Same(x)
-
-
-class Same:
-    """An object in a key: equal to others by its own measure; by identity where it has no hash."""
-
-    __slots__ = ("hash", "x")
-
-    def __init__(self, x):
-        self.x = x
-        try:
-            self.hash = None if isinstance(x, Array) else hash(x)
-        except TypeError:
-            self.hash = None
-
-    def __hash__(self):
-        return id(self.x) if self.hash is None else self.hash
-
-    def __eq__(self, other):
-        return self.x is other.x or self.hash is not None and self.x == other.x
-
-
 # -- recordings ------------------------------------------------------------------------------------
 
 
@@ -149,8 +95,8 @@ class Recording:
 
         tracer, self.result = _trace.trace(run, [_seen(x) for x in signature.values], _warn_of_leak, lifts)
         leaves, structure = trees.flatten(self.result)
-        self.results = trees.Frame(structure, {i: y for i, y in enumerate(leaves) if not _is_value(y)})
-        values = [y for y in leaves if _is_value(y)]
+        self.results = trees.Frame(structure, {i: y for i, y in enumerate(leaves) if not is_value(y)})
+        values = [y for y in leaves if is_value(y)]
         self.outputs = tuple([_trace.slot_of(tracer, y) for y in values])
         self.ours = [isinstance(y, Array) for y in values]
         self.instructions, self.constants, self.avals = tracer.instructions, tracer.constants, tuple(tracer.avals)
@@ -266,7 +212,8 @@ class Node:
         for variable, slot in self.stretch.variables:
             slots[slot] = variable.numpy()
         found = self.machine.run([slots[slot] for slot in self.inputs])
-        slots.update(zip(self.kept, found[len(self.stretch.asked):]))
+        if self.kept:
+            slots.update(zip(self.kept, found[len(self.stretch.asked):]))
         return found
 
 
@@ -279,6 +226,8 @@ class Tree:
     def replay(self, values):
         """The recording that these values follow, and its outputs; None where no recording goes on."""
         node = self.root
+        if node is None:
+            return None
         slots = dict(zip(node.stretch.recording.inputs, values))
         while node is not None:
             found = node.run(slots)
@@ -326,24 +275,29 @@ class Compiled(Quick):
 
     def __init__(self, f, check):
         functools.update_wrapper(self, f, ("__module__", "__name__", "__qualname__", "__doc__"), ())
-        self.f, self.check, self._trees = f, check, {}
+        self.f, self.check, self._trees, self._routes = f, check, {}, {}
 
     def general(self, args, kwargs):
         """The call, by the tree of its signature."""
         if _trace.is_watching():
             return self.f(*args, **kwargs)
+        key, values = scan(args, kwargs)
+        tree = self._routes.get(key)
+        found = tree and tree.replay(values)
+        if found:
+            return self._checked(found[0].results(found[1]), args, kwargs)
         signature = Signature(args, kwargs)
         if signature.live:
             return self.f(*args, **kwargs)
-        tree = self._trees.get(signature.key)
-        if tree is None:
-            tree = self._new_tree(signature.key)
-        found = tree.replay(signature.values) if tree.root else None
+        tree = self._trees.get(signature.key) or self._new_tree(signature.key)
+        found = tree.replay(signature.values)
         if found is None:
             return self._recorded(tree, signature, args, kwargs)
+        if key:
+            self._routes[key] = tree
         recording, values = found
         result = recording.results(recording.given(values) if signature.ours else values)
-        return self._checked(result, args, kwargs) if self.check else result
+        return self._checked(result, args, kwargs)
 
     def __reduce__(self):
         """By its name, where it has one; otherwise by the function, without what was recorded."""
@@ -361,7 +315,8 @@ class Compiled(Quick):
 
     def _new_tree(self, key):
         if len(self._trees) >= MAX_SIGNATURES:
-            self._trees.pop(next(iter(self._trees)))
+            self._trees.pop(next(iter(self._trees)), None)
+            self._routes = {}
         return self._trees.setdefault(key, Tree())
 
     def _recorded(self, tree, signature, args, kwargs):
@@ -374,8 +329,9 @@ class Compiled(Quick):
             warnings.warn(f"ad.compile: {self!r} does something else each time it is called with the same values; it "
                           "will not be replayed", stacklevel=3)
         elif tree.paths == MAX_PATHS:
-            warnings.warn(f"ad.compile: {tree.busiest()}: what Python sees here sends the function a new way each time; "
-                          f"{MAX_PATHS} ways are recorded, and any other will run without a recording", stacklevel=3)
+            warnings.warn(f"ad.compile: {tree.busiest()}: what Python sees here sends the function a new way each "
+                          f"time; {MAX_PATHS} ways are recorded, and any other will run without a recording",
+                          stacklevel=3)
         elif not (recording.guards or kwargs or signature.ours or self.check):
             self._shorten(args, tree.root)
         result, recording.result = recording.result, None  # which may hold arguments
@@ -391,7 +347,9 @@ class Compiled(Quick):
                                    recording.results, single))
 
     def _checked(self, result, args, kwargs):
-        """The result, if the function itself gives the same."""
+        """The result, if the function itself gives the same; or if nobody wants to know."""
+        if not self.check:
+            return result
         found, structure = trees.flatten(result)
         wanted = trees.flatten_like(structure, self.f(*args, **kwargs), "what the function returns now")
         for i, (a, b) in enumerate(zip(found, wanted)):
