@@ -20,7 +20,7 @@ __all__ = ["algebra"]
      "add subtract multiply divide scale negative absolute square sqrt sum transpose reshape broadcast_to "
      "sum_to getitem put_zeros").split()]
 NORMAL = {char: (float(np.finfo(char).tiny), float(np.finfo(char).max)) for char in REAL}
-RULES = {}  # op, or the form of ops -> Rules
+RULES: dict = {}  # op, or the form of ops -> Rules
 
 
 def algebra(program):

@@ -1,9 +1,9 @@
 """Messages that name what was wrong and the remedy; each is built where all of it is known."""
 
 __all__ = [
-    "CALLS", "MissingRule", "another_argument", "cannot_write", "conversion_error", "kind", "lost_guard", "missing_rule", "needs_scipy",
-    "no_assignment", "no_item_assignment", "not_a_function", "not_an_output", "not_argnums", "shown",
-    "unsupported_argument",
+    "CALLS", "MissingRule", "another_argument", "cannot_write", "conversion_error", "kind", "lost_guard",
+    "missing_rule", "needs_scipy", "no_assignment", "no_item_assignment", "not_a_function", "not_an_output",
+    "not_argnums", "shown", "unsupported_argument",
 ]
 
 # How the transforms are called that are not called as `ad.grad(f)(x)` is.

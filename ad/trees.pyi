@@ -1,7 +1,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-__all__ = ["LEAF", "Structure", "flatten", "flatten_like", "flatten_optional", "map"]
+__all__ = ["LEAF", "Frame", "Structure", "flatten", "flatten_like", "flatten_optional", "map"]
 
 class Structure:
     __slots__ = ("children", "keys", "kind", "size")
@@ -9,7 +9,7 @@ class Structure:
     keys: tuple[Any, ...] | range
     children: tuple[Structure, ...]
     size: int
-    __hash__: None  # type: ignore[assignment]
+    def __hash__(self) -> int: ...
     def __init__(
         self, kind: type, keys: tuple[Any, ...] | range = (), children: tuple[Structure, ...] = ()
     ) -> None: ...
@@ -18,6 +18,16 @@ class Structure:
     def __eq__(self, other: object) -> bool: ...
 
 LEAF: Structure
+
+class Frame:
+    __slots__ = ("fixed", "structure")
+    structure: Structure
+    fixed: dict[int, Any]
+    def __init__(self, structure: Structure, fixed: dict[int, Any]) -> None: ...
+    def __call__(self, values: Iterable[Any]) -> Any: ...
+    def values(
+        self, tree: Any, what: str = "the tree", check: Callable[[Any, Any], None] | None = None
+    ) -> list[Any]: ...
 
 def flatten(tree: Any) -> tuple[list[Any], Structure]: ...
 def flatten_optional(tree: Any) -> list[Any]: ...

@@ -1,4 +1,4 @@
-"""Compiled functions: what a recording depends on, where it goes another way, and what is said where it cannot follow."""
+"""Compiled functions: what a recording depends on, where it parts, and what is said where it cannot follow."""
 import collections
 import copy
 import dataclasses
@@ -152,7 +152,7 @@ def test_many_arguments_and_variables(rng):
 
 def test_results_in_containers_with_what_is_no_array():
     def f(x):
-        return {"y": x * 2, "none": None, "name": "f", "n": 3, "yes": True, "point": Point(x, [x + 1, 2.5]), "empty": ()}
+        return {"y": x * 2, "none": None, "name": "f", "n": 3, "yes": True, "p": Point(x, [x + 1, 2.5]), "empty": ()}
 
     compiled = ad.compile(f)
     for x in (np.arange(2.0), np.ones(2)):
@@ -171,7 +171,8 @@ def test_results_share_no_memory(rng):
 
     def f(x):
         y = np.sin(x)
-        return x, x[1:], x.reshape(3, 1), ad.asarray(captured) * 1, captured, y, y, y[1:], np.broadcast_to(x, (2, 3)), x.T
+        views = x[1:], x.reshape(3, 1), np.broadcast_to(x, (2, 3)), x.T, y[1:]
+        return x, ad.asarray(captured) * 1, captured, y, y, *views
 
     compiled = ad.compile(f)
     for _ in range(3):

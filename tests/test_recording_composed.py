@@ -104,7 +104,8 @@ def dual_of(f):
 
 
 TRANSFORMS = {
-    "grad": ad.grad, "value_and_grad": ad.value_and_grad, "hessian": ad.hessian, "hvp": lambda f: lambda x: ad.hvp(f)(x, v),
+    "grad": ad.grad, "value_and_grad": ad.value_and_grad, "hessian": ad.hessian,
+    "hvp": lambda f: lambda x: ad.hvp(f)(x, v),
     "forward": lambda f: ad.jacobian(f, mode="forward"), "reverse": lambda f: ad.jacobian(f, mode="reverse"),
     "jvp": jvp_of, "vjp": vjp_of, "linearize": linearize_of, "tape": tape_of, "second tape": second_tape_of,
     "accumulator": accumulator_of, "dual": dual_of, "third": lambda f: ad.jacobian(ad.hessian(f)),
@@ -411,7 +412,7 @@ def test_guards_of_a_program(again):
     program = again(ad.record(f)(np.array([2.5, 1.0]), 3))
     np.testing.assert_allclose(program(np.array([2.75, 1.25]), 3), f(np.array([2.75, 1.25]), 3))
     line = f.__code__.co_firstlineno + 1
-    with pytest.raises(ValueError, match=rf"test_recording_composed.py:{line}: Python would go another way .*bool was True"):
+    with pytest.raises(ValueError, match=rf"composed.py:{line}: Python would go another way .*bool was True"):
         program(np.array([-2.5, 1.0]), 3)
     with pytest.raises(ValueError, match="int was 2, is of .*3.5. now"):
         program(np.array([3.5, 1.0]), 3)

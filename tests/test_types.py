@@ -44,6 +44,7 @@ def test_the_sample_runs():
     assert abs(typing_sample.training()) < 1e-9
     np.testing.assert_allclose(typing_sample.duals(), 2 * np.cos(2) + np.sin(2), rtol=1e-15)
     np.testing.assert_allclose(ad.grad(typing_sample.log1pexp)(0.0), 0.5)
+    np.testing.assert_allclose(typing_sample.programs(x), 2 * x)
     assert typing_sample.arrays(ad.constant([1.0, -3.0]), np.ones(2)).numpy() == 0.5
 
 

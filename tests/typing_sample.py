@@ -29,6 +29,19 @@ def transforms(x: Vector) -> Vector:
     return newton
 
 
+@ad.compile
+def compiled(x: Vector, n: int = 2) -> Vector:
+    return x**n
+
+
+def programs(x: Vector) -> Vector:
+    assert_type(compiled(x, n=2), Vector)
+    program = ad.record(compiled)(x)
+    assert_type(program, ad.Program)
+    assert program.cost().operations == len(program) * x.size
+    return ad.compile(ad.grad(lambda x: ad.sum(program(x))), check=True)(x)  # type: ignore[no-any-return]
+
+
 def arrays(x: ad.Array, a: Vector) -> ad.Array:
     assert_type(x + a, ad.Array)
     assert_type(2.0 * x - 1, ad.Array)
@@ -84,6 +97,8 @@ def mistakes(x: ad.Array) -> None:
     ad.Variable(3.0).shape = ()  # type: ignore[misc]
     ad.sine(x)  # type: ignore[attr-defined]
     ad.sum(x, axes=0)  # type: ignore[call-arg]
+    ad.compile(3.0)  # type: ignore[arg-type]
+    compiled("x")  # type: ignore[arg-type]
     log1pexp("x")  # type: ignore[arg-type]
     x[0] = 1.0  # type: ignore[index]
     ad.Array([1.0])  # type: ignore[arg-type]
