@@ -266,7 +266,7 @@ class _Mapped:
         """The outputs by ops, which others can record and differentiate."""
         signature = lanes.signature()
         program = _Wide(Recording(self.f, signature, lifts=True), signature, lanes)
-        return program.checked(program.lanes.interpreted([*lanes.values(signature), *program.captured()]))
+        return program.checked(program.lanes.interpreted([*lanes.values(signature), *program.captured]))
 
     def _one_by_one(self, lanes):
         """What the function returns for each lane, stacked."""
@@ -328,7 +328,9 @@ class _Wide:
     """A recording of one lane, and its program over all of them."""
 
     def __init__(self, recording, signature, lanes):
-        self.recording, self.guards = recording, [asked.guard for asked in recording.guards]
+        self.guards, self.results = [asked.guard for asked in recording.guards], recording.results
+        self.variables = [variable for variable, _ in recording.variables]
+        self.captured = [*self.variables, *[x for x, _ in recording.lifted]]  # what may be watched
         inputs = (*recording.inputs, *[slot for _, slot in (*recording.variables, *recording.lifted)])
         outputs = (*recording.outputs, *[asked.slot for asked in recording.guards])
         program = simplify(Program(inputs, outputs, tuple(recording.instructions), recording.constants,
@@ -340,11 +342,7 @@ class _Wide:
 
     def read(self):
         """The values of the variables, now."""
-        return [variable.numpy() for variable, _ in self.recording.variables]
-
-    def captured(self):
-        """The variables, and what else the function took from around it that may be watched."""
-        return [x for x, _ in (*self.recording.variables, *self.recording.lifted)]
+        return [variable.numpy() for variable in self.variables]
 
     def checked(self, found):
         """The structure of what the function returns, and its leaves, each with whether it has lanes; None where a lane
@@ -353,7 +351,7 @@ class _Wide:
         for guard, value, has_lanes in zip(self.guards, found[count:], self.has_lanes[count:]):
             if not _holds(guard, value, has_lanes):
                 return None
-        structure, fixed = self.recording.results.structure, self.recording.results.fixed
+        structure, fixed = self.results.structure, self.results.fixed
         outputs = zip(found[:count], self.has_lanes)
         return structure, [(fixed[i], False) if i in fixed else next(outputs) for i in range(structure.size)]
 

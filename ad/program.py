@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ad import costs, listing
-from ad._core import Array, apply, constant
+from ad._core import Array, apply, constant, settled
 from ad._graph import Op
 from ad.errors import another_argument, lost_guard
 from ad.trees import Frame
@@ -89,6 +89,7 @@ class Program:
     results: Frame = None
     guards: tuple = ()
     _machine: object = field(default=None, init=False)
+    _derivatives: dict = field(default_factory=dict, init=False)
 
     def __len__(self):
         return len(self.instructions)
@@ -135,11 +136,13 @@ class Program:
         """
         values = self.values(args, kwargs)
         if any(isinstance(value, Array) for value in values):
+            self._check(values)
             found = self.interpreted(values)
         else:
             found = self.machine.run(values, self._targets(out))
         count = len(found) - len(self.guards)
         for guard, value in zip(self.guards, found[count:]):
+            value = settled(value)
             if not guard.holds(value):
                 raise lost_guard(guard, value)
         return found[:count] if self.results is None else self.results(found[:count])
@@ -156,6 +159,15 @@ class Program:
         found = [out] if self.results is None else self.results.values(out, "out")
         return found + [None] * len(self.guards)
 
+    def _check(self, values):
+        if len(values) != len(self.inputs):
+            raise ValueError(f"ad: this program takes {len(self.inputs)} values, not {len(values)}")
+        for i, (slot, value) in enumerate(zip(self.inputs, values)):
+            aval, dtype = self.avals[slot], getattr(value, "dtype", np.dtype(np.float64))
+            if np.shape(value) != aval.shape or dtype != aval.dtype:
+                raise ValueError(f"ad: input {i} of this program has shape {aval.shape} and dtype {aval.dtype}, not "
+                                 f"{np.shape(value)} and {dtype}")
+
     def interpreted(self, values):
         """The outputs, each instruction run as an op on Arrays: recorded, and with tangents, as any other."""
         slots = {slot: constant(value) if isinstance(value, np.ndarray) else value
@@ -165,6 +177,67 @@ class Program:
             y = apply(op, tuple([slots[slot] for slot in inputs]), params)
             slots.update(zip(outputs, y if op.outputs > 1 else (y,)))
         return [slots[slot] for slot in self.outputs]
+
+    def jvp(self, primals, tangents):
+        """What the program gives, and its derivative in a direction; recorded at the first call, then replayed.
+
+        Parameters
+        ----------
+        primals : tuple or list
+            The positional arguments of a call.
+        tangents : tuple or list
+            One for each primal, with its structure and shapes.
+
+        Returns
+        -------
+        y, y_dot
+            As of `ad.jvp`.
+        """
+        return self._derivative("jvp")(tuple(primals), tuple(tangents))
+
+    def vjp(self, primals, y_bar):
+        """What the program gives, and the cotangents of its arguments; recorded at the first call, then replayed.
+
+        Parameters
+        ----------
+        primals : tuple or list
+            The positional arguments of a call.
+        y_bar
+            A cotangent with the structure and shapes of what the program gives.
+
+        Returns
+        -------
+        y
+            What the program gives.
+        x_bars : tuple
+            One cotangent for each primal.
+        """
+        return self._derivative("vjp")(tuple(primals), y_bar)
+
+    def hvp(self, primals, v):
+        """The Hessian of a program that gives one real number, times a vector; recorded at the first call.
+
+        Parameters
+        ----------
+        primals : tuple or list
+            The positional arguments of a call.
+        v : tuple or list
+            The vector: a part for each primal, with its structure and shapes.
+
+        Returns
+        -------
+        tuple
+            The product, in the same structure.
+        """
+        return self._derivative("hvp")(tuple(primals), tuple(v))
+
+    def _derivative(self, name):
+        found = self._derivatives.get(name)
+        if found is None:
+            from ad.recording import derivative
+
+            found = self._derivatives[name] = derivative(self, name)
+        return found
 
     def __reduce__(self):
         from ad import saving

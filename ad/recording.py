@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ad import _calls, _trace, trees
+from ad import _calls, _trace, transforms, trees
 from ad._compiled import Quick, Shortcut, scan
 from ad._core import Array, constant, peek
 from ad._leaves import Variable
@@ -80,6 +80,22 @@ def record(f):
         return simplify(Recording(f, signature).program(signature))
 
     return recorded
+
+
+def derivative(program, name):
+    """A function of a program's primals and of tangents or cotangents, compiled: what `Program.jvp` and the like call."""
+
+    def jvp(primals, tangents):
+        return transforms.jvp(program, primals, tangents)
+
+    def vjp(primals, y_bar):
+        y, pull = transforms.vjp(program, *primals)
+        return y, pull(y_bar)
+
+    def hvp(primals, v):
+        return transforms.hvp(program, tuple(range(len(primals))))(*primals, v)
+
+    return compile({"jvp": jvp, "vjp": vjp, "hvp": hvp}[name])
 
 
 # -- recordings ------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from programs import Builder, values_of
 
+import ad
 from ad.program import Program
 
 
@@ -59,3 +60,63 @@ def test_outputs_that_are_inputs_and_constants():
     b = Builder()
     x = b.input(3.0)
     assert values_of(b.program(x, b.constant(2.0), x), [3.0]) == [3.0, 2.0, 3.0]
+
+
+# -- derivatives -----------------------------------------------------------------------------------
+
+
+def mixed(x, parts):
+    return np.sin(x) * parts["y"] + np.exp(parts["z"]), (x * x[::-1]).sum()
+
+
+def energy(x, parts):
+    y, z = mixed(x, parts)
+    return (y ** 2).sum() * z
+
+
+def sample(rng):
+    return rng.normal(size=4), {"y": rng.normal(size=4), "z": float(rng.normal())}
+
+
+def assert_alike(found, expected):
+    (a, structure), (b, wanted) = ad.trees.flatten(found), ad.trees.flatten(expected)
+    assert structure == wanted
+    for x, y in zip(a, b):
+        assert type(x) is type(y)
+        np.testing.assert_allclose(x, y, rtol=1e-12)
+
+
+def test_derivatives_of_a_program_are_those_of_the_function(rng):
+    program, scalar = ad.record(mixed)(*sample(rng)), ad.record(energy)(*sample(rng))
+    for _ in range(3):
+        primals, direction = sample(rng), sample(rng)
+        y_bar = rng.normal(size=4), 2.0
+        assert_alike(program.jvp(primals, direction), ad.jvp(mixed, primals, direction))
+        y, pull = ad.vjp(mixed, *primals)
+        assert_alike(program.vjp(primals, y_bar), (y, pull(y_bar)))
+        assert_alike(scalar.hvp(primals, direction), ad.hvp(energy, (0, 1))(*primals, direction))
+
+
+def test_derivatives_of_a_program_are_recorded_once(rng, monkeypatch):
+    program = ad.record(energy)(*sample(rng))
+    program.hvp(sample(rng), sample(rng))
+    monkeypatch.setattr(Program, "interpreted", None)  # which any further recording would need
+    program.hvp(sample(rng), sample(rng))
+
+
+def test_derivatives_of_a_program_hold_for_its_guards():
+    program = ad.record(lambda x: x.sum() if x[0] > 0 else x[0])(np.ones(3))
+    assert program.vjp([np.ones(3)], 2.0)[1][0].tolist() == [2, 2, 2]
+    with pytest.raises(ValueError, match="Python would go another way here"):
+        program.vjp([-np.ones(3)], 2.0)
+    with pytest.raises(ValueError, match=r"input 0 of this program has shape \(3,\)"):
+        program.jvp([np.ones(4)], [np.ones(4)])
+    with pytest.raises(TypeError, match="the cotangent has a str in it"):
+        program.vjp([np.ones(3)], "y")
+
+
+def test_derivatives_of_a_program_differentiated(rng):
+    x = rng.normal(size=4)
+    program = ad.record(lambda x: np.sin(x) * x[::-1])(x)
+    found = ad.jacobian(lambda x: program.vjp([x], np.ones(4))[1][0])(x)
+    np.testing.assert_allclose(found, ad.hessian(lambda x: (np.sin(x) * x[::-1]).sum())(x), rtol=1e-12, atol=1e-14)
