@@ -21,7 +21,7 @@ from ad.ops.joining import asarray
 from ad.program import Program
 from ad.recording import compile, record
 from ad.saving import load
-from ad.transforms import grad, hessian, hvp, jacobian, jvp, linearize, value_and_grad, vjp
+from ad.transforms import batch_jacobian, grad, hessian, hvp, jacobian, jvp, linearize, value_and_grad, vjp
 
 __version__ = "0.1.0"
 
@@ -32,8 +32,9 @@ globals().update(_FUNCTIONS)  # as attributes of the module itself: `ad.sin(x)` 
 
 __all__ = [
     "Array", "Dual", "ForwardAccumulator", "GradientTape", "MissingRule", "Program", "UnconnectedGradients", "Variable",
-    "asarray", "compile", "constant", "custom_gradient", "grad", "hessian", "hvp", "jacobian", "jvp", "linalg",
-    "linearize", "load", "optimizers", "record", "stop_gradient", "value_and_grad", "vjp", "vmap", *_LAZY, *_FUNCTIONS,
+    "asarray", "batch_jacobian", "compile", "constant", "custom_gradient", "grad", "hessian", "hvp", "jacobian", "jvp",
+    "linalg", "linearize", "load", "optimizers", "record", "stop_gradient", "value_and_grad", "vjp", "vmap", *_LAZY,
+    *_FUNCTIONS,
 ]
 
 

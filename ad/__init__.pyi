@@ -9,6 +9,7 @@ from ad import optimizers as optimizers
 from ad import testing as testing
 from ad._core import _A, Array, Dual, _Axis, _Elementwise2, _Indices, _Mask, _Product, _Shape, constant
 from ad._leaves import Variable, stop_gradient
+from ad._vm import get_num_threads, set_num_threads
 from ad.custom_gradient import custom_gradient
 from ad.errors import MissingRule
 from ad.gradient_tape import ForwardAccumulator, GradientTape, UnconnectedGradients
@@ -18,27 +19,27 @@ from ad.ops import special as special
 from ad.program import Program
 from ad.recording import compile, record
 from ad.saving import load
-from ad.transforms import grad, hessian, hvp, jacobian, jvp, linearize, value_and_grad, vjp
+from ad.transforms import batch_jacobian, grad, hessian, hvp, jacobian, jvp, linearize, value_and_grad, vjp
 
 __all__ = [
     "Array", "Dual", "ForwardAccumulator", "GradientTape", "MissingRule", "Program", "UnconnectedGradients",
     "Variable", "absolute", "add", "angle", "append", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2",
-    "arctanh", "array_split", "asarray", "astype", "atleast_1d", "atleast_2d", "atleast_3d", "average", "block",
-    "broadcast_arrays", "broadcast_to", "cbrt", "ceil", "clip", "column_stack", "compile", "compress",
-    "concatenate", "conjugate", "constant", "copy", "copysign", "cos", "cosh", "cross", "cumprod", "cumsum",
-    "custom_gradient", "deg2rad", "delete", "diag", "diagflat", "diagonal", "diff", "divide", "divmod", "dot",
-    "dsplit", "dstack", "ediff1d", "einsum", "exp", "exp2", "expand_dims", "expm1", "extract", "fabs", "flip",
-    "fliplr", "flipud", "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod", "frexp", "grad", "gradient",
-    "heaviside", "hessian", "hsplit", "hstack", "hvp", "hypot", "imag", "inner", "insert", "interp", "jacobian",
-    "jvp", "kron", "ldexp", "linalg", "linearize", "load", "log", "log10", "log1p", "log2", "logaddexp",
-    "logaddexp2", "matmul", "matrix_transpose", "matvec", "max", "maximum", "mean", "median", "min", "minimum",
-    "modf", "moveaxis", "multiply", "nanmax", "nanmean", "nanmin", "nanstd", "nansum", "nanvar", "negative",
-    "optimize", "optimizers", "outer", "pad", "partition", "percentile", "positive", "power", "prod", "ptp",
-    "quantile", "rad2deg", "ravel", "real", "reciprocal", "record", "remainder", "repeat", "reshape", "rint",
-    "roll", "rollaxis", "rot90", "select", "sign", "sin", "sinh", "sort", "special", "split", "sqrt", "square",
-    "squeeze", "stack", "std", "stop_gradient", "subtract", "sum", "swapaxes", "take", "take_along_axis", "tan",
-    "tanh", "tensordot", "testing", "tile", "trace", "transpose", "tril", "triu", "trunc", "unique",
-    "value_and_grad", "var", "vdot", "vecdot", "vecmat", "vjp", "vmap", "vsplit", "vstack", "where",
+    "arctanh", "array_split", "asarray", "astype", "atleast_1d", "atleast_2d", "atleast_3d", "average",
+    "batch_jacobian", "block", "broadcast_arrays", "broadcast_to", "cbrt", "ceil", "clip", "column_stack",
+    "compile", "compress", "concatenate", "conjugate", "constant", "copy", "copysign", "cos", "cosh", "cross",
+    "cumprod", "cumsum", "custom_gradient", "deg2rad", "delete", "diag", "diagflat", "diagonal", "diff", "divide",
+    "divmod", "dot", "dsplit", "dstack", "ediff1d", "einsum", "exp", "exp2", "expand_dims", "expm1", "extract",
+    "fabs", "flip", "fliplr", "flipud", "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod", "frexp",
+    "get_num_threads", "grad", "gradient", "heaviside", "hessian", "hsplit", "hstack", "hvp", "hypot", "imag",
+    "inner", "insert", "interp", "jacobian", "jvp", "kron", "ldexp", "linalg", "linearize", "load", "log", "log10",
+    "log1p", "log2", "logaddexp", "logaddexp2", "matmul", "matrix_transpose", "matvec", "max", "maximum", "mean",
+    "median", "min", "minimum", "modf", "moveaxis", "multiply", "nanmax", "nanmean", "nanmin", "nanstd", "nansum",
+    "nanvar", "negative", "optimize", "optimizers", "outer", "pad", "partition", "percentile", "positive", "power",
+    "prod", "ptp", "quantile", "rad2deg", "ravel", "real", "reciprocal", "record", "remainder", "repeat", "reshape",
+    "rint", "roll", "rollaxis", "rot90", "select", "set_num_threads", "sign", "sin", "sinh", "sort", "special",
+    "split", "sqrt", "square", "squeeze", "stack", "std", "stop_gradient", "subtract", "sum", "swapaxes", "take",
+    "take_along_axis", "tan", "tanh", "tensordot", "testing", "tile", "trace", "transpose", "tril", "triu", "trunc",
+    "unique", "value_and_grad", "var", "vdot", "vecdot", "vecmat", "vjp", "vmap", "vsplit", "vstack", "where",
 ]
 
 __version__: str

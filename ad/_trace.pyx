@@ -34,6 +34,8 @@ cdef class Tracer(Recorder):
         A slot for each argument.
     variables : list of (Variable, int)
         Those the function has read, which are inputs too.
+    relays : bool
+        Whether a function under `custom_gradient` was among it, whose rule is not in the program.
     lifted : list of (Array, int)
         With `lifts`, captured Arrays that others may be differentiating or recording: inputs too.
     constants : dict
@@ -46,6 +48,7 @@ cdef class Tracer(Recorder):
     cdef readonly dict constants
     cdef object warn
     cdef bint lifts
+    cdef readonly bint relays
     cdef Recorder outer   # the tracer around this one, or None
     cdef set levels       # tags of the forward levels around it
     cdef dict slots       # address of a node -> the slot of its value
@@ -156,7 +159,7 @@ cdef class Tracer(Recorder):
         for i in range(n):
             traced |= self.slot_of(operands[i].node) >= 0
         if not traced:
-            return 0
+            return 0 if self.outer is None else self.outer.note(node, op, operands, n, params, output)
         inputs = []
         for i in range(n):
             slot = self.slot_of(operands[i].node)
@@ -177,6 +180,7 @@ cdef class Tracer(Recorder):
             outputs = (self.new_slot((<object>output.value).shape, (<object>output.value).dtype),)
         self.enrol(node, outputs[0])
         if op.form == "relay":
+            self.relays = True
             for i in range(op.outputs):
                 self.instructions.append(Instruction(roles["identity"], (), (inputs[n - op.outputs + i],),
                                                      (outputs[i],), where()))
@@ -188,6 +192,8 @@ cdef class Tracer(Recorder):
         cdef long slot = self.slot_of(<NodePtr>node)
         if slot >= 0:
             self.enrol(pick, slot + k)
+        elif self.outer is not None:
+            self.outer.note_pick(pick, node, k)
         return 0
 
     cdef bint knows(self, NodePtr node) noexcept:

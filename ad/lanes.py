@@ -8,7 +8,7 @@ import functools
 import numpy as np
 
 from ad import _calls, _trace, trees
-from ad._core import Array, constant, settled
+from ad._core import Array, apply, constant, settled
 from ad._graph import Aval, Op
 from ad.errors import kind, not_a_function
 from ad.ops.forms import TABLE, lanes_of, over_lanes, total
@@ -17,7 +17,7 @@ from ad.program import Instruction, Program
 from ad.recording import Recording, compile
 from ad.signatures import Signature
 
-__all__ = ["vmap", "with_lanes"]
+__all__ = ["pull_lanes", "vmap", "with_lanes"]
 
 BROADCAST_TO, IDENTITY, RESHAPE = [TABLE[name].op for name in ("broadcast_to", "identity", "reshape")]
 
@@ -176,6 +176,36 @@ def _stacked(stack, rows):
     return tuple([stack(parts) for parts in zip(*rows)]) if isinstance(rows[0], tuple) else stack(rows)
 
 
+def pull_lanes(pull, seeds):
+    """Linear maps of many seeds at once, by one recording of the map.
+
+    Parameters
+    ----------
+    pull : callable
+        `pull(seed)` returns a list of Arrays, or of None.
+    seeds : ndarray
+        With a leading axis for the lanes.
+
+    Returns
+    -------
+    list or None
+        What `pull` returns, with lanes; None where Python saw values, which may not be the same in all lanes.
+    """
+    tracer, parts = _trace.trace(pull, [seeds[0]], None, True)
+    slots = [_trace.slot_of(tracer, part) for part in parts if part is not None]
+    if tracer.guards:
+        return None
+    inputs = (*tracer.inputs, *[slot for _, slot in tracer.lifted])
+    program = Program(inputs, tuple(slots), tuple(tracer.instructions), tracer.constants, tuple(tracer.avals))
+    wide = with_lanes(program, len(seeds), [True] + [False] * len(tracer.lifted))
+    found = iter(wide.interpreted([seeds, *[x for x, _ in tracer.lifted]]))
+    return [None if part is None else _broadcast(next(found), (len(seeds), *part.shape)) for part in parts]
+
+
+def _broadcast(y, shape):
+    return y if y.shape == shape else apply(BROADCAST_TO, (y,), (shape,))
+
+
 # -- vmap ------------------------------------------------------------------------------------------
 
 
@@ -265,7 +295,10 @@ class _Mapped:
     def _interpreted(self, lanes):
         """The outputs by ops, which others can record and differentiate."""
         signature = lanes.signature()
-        program = _Wide(Recording(self.f, signature, lifts=True), signature, lanes)
+        recording = Recording(self.f, signature, lifts=True)
+        if recording.relays:
+            return None
+        program = _Wide(recording, signature, lanes)
         return program.checked(program.lanes.interpreted([*lanes.values(signature), *program.captured]))
 
     def _one_by_one(self, lanes):
@@ -397,4 +430,6 @@ def _placed(y, has_lanes, axis, k, ours):
     if not has_lanes:
         y = np.broadcast_to(y, (k, *np.shape(y)))
         y = y if isinstance(y, Array) else y.copy()
+    if not -y.ndim <= axis < y.ndim:
+        raise ValueError(f"ad.vmap: out_axes asks for axis {axis} of an output of shape {y.shape[1:]} with lanes")
     return y if axis == 0 else np.moveaxis(y, 0, axis)

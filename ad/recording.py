@@ -83,7 +83,7 @@ def record(f):
 
 
 def derivative(program, name):
-    """A function of a program's primals and of tangents or cotangents, compiled: what `Program.jvp` and the like call."""
+    """What `Program.jvp` and the like call: a function of primals and of tangents or cotangents, compiled."""
 
     def jvp(primals, tangents):
         return transforms.jvp(program, primals, tangents)
@@ -118,6 +118,7 @@ class Recording:
         self.instructions, self.constants, self.avals = tracer.instructions, tracer.constants, tuple(tracer.avals)
         self.guards = [Asked(position, slot, Guard(*asked)) for position, slot, *asked in tracer.guards]
         self.inputs, self.variables, self.lifted = tuple(tracer.inputs), tracer.variables, tracer.lifted
+        self.relays = tracer.relays
 
     def given(self, values):
         """The outputs to one who works with Arrays: those are Arrays that the function itself returned as such."""

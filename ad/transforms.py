@@ -13,15 +13,16 @@ result of any other. Conventions they share:
 - Complex numbers follow TensorFlow: the gradient of a real function is the direction of steepest ascent.
 """
 import functools
+import math
 
 import numpy as np
 
 from ad import _calls, _sweep, trees
-from ad._core import Array
+from ad._core import Array, is_tracing
 from ad._leaves import Variable
 from ad.errors import CALLS, kind, not_a_function, not_argnums
 
-__all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "linearize", "value_and_grad", "vjp"]
+__all__ = ["batch_jacobian", "grad", "hessian", "hvp", "jacobian", "jvp", "linearize", "value_and_grad", "vjp"]
 
 # How many numbers the tangents of one value may hold when many directions go through a function at once.
 LANE_ROOM = 1 << 16
@@ -130,9 +131,9 @@ class _Call:
         parts = self.structure(map(self._derivative, x_bars, self.xs, self.ours))
         return parts[0] if self.single else parts
 
-    def blocks(self, y, row):
+    def blocks(self, y, row, batch=0):
         """Parts of a matrix of derivatives, one for each leaf, in the structure of the differentiated arguments."""
-        parts = self.structure([self._block(block, y.shape + x.shape, x) for block, x in zip(row, self.xs)])
+        parts = self.structure([self._block(block, y.shape + x.shape[batch:], x) for block, x in zip(row, self.xs)])
         return parts[0] if self.single else parts
 
     def _block(self, block, shape, x):
@@ -393,8 +394,7 @@ def jacobian(f, argnums=0, mode=None, has_aux=False):
     mode : {"forward", "reverse"}, optional
         Forward pushes all directions of the input through the function at once, in chunks of bounded memory; reverse
         runs one sweep for each element of the output. By default the cheaper one by the sizes of input and
-        output. Complex inputs and
-        outputs go forward: an analytic function has its complex derivative.
+        output. Complex inputs and outputs go forward: an analytic function has its complex derivative.
     has_aux : bool
 
     Returns
@@ -404,18 +404,69 @@ def jacobian(f, argnums=0, mode=None, has_aux=False):
         argument is a container, such a block for each pair of leaves: the output's structure, with the argument's
         structure at each leaf.
     """
+    return _matrix("jacobian", f, argnums, mode, has_aux, 0)
+
+
+def batch_jacobian(f, argnums=0, mode=None, has_aux=False):
+    """The Jacobian of each row of a function's output with respect to the same row of its argument.
+
+    Row i of the output must depend on row i of the argument alone; what it depends on otherwise is not seen.
+
+    Parameters
+    ----------
+    f : callable
+        Takes and returns arrays of shapes (k, ...) with the same k, or containers of them.
+    argnums : int or tuple of int
+    mode : {"forward", "reverse"}, optional
+        As in `jacobian`, by the sizes of a row.
+    has_aux : bool
+
+    Returns
+    -------
+    callable
+        Takes the arguments of `f`; returns an array of shape `y.shape + x.shape[1:]`. Where the output or the argument
+        is a container, such a block for each pair of leaves, as `jacobian` does.
+
+    Raises
+    ------
+    ValueError
+        When an argument that is differentiated, or an output, has no axis of rows, or they differ in their number.
+
+    Examples
+    --------
+    >>> ad.batch_jacobian(lambda x: x ** 2)(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    array([[[2., 0.],
+            [0., 4.]],
+    <BLANKLINE>
+           [[6., 0.],
+            [0., 8.]]])
+    """
+    return _matrix("batch_jacobian", f, argnums, mode, has_aux, 1)
+
+
+def _matrix(transform, f, argnums, mode, has_aux, batch):
+    """What `jacobian` returns, and `batch_jacobian` (batch=1: the first axis is one of rows)."""
     if mode not in (None, "forward", "reverse"):
-        raise ValueError(f"ad.jacobian: mode is 'forward', 'reverse' or None, not {mode!r}")
+        raise ValueError(f"ad.{transform}: mode is 'forward', 'reverse' or None, not {mode!r}")
 
     def derivative(*args, **kwargs):
-        call = _Call("jacobian", f, args, kwargs, argnums, has_aux)
+        call = _Call(transform, f, args, kwargs, argnums, has_aux)
         plan, ys = call.record()
+        if batch:
+            _check_rows(call.xs, ys)
         way = mode or _cheaper(call.xs, ys)
-        _check_complex(way, call.xs, ys)
-        blocks = (_by_columns if way == "forward" else _by_rows)(plan, call.xs, ys)
-        return call.with_aux(call.returned([call.blocks(y, row) for y, row in zip(ys, blocks)]))
+        _check_complex(transform, way, call.xs, ys)
+        blocks = (_by_columns if way == "forward" else _by_rows)(plan, call.xs, ys, batch)
+        return call.with_aux(call.returned([call.blocks(y, row, batch) for y, row in zip(ys, blocks)]))
 
-    return _named(derivative, "jacobian", f, argnums)
+    return _named(derivative, transform, f, argnums)
+
+
+def _check_rows(xs, ys):
+    shapes = [value.shape for value in (*xs, *ys)]
+    if any(shape[:1] != shapes[0][:1] or not shape for shape in shapes):
+        raise ValueError(f"ad.batch_jacobian: arguments and outputs have shapes {', '.join(map(str, shapes))}; the "
+                         "first axis must be one of rows, the same in all. For anything else use ad.jacobian")
 
 
 def hvp(f, argnums=0, has_aux=False):
@@ -497,91 +548,125 @@ def _check_real(transform, values):
         raise TypeError(f"ad.{transform}: not for complex numbers; write the function in real and imaginary parts")
 
 
-def _check_complex(mode, xs, ys):
+def _check_complex(transform, mode, xs, ys):
     """Refuse what has no matrix of complex derivatives."""
     if mode == "reverse" and any(value.dtype.kind == "c" for value in (*xs, *ys)):
-        raise TypeError("ad.jacobian: reverse mode is for real numbers; use mode='forward', or ad.vjp")
+        raise TypeError(f"ad.{transform}: reverse mode is for real numbers; use mode='forward', or ad.vjp")
     if any(x.dtype.kind == "c" for x in xs) and any(y.dtype.kind != "c" for y in ys):
-        raise TypeError("ad.jacobian: a real output of a complex input has no complex derivative; use ad.grad, ad.vjp")
+        raise TypeError(f"ad.{transform}: a real output of a complex input has no complex derivative; use ad.grad, "
+                        "ad.vjp")
 
 
-def _by_lanes(plan, xs, ys):
-    """`blocks[i][k]`, of shape `xs[i].shape + ys[k].shape`: by forward sweeps in many directions at once."""
+def _by_lanes(plan, xs, ys, batch=0):
+    """`blocks[i][k]`, of shape `xs[i].shape[batch:] + ys[k].shape`: by forward sweeps in many directions at once."""
     blocks = []
     for i, x in enumerate(xs):
-        pieces = [_push_chunk(plan, xs, i, start, stop) for start, stop in _chunks(x, ys)]
-        blocks.append([_joined([piece[k] for piece in pieces], x.shape + y.shape) for k, y in enumerate(ys)])
+        pieces = [_push_chunk(plan, xs, i, _one_hot(x, start, stop, batch)) for start, stop in _chunks(x, ys, batch)]
+        blocks.append([_joined([piece[k] for piece in pieces], x.shape[batch:] + y.shape) for k, y in enumerate(ys)])
     return blocks
 
 
-def _push_chunk(plan, xs, i, start, stop):
-    """The outputs' tangents, a lane for each of some elements of input i."""
-    k = stop - start
-    dots = np.zeros((k, xs[i].size), xs[i].dtype)
-    dots.reshape(-1)[start :: xs[i].size + 1] = 1
+def _push_chunk(plan, xs, i, x_dots):
+    """The outputs' tangents for lanes of tangents of input i."""
     seeds = [None] * len(xs)
-    seeds[i] = dots.reshape(k, *xs[i].shape)
+    seeds[i] = x_dots
     return _calls.push(plan, seeds)
 
 
-def _chunks(x, ys):
-    """Ranges that together cover the elements of x."""
-    step = max(1, LANE_ROOM // max(x.size, *[y.size for y in ys], 1))
-    return [(start, min(start + step, x.size)) for start in range(0, x.size, step)]
+def _one_hot(x, start, stop, batch=0):
+    """A lane for each of some elements of x (of a row, if the first `batch` axes hold rows) with a 1 in that place."""
+    lanes = np.zeros((stop - start, math.prod(x.shape[:batch]), math.prod(x.shape[batch:])), x.dtype)
+    lanes[np.arange(stop - start), :, np.arange(start, stop)] = 1
+    return lanes.reshape(stop - start, *x.shape)
 
 
-def _by_columns(plan, xs, ys):
-    """`blocks[k][i]`, of shape `ys[k].shape + xs[i].shape`, by forward sweeps."""
-    lanes = _by_lanes(plan, xs, ys)
-    return [[_turned(lanes[i][k], x, y) for i, x in enumerate(xs)] for k, y in enumerate(ys)]
+def _chunks(x, ys, batch=0):
+    """Ranges that together cover the elements of x (of a row of it)."""
+    n, step = math.prod(x.shape[batch:]), max(1, LANE_ROOM // max(x.size, *[y.size for y in ys], 1))
+    return [(start, min(start + step, n)) for start in range(0, n, step)]
 
 
-def _turned(block, x, y):
-    """From `x.shape + y.shape` to `y.shape + x.shape`."""
-    if block is None or not x.ndim or not y.ndim:
+def _by_columns(plan, xs, ys, batch=0):
+    """`blocks[k][i]`, of shape `ys[k].shape + xs[i].shape[batch:]`, by forward sweeps."""
+    lanes = _by_lanes(plan, xs, ys, batch)
+    return [[_turned(lanes[i][k], x.ndim - batch, y.ndim) for i, x in enumerate(xs)] for k, y in enumerate(ys)]
+
+
+def _turned(block, m, n):
+    """With the first m axes behind the n others."""
+    if block is None or not m or not n:
         return block
-    return np.transpose(block, (*range(x.ndim, x.ndim + y.ndim), *range(x.ndim)))
+    return np.transpose(block, (*range(m, m + n), *range(m)))
 
 
-def _by_rows(plan, xs, ys):
-    """`blocks[k][i]`, of shape `ys[k].shape + xs[i].shape`: a reverse sweep for each element of the output."""
+def _by_rows(plan, xs, ys, batch=0):
+    """`blocks[k][i]`, of shape `ys[k].shape + xs[i].shape[batch:]`, by reverse sweeps."""
     blocks = []
     for k, y in enumerate(ys):
-        rows = [_pull_row(plan, ys, k, j) for j in range(y.size)]
-        blocks.append([_stacked([row[i] for row in rows], x, y.shape + x.shape) for i, x in enumerate(xs)])
+        lanes = _lanes_of_rows(plan, xs, ys, k, batch)
+        found = [_joined(pieces, y.shape[batch:] + x.shape) for pieces, x in zip(lanes, xs)]
+        blocks.append([_batch_first(block, y, x) if batch else block for block, x in zip(found, xs)])
     return blocks
 
 
-def _pull_row(plan, ys, k, j):
-    """The inputs' cotangents for element j of output k."""
-    seeds = [None] * len(ys)
-    if ys[k].dtype.kind == "f":
-        seeds[k] = np.zeros(ys[k].shape, ys[k].dtype)
-        seeds[k].flat[j] = 1
+def _batch_first(block, y, x):
+    """From `y.shape[1:] + x.shape` to `y.shape + x.shape[1:]`."""
+    return None if block is None else np.moveaxis(block, y.ndim - 1, 0)
+
+
+def _lanes_of_rows(plan, xs, ys, k, batch):
+    """For each input the cotangents of it, in pieces: a lane for each element (of a row) of output k.
+
+    It takes a sweep for each lane; what is being recorded is one sweep over lanes, which is quicker to replay and far
+    shorter, but not worth a recording by itself.
+    """
+    y, pieces = ys[k], []
+    if y.dtype.kind != "f" or not y.size:
+        return [[]] * len(xs)
+    for start, stop in _chunks(y, xs, batch):
+        seeds = _one_hot(y, start, stop, batch)
+        found = _pull_lanes(plan, seeds, k, len(ys)) if is_tracing() else None
+        pieces.append(found or _stacked_rows([_pull_row(plan, seed, k, len(ys)) for seed in seeds], xs))
+    return [[] if all(piece is None for piece in lanes) else list(lanes) for lanes in zip(*pieces)]
+
+
+def _pull_lanes(plan, seeds, k, n):
+    from ad.lanes import pull_lanes  # not at the top: lanes are made by recordings, whose programs call transforms
+
+    return pull_lanes(lambda seed: _pull_row(plan, seed, k, n), seeds)
+
+
+def _pull_row(plan, y_bar, k, n):
+    """The inputs' cotangents for that of output k of n."""
+    seeds = [None] * n
+    seeds[k] = y_bar
     return _calls.pull(plan, seeds)
+
+
+def _stacked_rows(rows, xs):
+    return [_stacked([row[i] for row in rows], x) for i, x in enumerate(xs)]
 
 
 def _joined(pieces, shape):
     """Lanes from several chunks as one block; an Array where one is live."""
     if not pieces or pieces[0] is None:
         return None
-    if any(_calls.live(piece) for piece in pieces):
+    if any(isinstance(piece, Array) and _calls.live(piece) for piece in pieces):
         return _shaped(pieces[0] if len(pieces) == 1 else np.concatenate(pieces), shape)
-    if len(pieces) == 1:
-        return _shaped(_calls.hand_over(pieces[0], False), shape)
-    return _shaped(np.concatenate([piece.numpy() for piece in pieces]), shape)
+    pieces = [_calls.hand_over(piece, False) if isinstance(piece, Array) else piece for piece in pieces]
+    return _shaped(pieces[0] if len(pieces) == 1 else np.concatenate(pieces), shape)
 
 
-def _stacked(rows, x, shape):
-    """Cotangents as the rows of a block; an Array where one is live."""
+def _stacked(rows, x):
+    """Cotangents as lanes; an Array where one is live."""
     if all(row is None for row in rows):
         return None
     if any(_calls.live(row) for row in rows):
-        return _shaped(np.stack(rows), shape)
+        return np.stack(rows)
     block = np.empty((len(rows), *x.shape), x.dtype)
     for j, row in enumerate(rows):
         block[j] = row.numpy()
-    return _shaped(block, shape)
+    return block
 
 
 def _shaped(block, shape):

@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias, overload
 
-__all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "linearize", "value_and_grad", "vjp"]
+__all__ = ["batch_jacobian", "grad", "hessian", "hvp", "jacobian", "jvp", "linearize", "value_and_grad", "vjp"]
 
 # What a transform returns takes the arguments of `f`, but ndarrays and numbers where `f` itself is given Arrays, and
 # returns what it is given: the types of `f` are therefore not those of its derivative.
@@ -38,6 +38,9 @@ def linearize(
     f: _Function, *primals: Any, has_aux: Literal[True]
 ) -> tuple[Any, Callable[..., Any], Any]: ...
 def jacobian(
+    f: _Function, argnums: _Argnums = 0, mode: Literal["forward", "reverse"] | None = None, has_aux: bool = False
+) -> Callable[..., Any]: ...
+def batch_jacobian(
     f: _Function, argnums: _Argnums = 0, mode: Literal["forward", "reverse"] | None = None, has_aux: bool = False
 ) -> Callable[..., Any]: ...
 def hvp(f: _Function, argnums: _Argnums = 0, has_aux: bool = False) -> Callable[..., Any]: ...

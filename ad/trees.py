@@ -181,8 +181,8 @@ def spread(prefix, tree, what="the tree"):
     if given is None:
         raise TypeError(f"ad.{what} has a {type(prefix).__name__} in it; it is made of ints and None")
     if parts is None or given[0] is not parts[0] or set(given[1]) != set(parts[1]):
-        raise TypeError(f"ad.{what} has {prefix!r} for {'a leaf' if parts is None else flatten(tree)[1]!r}; it must be "
-                        "nested alike, or be an int or None for all of it")
+        raise TypeError(f"ad.{what} has {prefix!r} for {flatten(tree)[1]!r}, where * is a leaf; it must be nested "
+                        "alike, or be an int or None for all of it")
     named = dict(zip(given[1], given[2]))
     return [item for key, part in zip(parts[1], parts[2]) for item in spread(named[key], part, what)]
 
