@@ -8,16 +8,18 @@ import functools
 import numpy as np
 
 from ad import _calls, _trace, trees
+from ad._compiled import Quick, Shortcut
 from ad._core import Array, apply, constant, settled
 from ad._graph import Aval, Op
+from ad._vm import Machine
 from ad.errors import kind, not_a_function
 from ad.ops.forms import TABLE, lanes_of, over_lanes, total
 from ad.passes import simplify
-from ad.program import Instruction, Program
-from ad.recording import Recording, compile
+from ad.program import Instruction, Program, interpret
+from ad.recording import MAX_SIGNATURES, Recording, compile
 from ad.signatures import Signature
 
-__all__ = ["pull_lanes", "vmap", "with_lanes"]
+__all__ = ["Mapped", "pull_lanes", "vmap", "with_lanes"]
 
 BROADCAST_TO, IDENTITY, RESHAPE = [TABLE[name].op for name in ("broadcast_to", "identity", "reshape")]
 
@@ -40,37 +42,45 @@ def with_lanes(program, k, batched):
     Program
         Of flat arguments and results. An output that depends on an input with lanes has them too, the others do not.
     """
-    widening = _Widening(program, k)
-    for slot, has_lanes in zip(program.inputs, batched):
-        if has_lanes:
-            widening.widen(slot)
-    for instruction in program.instructions:
-        widening.visit(instruction)
-    return Program(program.inputs, program.outputs, tuple(widening.instructions), widening.constants,
-                   tuple(widening.avals))
+    return _Widening(program, k, batched).finished()
 
 
 class _Widening:
     """A program on its way to lanes: which slots have them, and the instructions so far. Slots keep their numbers."""
 
-    def __init__(self, program, k):
-        self.one, self.k = program.avals, k
+    def __init__(self, program, k, batched):
+        self.old, self.one, self.k = program, program.avals, k
         self.avals, self.constants = list(program.avals), dict(program.constants)
-        self.instructions, self.line, self.wide = [], "", set()
+        self.instructions, self.line, self.wide, self.done = [], "", set(), 0
+        for slot, has_lanes in zip(program.inputs, batched):
+            if has_lanes:
+                self._widen(slot)
 
-    def widen(self, slot):
+    def finished(self):
+        """The program over lanes."""
+        self.visit_up_to(len(self.old))
+        return Program(self.old.inputs, self.old.outputs, tuple(self.instructions), self.constants, tuple(self.avals))
+
+    def visit_up_to(self, position):
+        """Go on to this position in the program; the one in the program over lanes."""
+        for instruction in self.old.instructions[self.done:position]:
+            self._visit(instruction)
+        self.done = position
+        return len(self.instructions)
+
+    def _widen(self, slot):
         aval = self.one[slot]
         self.avals[slot] = Aval((self.k, *aval.shape), aval.dtype)
         self.wide.add(slot)
 
-    def visit(self, instruction):
+    def _visit(self, instruction):
         """What takes the place of an instruction."""
         op, params, inputs, outputs, self.line = instruction
         if self.wide.isdisjoint(inputs):
             self.instructions.append(instruction)
             return
         for slot in outputs:
-            self.widen(slot)
+            self._widen(slot)
         lanes = lanes_of(op)
         if lanes.broadcasts:
             ndim = max([self.one[slot].ndim for slot in inputs])
@@ -249,24 +259,26 @@ def vmap(f, in_axes=0, out_axes=0):
     """
     if not callable(f):
         raise not_a_function("vmap", f)
-    mapped = _Mapped(f, in_axes, out_axes)
-
-    @functools.wraps(f, ("__module__", "__doc__"), ())
-    def function(*args, **kwargs):
-        return mapped.call(args, kwargs)
-
-    function.__name__ = function.__qualname__ = f"vmap({getattr(f, '__name__', type(f).__name__)})"
-    return function
+    return Mapped(f, in_axes, out_axes)
 
 
-class _Mapped:
-    """A function over lanes, and the programs of its signatures."""
+class Mapped(Quick):
+    """A function over lanes, and the programs of its signatures: what `ad.vmap` returns."""
 
     def __init__(self, f, in_axes, out_axes):
+        functools.update_wrapper(self, f, ("__module__", "__doc__"), ())
+        self.__name__ = self.__qualname__ = f"vmap({getattr(f, '__name__', type(f).__name__)})"
         self.f, self.in_axes, self.out_axes = f, in_axes, out_axes
         self.each, self.programs = compile(f), {}
 
-    def call(self, args, kwargs):
+    def __get__(self, instance, owner=None):
+        return self if instance is None else functools.partial(self, instance)
+
+    def __repr__(self):
+        return f"<{self.__name__}, {len(self.programs)} signatures>"
+
+    def general(self, args, kwargs):
+        """The call, by the program of its signature."""
         lanes = _Lanes(args, kwargs, self.in_axes)
         watched = _trace.is_watching() or any(isinstance(x, Array) and _calls.live(x) for x in lanes.leaves)
         found = (self._interpreted if watched else self._replayed)(lanes)
@@ -282,24 +294,44 @@ class _Mapped:
         key = signature.key, lanes.flags, lanes.k
         program = self.programs.get(key)
         if program is None:
-            program = self.programs[key] = _Wide(Recording(self.f, signature), signature, lanes)
+            program = self._recorded(key, signature, lanes)
         values = [x.numpy() if isinstance(x, Array) else x for x in lanes.values(signature)]
         try:
-            found = program.lanes.machine.run([*values, *program.read()])
+            return program.replay(values)
         except (ValueError, ArithmeticError):
             if not program.guards:
                 raise
             return None  # a lane may have gone where another would not
-        return program.checked(found)
+
+    def _recorded(self, key, signature, lanes):
+        if len(self.programs) >= MAX_SIGNATURES:
+            self.programs.pop(next(iter(self.programs)))
+        program = self.programs[key] = _Wide(Recording(self.f, signature), signature, lanes)
+        args = lanes.structure(lanes.leaves)[0]
+        if self.out_axes == 0 and program.is_simple() and lanes.flat and Shortcut.serves(args, program.variables):
+            single = program.results.structure is trees.LEAF
+            self.remember(Shortcut(args, program.machine, range(len(program.program.inputs)), program.variables,
+                                   program.results, single))
+        return program
 
     def _interpreted(self, lanes):
-        """The outputs by ops, which others can record and differentiate."""
+        """The outputs by ops, which others can record and differentiate; None where the lanes part.
+
+        It asks what Python asked, when Python asked it: what is recorded from here depends on the answers.
+        """
         signature = lanes.signature()
         recording = Recording(self.f, signature, lifts=True)
         if recording.relays:
             return None
-        program = _Wide(recording, signature, lanes)
-        return program.checked(program.lanes.interpreted([*lanes.values(signature), *program.captured]))
+        wide = _Wide(recording, signature, lanes)
+        slots, begin = wide.program.given([*lanes.values(signature), *wide.captured]), 0
+        for (_, slot, guard), end in zip(recording.guards, wide.bounds):
+            interpret(wide.program.instructions[begin:end], slots)
+            if not _holds(guard, slots[slot], slot in wide.slots):
+                return None
+            begin = end
+        interpret(wide.program.instructions[begin:], slots)
+        return wide.returned([slots[slot] for slot in recording.outputs])
 
     def _one_by_one(self, lanes):
         """What the function returns for each lane, stacked."""
@@ -331,6 +363,7 @@ class _Lanes:
         self.ours = any(isinstance(leaf, Array) for leaf in leaves)
         self.flags = tuple([axis is not None for axis in axes])
         self.leaves = [leaf if axis is None else _in_front(leaf, axis) for leaf, axis in zip(leaves, axes)]
+        self.flat = not (kwargs or self.ours) and [*map(id, self.leaves)] == [*map(id, args)]  # nothing was moved
         sizes = dict.fromkeys([leaf.shape[0] for leaf, has_lanes in zip(self.leaves, self.flags) if has_lanes])
         if len(sizes) != 1:
             raise ValueError("ad.vmap: " + (
@@ -358,7 +391,7 @@ class _Lanes:
 
 
 class _Wide:
-    """A recording of one lane, and its program over all of them."""
+    """A recording of one lane, over all of them."""
 
     def __init__(self, recording, signature, lanes):
         self.guards, self.results = [asked.guard for asked in recording.guards], recording.results
@@ -366,35 +399,44 @@ class _Wide:
         self.captured = [*self.variables, *[x for x, _ in recording.lifted]]  # what may be watched
         inputs = (*recording.inputs, *[slot for _, slot in (*recording.variables, *recording.lifted)])
         outputs = (*recording.outputs, *[asked.slot for asked in recording.guards])
-        program = simplify(Program(inputs, outputs, tuple(recording.instructions), recording.constants,
-                                   recording.avals))
+        one = Program(inputs, outputs, tuple(recording.instructions), recording.constants, recording.avals)
         flags = [lanes.flags[i] for i in lanes.traced(signature)]
-        wide = with_lanes(program, lanes.k, flags + [False] * (len(inputs) - len(flags)))
-        self.has_lanes = [wide.avals[slot].ndim > program.avals[slot].ndim for slot in program.outputs]
-        self.lanes = simplify(wide)
+        widening = _Widening(one, lanes.k, flags + [False] * len(self.captured))
+        self.bounds = [widening.visit_up_to(asked.position) for asked in recording.guards]
+        self.program, self.slots = widening.finished(), widening.wide
+        self.has_lanes = [slot in self.slots for slot in outputs]
 
-    def read(self):
-        """The values of the variables, now."""
-        return [variable.numpy() for variable in self.variables]
+    @functools.cached_property
+    def machine(self):
+        return Machine(simplify(self.program))
 
-    def checked(self, found):
-        """The structure of what the function returns, and its leaves, each with whether it has lanes; None where a lane
-        would have gone another way."""
+    def is_simple(self):
+        """Whether a run of the machine is all that a call takes."""
+        return not self.guards and all(self.has_lanes) and not self.results.fixed
+
+    def replay(self, values):
+        """What the function returns; None where a lane would have gone another way."""
+        found = self.machine.run([*values, *[variable.numpy() for variable in self.variables]])
         count = len(found) - len(self.guards)
-        for guard, value, has_lanes in zip(self.guards, found[count:], self.has_lanes[count:]):
-            if not _holds(guard, value, has_lanes):
-                return None
-        structure, fixed = self.results.structure, self.results.fixed
-        outputs = zip(found[:count], self.has_lanes)
-        return structure, [(fixed[i], False) if i in fixed else next(outputs) for i in range(structure.size)]
+        if all(map(_holds, self.guards, found[count:], self.has_lanes[count:])):
+            return self.returned(found[:count])
+        return None
+
+    def returned(self, found):
+        """The structure of what the function returns, and its leaves, each with whether it has lanes."""
+        fixed, outputs = self.results.fixed, zip(found, self.has_lanes)
+        leaves = [(fixed[i], False) if i in fixed else next(outputs) for i in range(self.results.structure.size)]
+        return self.results.structure, leaves
 
 
 def _holds(guard, value, has_lanes):
-    """Whether the value gives the answer of a guard, in every lane; one that is being recorded gets a guard for it."""
-    if guard.kind == "bool":
-        return bool(np.all((value if guard.answer else np.logical_not(value)) != 0))
-    value = settled(value)
-    return all(guard.holds(part) for part in value) if has_lanes else guard.holds(value)
+    """Whether the value gives the answer of a guard, in every lane; a recording around this one gets guards for it."""
+    if guard.kind != "bool":
+        value = settled(value)
+        return all(guard.holds(part) for part in value) if has_lanes else guard.holds(value)
+    if has_lanes and len(value) and bool(value[0]) != guard.answer:
+        return False
+    return bool(np.all((value if guard.answer else np.logical_not(value)) != 0))
 
 
 def _in_front(x, axis):

@@ -14,7 +14,7 @@ from ad._graph import Op
 from ad.errors import another_argument, lost_guard
 from ad.trees import Frame
 
-__all__ = ["Cost", "Guard", "Instruction", "Program", "evaluate", "frozen"]
+__all__ = ["Cost", "Guard", "Instruction", "Program", "evaluate", "frozen", "interpret"]
 
 SMALL = 1024
 
@@ -170,13 +170,16 @@ class Program:
 
     def interpreted(self, values):
         """The outputs, each instruction run as an op on Arrays: recorded, and with tangents, as any other."""
+        slots = self.given(values)
+        interpret(self.instructions, slots)
+        return [slots[slot] for slot in self.outputs]
+
+    def given(self, values):
+        """The constants and inputs by slot, for `interpret`."""
         slots = {slot: constant(value) if isinstance(value, np.ndarray) else value
                  for slot, value in self.constants.items()}
         slots.update(zip(self.inputs, values))
-        for op, params, inputs, outputs, _ in self.instructions:
-            y = apply(op, tuple([slots[slot] for slot in inputs]), params)
-            slots.update(zip(outputs, y if op.outputs > 1 else (y,)))
-        return [slots[slot] for slot in self.outputs]
+        return slots
 
     def jvp(self, primals, tangents):
         """What the program gives, and its derivative in a direction; recorded at the first call, then replayed.
@@ -280,6 +283,13 @@ def as_before(fixed, leaf):
     """Refuse another argument where the recording depends on the one that it was made for."""
     if fixed is not leaf and not (type(fixed) is type(leaf) and fixed == leaf):
         raise another_argument(fixed, leaf)
+
+
+def interpret(instructions, slots):
+    """Run instructions as ops on Arrays; `slots` holds their inputs, and gets their outputs."""
+    for op, params, inputs, outputs, _ in instructions:
+        y = apply(op, tuple([slots[slot] for slot in inputs]), params)
+        slots.update(zip(outputs, y if op.outputs > 1 else (y,)))
 
 
 def evaluate(program, values):
