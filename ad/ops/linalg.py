@@ -92,7 +92,31 @@ def _pull_matrix(y_bar, a, _b, y):
         vjp=(_pull_matrix, lambda y_bar, a, _b, _y: solve_matrix(adjoint(a), y_bar)))
 def solve_matrix(a, b):
     """a^-1 b, for operands with as many axes."""
+    if a.ndim == 2 and len(a) > SMALL:
+        for order, triangle in ((1, a), (-1, a[::-1, ::-1])):
+            if _is_lower(triangle):
+                return _substituted(triangle, b[::order])[::order]
     return np.linalg.solve(a, b)
+
+
+SMALL = 128  # rows up to which a matrix is not worth to be taken apart
+
+
+def _is_lower(a):
+    """Whether there is nothing but zeros above the diagonal; at little cost where there is."""
+    k = len(a) // 2
+    if len(a) <= SMALL:
+        return not np.triu(a, 1).any()
+    return not a[:k, k:].any() and _is_lower(a[:k, :k]) and _is_lower(a[k:, k:])
+
+
+def _substituted(a, b):
+    """a^-1 b for a lower triangular matrix."""
+    k = len(a) // 2
+    if len(a) <= SMALL:
+        return np.linalg.solve(a, b)
+    first = _substituted(a[:k, :k], b[:k])
+    return np.concatenate([first, _substituted(a[k:, k:], b[k:] - a[k:, :k] @ first)])
 
 
 @composite(np.linalg.solve, domain=(INVERTIBLE, REAL),
@@ -226,8 +250,49 @@ def _push_cholesky(a_dot, _a, y):
 
 
 def _pull_cholesky(y_bar, _a, y):
-    inverse = inv(y)
-    return _hermitian_part(matmul(matmul(adjoint(inverse), _half_lower(matmul(adjoint(y), y_bar))), inverse))
+    return cholesky_cotangent(y_bar, y)
+
+
+def _by_inverse(l_bar, factor):
+    """The inverse of the factor; and what the cotangent of its matrix is the Hermitian part of."""
+    inverse = inv(factor)
+    return inverse, matmul(matmul(adjoint(inverse), _half_lower(matmul(adjoint(factor), l_bar))), inverse)
+
+
+def _push_cotangent(l_dot, l_bar, factor, _y):
+    inverse, whole = _by_inverse(l_bar, factor)
+    turn = matmul(l_dot, inverse)
+    inner = matmul(matmul(adjoint(inverse), _half_lower(matmul(adjoint(l_dot), l_bar))), inverse)
+    return _hermitian_part(inner - matmul(adjoint(turn), whole) - matmul(whole, turn))
+
+
+def _pull_cotangent(y_bar, l_bar, factor, _y):
+    inverse, whole = _by_inverse(l_bar, factor)
+    right = matmul(_hermitian_part(y_bar), adjoint(inverse))
+    return matmul(l_bar, adjoint(_half_lower(matmul(inverse, right)))) - 2 * matmul(_hermitian_part(whole), right)
+
+
+@custom(inputs=2, domain=(REAL, INVERTIBLE), cases=(case((3, 3), (3, 3)), case((2, 2, 2), (2, 2, 2))), batches=True,
+        jvp=(lambda l_bar_dot, _l_bar, factor, _y: cholesky_cotangent(l_bar_dot, factor), _push_cotangent),
+        vjp=(lambda y_bar, _l_bar, factor, _y: _push_cholesky(y_bar, None, factor), _pull_cotangent))
+def cholesky_cotangent(l_bar, factor):
+    """The cotangent of a Hermitian matrix, from that of its lower Cholesky factor."""
+    if factor.ndim > 2 or l_bar.ndim > 2 or len(factor) <= SMALL or _is_complex(factor):
+        return _hermitian_part(_by_inverse(l_bar, factor)[1])
+    return _symmetric_cotangent(l_bar, factor) / 2
+
+
+def _symmetric_cotangent(l_bar, factor):
+    """Twice that, for a real matrix taken apart (I. Murray, arXiv:1602.07527, section 4, with blocks of halves)."""
+    k = len(factor) // 2
+    if len(factor) <= SMALL:
+        whole = _by_inverse(l_bar, factor)[1]
+        return whole + whole.T
+    corner, left = factor[:k, :k], factor[k:, :k]
+    last = _symmetric_cotangent(l_bar[k:, k:], factor[k:, k:])
+    below = _substituted(corner.T[::-1, ::-1], (l_bar[k:, :k] - last @ left).T[::-1])[::-1]
+    first = _symmetric_cotangent(l_bar[:k, :k] - below @ left, corner)
+    return np.block([[first, below], [below.T, last]])
 
 
 _HERMITIAN = "one triangle is read; the derivative is that of the function of the Hermitian part"

@@ -1,0 +1,56 @@
+"""Matrices large enough to be taken apart: factors and triangular systems."""
+import numpy as np
+import pytest
+
+import ad
+from ad.ops.linalg import SMALL, cholesky_cotangent, solve_matrix
+
+SIZES = [SMALL + 1, 3 * SMALL - 1]
+
+
+def positive(n, seed=0):
+    x = np.random.default_rng(seed).standard_normal((n, n))
+    return x @ x.T / n + np.eye(n)
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_gradient_of_log_determinant_by_the_factor_is_the_inverse(n):
+    a = positive(n)
+    found = ad.grad(lambda a: 2 * np.sum(np.log(np.diag(np.linalg.cholesky(a)))))(a)
+    np.testing.assert_allclose(found, np.linalg.inv(a), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_gradient_of_quadratic_form_by_the_factor(n):
+    a, b = positive(n), np.random.default_rng(1).standard_normal(n)
+    found = ad.grad(lambda a: np.sum(np.linalg.solve(np.linalg.cholesky(a), b) ** 2))(a)
+    x = np.linalg.solve(a, b)
+    np.testing.assert_allclose(found, -np.outer(x, x), rtol=1e-9, atol=1e-12)
+
+
+def test_cotangent_of_any_factor_agrees_with_differences():
+    n = SIZES[0]
+    rng = np.random.default_rng(2)
+    a, weights, direction = positive(n), rng.standard_normal((n, n)), positive(n, 3)
+    found = np.sum(cholesky_cotangent(weights, np.linalg.cholesky(a)) * direction)
+    ahead, behind = (np.sum(weights * np.linalg.cholesky(a + h * direction)) for h in (1e-5, -1e-5))
+    assert found == pytest.approx((ahead - behind) / 2e-5, rel=1e-7)
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("turn", [np.tril, np.triu, np.asarray])
+def test_triangular_systems_are_solved_as_any_others(n, turn):
+    a, b = turn(positive(n)), np.random.default_rng(4).standard_normal((n, 3))
+    np.testing.assert_allclose(solve_matrix(a, b), np.linalg.solve(a, b), rtol=1e-10, atol=1e-12)
+
+
+def test_triangular_matrix_with_zero_on_its_diagonal_is_singular():
+    a = np.tril(positive(SIZES[1]))
+    a[-1, -1] = 0
+    with pytest.raises(np.linalg.LinAlgError):
+        ad.grad(lambda a: np.sum(np.linalg.solve(a, np.ones(len(a)))))(a)
+
+
+def test_single_precision_stays():
+    a = np.tril(positive(SIZES[0])).astype(np.float32)
+    assert solve_matrix(a, np.ones((len(a), 1), np.float32)).dtype == np.float32
