@@ -224,8 +224,8 @@ def prod(a, axis=None, dtype=None, out=None, keepdims=False, initial=1, where=Tr
 def _winners(x, y, axis):
     """Where the extreme is taken, and how often; where the result is nan, the nans are."""
     x, best = plain_unless_traced(x), np.reshape(plain_unless_traced(y), kept_shape(x.shape, axis))
-    hits = (x == best) | (np.isnan(x) & np.isnan(best))
-    return hits, np.add.reduce(hits, axis=axis, keepdims=True, dtype=x.dtype)
+    hits = np.logical_or(x == best, x != x)  # if there is a nan, the result is one, and no element is equal to it
+    return hits, np.add.reduce(hits * x.dtype.type(1), axis=axis, keepdims=True)
 
 
 def _extreme_push(x_dot, x, y, axis, keepdims):
