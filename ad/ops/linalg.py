@@ -193,7 +193,8 @@ def matrix_power(a, n):
 
 def _cofactors(a, y):
     """The derivative of det: y a^-T; by the minors where a matrix is singular."""
-    if not np.any(y == 0):
+    singular = y == 0
+    if not (np.any(singular) if y.ndim else singular):
         return _scalars(y) * matrix_transpose(inv(a))
     n = a.shape[-1]
     others = np.array([[k for k in range(n) if k != i] for i in range(n)], dtype=int).reshape(n, n - 1)
