@@ -10,8 +10,9 @@ from ad.algebra import algebra
 from ad.ops.forms import TABLE
 from ad.program import Instruction, Program, frozen
 from ad.rewriting import fold
+from ad.stacking import outer_products
 
-__all__ = ["algebra", "common_subexpressions", "constants", "dead_code", "renumber", "simplify"]
+__all__ = ["algebra", "common_subexpressions", "constants", "dead_code", "outer_products", "renumber", "simplify"]
 
 ROUNDS = 8  # one pass makes work for another; two or three rounds are the rule
 SPARSE = 8  # slots for each one in use, beyond which they are numbered anew before and not only after
@@ -115,6 +116,7 @@ def simplify(program):
         if program is before:
             break
         program = show(dead_code, dead_code(program))
+    program = show(outer_products, outer_products(program))
     program = show(renumber, renumber(dead_code(program)))
     if program is given:
         return program

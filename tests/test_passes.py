@@ -127,6 +127,52 @@ def test_renumber():
     assert passes.renumber(program) is program
 
 
+def sum_of_outer_products(terms, n=20, m=30, dtype=float):
+    """A program, and values for it, that adds u v^T for several u and v to a matrix."""
+    rng, b = np.random.default_rng(1), Builder()
+    values = [rng.standard_normal((n, m)).astype(dtype)]
+    total = b.input(values[0])
+    for i in range(terms):
+        u, v = rng.standard_normal(n).astype(dtype), rng.standard_normal((m,) if i % 2 else (1, m)).astype(dtype)
+        values += u, v
+        factors = b.reshape(b.input(u), params=((n, 1), "C")), b.input(v)
+        total = b.add(*(total, b.multiply(*factors))[:: 1 if i % 3 else -1])
+    return b, total, values
+
+
+@pytest.mark.parametrize("dtype", [float, np.float32, complex])
+def test_sums_of_outer_products_are_one_product_of_matrices(dtype):
+    b, total, values = sum_of_outer_products(6, dtype=dtype)
+    program = b.program(total)
+    found = passes.dead_code(passes.outer_products(program))
+    assert names(found).count("matmul") == 1
+    assert "multiply" not in names(found)
+    assert_same_results(program, found, values, 10 * np.finfo(dtype).eps)
+    assert passes.outer_products(found) is found
+
+
+def test_outer_products_without_another_term():
+    b = Builder()
+    values = list(np.random.default_rng(2).standard_normal((8, 16)))
+    slots = [b.input(x) for x in values]
+    parts = [b.multiply(b.reshape(u, params=((16, 1), "C")), v) for u, v in zip(slots[::2], slots[1::2])]
+    program = b.program(b.add(b.add(parts[0], parts[1]), b.add(parts[2], parts[3])))
+    found = passes.dead_code(passes.outer_products(program))
+    assert names(found)[-1] == "matmul"
+    assert "add" not in names(found)
+    assert_same_results(program, found, values, 1e-14)
+
+
+def test_outer_products_stay_where_they_are_few_small_or_wanted_themselves():
+    few, total, _ = sum_of_outer_products(3)
+    small, small_total, _ = sum_of_outer_products(6, n=3, m=3)
+    assert all(passes.outer_products(program) is program
+               for program in (few.program(total), small.program(small_total)))
+    wanted, total, values = sum_of_outer_products(4)
+    program = wanted.program(total, wanted.add(total, total))
+    assert_same_results(program, passes.outer_products(program), values, 1e-14)
+
+
 # -- algebra ----------------------------------------------------------------------------------------
 
 SPECIAL = np.array([0.0, -0.0, 1.0, -2.5, 0.3, np.inf, -np.inf, np.nan])
@@ -400,7 +446,7 @@ def test_print_after_each_pass(monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert printed.startswith("-- after dead_code\n")
     assert {line.split()[-1] for line in printed.splitlines() if line.startswith("--")} == {
-        "dead_code", "common_subexpressions", "constants", "algebra", "renumber"}
+        "dead_code", "common_subexpressions", "constants", "algebra", "outer_products", "renumber"}
 
 
 UNARY = "negative square absolute reciprocal identity positive sin exp sqrt tanh conjugate".split()
