@@ -15,33 +15,34 @@ from ad._leaves import Variable, stop_gradient
 from ad.custom_gradient import custom_gradient
 from ad.errors import MissingRule
 from ad.gradient_tape import ForwardAccumulator, GradientTape, UnconnectedGradients
-from ad.lanes import vmap
 from ad.ops import TABLE, linalg
 from ad.ops.joining import asarray
-from ad.program import Program
-from ad.recording import compile, record
-from ad.saving import load
 from ad.transforms import batch_jacobian, grad, hessian, hvp, jacobian, jvp, linearize, value_and_grad, vjp
 
 __version__ = "0.1.0"
 
-# Imported when first asked for: the first two need SciPy.
-_LAZY = {"optimize": "ad.optimize", "special": "ad.ops.special", "testing": "ad.testing"}
+# Imported when first asked for: name -> the module that has it, or is it.
+_LAZY = {
+    "Program": "ad.program", "compile": "ad.recording", "get_num_threads": "ad._vm", "load": "ad.saving",
+    "optimize": "ad.optimize", "record": "ad.recording", "set_num_threads": "ad._vm", "special": "ad.ops.special",
+    "testing": "ad.testing", "vmap": "ad.lanes",
+}
 _FUNCTIONS = {name: entry.function for name, entry in TABLE.items() if entry.numpy and hasattr(np, name)}
 globals().update(_FUNCTIONS)  # as attributes of the module itself: `ad.sin(x)` is hot
 
 __all__ = [
-    "Array", "Dual", "ForwardAccumulator", "GradientTape", "MissingRule", "Program", "UnconnectedGradients", "Variable",
-    "asarray", "batch_jacobian", "compile", "constant", "custom_gradient", "grad", "hessian", "hvp", "jacobian", "jvp",
-    "linalg", "linearize", "load", "optimizers", "record", "stop_gradient", "value_and_grad", "vjp", "vmap", *_LAZY,
-    *_FUNCTIONS,
+    "Array", "Dual", "ForwardAccumulator", "GradientTape", "MissingRule", "UnconnectedGradients", "Variable", "asarray",
+    "batch_jacobian", "constant", "custom_gradient", "grad", "hessian", "hvp", "jacobian", "jvp", "linalg", "linearize",
+    "optimizers", "stop_gradient", "value_and_grad", "vjp", *_LAZY, *_FUNCTIONS,
 ]
 
 
 def __getattr__(name):
-    if name in _LAZY:
-        return import_module(_LAZY[name])
-    raise AttributeError(f"module 'ad' has no attribute {name!r}")
+    if name not in _LAZY:
+        raise AttributeError(f"module 'ad' has no attribute {name!r}")
+    module = import_module(_LAZY[name])
+    found = globals()[name] = getattr(module, name, module)
+    return found
 
 
 def __dir__():
