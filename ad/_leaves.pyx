@@ -60,7 +60,23 @@ cdef class Variable(Array):
         return self.read_value()
 
     def assign(self, value):
-        """Replace the value by one of the same shape, cast to the variable's dtype; returns self."""
+        """Replace the value.
+
+        Parameters
+        ----------
+        value : array_like
+            Of the variable's shape; cast to its dtype. The value of an Array is taken, without its derivatives.
+
+        Returns
+        -------
+        Variable
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If `value` is of another shape.
+        """
         cdef Array new = as_value(value.numpy() if isinstance(value, Array) else value, self.dtype)
         if new.shape != self.shape:
             raise ValueError(f"ad: cannot assign a value of shape {new.shape} to variable "
@@ -69,11 +85,43 @@ cdef class Variable(Array):
         return self
 
     def assign_add(self, delta):
-        """Add `delta` to the value; returns self."""
+        """Add to the value.
+
+        Parameters
+        ----------
+        delta : array_like
+            Such that the sum is of the variable's shape; the sum is cast to its dtype.
+
+        Returns
+        -------
+        Variable
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If the sum is of another shape.
+        """
         return self.assign(self.numpy() + (delta.numpy() if isinstance(delta, Array) else delta))
 
     def assign_sub(self, delta):
-        """Subtract `delta` from the value; returns self."""
+        """Subtract from the value.
+
+        Parameters
+        ----------
+        delta : array_like
+            Such that the difference is of the variable's shape; the difference is cast to its dtype.
+
+        Returns
+        -------
+        Variable
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If the difference is of another shape.
+        """
         return self.assign(self.numpy() - (delta.numpy() if isinstance(delta, Array) else delta))
 
     def __repr__(self):
@@ -90,7 +138,17 @@ cdef class Variable(Array):
 
 
 def stop_gradient(x):
-    """`x` as a constant: the same value, through which no derivative flows."""
+    """`x` as a constant: the same value, through which no derivative flows.
+
+    Parameters
+    ----------
+    x : Array, or anything else
+        What is no Array is returned as it is.
+
+    Returns
+    -------
+    Array, or `x` itself
+    """
     return wrap(value_of(lift(x))) if isinstance(x, Array) else x
 
 
