@@ -105,22 +105,11 @@ cdef class Variable(Array):
         return self.assign(self.numpy() + (delta.numpy() if isinstance(delta, Array) else delta))
 
     def assign_sub(self, delta):
-        """Subtract from the value.
+        """Subtract from the value, and return the variable: as `assign_add` otherwise.
 
         Parameters
         ----------
         delta : array_like
-            Such that the difference is of the variable's shape; the difference is cast to its dtype.
-
-        Returns
-        -------
-        Variable
-            Itself.
-
-        Raises
-        ------
-        ValueError
-            If the difference is of another shape.
         """
         return self.assign(self.numpy() - (delta.numpy() if isinstance(delta, Array) else delta))
 

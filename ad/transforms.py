@@ -280,11 +280,8 @@ def value_and_grad(f, argnums=0, has_aux=False):
 
     Parameters
     ----------
-    f : callable
-        Returns a real scalar; with `has_aux` a pair of that and anything else.
-    argnums : int or tuple of int
-        Which positional arguments to differentiate with respect to.
-    has_aux : bool
+    f, argnums, has_aux
+        As in `grad`.
 
     Returns
     -------
