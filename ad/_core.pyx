@@ -667,26 +667,32 @@ cdef class Array:
 
     @property
     def shape(self):
+        """The size of each axis, as a tuple."""
         return () if self.array is None else self.array.shape
 
     @property
     def dtype(self):
+        """The NumPy dtype of the elements."""
         return DTYPE if self.array is None else self.array.dtype
 
     @property
     def ndim(self):
+        """The number of axes."""
         return 0 if self.array is None else self.array.ndim
 
     @property
     def size(self):
+        """The number of elements."""
         return 1 if self.array is None else self.array.size
 
     @property
     def itemsize(self):
+        """The bytes of one element."""
         return self.dtype.itemsize
 
     @property
     def nbytes(self):
+        """The bytes of all elements."""
         return self.size * self.itemsize
 
     @property
@@ -737,7 +743,22 @@ cdef class Array:
         return answer(self, "bool", self.number != 0 if self.array is None else bool(self.array))
 
     def item(self, *args):
-        """The value as a Python number: like `numpy()`, a cut from the gradient on purpose."""
+        """The value as a Python number: like `numpy()`, a cut from the gradient on purpose.
+
+        Parameters
+        ----------
+        *args : int
+            Which element, as for ndarray.item; none for an array of one element.
+
+        Returns
+        -------
+        float, int, bool or complex
+
+        Raises
+        ------
+        ValueError
+            Without arguments, if there is not exactly one element.
+        """
         leak(self, "item()")
         return self.number if self.array is None else self.array.item(*args)
 
@@ -990,7 +1011,18 @@ def constant(value, dtype=None):
     Parameters
     ----------
     value : array_like
+        Of numbers or booleans. Of an Array the value is taken, without its derivatives.
     dtype : dtype_like, optional
+        By default that of the value.
+
+    Returns
+    -------
+    Array
+
+    Raises
+    ------
+    TypeError
+        If `value` does not hold numbers.
     """
     if isinstance(value, Array) and is_traced(lift(value)):
         value = roles["detached"](value)
@@ -1005,14 +1037,19 @@ def constant(value, dtype=None):
 cdef class Dual(Array):
     """A primal with its tangent, in the open: ops on it give others.
 
+    A `Dual` whose parts are others carries second derivatives, and so on, 15 levels deep. Duals of one depth share one
+    perturbation: for a derivative inside a function that is itself given Duals, use `ad.jvp`.
+
     Parameters
     ----------
     primal : array_like, Array or Dual
     tangent : array_like, Array or Dual
-        Of the primal's shape; or of shape (k,) + its shape, for k tangents at once.
+        Of the primal's shape; or of shape (k,) + its shape, for k tangents at once. A number stands for an array of it.
 
-    A `Dual` whose parts are others carries second derivatives, and so on, 15 levels deep. Duals of one depth share one
-    perturbation: for a derivative inside a function that is itself given Duals, use `ad.jvp`.
+    Raises
+    ------
+    ValueError
+        For a tangent of another shape, or where the nesting is too deep.
     """
 
     def __init__(self, primal, tangent=1.0):

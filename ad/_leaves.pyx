@@ -62,7 +62,23 @@ cdef class Variable(Array):
         return self.read_value()
 
     def assign(self, value):
-        """Replace the value by one of the same shape, cast to the variable's dtype; returns self."""
+        """Replace the value.
+
+        Parameters
+        ----------
+        value : array_like
+            Of the variable's shape; cast to its dtype. The value of an Array is taken, without its derivatives.
+
+        Returns
+        -------
+        Variable
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If `value` is of another shape.
+        """
         if current().tracer is not None:
             raise no_assignment(self.name)
         cdef Array new = as_value(value.numpy() if isinstance(value, Array) else value, self.dtype)
@@ -73,11 +89,32 @@ cdef class Variable(Array):
         return self
 
     def assign_add(self, delta):
-        """Add `delta` to the value; returns self."""
+        """Add to the value.
+
+        Parameters
+        ----------
+        delta : array_like
+            Such that the sum is of the variable's shape; the sum is cast to its dtype.
+
+        Returns
+        -------
+        Variable
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If the sum is of another shape.
+        """
         return self.assign(self.numpy() + (delta.numpy() if isinstance(delta, Array) else delta))
 
     def assign_sub(self, delta):
-        """Subtract `delta` from the value; returns self."""
+        """Subtract from the value, and return the variable: as `assign_add` otherwise.
+
+        Parameters
+        ----------
+        delta : array_like
+        """
         return self.assign(self.numpy() - (delta.numpy() if isinstance(delta, Array) else delta))
 
     def __repr__(self):
@@ -94,7 +131,17 @@ cdef class Variable(Array):
 
 
 def stop_gradient(x):
-    """`x` as a constant: the same value, through which no derivative flows."""
+    """`x` as a constant: the same value, through which no derivative flows.
+
+    Parameters
+    ----------
+    x : Array, or anything else
+        What is no Array is returned as it is.
+
+    Returns
+    -------
+    Array, or `x` itself
+    """
     if not isinstance(x, Array):
         return x
     return roles["detached"](x) if is_traced(lift(x)) else wrap(value_of(lift(x)))

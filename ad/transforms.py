@@ -279,8 +279,27 @@ def grad(f, argnums=0, has_aux=False):
 def value_and_grad(f, argnums=0, has_aux=False):
     """The value of a scalar function together with its gradient, in one evaluation.
 
-    Parameters and errors are those of `grad`. The derivative returns `(value, gradient)`; with `has_aux`
-    `((value, aux), gradient)`.
+    Parameters
+    ----------
+    f, argnums, has_aux
+        As in `grad`.
+
+    Returns
+    -------
+    callable
+        Takes the arguments of `f`; returns `(value, gradient)`, with `has_aux` `((value, aux), gradient)`, where the
+        gradient is that of `grad`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As in `grad`.
+
+    Examples
+    --------
+    >>> value, gradient = ad.value_and_grad(lambda x: (x ** 2).sum())(np.arange(3.0))
+    >>> value, gradient
+    (np.float64(5.0), array([0., 2., 4.]))
     """
     return _gradient_of("value_and_grad", f, argnums, has_aux, with_value=True)
 

@@ -98,16 +98,16 @@ def test_numpy_is_enough(wheel, tmp_path):
 
 
 def shipped(suffixes, *folders):
-    """The files of these folders that are no product of a build, by their path from the root."""
+    """The files of these folders, of these suffixes or names, that are no product of a build: by their paths."""
     found = {path.relative_to(ROOT).as_posix() for folder in folders for path in (ROOT / folder).rglob("*")
-             if path.suffix in suffixes or path.name == "py.typed"}
+             if path.suffix in suffixes or path.name in suffixes}
     return {name for name in found if not re.search(r"/(_build|env|results|html|__pycache__)/", name)}
 
 
 def test_the_wheel_holds_the_package_alone(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"ad", "dualtape"}
-    assert shipped({".py", ".pyi", ".pxd", ".h", ".csv", ".md"}, "ad") <= names
+    assert shipped({".py", ".pyi", "py.typed", ".pxd", ".h", ".csv", ".md"}, "ad") <= names
     compiled = {name.partition(".")[0] for name in names if name.endswith((".so", ".pyd"))}
     assert compiled == {name.removesuffix(".pyx") for name in shipped({".pyx"}, "ad")}
 
@@ -115,7 +115,8 @@ def test_the_wheel_holds_the_package_alone(wheel):
 def test_the_source_distribution_holds_what_was_written(sdist):
     names = {name.partition("/")[2] for name in tarfile.open(sdist).getnames()}
     folders = [name for name in ("ad", "asv_bench", "docs", "examples", "tests") if (ROOT / name).is_dir()]
-    assert shipped({".py", ".pyi", ".pyx", ".pxd", ".h", ".csv", ".md", ".css", ".json"}, *folders) <= names
+    written = {".py", ".pyi", "py.typed", ".pyx", ".pxd", ".h", ".csv", ".md", ".css", ".json"}
+    assert shipped(written, *folders) <= names
     assert {"LICENSE", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "pyproject.toml", ".ci/run"} <= names
     assert not [name for name in names if name.endswith((".so", ".pyd", ".pyc", ".c"))]
 

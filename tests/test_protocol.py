@@ -286,6 +286,25 @@ def test_unknown_argument_of_a_function():
         FUNCTIONS[np.sum](ad.constant(X), order="C")
 
 
+@pytest.mark.parametrize("function", [np.angle, ad.angle])
+def test_angle_in_degrees(function):
+    z = np.array([1 + 2j, -3j, -0.5 + 0.1j])
+    for call in (lambda z: function(z, True), lambda z: function(z, deg=True)):
+        np.testing.assert_allclose(call(ad.constant(z)).numpy(), np.angle(z, True), rtol=1e-15)
+        check_grads(call, [z])
+    np.testing.assert_array_equal(function(z, deg=True), np.angle(z, deg=True))
+
+
+@pytest.mark.parametrize("name, too_few", [("vsplit", 1), ("hsplit", 0), ("dsplit", 2)])
+def test_splits_along_a_given_axis_take_no_other(name, too_few):
+    x = ad.constant(np.zeros((2, 2, 2)))
+    for function in (getattr(np, name), getattr(ad, name)):
+        with pytest.raises(TypeError, match="positional arguments"):
+            function(x, 2, 1)
+        with pytest.raises(ValueError, match=f"{name} only works on arrays of"):
+            function(ad.constant(np.zeros((2,) * too_few)), 2)
+
+
 def test_sequences_of_arrays_as_operands():
     x = ad.constant(2.0)
     if np.stack in FUNCTIONS:

@@ -74,6 +74,37 @@ def training() -> float:
     return float(ad.sum(x.assign_add([1.0, 1.0]).assign_sub([1.0, 1.0])))
 
 
+class SignDescent(ad.optimizers.Optimizer):
+    def update(self, x: Vector, gradient: Vector, learning_rate: float) -> Vector:
+        return x - learning_rate * np.sign(gradient)
+
+
+def optimizers() -> Vector:
+    x = ad.Variable([1.0, 2.0])
+    schedule = ad.optimizers.schedules.CosineDecay(0.5, decay_steps=10, warmup_target=None)
+    for optimizer in (SignDescent(schedule), ad.optimizers.AdamW(lambda: 0.1, amsgrad=True, global_clipnorm=1.0)):
+        assert_type(optimizer.learning_rate, float)
+        optimizer.minimize(lambda: ad.sum(x**2), [x])
+        with ad.GradientTape() as tape:
+            loss = ad.sum(x**2)
+        optimizer.apply_gradients(zip(tape.gradient(loss, [x]), [x]))
+        optimizer.learning_rate = 0.1
+    again = ad.optimizers.AdamW.from_config(optimizer.get_config())
+    assert_type(again, ad.optimizers.AdamW)
+    again.load_state(optimizer.state(), x)
+    value: Vector = x.numpy()
+    return value
+
+
+def minimum(x: Vector) -> Vector:
+    found: Vector = ad.optimize.minimize(rosen_numpy, x, method="trust-exact", options={"gtol": 1e-9}).x
+    assert np.allclose(found, ad.optimize.root(ad.grad(rosen), found, tol=1e-12).x)
+    popt, pcov = ad.optimize.curve_fit(lambda t, a: a * np.exp(-t), x, 2 * np.exp(-x), p0=[1.0])
+    residuals = ad.optimize.least_squares(lambda x: x**2 - 2, popt, method="lm", args=())
+    assert np.allclose(residuals.x**2, 2) and pcov.shape == (1, 1)
+    return found
+
+
 def duals() -> float:
     x = ad.Dual(2.0, 1.0)
     with ad.ForwardAccumulator(ad.constant([1.0]), [1.0]) as accumulator:
@@ -102,3 +133,8 @@ def mistakes(x: ad.Array) -> None:
     log1pexp("x")  # type: ignore[arg-type]
     x[0] = 1.0  # type: ignore[index]
     ad.Array([1.0])  # type: ignore[arg-type]
+    ad.optimizers.Adam(beta1=0.9)  # type: ignore[call-arg]
+    ad.optimizers.SGD("fast")  # type: ignore[arg-type]
+    ad.optimizers.Optimizer(rho=0.9)  # type: ignore[arg-type]
+    ad.optimize.minimize(rosen, x, gtol=1e-3)  # type: ignore[call-arg]
+    ad.optimize.least_squares(rosen, x, method="bfgs")  # type: ignore[arg-type]

@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 
+from ad._core import Array
 from ad.errors import MissingRule
 from ad.ops.domains import AT_LEAST_ONE, BETWEEN_STEPS, NONZERO, POSITIVE, REAL, UNIT
-from ad.ops.forms import case, composite, elementwise, linear
+from ad.ops.forms import case, composite, elementwise, linear, spelling
 from ad.ops.plain import evaluate
 
 __all__ = [
@@ -220,6 +221,14 @@ def conjugate(x):
 
 real = elementwise("real", np.real, 1, domain=REAL)
 imag = elementwise("imag", np.imag, lambda x, _y: -1j if x.dtype.kind == "c" else 0.0, domain=REAL)
-angle = elementwise(
-    "angle", np.angle, lambda x, _y: -1j / x if x.dtype.kind == "c" else 0.0, domain=NONZERO, singular="nan at 0"
+_angle = elementwise(
+    "angle", None, lambda x, _y: -1j / x if x.dtype.kind == "c" else 0.0, domain=NONZERO, singular="nan at 0",
+    fn=np.angle,
 )
+
+
+@spelling("angle", np.angle)
+def angle(z, deg=False):
+    if not isinstance(z, Array):
+        return np.angle(z, deg)
+    return rad2deg(_angle(z)) if deg else _angle(z)

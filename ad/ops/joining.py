@@ -184,18 +184,21 @@ def insert(arr, obj, values, axis=None):
 def _cut(name, numpy, axis_of, cases):
     """One of NumPy's functions that split; where it cuts is NumPy's to say."""
 
-    def cut(ary, indices_or_sections, *axis):
-        axis = axis_of(ary) if axis_of else range(ary.ndim)[axis[0] if axis else 0]
+    def cut(ary, indices_or_sections, axis):
         parts = (np.split if axis_of else numpy)(np.arange(ary.shape[axis]), indices_or_sections)
         before = (slice(None),) * axis
         return [getitem(ary, (*before, slice(int(p[0]), int(p[-1]) + 1) if len(p) else slice(0, 0))) for p in parts]
 
-    def public(ary, indices_or_sections, axis=0):
-        return cut(ary, indices_or_sections, axis)
+    def along_its_axis(ary, indices_or_sections):
+        numpy(ary.numpy(), 1)  # complains of an axis that is not there
+        return cut(ary, indices_or_sections, axis_of(ary))
 
-    chosen = cut if axis_of else public
-    chosen.__name__ = name
-    return composite(numpy, domain=REAL, cases=cases)(chosen)
+    def along_any(ary, indices_or_sections, axis=0):
+        return cut(ary, indices_or_sections, range(ary.ndim)[axis])
+
+    public = along_its_axis if axis_of else along_any
+    public.__name__ = name
+    return composite(numpy, domain=REAL, cases=cases)(public)
 
 
 split = _cut("split", np.split, None, (case((4,), 2), case((2, 5), [1, 3], axis=1), case((3,), [2, 9])))

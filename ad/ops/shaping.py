@@ -34,7 +34,19 @@ def cast(x, dtype):
 @spelling("astype", *(f for f in [getattr(np, "astype", None)] if f), method=True,
           cases=(case((3,), "float64"), case((2, 3), "complex128")))
 def astype(x, dtype, order="K", casting="unsafe", subok=True, copy=True):
-    """`x` in another dtype. What becomes integer or boolean is a plain ndarray: nothing flows through it."""
+    """`x` in another dtype. What becomes integer or boolean is a plain ndarray: nothing flows through it.
+
+    Parameters
+    ----------
+    x : Array or array_like
+    dtype : dtype_like
+    order, casting, subok, copy : str, str, bool, bool
+        As for ndarray.astype. They make no difference to an Array, but for `casting`: what it forbids raises.
+
+    Returns
+    -------
+    Array or ndarray
+    """
     dtype = np.dtype(dtype)
     if not isinstance(x, Array):
         return np.asarray(x).astype(dtype, order=order, casting=casting, copy=copy)
@@ -144,6 +156,7 @@ def memory_order(a, order):
 
 
 def _reshape_method(x, *shape, order="C", copy=None):
+    """As ndarray.reshape: the same elements in another shape, given as a tuple or as so many integers."""
     return reshape(x, shape[0] if len(shape) == 1 else shape, order)
 
 
@@ -157,7 +170,7 @@ def ravel(a, order="C"):
 
 @composite(domain=REAL, cases=(case((2, 3)), case((2, 3), order="F")), method=True)
 def flatten(a, order="C"):
-    """All elements in one axis."""
+    """As ndarray.flatten: all elements in one axis."""
     return ravel(a, order)
 
 
@@ -218,6 +231,7 @@ def transpose(a, axes=None):
 
 
 def _transpose_method(x, *axes):
+    """As ndarray.transpose: the axes in another order, given as a tuple or as so many integers; by default reversed."""
     if not axes or axes == (None,):
         return transpose(x)
     return transpose(x, axes[0] if isinstance(axes[0], (tuple, list)) else axes)

@@ -78,7 +78,20 @@ class Optimizer(Configured):
         return {}
 
     def coefficients(self, learning_rate, step):
-        """What `update` needs that is the same for all variables; `step` counts from 1."""
+        """What `update` needs that is the same for all variables.
+
+        Parameters
+        ----------
+        learning_rate : float
+            The rate of this step.
+        step : int
+            Counted from 1.
+
+        Returns
+        -------
+        Any
+            By default the learning rate.
+        """
         return learning_rate
 
     def update(self, x, gradient, coefficients, *slots):

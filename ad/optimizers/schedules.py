@@ -217,7 +217,17 @@ def _cosine(done, alpha, top=1.0):
 
 
 def serialize(schedule):
-    """A schedule as the dict of its class' name and its settings, of which `deserialize` makes it again."""
+    """A schedule as the dict of its class' name and its settings, of which `deserialize` makes it again.
+
+    Parameters
+    ----------
+    schedule : LearningRateSchedule
+
+    Returns
+    -------
+    dict
+        With the items "class_name" and "config".
+    """
     return {"class_name": type(schedule).__name__, "config": schedule.get_config()}
 
 

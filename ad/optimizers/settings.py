@@ -55,7 +55,12 @@ class Configured:
 
     @classmethod
     def from_config(cls, config):
-        """Made anew from what `get_config` gave."""
+        """Made anew from what `get_config` gave.
+
+        Parameters
+        ----------
+        config : dict
+        """
         return cls(**config)
 
     def __repr__(self):

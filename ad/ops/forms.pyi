@@ -1,0 +1,62 @@
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ad._graph import Op
+
+__all__ = [
+    "FUNCTIONS", "TABLE", "UFUNCS", "Entry", "bilinear", "case", "composite", "custom", "elementwise", "linear",
+    "spelling",
+]
+
+_Function: TypeAlias = Callable[..., Any]
+_Decorator: TypeAlias = Callable[[_Function], _Function]
+_Case: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
+_Rules: TypeAlias = _Function | tuple[_Function, ...]
+
+OUTPUT: int
+TABLE: dict[str, Entry]
+UFUNCS: dict[np.ufunc, _Function]
+FUNCTIONS: dict[_Function, _Function]
+
+class Entry:
+    name: str
+    function: _Function
+    form: str
+    numpy: tuple[_Function, ...]
+    op: Op | None
+    domain: Any
+    cases: Sequence[_Case]
+    singular: str
+    def __init__(
+        self, name: str, function: _Function, form: str, *, numpy: tuple[_Function, ...] = (), op: Op | None = None,
+        domain: Any = None, cases: Sequence[_Case] = (), singular: str = ""
+    ) -> None: ...
+
+def case(*inputs: Any, **params: Any) -> _Case: ...
+def elementwise(
+    name: str, numpy: _Function | tuple[_Function, ...] | None, partials: Any, *, domain: Any, singular: str = "",
+    method: bool | str = False, fn: _Function | None = None
+) -> _Function: ...
+def spelling(
+    name: str, *numpy: _Function, cases: Sequence[_Case] = (), method: bool | str = False
+) -> _Decorator: ...
+def linear(
+    *numpy: _Function, transpose: _Rules, inputs: int | None = 1, lanes: _Function | None = None,
+    batched: _Function | None = None, domain: Any = None, cases: Sequence[_Case] = (), singular: str = "",
+    method: bool | str = False, fold: tuple[np.ufunc, float] | None = None
+) -> _Decorator: ...
+def bilinear(
+    *numpy: _Function, transposes: tuple[_Function, _Function], batches: bool = False, domain: Any = None,
+    cases: Sequence[_Case] = (), singular: str = "", method: bool | str = False
+) -> _Decorator: ...
+def custom(
+    *numpy: _Function, jvp: _Rules, vjp: _Rules, inputs: int | None = 1, outputs: int = 1, batches: bool = False,
+    domain: Any = None, cases: Sequence[_Case] = (), singular: str = "", method: bool | str = False,
+    fold: tuple[np.ufunc, float] | None = None
+) -> _Decorator: ...
+def composite(
+    *numpy: _Function, domain: Any = None, cases: Sequence[_Case] = (), singular: str = "",
+    method: bool | str = False
+) -> _Decorator: ...
