@@ -4,7 +4,7 @@ import operator
 
 import numpy as np
 
-from ad._core import Array, apply
+from ad._core import Array, apply, peek
 from ad.errors import MissingRule
 from ad.ops.domains import REAL
 from ad.ops.forms import case, composite, linear, spelling
@@ -190,7 +190,7 @@ def _cut(name, numpy, axis_of, cases):
         return [getitem(ary, (*before, slice(int(p[0]), int(p[-1]) + 1) if len(p) else slice(0, 0))) for p in parts]
 
     def along_its_axis(ary, indices_or_sections):
-        numpy(ary.numpy(), 1)  # complains of an axis that is not there
+        numpy(peek(ary), 1)  # complains of an axis that is not there
         return cut(ary, indices_or_sections, axis_of(ary))
 
     def along_any(ary, indices_or_sections, axis=0):
