@@ -2,6 +2,7 @@
 from cpython.ref cimport PyObject
 
 cimport numpy as cnp
+from ad._core cimport Array, is_live, value_of
 from ad._graph cimport State, current
 from ad._kernels cimport has_shape, is_plain
 from ad._vm cimport Machine
@@ -95,7 +96,7 @@ def scan(args, kwargs):
     Returns
     -------
     key : tuple or None
-        None where there is more than plain arrays and numbers in plain containers. Calls with one key have one signature.
+        None where there is more than arrays and numbers in plain containers. Calls with one key have one signature.
     values : list
     """
     cdef list key = [], values = []
@@ -117,6 +118,12 @@ cdef bint scanned(object x, list key, list values, int *seen) except -1:
         key.append((<object>x).shape)
         values.append(x)
         return cnp.PyArray_ISNUMBER(<cnp.ndarray>x)
+    if kind is Array:
+        key.append((<object>x).dtype)
+        key.append((<object>x).shape)
+        values.append(value_of(<Array>x))
+        seen[0] |= LOW  # or may be
+        return not is_live(<Array>x)
     if kind is float:
         seen[0] |= FLOAT
         values.append(x)

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ad import costs, listing
-from ad._core import Array, apply, constant, settled
+from ad._core import Array, apply, constant, peek, settled
 from ad._graph import Op
+from ad._leaves import stop_gradient
 from ad.errors import another_argument, lost_guard
 from ad.trees import Frame
 
@@ -142,9 +143,9 @@ class Program:
             found = self.machine.run(values, self._targets(out))
         count = len(found) - len(self.guards)
         for guard, value in zip(self.guards, found[count:]):
-            value = settled(value)
+            value = settled(value) if guard.kind == "array" else stop_gradient(value)
             if not guard.holds(value):
-                raise lost_guard(guard, value)
+                raise lost_guard(guard, peek(value) if isinstance(value, Array) else value)
         return found[:count] if self.results is None else self.results(found[:count])
 
     def values(self, args, kwargs):

@@ -299,10 +299,10 @@ class Compiled(Quick):
         if _trace.is_watching():
             return self.f(*args, **kwargs)
         key, values = scan(args, kwargs)
-        tree = self._routes.get(key)
+        tree, ours = self._routes.get(key, (None, False))
         found = tree and tree.replay(values)
         if found:
-            return self._checked(found[0].results(found[1]), args, kwargs)
+            return self._given(found, ours, args, kwargs)
         signature = Signature(args, kwargs)
         if signature.live:
             return self.f(*args, **kwargs)
@@ -311,10 +311,8 @@ class Compiled(Quick):
         if found is None:
             return self._recorded(tree, signature, args, kwargs)
         if key:
-            self._routes[key] = tree
-        recording, values = found
-        result = recording.results(recording.given(values) if signature.ours else values)
-        return self._checked(result, args, kwargs)
+            self._routes[key] = tree, signature.ours
+        return self._given(found, signature.ours, args, kwargs)
 
     def __reduce__(self):
         """By its name, where it has one; otherwise by the function, without what was recorded."""
@@ -363,8 +361,10 @@ class Compiled(Quick):
             self.remember(Shortcut(args, node.machine, [slots.index(slot) for slot in node.inputs], variables,
                                    recording.results, single))
 
-    def _checked(self, result, args, kwargs):
-        """The result, if the function itself gives the same; or if nobody wants to know."""
+    def _given(self, found, ours, args, kwargs):
+        """The result of a replay; if asked, checked to be that of the function."""
+        recording, values = found
+        result = recording.results(recording.given(values) if ours else values)
         if not self.check:
             return result
         found, structure = trees.flatten(result)

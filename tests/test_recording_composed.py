@@ -433,6 +433,37 @@ def test_programs_are_differentiated(rng):
     assert_close(tape.gradient(y, w), ad.grad(rosen)(x))
 
 
+def test_products_with_derivatives_of_a_program(rng):
+    def f(x, p):
+        return np.sum(np.sin(x) * p["w"] ** 2 * (2 if p["b"] > 0 else 1)) * p["b"]
+
+    def args():
+        return rng.random(3), {"w": rng.random(3), "b": rng.random()}
+
+    program = ad.record(f)(*args())
+    for _ in range(3):
+        xs, dots = args(), args()
+        assert_close(program.jvp(xs, dots), ad.jvp(f, xs, dots))
+        y, pull = ad.vjp(f, *xs)
+        assert_close(program.vjp(xs, 2.0), (y, pull(2.0)))
+        product = ad.jvp(ad.grad(f, argnums=(0, 1)), xs, dots)[1]
+        assert_close(program.hvp(xs, dots), product)
+    with pytest.raises(ValueError, match="Python would go another way"):
+        program.jvp((xs[0], {"w": xs[1]["w"], "b": -1.0}), dots)
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: x * (2 if x[0] > 0 else 3), lambda x: x * float(np.rint(x[1])), lambda x: x * int(x[1]),
+    lambda x: x[x > 0] * x[x > 0], lambda x: np.sum(x)[np.newaxis] * complex(np.rint(x[1])).real])
+def test_programs_with_guards_are_differentiated(f):
+    x = np.array([0.25, 1.25, -1.0])
+    program = ad.record(f)(x)
+    numerical = np.stack([(program(x + dx) - program(x - dx)) / 2e-6 for dx in 1e-6 * np.eye(3)], 1)
+    np.testing.assert_allclose(ad.jacobian(program)(x), numerical, atol=1e-6)
+    with pytest.raises(ValueError, match="Python would go another way"):
+        ad.jacobian(program)(np.array([-0.25, 3.25, 1.0]))
+
+
 def test_a_program_shows_the_lines_of_the_function():
     text = str(ad.record(rosen)(np.ones(4)))
     line = rosen.__code__.co_firstlineno + 1
