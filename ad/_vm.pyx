@@ -485,7 +485,8 @@ cdef class Machine:
         """Input i in the shape, dtype and order that the loops take."""
         aval = self.program.avals[self.program.inputs[i]]
         array = np.asarray(value)
-        if array.shape != aval.shape or not np.can_cast(array.dtype, aval.dtype, "same_kind"):
+        if array.shape != aval.shape or not np.can_cast(
+                array.dtype, aval.dtype, "same_kind" if type(value) in (int, float, complex) else "safe"):
             raise ValueError(f"ad: input {i} of this program has shape {aval.shape} and dtype {aval.dtype}, not "
                              f"{array.shape} and {array.dtype}")
         if self.inputs[i].kind == OTHER:

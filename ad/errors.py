@@ -1,9 +1,9 @@
 """Messages that name what was wrong and the remedy; each is built where all of it is known."""
 
 __all__ = [
-    "CALLS", "MissingRule", "another_argument", "cannot_write", "conversion_error", "kind", "lost_guard",
-    "missing_rule", "needs_scipy", "no_assignment", "no_item_assignment", "not_a_function", "not_an_output",
-    "not_argnums", "shown", "unsupported_argument",
+    "CALLS", "MissingRule", "another_argument", "another_input", "cannot_write", "conversion_error", "kind",
+    "lost_guard", "missing_rule", "needs_scipy", "no_assignment", "no_item_assignment", "not_a_function",
+    "not_an_output", "not_argnums", "shown", "unsupported_argument",
 ]
 
 # How the transforms are called that are not called as `ad.grad(f)(x)` is.
@@ -122,6 +122,13 @@ def another_argument(fixed, found):
     return ValueError(
         f"ad: a program was recorded with the argument {shown(fixed)}, which is part of it, and called with "
         f"{shown(found)}. Record it again with that, or use ad.compile."
+    )
+
+
+def another_input(i, aval, shape, dtype):
+    """For a program called with another array than it was recorded with."""
+    return ValueError(
+        f"ad: input {i} of this program has shape {aval.shape} and dtype {aval.dtype}, not {shape} and {dtype}"
     )
 
 

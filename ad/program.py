@@ -12,7 +12,7 @@ from ad import costs, listing
 from ad._core import Array, apply, constant, peek, settled
 from ad._graph import Op
 from ad._leaves import stop_gradient
-from ad.errors import another_argument, lost_guard
+from ad.errors import another_argument, another_input, lost_guard
 from ad.trees import Frame
 
 __all__ = ["Cost", "Guard", "Instruction", "Program", "evaluate", "frozen", "interpret"]
@@ -164,10 +164,9 @@ class Program:
         if len(values) != len(self.inputs):
             raise ValueError(f"ad: this program takes {len(self.inputs)} values, not {len(values)}")
         for i, (slot, value) in enumerate(zip(self.inputs, values)):
-            aval, dtype = self.avals[slot], getattr(value, "dtype", np.dtype(np.float64))
-            if np.shape(value) != aval.shape or dtype != aval.dtype:
-                raise ValueError(f"ad: input {i} of this program has shape {aval.shape} and dtype {aval.dtype}, not "
-                                 f"{np.shape(value)} and {dtype}")
+            aval, dtype = self.avals[slot], getattr(value, "dtype", type(value))
+            if np.shape(value) != aval.shape or not np.can_cast(dtype, aval.dtype):
+                raise another_input(i, aval, np.shape(value), dtype)
 
     def interpreted(self, values):
         """The outputs, each instruction run as an op on Arrays: recorded, and with tangents, as any other."""

@@ -35,7 +35,7 @@ class Program:
         "inputs", "outputs", "instructions", "constants", "avals", "arguments", "results", "guards"
     )
     __slots__ = (
-        "__weakref__", "_derived", "_machine", "arguments", "avals", "constants", "guards", "inputs", "instructions",
+        "__weakref__", "_derivatives", "_machine", "arguments", "avals", "constants", "guards", "inputs", "instructions",
         "outputs", "results"
     )
     @property

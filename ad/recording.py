@@ -5,7 +5,9 @@ is no array), with every op traced. Where Python saw a value on the way, the rec
 agree up to a guard share what comes before: together they are a tree of stretches, of which a replay follows one path.
 """
 import collections
+import enum
 import functools
+import inspect
 import sys
 import threading
 import warnings
@@ -18,6 +20,7 @@ from ad._compiled import Quick, Shortcut, scan
 from ad._core import Array, constant, peek
 from ad._leaves import Variable
 from ad._vm import Machine
+from ad.errors import kind
 from ad.passes import simplify
 from ad.program import KEYS, Guard, Program
 from ad.signatures import Signature, is_value
@@ -27,6 +30,7 @@ __all__ = ["Compiled", "Recording", "compile", "record"]
 
 MAX_PATHS = 64  # of one signature
 MAX_SIGNATURES = 256
+PLAIN = (str, bytes, int, complex, np.generic, np.dtype, type, slice, range, enum.Enum)  # results that are constants
 
 
 def compile(f, *, check=False):
@@ -54,6 +58,8 @@ def compile(f, *, check=False):
     """
     if not callable(f):
         raise TypeError(f"ad.compile takes a function, not a {type(f).__name__}; it returns one: ad.compile(f)(x)")
+    if inspect.isgeneratorfunction(f) or inspect.iscoroutinefunction(f):
+        raise TypeError(f"ad.compile takes a function that returns its result, not a generator or coroutine: {f!r}")
     return Compiled(f, check)
 
 
@@ -111,8 +117,9 @@ class Recording:
 
         tracer, self.result = _trace.trace(run, [_seen(x) for x in signature.values], _warn_of_leak, lifts)
         leaves, structure = trees.flatten(self.result)
-        self.results = trees.Frame(structure, {i: y for i, y in enumerate(leaves) if not is_value(y)})
-        values = [y for y in leaves if is_value(y)]
+        self.results = trees.Frame(structure, {i: y for i, y in enumerate(leaves) if not _is_output(y)})
+        refuse(f, self.results.fixed.values(), signature)
+        values = [y for y in leaves if _is_output(y)]
         self.outputs = tuple([_trace.slot_of(tracer, y) for y in values])
         self.ours = [isinstance(y, Array) for y in values]
         self.instructions, self.constants, self.avals = tracer.instructions, tracer.constants, tuple(tracer.avals)
@@ -137,6 +144,15 @@ class Recording:
         return [Stretch(self, *part) for part in zip(bounds, bounds[1:], [*self.guards, None])]
 
 
+def refuse(f, fixed, signature):
+    """Raise where a function returns what holds values that a replay would not compute: a closure, an object."""
+    given = set(map(id, signature.frame.fixed.values()))
+    for leaf in fixed:
+        if not isinstance(leaf, PLAIN) and id(leaf) not in given:
+            raise TypeError(f"ad.compile: {getattr(f, '__qualname__', repr(f))} returns {kind(leaf)}, which a replay "
+                            "cannot make anew; return arrays, numbers and text, in dicts, lists, tuples or dataclasses")
+
+
 class Asked(NamedTuple):
     """A guard in a recording: after how many instructions, and on which slot."""
 
@@ -147,6 +163,10 @@ class Asked(NamedTuple):
 
 def _plain(x):
     return x.numpy() if isinstance(x, Array) else x
+
+
+def _is_output(y):
+    return is_value(y) or isinstance(y, Variable)
 
 
 def _apart(y, ours):
@@ -371,7 +391,7 @@ class Compiled(Quick):
         wanted = trees.flatten_like(structure, self.f(*args, **kwargs), "what the function returns now")
         for i, (a, b) in enumerate(zip(found, wanted)):
             tolerance = 1e-4 if getattr(b, "dtype", None) in (np.float32, np.complex64) else 1e-8
-            if not np.allclose(_plain(a), _plain(b), rtol=tolerance, equal_nan=True):
+            if not (np.allclose(_plain(a), _plain(b), rtol=tolerance, equal_nan=True) if _is_output(a) else a == b):
                 raise RuntimeError(
                     f"ad.compile: output {i} of {self!r} is {a!r:.60} by replay and {b!r:.60} by the function itself: "
                     "it depends on something that is neither an argument nor a Variable, or draws random numbers")

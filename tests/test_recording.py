@@ -238,7 +238,7 @@ def test_variables_are_read_anew():
         y, w_now, number = compiled(np.array([1.0, 10.0]))
         assert y == 12 * i + 10
         np.testing.assert_array_equal(w_now, [i, i + 1])
-        assert number == i
+        assert number == i and type(number) is np.float64 and type(w_now) is np.ndarray
     assert len(runs) == 1
 
 
@@ -501,6 +501,19 @@ def test_check_finds_what_is_no_argument():
         compiled(np.ones(2))
 
 
+def test_check_compares_every_part():
+    parts = {"a": 1.0, "s": "text", "n": 3, "none": None}
+    compiled = ad.compile(lambda x: {**parts, "a": x * parts["a"], "yes": x > 0}, check=True)
+    for _ in range(2):
+        assert compiled(2.0) == {"a": 2.0, "s": "text", "n": 3, "none": None, "yes": True}
+    parts["s"] = "other"
+    with pytest.raises(RuntimeError, match="'text' by replay and 'other' by the function"):
+        compiled(2.0)
+    parts["more"] = 1
+    with pytest.raises(TypeError, match="what the function returns now"):
+        compiled(2.0)
+
+
 @pytest.mark.parametrize("f", [nested, loops, bubble])
 def test_check_passes_what_is_right(f, rng):
     compiled = ad.compile(f, check=True)
@@ -558,7 +571,34 @@ def test_compiled_functions_are_pickled_and_copied():
         assert again(2.0) == 6.0 and repr(again) == "<compiled 'plain', 1 signatures>"
 
 
+class Holder:
+    def __init__(self, y):
+        self.y = y
+
+
+@pytest.mark.parametrize("make", [lambda y: lambda: y, Holder, lambda y: iter([y]), lambda y: {1, 2}, lambda y: y.sum])
+def test_results_that_a_replay_cannot_make_are_refused(make):
+    compiled = ad.compile(lambda x: (x, make(x * 2)))
+    for _ in range(2):
+        with pytest.raises(TypeError, match="returns .*, which a replay cannot make anew"):
+            compiled(1.0)
+    with pytest.raises(TypeError, match="replay cannot make"):
+        ad.compile(lambda x: ad.vjp(np.sin, x))(1.0)
+
+
+def test_an_object_that_was_given_may_be_returned():
+    config = Holder(3)
+    compiled = ad.compile(lambda x, config: (x * config.y, config))
+    for _ in range(3):
+        assert compiled(2.0, config) == (6.0, config)
+
+
 def test_what_cannot_be_compiled():
+    def generator(x):
+        yield x
+
+    with pytest.raises(TypeError, match="not a generator"):
+        ad.compile(generator)
     for transform in (ad.compile, ad.record):
         with pytest.raises(TypeError, match="takes a function, not a float"):
             transform(3.0)
