@@ -35,8 +35,8 @@ class Program:
         "inputs", "outputs", "instructions", "constants", "avals", "arguments", "results", "guards"
     )
     __slots__ = (
-        "__weakref__", "_derivatives", "_machine", "arguments", "avals", "constants", "guards", "inputs", "instructions",
-        "outputs", "results"
+        "__weakref__", "_derivatives", "_machine", "arguments", "avals", "constants", "guards", "inputs",
+        "instructions", "outputs", "results"
     )
     @property
     def inputs(self) -> _Slots: ...
