@@ -65,7 +65,7 @@ class Program:
 
     `len(program)` is the number of instructions.
 
-    Attributes
+    Parameters
     ----------
     inputs, outputs : tuple of int
         Slots. An output may be an input, a constant, or another output again.
@@ -149,7 +149,17 @@ class Program:
         return found[:count] if self.results is None else self.results(found[:count])
 
     def values(self, args, kwargs):
-        """The inputs among the arguments of a call."""
+        """The inputs among the arguments of a call.
+
+        Parameters
+        ----------
+        args : tuple
+        kwargs : dict
+
+        Returns
+        -------
+        list
+        """
         if self.arguments is None:
             return list(args)
         return self.arguments.values((args, kwargs), "the call of a program", as_before)
@@ -169,13 +179,33 @@ class Program:
                 raise another_input(i, aval, np.shape(value), dtype)
 
     def interpreted(self, values):
-        """The outputs, each instruction run as an op on Arrays: recorded, and with tangents, as any other."""
+        """The outputs, each instruction run as an op on Arrays: recorded, and with tangents, as any other.
+
+        Parameters
+        ----------
+        values : sequence
+            One for each input.
+
+        Returns
+        -------
+        list
+        """
         slots = self.given(values)
         interpret(self.instructions, slots)
         return [slots[slot] for slot in self.outputs]
 
     def given(self, values):
-        """The constants and inputs by slot, for `interpret`."""
+        """The constants and inputs by slot, for `interpret`.
+
+        Parameters
+        ----------
+        values : sequence
+            One for each input.
+
+        Returns
+        -------
+        dict
+        """
         slots = {slot: constant(value) if isinstance(value, np.ndarray) else value
                  for slot, value in self.constants.items()}
         slots.update(zip(self.inputs, values))

@@ -141,7 +141,23 @@ def _method(name):
 
 for _name in "all any argmax argmin argpartition argsort nonzero searchsorted".split():
     _core.add_method(_name, _method(_name))
-_core.add_method("tobytes", lambda x, order="C": np.asarray(settled(x)).tobytes(order))
+
+
+def _tobytes(x, order="C"):
+    """As ndarray.tobytes, of the value.
+
+    Parameters
+    ----------
+    order : {"C", "F", "A"}
+
+    Returns
+    -------
+    bytes
+    """
+    return np.asarray(settled(x)).tobytes(order)
+
+
+_core.add_method("tobytes", _tobytes)
 
 _COMPARISONS = (np.less, np.less_equal, np.equal, np.not_equal, np.greater, np.greater_equal)
 DETACHED = Op("detached", "plain", lambda x: x, jvp=_nothing, vjp=_nothing)
