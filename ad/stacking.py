@@ -81,11 +81,10 @@ class _Stacking:
         y = self.avals[slot]
         us, vs = (self._stacked(vectors, line) for vectors in zip(*products))
         columns = self._emit(TRANSPOSE, (us,), self.avals[us].shape[::-1], y, line, (None,))
-        *first, last = [(MATMUL, (columns, vs)), *[(ADD, (term,)) for term in others]]
-        inputs = ()
-        for op, more in first:
-            inputs = (self._emit(op, (*inputs, *more), y.shape, y, line),)
-        self.instructions.append(Instruction(last[0], (), (*inputs, *last[1]), (slot,), line))
+        op, inputs = MATMUL, (columns, vs)
+        for term in others:
+            op, inputs = ADD, (self._emit(op, inputs, y.shape, y, line), term)
+        self.instructions.append(Instruction(op, (), inputs, (slot,), line))
 
     def _stacked(self, vectors, line):
         """Vectors as the rows of a matrix."""
