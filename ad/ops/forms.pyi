@@ -1,13 +1,13 @@
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from ad._graph import Op
 
 __all__ = [
-    "FUNCTIONS", "TABLE", "UFUNCS", "Entry", "bilinear", "case", "composite", "custom", "elementwise", "linear",
-    "spelling",
+    "BROADCASTS", "Entry", "FUNCTIONS", "LANES", "Lanes", "TABLE", "UFUNCS", "bilinear", "case", "composite",
+    "custom", "elementwise", "lanes_of", "linear", "spelling",
 ]
 
 _Function: TypeAlias = Callable[..., Any]
@@ -18,7 +18,14 @@ _Rules: TypeAlias = _Function | tuple[_Function, ...]
 OUTPUT: int
 TABLE: dict[str, Entry]
 UFUNCS: dict[np.ufunc, _Function]
+LANES: dict[Op, Lanes]
+BROADCASTS: Lanes
 FUNCTIONS: dict[_Function, _Function]
+
+class Lanes(NamedTuple):
+    broadcasts: bool = False
+    shifted: _Function | None = None
+    batched: _Function | None = None
 
 class Entry:
     name: str
@@ -34,6 +41,7 @@ class Entry:
         domain: Any = None, cases: Sequence[_Case] = (), singular: str = ""
     ) -> None: ...
 
+def lanes_of(op: Op) -> Lanes: ...
 def case(*inputs: Any, **params: Any) -> _Case: ...
 def elementwise(
     name: str, numpy: _Function | tuple[_Function, ...] | None, partials: Any, *, domain: Any, singular: str = "",
@@ -48,12 +56,13 @@ def linear(
     method: bool | str = False, fold: tuple[np.ufunc, float] | None = None
 ) -> _Decorator: ...
 def bilinear(
-    *numpy: _Function, transposes: tuple[_Function, _Function], batches: bool = False, domain: Any = None,
-    cases: Sequence[_Case] = (), singular: str = "", method: bool | str = False
+    *numpy: _Function, transposes: tuple[_Function, _Function], batches: bool = False,
+    batched: _Function | None = None, domain: Any = None, cases: Sequence[_Case] = (), singular: str = "",
+    method: bool | str = False
 ) -> _Decorator: ...
 def custom(
     *numpy: _Function, jvp: _Rules, vjp: _Rules, inputs: int | None = 1, outputs: int = 1, batches: bool = False,
-    domain: Any = None, cases: Sequence[_Case] = (), singular: str = "", method: bool | str = False,
+    lanes: Any = None, domain: Any = None, cases: Sequence[_Case] = (), singular: str = "", method: bool | str = False,
     fold: tuple[np.ufunc, float] | None = None
 ) -> _Decorator: ...
 def composite(
