@@ -21,6 +21,7 @@ from ad.signatures import Signature
 
 __all__ = ["Mapped", "pull_lanes", "vmap", "with_lanes"]
 
+EVERYTHING = (1 << 32) - 1  # of `Op.needs`: all values
 BROADCAST_TO, IDENTITY, RESHAPE = [TABLE[name].op for name in ("broadcast_to", "identity", "reshape")]
 
 
@@ -172,9 +173,9 @@ def _looped(op, wide):
 
         return over_lanes(along, [x_dots[i] for i in given], [xs[i] for i in given], y, False)
 
-    everything = (1 << 32) - 1
-    return Op(f"{op.name}_by_lanes", "plain" if op.form == "plain" else "custom", loop, jvp=push, vjp=pull,
-              needs=(everything,), parameters=op.parameters, outputs=op.outputs)
+    form, jvp, vjp = ("plain", op.jvp, op.vjp) if op.form == "plain" else ("custom", push, pull)
+    return Op(f"{op.name}_by_lanes", form, loop, jvp=jvp, vjp=vjp, needs=(EVERYTHING,), parameters=op.parameters,
+              outputs=op.outputs)
 
 
 def _lane(y, lane):

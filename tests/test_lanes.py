@@ -319,3 +319,43 @@ def test_indices_that_lanes_compute():
     assert_near(ad.vmap(ad.grad(lambda x: f(x, W).sum()))(X), looped(ad.grad(lambda x: f(x, W).sum()), X))
     assert_near(ad.hessian(lambda X: ad.vmap(lambda x: f(x, W).sum() ** 2)(X).sum())(X),
                 ad.hessian(lambda X: sum(f(x, W).sum() ** 2 for x in X))(X))
+
+
+CUBE = np.random.default_rng(5).normal(size=(4, 3, 4))
+
+
+@pytest.mark.parametrize("pick", [
+    lambda x, a, i: a[i], lambda x, a, i: a[:, i % 3], lambda x, a, i: a[..., i], lambda x, a, i: a[i, :, i],
+    lambda x, a, i: a[None, :, 1, np.stack([i, 0 * i])], lambda x, a, i: a[np.argsort(x)],
+    lambda x, a, i: a[:, :, np.argsort(x)[:2]], lambda x, a, i: a[np.argsort(x)[:2], :, i],
+    lambda x, a, i: a[:, i % 3, np.argsort(x)[:2]], lambda x, a, i: np.take_along_axis(a[:, 0], a[:, 1].argsort(0), 0),
+    lambda x, a, i: np.sort(a, 1), lambda x, a, i: a[i][np.array([True, False, True])],
+])
+@pytest.mark.parametrize("captured", [True, False])
+def test_elements_that_lanes_choose(pick, captured):
+    def f(x, a):
+        picked = pick(x, a, np.argmax(x))
+        return (np.cos(picked) * np.arange(picked.size).reshape(picked.shape) * x[0]).sum()
+
+    axes, stack = ((0, None), CUBE) if captured else ((0, 0), np.stack([CUBE + i for i in range(5)]))
+
+    def total(x, a):
+        return (ad.vmap(f, axes)(x, a) ** 2).sum()
+
+    def expected(x, a):
+        return sum(f(x[i], a if captured else a[i]) ** 2 for i in range(5))
+
+    for transform in (lambda f: f, lambda f: ad.grad(f, 1), lambda f: ad.compile(ad.grad(f, 1))):
+        assert_near(transform(total)(X, stack), transform(expected)(X, stack))
+    assert_near(ad.vmap(ad.grad(f, 1), axes)(X, stack),
+                np.stack([ad.grad(f, 1)(X[i], stack if captured else stack[i]) for i in range(5)]))
+    direction = np.cos(stack)
+    assert_near(ad.hvp(total, 1)(X, stack, direction), ad.hvp(expected, 1)(X, stack, direction))
+
+
+def test_sorting_in_lanes_of_lanes():
+    found = ad.vmap(ad.vmap(np.sort))(CUBE)
+    assert_near(found, np.sort(CUBE))
+    names = [i.op.name for i in ad.record(ad.vmap(np.sort))(X).instructions]
+    assert "gather" in names
+    assert not any(name == "gather_by_lanes" for name in names)

@@ -3,9 +3,9 @@ import numpy as np
 
 from ad._core import Array, apply, is_traced, is_tracing, settled
 from ad.ops.domains import REAL
-from ad.ops.forms import case, composite, custom, linear, spelling
+from ad.ops.forms import Lanes, case, composite, custom, linear, spelling
 from ad.ops.plain import Hole, filled, take_out
-from ad.ops.shaping import moveaxis, ravel, swapaxes
+from ad.ops.shaping import broadcast_to, moveaxis, ravel, reshape, swapaxes
 
 __all__ = [
     "compress", "delete", "diag", "diagflat", "diagonal", "extract", "flip", "fliplr", "flipud", "getitem",
@@ -47,7 +47,55 @@ def _getitem(x, index):
 # Where a program that is being recorded computes the index itself, that is an input and not a parameter.
 
 
-@custom(inputs=None, domain=REAL, jvp=lambda x_dot, _x, *rest: gather((x_dot, *rest[:-2]), rest[-1]),
+def _integers(index, parts, ndim):
+    """Of an index with holes its items, the rank of what its integers are broadcast to, and the axes before that.
+
+    None where there is a mask among them.
+    """
+    items = index if isinstance(index, tuple) else (index,)
+    places = [i for i, item in enumerate(items) if not (item is None or item is Ellipsis or type(item) is slice)]
+    found = [parts[items[i]] if type(items[i]) is Hole else np.asarray(items[i]) for i in places]
+    if any(x.dtype == bool for x in found):
+        return None
+    axes = [ndim - sum(other is not None for other in items) + 1 if item is Ellipsis else 1
+            for item in items[:places[0]]]
+    together = places[-1] - places[0] + 1 == len(places)
+    return items, max(x.ndim for x in found), sum(axes) if together else 0
+
+
+def _meeting_lanes(values, xs, rank):
+    """The number of lanes, indices with axes of length 1 behind theirs up to this rank, and an index of all lanes."""
+    k = next(value.shape[0] for value, x in zip(values, xs) if value.ndim > x.ndim)
+    parts = [reshape(part, (k, *(1,) * (rank - x.ndim), *x.shape)) if part.ndim > x.ndim else part
+             for part, x in zip(values[1:], xs[1:])]
+    return k, parts, np.arange(k).reshape(k, *(1,) * rank)
+
+
+def _gather_lanes(values, xs, _y, index):
+    found = _integers(index, xs[1:], xs[0].ndim)
+    if found is None:
+        return None
+    items, rank, before = found
+    _, parts, lanes = _meeting_lanes(values, xs, rank)
+    if values[0].ndim == xs[0].ndim:
+        return moveaxis(gather((values[0], *parts), items), before, 0)
+    y = gather((values[0], *parts), (lanes, *items))  # right behind the lanes comes what the integers give
+    return moveaxis(y, range(1, 1 + rank), range(1 + before, 1 + before + rank))
+
+
+def _scatter_lanes(values, xs, _y, index, shape):
+    found = _integers(index, xs[1:], len(shape))
+    if found is None:
+        return None
+    items, rank, before = found
+    k, parts, lanes = _meeting_lanes(values, xs, rank)
+    x = values[0] if values[0].ndim > xs[0].ndim else broadcast_to(values[0], (k, *xs[0].shape))
+    x = moveaxis(x, range(1 + before, 1 + before + rank), range(1, 1 + rank))
+    return scatter((x, *parts), (lanes, *items), (k, *shape))
+
+
+@custom(inputs=None, domain=REAL, lanes=Lanes(batched=_gather_lanes),
+        jvp=lambda x_dot, _x, *rest: gather((x_dot, *rest[:-2]), rest[-1]),
         vjp=lambda y_bar, _x, *rest: scatter((y_bar, *rest[:-2]), rest[-1], _x.shape), cases=(
             case([(5,), np.array([0, 0, 3])], index=Hole(0)),
             case([(3, 4), np.array(1), np.array([2, 0])], index=(Hole(0), Hole(1))),
@@ -59,7 +107,8 @@ def gather(arrays, index):
     return x[filled(index, parts)]
 
 
-@custom(inputs=None, domain=REAL, jvp=lambda x_dot, _x, *rest: scatter((x_dot, *rest[:-3]), *rest[-2:]),
+@custom(inputs=None, domain=REAL, lanes=Lanes(batched=_scatter_lanes),
+        jvp=lambda x_dot, _x, *rest: scatter((x_dot, *rest[:-3]), *rest[-2:]),
         vjp=lambda y_bar, _x, *rest: gather((y_bar, *rest[:-3]), rest[-2]), cases=(
             case([(3,), np.array([0, 0, 3])], index=Hole(0), shape=(5,)),
             case([(4,), np.array(1)], index=(Hole(0), slice(None)), shape=(3, 4)),
