@@ -359,3 +359,15 @@ def test_sorting_in_lanes_of_lanes():
     names = [i.op.name for i in ad.record(ad.vmap(np.sort))(X).instructions]
     assert "gather" in names
     assert not any(name == "gather_by_lanes" for name in names)
+
+
+@pytest.mark.parametrize("ask", [
+    np.argmax, lambda x: np.argmin(x, 0), lambda x: np.argmax(x, axis=-1, keepdims=True), np.argsort,
+    lambda x: np.argsort(x, axis=None, kind="stable"), lambda x: np.argpartition(x, 1, 0), lambda x: np.any(x > 1),
+    lambda x: np.all(x > -1, axis=(0, -1)), lambda x: np.count_nonzero(x > 0, 1), lambda x: x.argmax(keepdims=True),
+    lambda x: np.isin(x, x[0]), lambda x: np.nanargmin(np.where(x > 0, x, np.nan)),
+    lambda x: np.digitize(x, [0.0, 1.0]), lambda x: np.searchsorted(np.arange(3.0), x),
+])
+def test_functions_without_a_derivative(ask):
+    assert_near(ad.vmap(lambda x: ask(x) * 1.0)(CUBE), looped(lambda x: ask(x) * 1.0, CUBE))
+    assert_near(ad.vmap(ad.vmap(lambda x: ask(x) * 1.0))(CUBE[None]), looped(lambda x: ask(x) * 1.0, CUBE)[None])

@@ -3,6 +3,7 @@
 Only a program that is being recorded sees them: there each becomes an op, through which nothing flows.
 """
 import functools
+import inspect
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from ad import _core
 from ad._core import Array, apply, is_traced, is_tracing, peek, settled
 from ad._graph import Op
 from ad.errors import cannot_write
-from ad.ops.forms import BROADCASTS, LANES
+from ad.ops.forms import BROADCASTS, LANES, TABLE, Lanes
 
 __all__ = ["DETACHED", "PLAIN", "Hole", "call_op", "evaluate", "filled", "plain_op", "plain_values", "take_out"]
 
@@ -19,6 +20,9 @@ def _functions(names):
     return {getattr(np, name) for name in names.split() if hasattr(np, name)}
 
 
+ALONG = _functions(  # along axes, one or all, of a first argument with as many again
+    "all any argmax argmin argpartition argsort count_nonzero nanargmax nanargmin"
+)
 STATIC = _functions(  # of shapes and dtypes only: the same whatever the values
     "can_cast common_type empty_like full_like iscomplexobj isrealobj may_share_memory min_scalar_type ndim ones_like "
     "result_type shape shares_memory size tril_indices_from triu_indices_from zeros_like"
@@ -106,8 +110,27 @@ def call_op(function, outputs):
         *values, args, kwargs = values
         return function(*filled(args, values), **{key: filled(value, values) for key, value in kwargs})
 
-    return Op(name_of(function), "plain", call, jvp=_nothing, vjp=_nothing, parameters=("args", "kwargs"),
-              outputs=outputs)
+    op = Op(name_of(function), "plain", call, jvp=_nothing, vjp=_nothing, parameters=("args", "kwargs"),
+            outputs=outputs)
+    if function in ALONG:
+        LANES[op] = Lanes(batched=functools.partial(_along_lanes, function))
+    return op
+
+
+def _along_lanes(function, values, xs, _y, args, kwargs):
+    """The call with its axes counted behind that of the lanes; None if anything but its first argument has them."""
+    signature = inspect.signature(function)
+    bound = signature.bind(*args, **dict(kwargs))
+    given, axis = bound.arguments, bound.arguments.get("axis", signature.parameters["axis"].default)
+    (name, first), x = next(iter(given.items())), values[0]
+    if len(values) > 1 or type(first) is not Hole or (axis is None and given.get("keepdims") is True):
+        return None
+    if axis is None:
+        x, axis = TABLE["reshape"].function(x, (x.shape[0], xs[0].size)), 0
+    ndim = x.ndim - 1
+    given["axis"] = tuple([a % ndim + 1 for a in axis]) if isinstance(axis, tuple) else axis % ndim + 1
+    given[name] = x
+    return evaluate(function, bound.args, bound.kwargs)
 
 
 def filled(tree, values):
