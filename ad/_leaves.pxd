@@ -7,3 +7,4 @@ cdef class Variable(Array):
     cdef readonly long serial
     cdef Array snapshot              # what the last read gave, until the next change
     cdef void store(self, Array value)
+    cdef int refuse_in_recordings(self) except -1

@@ -53,6 +53,11 @@ cdef class Variable(Array):
             return state.tracer.read(self, self.snapshot)
         return self.snapshot
 
+    cdef int refuse_in_recordings(self) except -1:
+        if current().tracer is not None:
+            raise no_assignment(self.name)
+        return 0
+
     def read_value(self):
         """The value now, as an Array that later assignments leave alone."""
         return apply1(roles["identity"], self)
@@ -79,8 +84,7 @@ cdef class Variable(Array):
         ValueError
             If `value` is of another shape.
         """
-        if current().tracer is not None:
-            raise no_assignment(self.name)
+        self.refuse_in_recordings()
         cdef Array new = as_value(value.numpy() if isinstance(value, Array) else value, self.dtype)
         if new.shape != self.shape:
             raise ValueError(f"ad: cannot assign a value of shape {new.shape} to variable "
@@ -106,6 +110,7 @@ cdef class Variable(Array):
         ValueError
             If the sum is of another shape.
         """
+        self.refuse_in_recordings()
         return self.assign(self.numpy() + (delta.numpy() if isinstance(delta, Array) else delta))
 
     def assign_sub(self, delta):
@@ -115,6 +120,7 @@ cdef class Variable(Array):
         ----------
         delta : array_like
         """
+        self.refuse_in_recordings()
         return self.assign(self.numpy() - (delta.numpy() if isinstance(delta, Array) else delta))
 
     def __repr__(self):

@@ -3,6 +3,7 @@
 A program is in static single assignment form. Its values live in numbered slots; each instruction reads some
 and writes others that no other writes. It is a value: nothing changes one after it is made, a pass makes another.
 """
+import operator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 from ad import costs, listing
 from ad._core import Array, apply, constant, peek, settled
 from ad._graph import Op
-from ad._leaves import stop_gradient
+from ad._leaves import Variable, stop_gradient
 from ad.errors import another_argument, another_input, lost_guard
 from ad.trees import Frame
 
@@ -311,7 +312,10 @@ class Program:
 
 def as_before(fixed, leaf):
     """Refuse another argument where the recording depends on the one that it was made for."""
-    if fixed is not leaf and not (type(fixed) is type(leaf) and fixed == leaf):
+    if isinstance(fixed, Variable) and isinstance(leaf, (Variable, np.ndarray)):
+        return  # it was not read
+    equal = np.array_equal if isinstance(fixed, np.ndarray) else operator.eq
+    if fixed is not leaf and not (type(fixed) is type(leaf) and equal(fixed, leaf)):
         raise another_argument(fixed, leaf)
 
 

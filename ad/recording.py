@@ -132,11 +132,19 @@ class Recording:
         return [constant(value) if ours else value for value, ours in zip(values, self.ours)]
 
     def program(self, signature):
-        """The whole of it as one program, which holds for the answers that Python was given."""
+        """The whole of it as one program, which holds for the answers that Python was given.
+
+        A variable among the arguments becomes an input, any other a constant.
+        """
+        structure, fixed = signature.frame.structure, signature.frame.fixed
+        slots = dict(zip([i for i in range(structure.size) if i not in fixed], self.inputs))
+        read = {id(variable): (variable, slot) for variable, slot in self.variables}
+        slots.update({i: read.pop(id(x))[1] for i, x in fixed.items() if id(x) in read})
+        arguments = trees.Frame(structure, {i: x for i, x in fixed.items() if i not in slots})
+        constants = {**self.constants, **{slot: variable.numpy() for variable, slot in read.values()}}
         asked = [asked.slot for asked in self.guards]
-        constants = {**self.constants, **{slot: variable.numpy() for variable, slot in self.variables}}
-        return Program(self.inputs, (*self.outputs, *asked), tuple(self.instructions), constants, self.avals,
-                       signature.frame, self.results, tuple([asked.guard for asked in self.guards]))
+        return Program(tuple([slots[i] for i in sorted(slots)]), (*self.outputs, *asked), tuple(self.instructions),
+                       constants, self.avals, arguments, self.results, tuple([asked.guard for asked in self.guards]))
 
     def stretches(self):
         """Its instructions, divided at the guards."""

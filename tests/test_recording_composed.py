@@ -391,12 +391,25 @@ def test_inputs_are_those_of_the_recording_in_every_way_of_a_call(call):
     assert ad.record(lambda x: x * 2)(1.0)(3) == 6.0
 
 
+def test_variables_among_the_arguments_are_inputs():
+    w, unused, other = ad.Variable([1.0, 2.0]), ad.Variable(1.0), ad.Variable(3.0)
+    program = ad.record(lambda unused, w, x: w * x * other)(unused, w, 2.0)
+    other.assign(5.0)
+    np.testing.assert_array_equal(program(unused, np.array([1.0, 10.0]), 3.0), [9.0, 90.0])
+    np.testing.assert_array_equal(program(np.ones(()), w, 3.0).numpy(), [9.0, 18.0])
+
+
 def test_a_fixed_argument_cannot_be_another():
     program = ad.record(affine)({"w": np.ones((1, 1)), "b": np.ones(1)}, np.ones(1), how="product")
     params = {"w": np.full((1, 1), 3.0), "b": np.ones(1)}
     assert program(params, np.ones(1), how="product")["total"] == 4.0
     with pytest.raises(ValueError, match="'product'.*'sum'"):
         program(params, np.ones(1), how="sum")
+    texts = np.array(["a", "b"])
+    program = ad.record(lambda x, texts: x * len(texts))(1.0, texts)
+    assert program(2.0, texts) == program(2.0, texts.copy()) == 4.0
+    with pytest.raises(ValueError, match="recorded with the argument"):
+        program(2.0, texts[:1])
 
 
 def test_out(rng):
