@@ -52,8 +52,13 @@ def _are_apart(a, b):
 
 
 def are_apart(parts):
-    """Whether no two parts add into the same element."""
-    return len(parts) <= MANY and all(_are_apart(a.target, b.target) for a, b in itertools.combinations(parts, 2))
+    """Whether nothing is added up: no two parts, or values of one part, go to the same element."""
+    return (len(parts) <= MANY and not any(_is_sum(part.target) for part in parts)
+            and all(_are_apart(a.target, b.target) for a, b in itertools.combinations(parts, 2)))
+
+
+def _is_sum(target):
+    return any(n > 1 and stride == 0 for n, stride in zip(target.shape, target.strides))
 
 
 def nonzeros(array):
