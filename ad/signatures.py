@@ -7,14 +7,18 @@ from ad._leaves import Variable
 
 __all__ = ["Signature", "is_array", "is_value"]
 
+LOW = "efF"  # characters of the dtypes of less precision than Python's numbers
+NUMBERS = (float, complex)
+
 
 class Signature:
     """What of a call's arguments a recording depends on, and how to tell the values from the rest."""
 
     def __init__(self, args, kwargs):
         leaves, structure = trees.flatten((args, kwargs))
-        low = any(is_array(x) and x.dtype.name in ("float16", "float32", "complex64") for x in leaves)
-        traced = [is_value(x) and (not low or is_array(x)) for x in leaves]
+        arrays = list(map(is_array, leaves))
+        low = any(is_array and x.dtype.char in LOW for x, is_array in zip(leaves, arrays))
+        traced = [is_array or (not low and type(x) in NUMBERS) for x, is_array in zip(leaves, arrays)]
         self.values = [x for x, is_traced in zip(leaves, traced) if is_traced]
         self.frame = trees.Frame(structure, {i: x for i, x in enumerate(leaves) if not traced[i]})
         ours = [x for x in leaves if isinstance(x, Array)]
@@ -24,7 +28,7 @@ class Signature:
 
 
 def is_value(x):
-    return is_array(x) or type(x) in (float, complex)
+    return is_array(x) or type(x) in NUMBERS
 
 
 def is_array(x):
@@ -38,7 +42,7 @@ def _aval(x):
 def _identity(item):
     """What stands in a signature for an argument that is no array."""
     place, x = item
-    return place, type(x), repr(x) if type(x) in (float, complex) else Same(x)
+    return place, type(x), repr(x) if type(x) in NUMBERS else Same(x)
 
 
 class Same:
