@@ -140,6 +140,10 @@ cdef bint scanned(object x, list key, list values, int *seen) except -1:
             if not scanned(part, key, values, seen):
                 return False
         return True
+    if kind is slice:
+        part = x.start, x.stop, x.step
+        key.append(part)
+        return all([bound is None or type(bound) is int for bound in part])
     key.append(x)
     return kind in SIMPLE
 

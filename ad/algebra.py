@@ -138,13 +138,16 @@ def regroup_quotient(r, y, x, c):
 
 
 @rule("multiply", "right")
-def number_with_scalar(r, y, x, c):
-    """(A s) c, for an array A and a scalar s, is A (s c)."""
-    if not (parts := r.made_by(x, MULTIPLY)) or not y.shape or not r.alone(x, y):
+def number_with_smaller(r, y, x, c):
+    """(A b) c, for a factor b of fewer elements than the product, is A (b c)."""
+    op = next((op for op in (MULTIPLY, SCALE) if r.made_by(x, op)), None)
+    if op is None or not r.alone(x, y) or not normal(c, y):
         return None
-    for array, s in (parts, parts[::-1]):
-        if s not in r.numbers and r.avals[s].shape == () and r.avals[array].shape == y.shape:
-            return r.emit(MULTIPLY, y, array, r.emit(MULTIPLY, r.avals[s], s, c))
+    a, b = r.made_by(x, op)
+    if b not in r.numbers and r.avals[b].size < y.size:
+        return r.emit(op, y, a, r.emit(MULTIPLY, r.avals[b], b, c))
+    if a not in r.numbers and r.avals[a].size < y.size:
+        return r.emit(op, y, r.emit(MULTIPLY, r.avals[a], a, c), b)
 
 
 @rule("multiply", "left")
