@@ -4,6 +4,7 @@ import pytest
 from programs import Builder, assert_same_results, names, values_of
 
 from ad import passes
+from ad.ops import TABLE
 
 # -- dead code, common subexpressions, constants, numbering -------------------------------------------
 
@@ -171,6 +172,19 @@ def test_outer_products_stay_where_they_are_few_small_or_wanted_themselves():
     wanted, total, values = sum_of_outer_products(4)
     program = wanted.program(total, wanted.add(total, total))
     assert_same_results(program, passes.outer_products(program), values, 1e-14)
+
+
+@pytest.mark.parametrize("op", ["multiply", "scale"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_numbers_go_to_the_smaller_factor(op, order):
+    b = Builder()
+    values = [np.arange(12.0).reshape(3, 4), np.arange(1.0, 4.0).reshape(3, 1)]
+    factors = [b.input(x) for x in values]
+    program = b.program(b.multiply(b.run(TABLE[op].op, factors[::order]), 0.1))
+    found = passes.dead_code(passes.algebra(program))
+    assert names(found) == ["multiply", op]
+    assert found.avals[found.instructions[0].outputs[0]].shape == (3, 1)
+    assert_same_results(program, found, values, 1e-15)
 
 
 # -- algebra ----------------------------------------------------------------------------------------
