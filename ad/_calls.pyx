@@ -8,6 +8,7 @@ cimport numpy as cnp
 from cpython.ref cimport PyObject
 from ad._core cimport Array, alias, apply, is_live, lift, new_array, restrict, roles, tangent_of, wrap
 from ad._graph cimport Level, Recorder
+from ad._kernels cimport is_plain, lend
 from ad._sweep cimport Plan
 
 import numpy as np
@@ -61,6 +62,8 @@ cdef object own(Array x):
     # Two holders: x, which is going, and the name above.
     if ((<PyObject *>value).ob_refcnt == 2 and cnp.PyArray_BASE(<cnp.ndarray>value) == NULL
             and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>value)):
+        if is_plain(<PyObject *>value):
+            lend(<PyObject *>value)
         return value
     return np.array(value)
 

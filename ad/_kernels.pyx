@@ -116,6 +116,7 @@ cdef enum:
     DEPTH = 8        # arrays in a bucket
     SMALL = 1024     # elements
     LARGE_BYTES = 1 << 26
+    LENT = 4         # large results that callers have, and may drop
 
 cdef struct Bucket:
     int n
@@ -123,10 +124,51 @@ cdef struct Bucket:
 
 cdef Bucket pool[65]
 cdef npy_intp large_bytes = 0
+cdef PyObject *lent[4]  # owned
+cdef int next_lent = 0
 
 
 cdef inline Bucket *bucket_of(npy_intp size) noexcept:
     return &pool[size % SIZES] if size <= SMALL else &pool[SIZES]
+
+
+cdef inline bint is_idle(PyObject *a) noexcept:
+    """Whether an array has one holder, and no other way leads to it."""
+    return a.ob_refcnt == 1 and is_owned(a) and (<Fields *>a).weakreflist == NULL
+
+
+cdef void lend(PyObject *a) noexcept:
+    """Note a large result that is handed out: when its holder has dropped it, it can be used again.
+
+    Python would give its memory back to the system, which maps fresh pages for the next result of a loop.
+    """
+    global next_lent
+    cdef PyObject *before
+    if not SMALL < size_of(a) <= LARGE_BYTES // (8 * LENT):
+        return
+    for i in range(LENT):
+        if lent[i] == a:
+            return
+    before = lent[next_lent]
+    Py_INCREF(<object>a)
+    lent[next_lent] = a
+    next_lent = (next_lent + 1) % LENT
+    if before != NULL:
+        Py_DECREF(<object>before)
+
+
+cdef object take_back(int nd, const npy_intp *shape):
+    """A lent array of this shape that nobody has any more, or None."""
+    cdef PyObject *a
+    cdef int i
+    for i in range(LENT):
+        a = lent[i]
+        if a != NULL and has_shape(a, nd, shape) and is_idle(a):
+            lent[i] = NULL
+            array = <object>a
+            Py_DECREF(array)
+            return array
+    return None
 
 
 cdef void offer(PyObject *a) noexcept:
@@ -134,7 +176,7 @@ cdef void offer(PyObject *a) noexcept:
     global large_bytes
     cdef Bucket *bucket
     cdef npy_intp size
-    if a.ob_refcnt != 1 or not is_owned(a) or (<Fields *>a).weakreflist != NULL:
+    if not is_idle(a):
         return
     size = size_of(a)
     if 8 * size > LARGE_BYTES:
@@ -180,6 +222,10 @@ cdef object empty(int nd, const npy_intp *shape, npy_intp size):
     """A new float64 array, its elements not set."""
     if bucket_of(size).n:
         array = take_again(nd, shape, size)
+        if array is not None:
+            return array
+    if size > SMALL:
+        array = take_back(nd, shape)
         if array is not None:
             return array
     Py_INCREF(FLOAT64)  # NewFromDescr steals it

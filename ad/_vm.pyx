@@ -11,7 +11,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 
 cimport numpy as cnp
 from ad._graph cimport Op
-from ad._kernels cimport empty, has_shape, is_plain, offer
+from ad._kernels cimport empty, has_shape, is_plain, lend, offer
 
 import os
 
@@ -574,7 +574,10 @@ cdef class Machine:
             value = self.layout.outputs[i][1]
             return value.copy() if isinstance(value, np.ndarray) else value
         cdef PyObject *array = space.arrays[place.at - ARRAYS]
-        if place.kind == ARRAY or not cnp.PyArray_Check(<object>array) or self.is_free(array, place.at):
+        if place.kind == ARRAY:
+            lend(array)
+            return <object>array
+        if not cnp.PyArray_Check(<object>array) or self.is_free(array, place.at):
             return <object>array
         return (<object>array).copy()
 
