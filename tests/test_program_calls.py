@@ -157,7 +157,7 @@ def test_programs_with_guards_are_differentiated(f):
 def test_a_program_shows_the_lines_of_the_function():
     text = str(ad.record(rosen)(np.ones(4)))
     line = rosen.__code__.co_firstlineno + 1
-    assert text.count(f"test_program_calls.py:{line}") == len(text.splitlines()) - 2
+    assert text.count(f"test_recording_composed.py:{line}") == len(text.splitlines()) - 2
     assert text.startswith("inputs  %0: float64[4]")
 
 

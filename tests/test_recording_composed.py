@@ -1,4 +1,4 @@
-"""Compiled functions inside other things and around them: transforms, tapes, threads, exceptions; and programs."""
+"""Compiled functions inside other things and around them: transforms, tapes, threads, exceptions, memory."""
 import gc
 import threading
 import warnings
