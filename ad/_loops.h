@@ -27,7 +27,7 @@ static inline double ad_minimum(double a, double b) { return (a <= b) | (a != a)
     OP2(equal, a == b) OP2(not_equal, a != b)                                                   \
     OP2(logical_and, (a != 0) & (b != 0)) OP2(logical_or, (a != 0) | (b != 0))                  \
     OP3(where, a != 0 ? b : c) OP3(multiply_add, a * b + c) OP3(multiply_subtract, a * b - c)   \
-    OP3(subtract_multiply, c - a * b)
+    OP3(subtract_multiply, c - a * b) OP3(add_times, (a + b) * c) OP3(subtract_times, (a - b) * c)
 
 #define AD_ARITY1(NAME, VALUE) 1,
 #define AD_ARITY2(NAME, VALUE) 2,

@@ -116,14 +116,19 @@ class GroupMaker:
         return Ref(base, offset + work.target.offset, 1)
 
     def _store(self, work):
-        """Where nothing else reads what is stored, it is made in its place."""
+        """Where all that reads what is stored comes before, it is made in its place, and read there."""
         view, target = work.inputs[0], self._target(work)
         made = self.temps.get(view.root)
-        if made is not None and self.places.readers[view.root] == 1:
+        if made is not None:
             k = self.made[made]
-            self.ops[k] = self.ops[k]._replace(out=target)
-        else:
-            self.ops.append(VectorOp("copy", None, target, (self._ref(view),)))
+            reading = [i for i in range(k + 1, len(self.ops)) if made in self.ops[i].inputs]
+            if sum(self.ops[i].inputs.count(made) for i in reading) + 1 == self.places.readers[view.root]:
+                self.ops[k] = self.ops[k]._replace(out=target)
+                for i in reading:
+                    inputs = tuple([target if ref == made else ref for ref in self.ops[i].inputs])
+                    self.ops[i] = self.ops[i]._replace(inputs=inputs)
+                return
+        self.ops.append(VectorOp("copy", None, target, (self._ref(view),)))
 
     def _accumulate(self, work):
         if work.target.is_flat:

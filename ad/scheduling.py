@@ -80,19 +80,29 @@ def schedule(lowering):
 
 
 def fused(step, readers):
-    """a * b + c, a * b - c and c - a * b as one work each, where nothing else reads the product."""
-    products, works = {}, []
+    """Two works as one where nothing else reads what the first makes: a * b + c, (a + b) * c and the like."""
+    made, works = {"sum": {}, "product": {}}, []
     for work in step:
-        if work.name in ("add", "subtract"):
-            for k, view in enumerate(work.inputs):
-                if readers[view.root] == 1 and view.root in products:
-                    at = products.pop(view.root)
-                    name = "multiply_add" if work.name == "add" else ("multiply_subtract", "subtract_multiply")[k]
-                    factors = works[at].inputs * (2 if works[at].name == "square" else 1)
-                    work = work._replace(name=name, inputs=(*factors, work.inputs[1 - k]))
-                    works[at] = None
-                    break
-        elif work.name in ("multiply", "square"):
-            products[work.outputs[0]] = len(works)
+        makers = made[_READS[work.name]] if work.name in _READS else {}
+        found = [k for k, view in enumerate(work.inputs if makers else ())
+                 if view.root in makers and readers[view.root] == 1]
+        if found:
+            at = makers.pop(work.inputs[found[0]].root)
+            work, works[at] = _joined(works[at], work, found[0]), None
+        if work.name in _MAKES:
+            made[_MAKES[work.name]][work.outputs[0]] = len(works)
         works.append(work)
     return [work for work in works if work]
+
+
+_MAKES = {"add": "sum", "subtract": "sum", "multiply": "product", "square": "product"}
+_READS = {"add": "product", "subtract": "product", "multiply": "sum"}
+
+
+def _joined(first, second, k):
+    """One work for two of which the second reads the first as input k."""
+    if second.name == "multiply":
+        return second._replace(name=f"{first.name}_times", inputs=(*first.inputs, second.inputs[1 - k]))
+    name = "multiply_add" if second.name == "add" else ("multiply_subtract", "subtract_multiply")[k]
+    factors = first.inputs * (2 if first.name == "square" else 1)
+    return second._replace(name=name, inputs=(*factors, second.inputs[1 - k]))

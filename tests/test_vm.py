@@ -528,3 +528,21 @@ def test_empty_program_and_no_instructions():
     found = Machine(program).run([x])
     np.testing.assert_array_equal(found, [x, x])
     assert found[0] is not x and found[0] is not found[1]
+
+
+def test_the_gradient_of_rosenbrock_takes_six_loops():
+    """Products and sums are one loop, and what is stored in a part of the result is made there and read there."""
+    program = ad.record(ad.grad(rosen))(np.arange(5000.0))
+    (group,) = program.machine.layout.steps
+    assert sorted(op.name for op in group.ops) == sorted(
+        ["subtract_multiply", "subtract", "multiply", "scale", "add_times", "add_part"])
+
+
+@pytest.mark.parametrize("f", [
+    lambda a, b, c: (a + b) * c, lambda a, b, c: c * (a - b), lambda a, b, c: (a - b) * (b + c),
+    lambda a, b, c: (a + b) ** 2 - (a - b) * c, lambda a, b, c: 2.0 * (a + b) * (a + b) + c,
+])
+def test_products_of_sums(f, rng):
+    a, b, c = rng.normal(size=(3, 1030))
+    program = ad.record(f)(a, b, c)
+    np.testing.assert_array_equal(program(b, c, a), evaluate(program, [b, c, a])[0])
