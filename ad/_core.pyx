@@ -917,7 +917,7 @@ cdef class Array:
     __hash__ = None
 
     def __getitem__(self, index):
-        if type(index) is slice:
+        if type(index) is slice and not has_ours(index):
             found = take_slice(self, index)
             if found is not None:
                 return found
@@ -972,6 +972,11 @@ cdef inline Array blank_array():
     x = spare_arrays[n_spare_arrays]
     x.ob_refcnt = 0  # the cast below counts the first reference
     return <Array>x
+
+
+cdef inline bint has_ours(slice index):
+    """Whether a bound is a value of ours, which Python has to see first."""
+    return isinstance(index.start, Array) or isinstance(index.stop, Array) or isinstance(index.step, Array)
 
 
 cdef object take_slice(Array x, slice index):

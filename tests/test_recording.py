@@ -71,6 +71,25 @@ def test_floats_are_inputs():
     assert len(runs) == 2
 
 
+def test_bounds_of_slices_are_values_that_python_sees():
+    x, y = np.array([1.0, 2.0, 9.0, 3.0]), np.array([1.0, 9.0, 2.0, 0.5])
+    for f in (lambda x: np.sum(x[:np.argmax(x)]), lambda x: np.sum(x[None, np.argmax(x):]),
+              lambda x: np.sum(x.reshape(2, 2)[:np.sum(x > 2.5)]), lambda x: np.sum(x[::np.argmax(x)]),
+              lambda x: np.sum(x.reshape(2, 2)[np.argmax(x) % 2, :np.argmax(x)])):
+        compiled, runs = counted(f)
+        for a in (x, y, x, y):
+            assert_equal(compiled(a), f(a))
+            assert_equal(ad.compile(ad.grad(f))(a), ad.grad(f)(a))
+        assert len(runs) == 2
+
+
+def test_a_slice_by_an_integer_argument():
+    compiled, runs = counted(lambda x, n: x[1:n])
+    for n in (3, 4, 3):
+        assert_equal(compiled(np.arange(5.0), np.int64(n)), np.arange(1.0, n))
+    assert len(runs) == 2
+
+
 def test_numbers_strings_and_objects_belong_to_the_signature():
     def f(x, n, how, double, g, options):
         y = x**n if how == "power" else x * n

@@ -1,4 +1,6 @@
 """Taking elements out of an array, and its transpose: putting them into one of zeros."""
+import operator
+
 import numpy as np
 
 from ad._core import Array, apply, is_traced, is_tracing, settled
@@ -135,6 +137,14 @@ def _plain_index(index):
     return index
 
 
+def _with_bounds(part):
+    """A slice whose bounds are plain: where they are values of ours, Python sees them."""
+    bounds = part.start, part.stop, part.step
+    if not any(isinstance(bound, Array) for bound in bounds):
+        return part
+    return slice(*[operator.index(bound) if isinstance(bound, Array) else bound for bound in bounds])
+
+
 _MASK = np.array([[True, False, True], [False, False, True]])
 
 
@@ -150,7 +160,11 @@ _MASK = np.array([[True, False, True], [False, False, True]])
 ))
 def getitem(x, index):
     """`x[index]`, basic or fancy."""
-    if type(index) is not int and type(index) is not slice:
+    if type(index) is slice:
+        index = _with_bounds(index)
+    elif type(index) is not int:
+        if type(index) is tuple:
+            index = tuple([_with_bounds(part) if type(part) is slice else part for part in index])
         if is_tracing():
             index, parts = take_out(index, _is_position)
             if parts:
