@@ -572,7 +572,9 @@ cdef class Machine:
             return PyArray_Scalar(&space.bases[REGISTERS][place.at], FLOAT64, None)
         if place.kind == CONSTANT:
             value = self.layout.outputs[i][1]
-            return value.copy() if isinstance(value, np.ndarray) else value
+            if isinstance(value, np.ndarray):
+                return value.copy() if value.ndim else value[()]
+            return value
         cdef PyObject *array = space.arrays[place.at - ARRAYS]
         if place.kind == ARRAY:
             lend(array)

@@ -90,6 +90,13 @@ def test_a_slice_by_an_integer_argument():
     assert len(runs) == 2
 
 
+def test_results_that_are_constants_have_the_type_of_the_first_call():
+    x = np.array([2.0, 3.0])
+    for f in (lambda x: x[0] ** 0, lambda x: np.sum(x) ** 0 + 1.0):
+        compiled = ad.compile(f)
+        assert [type(compiled(x)) for _ in range(3)] == [np.float64] * 3 and compiled(x) == f(x)
+
+
 def test_numbers_strings_and_objects_belong_to_the_signature():
     def f(x, n, how, double, g, options):
         y = x**n if how == "power" else x * n
