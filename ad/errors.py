@@ -1,9 +1,9 @@
 """Messages that name what was wrong and the remedy; each is built where all of it is known."""
 
 __all__ = [
-    "CALLS", "MissingRule", "another_argument", "another_input", "cannot_write", "conversion_error", "kind",
-    "lost_guard", "missing_rule", "needs_scipy", "no_assignment", "no_item_assignment", "not_a_function",
-    "not_an_output", "not_argnums", "shown", "unsupported_argument",
+    "CALLS", "MissingRule", "another_argument", "another_call", "another_input", "cannot_write", "conversion_error",
+    "kind", "lost_guard", "lost_rule", "missing_rule", "needs_scipy", "no_assignment", "no_item_assignment",
+    "not_a_function", "not_an_output", "not_argnums", "shown", "unsupported_argument",
 ]
 
 # How the transforms are called that are not called as `ad.grad(f)(x)` is.
@@ -76,7 +76,7 @@ def conversion_error(how):
     """For a conversion that would silently cut a value off from its derivative."""
     instead = f"Use {INSTEAD[how]}; or" if how in INSTEAD else "Keep x itself; or"
     return TypeError(
-        f"ad: {how}() of a value that is being differentiated would make a constant of it. {instead} "
+        f"ad: {how}() of a value that is being differentiated or recorded would make a constant of it. {instead} "
         "cut it off on purpose with x.numpy() or ad.stop_gradient(x)."
     )
 
@@ -125,6 +125,19 @@ def another_argument(fixed, found):
     )
 
 
+def another_call(positional, names, args, kwargs):
+    """For a program called with another number of arguments, or other keywords, than the function was."""
+    def counted(args, names):
+        return f"{len(args)} positional argument{'' if len(args) == 1 else 's'} and {_keywords(names)}"
+
+    return TypeError(f"ad: this program was recorded with {counted(positional, names)}; it was called with "
+                     f"{counted(args, kwargs)}")
+
+
+def _keywords(names):
+    return f"the keyword{'' if len(names) == 1 else 's'} {', '.join(names)}" if names else "no keywords"
+
+
 def another_input(i, aval, shape, dtype):
     """For a program called with another array than it was recorded with."""
     return ValueError(
@@ -137,4 +150,12 @@ def lost_guard(guard, value):
     return ValueError(
         f"ad: {guard.line}: Python would go another way here than when the program was recorded ({guard.kind} was "
         f"{shown(guard.answer)}, is of {shown(value)} now). Use ad.compile, which records that way too."
+    )
+
+
+def lost_rule():
+    """For a program of a function under `custom_gradient` that is to be differentiated."""
+    return MissingRule(
+        "ad: this program was recorded from a function under custom_gradient, and has its ops but not its rule: its "
+        "derivative would be another. Record the derivative, ad.record(ad.grad(f))(x), or use ad.compile(ad.grad(f))."
     )

@@ -120,7 +120,8 @@ def simplify(program):
     program = show(renumber, renumber(dead_code(program)))
     if program is given:
         return program
-    return dataclasses.replace(program, arguments=given.arguments, results=given.results, guards=given.guards)
+    return dataclasses.replace(program, arguments=given.arguments, results=given.results, guards=given.guards,
+                               relays=given.relays)
 
 
 def _quiet(_function, program):

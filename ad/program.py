@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ad import costs, listing
-from ad._core import Array, apply, constant, peek, settled
+from ad._core import Array, apply, constant, is_watched, peek, settled
 from ad._graph import Op
 from ad._leaves import Variable, stop_gradient
-from ad.errors import another_argument, another_input, lost_guard
+from ad.errors import another_argument, another_call, another_input, lost_guard, lost_rule
 from ad.trees import Frame
 
 __all__ = ["Cost", "Guard", "Instruction", "Program", "evaluate", "frozen", "interpret"]
@@ -80,6 +80,8 @@ class Program:
         flat lists.
     guards : tuple of Guard
         What Python saw of the last so many outputs, which are no results: the program holds for those answers only.
+    relays : bool
+        Whether a function under `custom_gradient` was recorded: its ops are in the program, its rule is not.
     """
 
     inputs: tuple
@@ -90,6 +92,7 @@ class Program:
     arguments: Frame = None
     results: Frame = None
     guards: tuple = ()
+    relays: bool = False
     _machine: object = field(default=None, init=False)
     _derivatives: dict = field(default_factory=dict, init=False)
 
@@ -135,10 +138,14 @@ class Program:
         ------
         ValueError
             If a value has another shape or dtype than was recorded, or Python would have gone another way.
+        MissingRule
+            If an argument is being differentiated and the rule of a `custom_gradient` was lost.
         """
         values = self.values(args, kwargs)
         if any(isinstance(value, Array) for value in values):
             self._check(values)
+            if self.relays and any(isinstance(x, Array) and is_watched(x) for x in values):
+                raise lost_rule()
             found = self.interpreted(values)
         else:
             found = self.machine.run(values, self._targets(out))
@@ -163,6 +170,9 @@ class Program:
         """
         if self.arguments is None:
             return list(args)
+        positional, named = self.arguments.structure.children
+        if len(args) != len(positional.children) or set(kwargs) != set(named.keys):
+            raise another_call(positional.children, named.keys, args, kwargs)
         return self.arguments.values((args, kwargs), "the call of a program", as_before)
 
     def _targets(self, out):

@@ -32,11 +32,12 @@ class Cost(NamedTuple):
 
 class Program:
     __match_args__ = (
-        "inputs", "outputs", "instructions", "constants", "avals", "arguments", "results", "guards"
+        "inputs", "outputs", "instructions", "constants", "avals", "arguments", "results", "guards",
+        "relays"
     )
     __slots__ = (
         "__weakref__", "_derivatives", "_machine", "arguments", "avals", "constants", "guards", "inputs",
-        "instructions", "outputs", "results"
+        "instructions", "outputs", "relays", "results"
     )
     @property
     def inputs(self) -> _Slots: ...
@@ -54,10 +55,12 @@ class Program:
     def results(self) -> Frame | None: ...
     @property
     def guards(self) -> tuple[Guard, ...]: ...
+    @property
+    def relays(self) -> bool: ...
     def __init__(
         self, inputs: _Slots, outputs: _Slots, instructions: tuple[Instruction, ...], constants: dict[int, Any],
         avals: tuple[Aval, ...], arguments: Frame | None = None, results: Frame | None = None,
-        guards: tuple[Guard, ...] = ()
+        guards: tuple[Guard, ...] = (), relays: bool = False
     ) -> None: ...
     def __len__(self) -> int: ...
     def __bool__(self) -> bool: ...

@@ -33,13 +33,14 @@ MAX_SIGNATURES = 256
 PLAIN = (str, bytes, int, complex, np.generic, np.dtype, type, slice, range, enum.Enum)  # results that are constants
 
 
-def compile(f, *, check=False):
+def compile(f=None, *, check=False):
     """A function that records `f`, and replays the recording without Python.
 
     Parameters
     ----------
     f : callable
-        A function of arrays, numbers and containers of them; also what a transform returned (`ad.grad(f)`).
+        A function of arrays, numbers and containers of them; also what a transform returned (`ad.grad(f)`). Without
+        it, as in `@ad.compile(check=True)`, what is returned takes the function.
     check : bool
         For debugging: run `f` at every call too, and raise where a replay differs from it.
 
@@ -56,6 +57,8 @@ def compile(f, *, check=False):
     Variables are read anew at each call, and must not be assigned to. Python floats are inputs, unless an argument is
     of lower precision, to which they would adapt; other numbers, strings and objects belong to the signature.
     """
+    if f is None:
+        return functools.partial(compile, check=check)
     if not callable(f):
         raise TypeError(f"ad.compile takes a function, not a {type(f).__name__}; it returns one: ad.compile(f)(x)")
     if inspect.isgeneratorfunction(f) or inspect.iscoroutinefunction(f):
@@ -144,7 +147,8 @@ class Recording:
         constants = {**self.constants, **{slot: variable.numpy() for variable, slot in read.values()}}
         asked = [asked.slot for asked in self.guards]
         return Program(tuple([slots[i] for i in sorted(slots)]), (*self.outputs, *asked), tuple(self.instructions),
-                       constants, self.avals, arguments, self.results, tuple([asked.guard for asked in self.guards]))
+                       constants, self.avals, arguments, self.results, tuple([asked.guard for asked in self.guards]),
+                       self.relays)
 
     def stretches(self):
         """Its instructions, divided at the guards."""

@@ -13,7 +13,10 @@ _R = TypeVar("_R")
 MAX_PATHS: int
 MAX_SIGNATURES: int
 
+@overload
 def compile(f: Callable[_P, _R], *, check: bool = False) -> Compiled[_P, _R]: ...
+@overload
+def compile(f: None = None, *, check: bool = False) -> Callable[[Callable[_P, _R]], Compiled[_P, _R]]: ...
 def record(f: Callable[_P, Any]) -> Callable[_P, Program]: ...
 
 class Recording:

@@ -64,6 +64,7 @@ def to_bytes(program):
         "instructions": [[_op_name(op), _encode(params, arrays), inputs, outputs, line]
                          for op, params, inputs, outputs, line in program.instructions],
         "arguments": _encode_frame(program.arguments, arrays), "results": _encode_frame(program.results, arrays),
+        "relays": program.relays,
         "guards": [[kind, _encode(answer, arrays), line] for kind, answer, line in program.guards],
     }
     body = io.BytesIO()
@@ -219,6 +220,7 @@ def _program(document, arrays):
         tuple([Aval(tuple(shape), _dtype(dtype)) for shape, dtype in document["avals"]]),
         _decode_frame(document["arguments"], arrays), _decode_frame(document["results"], arrays),
         tuple([Guard(kind, _decode(answer, arrays), line) for kind, answer, line in document["guards"]]),
+        document["relays"] is True,
     )
     _validate(program)
     return program

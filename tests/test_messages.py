@@ -144,7 +144,7 @@ def test_arguments(mistake, error, message):
 
 # -- inside the function -----------------------------------------------------------------------------
 
-CUT_OFF = "of a value that is being differentiated would make a constant of it."
+CUT_OFF = "of a value that is being differentiated or recorded would make a constant of it."
 ON_PURPOSE = "cut it off on purpose with x.numpy() or ad.stop_gradient(x)."
 PIECES = "a list of the pieces and np.stack for a[i] = x"
 FLOAT = f"ad: float() {CUT_OFF} Use np.sin(x) for math.sin(x), {PIECES}; or {ON_PURPOSE}"

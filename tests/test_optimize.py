@@ -610,3 +610,17 @@ def test_curve_fit_in_several_variables_and_with_a_jacobian_that_is_given():
     jac = Counted(decay_jacobian)
     curve_fit(decay, T, DATA, [1, 1, 0], jac=jac)
     assert jac.xs
+
+
+def test_curve_fit_of_a_container():
+    t = np.linspace(0, 2, 9)
+    y = 2 * np.exp(-1.5 * t) + 0.25
+    model = lambda t, p: p["scale"] * np.exp(p["rate"] * t) + p["floor"][0]
+    start = {"scale": 1.0, "rate": -0.5, "floor": np.zeros(1)}
+    popt, pcov = ad.optimize.curve_fit(model, t, y, start)
+    expected, covariance = scipy_optimize.curve_fit(lambda t, a, b, c: a * np.exp(b * t) + c, t, y, [1, -0.5, 0])
+    assert popt.keys() == start.keys() and popt["floor"].shape == (1,)
+    np.testing.assert_allclose([popt["scale"], popt["rate"], popt["floor"][0]], expected, rtol=1e-6)
+    np.testing.assert_allclose(pcov, covariance, rtol=1e-3, atol=1e-20)
+    with pytest.raises(TypeError, match=r"^ad.optimize.curve_fit: x0.*'rate'.* is a str"):
+        ad.optimize.curve_fit(model, t, y, {"scale": 1.0, "rate": "fast"})

@@ -35,7 +35,7 @@ def test_a_program_is_called_as_the_function(program, again, rng, tmp_path):
     (({"w": np.ones((2, 4)), "b": np.ones(2)}, np.ones(3)), {"scale": 1.0}, ValueError, r"shape \(2, 3\)"),
     (({"w": np.ones((2, 3)) + 1j, "b": np.ones(2)}, np.ones(3)), {"scale": 1.0}, ValueError, "complex128"),
     (({"w": np.ones((2, 3))}, np.ones(3)), {"scale": 1.0}, TypeError, r"parts \['w'\] where"),
-    (({"w": np.ones((2, 3)), "b": np.ones(2)},), {"scale": 1.0}, TypeError, "call of a program"),
+    (({"w": np.ones((2, 3)), "b": np.ones(2)},), {"scale": 1.0}, TypeError, "called with 1 positional argument"),
     (({"w": np.ones((2, 3)), "b": np.ones(2)}, np.ones(3)), {}, TypeError, "scale"),
     (({"w": np.ones((2, 3)), "b": np.ones(2)}, "text"), {"scale": 1.0}, ValueError, "dtype"),
     (({"w": np.ones((2, 3)), "b": np.ones(2)}, None), {"scale": 1.0}, TypeError, "NoneType|None"),
@@ -179,3 +179,14 @@ def test_a_program_of_classes_is_called_but_not_saved(tmp_path):
     with pytest.raises(TypeError, match="cannot be saved"):
         program.save(tmp_path / "p.ad")
     assert not list(tmp_path.iterdir())
+
+
+def test_another_number_of_arguments():
+    program = ad.record(lambda x, *, scale: scale * x)(np.ones(3), scale=2.0)
+    recorded = "ad: this program was recorded with 1 positional argument and the keyword scale; it was called with "
+    for call, found in ((lambda: program(), "0 positional arguments and no keywords"),
+                        (lambda: program(np.ones(3), 2.0), "2 positional arguments and no keywords"),
+                        (lambda: program(np.ones(3), factor=2.0), "1 positional argument and the keyword factor")):
+        with pytest.raises(TypeError) as error:
+            call()
+        assert str(error.value) == recorded + found

@@ -631,3 +631,11 @@ def test_what_cannot_be_compiled():
     for transform in (ad.compile, ad.record):
         with pytest.raises(TypeError, match="takes a function, not a float"):
             transform(3.0)
+
+
+def test_the_decorator_takes_arguments():
+    @ad.compile(check=True)
+    def double(x):
+        return 2 * x
+
+    assert double.check and double(3.0) == double(3.0) == 6.0

@@ -415,3 +415,21 @@ def test_custom_gradients_are_recorded_as_ops(rng, tmp_path):
     x, y = rng.random(3), rng.random(3)
     assert_close(ad.load(tmp_path / "polar.ad")(x, y), ad.grad(f, argnums=(0, 1))(x, y))
     assert_close(ad.compile(f)(x, y), f(x, y))
+
+
+def test_a_program_without_its_custom_rule_is_not_differentiated(tmp_path):
+    @ad.custom_gradient
+    def five(x):
+        return np.clip(x, -1, 1), lambda y_bar: 5 * y_bar
+
+    x = np.array([0.5, 2.0])
+    program = ad.record(five)(x)
+    program.save(tmp_path / "five")
+    for p in (program, ad.load(tmp_path / "five")):
+        np.testing.assert_array_equal(p(2 * x), [1.0, 1.0])
+        np.testing.assert_array_equal(ad.compile(p)(x), [0.5, 1.0])
+        for differentiate in (lambda p: ad.grad(lambda x: p(x).sum())(x), lambda p: p.vjp((x,), x),
+                              lambda p: p.jvp((x,), (x,))):
+            with pytest.raises(ad.MissingRule, match="has its ops but not its rule"):
+                differentiate(p)
+    np.testing.assert_array_equal(ad.record(ad.grad(lambda x: five(x).sum()))(x)(x), [5.0, 5.0])

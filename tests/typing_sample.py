@@ -128,7 +128,7 @@ def mistakes(x: ad.Array) -> None:
     ad.Variable(3.0).shape = ()  # type: ignore[misc]
     ad.sine(x)  # type: ignore[attr-defined]
     ad.sum(x, axes=0)  # type: ignore[call-arg]
-    ad.compile(3.0)  # type: ignore[arg-type]
+    ad.compile(3.0)  # type: ignore[call-overload]
     compiled("x")  # type: ignore[arg-type]
     log1pexp("x")  # type: ignore[arg-type]
     x[0] = 1.0  # type: ignore[index]

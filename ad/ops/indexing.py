@@ -161,11 +161,12 @@ _MASK = np.array([[True, False, True], [False, False, True]])
 def getitem(x, index):
     """`x[index]`, basic or fancy."""
     if type(index) is slice:
-        index = _with_bounds(index)
-    elif type(index) is not int:
-        if type(index) is tuple:
-            index = tuple([_with_bounds(part) if type(part) is slice else part for part in index])
         if is_tracing():
+            index = _with_bounds(index)
+    elif type(index) is not int:
+        if is_tracing():
+            if type(index) is tuple:
+                index = tuple([_with_bounds(part) if type(part) is slice else part for part in index])
             index, parts = take_out(index, _is_position)
             if parts:
                 return apply(gather.op, (x, *parts), (index,))

@@ -127,9 +127,10 @@ def curve_fit(f, xdata, ydata, p0=None, sigma=None, absolute_sigma=False, jac=No
     Parameters
     ----------
     f : callable
-        `f(xdata, *params)` returns the model's ydata; the parameters are numbers.
+        `f(xdata, *params)` returns the model's ydata; the parameters are numbers. With a container as `p0` it is
+        `f(xdata, params)`.
     xdata, ydata : array_like
-    p0 : array_like, optional
+    p0 : array_like or container of arrays, optional
         The first values of the parameters; by default ones, as many as `f` has arguments.
     sigma : array_like, optional
         Standard deviations of ydata, or their covariance matrix.
@@ -142,7 +143,8 @@ def curve_fit(f, xdata, ydata, p0=None, sigma=None, absolute_sigma=False, jac=No
     Returns
     -------
     popt, pcov : ndarray
-        The parameters and their covariance matrix; with `full_output` also infodict, mesg and ier. All as SciPy's.
+        The parameters and their covariance matrix; with `full_output` also infodict, mesg and ier. All as SciPy's,
+        but for the parameters of a container, which are like `p0`; the covariance is that of the flat vector.
 
     Examples
     --------
@@ -151,7 +153,16 @@ def curve_fit(f, xdata, ydata, p0=None, sigma=None, absolute_sigma=False, jac=No
     >>> popt.round(6)
     array([ 2., -1.])
     """
-    return scipy_optimize.curve_fit(f, xdata, ydata, p0, sigma, absolute_sigma, jac=jac or _by_parameters(f), **options)
+    packing = None if p0 is None else Packing("curve_fit", p0)
+    if packing is None or packing.is_leaf:
+        return scipy_optimize.curve_fit(f, xdata, ydata, p0, sigma, absolute_sigma, jac=jac or _by_parameters(f),
+                                        **options)
+    model = lambda xdata, *flat: f(xdata, packing.unpack(np.array(flat)))
+    exact = jacobian(lambda flat, xdata: f(xdata, packing.unpack(flat)))
+    popt, *rest = scipy_optimize.curve_fit(
+        model, xdata, ydata, packing.flat, sigma, absolute_sigma,
+        jac=jac or (lambda xdata, *flat: exact(np.array(flat), xdata)), **options)
+    return packing.unpacked_copy(popt), *rest
 
 
 def _by_parameters(f):
