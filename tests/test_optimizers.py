@@ -209,3 +209,25 @@ def test_schedules(schedule, expected):
     np.testing.assert_allclose(schedule(17), expected, rtol=1e-6)
     optimizer = SGD.from_config(SGD(schedule, clipnorm=1.0).get_config())
     assert optimizer.learning_rate == schedule(0) and optimizer.clipnorm == 1.0
+
+
+def test_a_gradient_without_its_variable():
+    with pytest.raises(TypeError) as error:
+        ad.optimizers.SGD().apply_gradients([np.ones(2)])
+    assert str(error.value) == (
+        "ad: apply_gradients takes pairs of a gradient and its variable, not an ndarray: write "
+        "optimizer.apply_gradients(zip(gradients, variables))")
+
+
+def test_a_step_is_not_recorded():
+    x = ad.Variable([1.0, 2.0], name="x")
+    optimizer = ad.optimizers.SGD()
+
+    def step(scale):
+        with ad.GradientTape() as tape:
+            loss = np.sum(scale * x * x)
+        optimizer.apply_gradients([(tape.gradient(loss, x), x)])
+
+    with pytest.raises(TypeError, match="variable 'x' was assigned to in a function that ad.compile records"):
+        ad.compile(step)(1.0)
+    assert optimizer.iterations == 0 and x.numpy().tolist() == [1.0, 2.0]

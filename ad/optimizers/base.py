@@ -5,8 +5,9 @@ from numbers import Real
 
 import numpy as np
 
-from ad._core import Array
+from ad._core import Array, is_tracing
 from ad._leaves import Variable
+from ad.errors import kind, no_assignment
 from ad.gradient_tape import GradientTape
 from ad.optimizers import schedules
 from ad.optimizers.settings import Configured, checked_number
@@ -208,7 +209,9 @@ class Optimizer(Configured):
 
     def _checked(self, grads_and_vars):
         """The gradients that there are, with plain values, and their variables."""
-        pairs = [(gradient, self._checked_variable(variable)) for gradient, variable in grads_and_vars]
+        pairs = [(gradient, self._checked_variable(variable)) for gradient, variable in map(_pair, grads_and_vars)]
+        if is_tracing() and pairs:
+            raise no_assignment(pairs[0][1].name)
         missing = [variable.name for gradient, variable in pairs if gradient is None]
         if len(missing) == len(pairs):
             raise ValueError(f"ad: no gradients provided for any variable: {missing}; "
@@ -324,6 +327,13 @@ class Optimizer(Configured):
         if isinstance(rate, dict):
             config = {**config, "learning_rate": schedules.deserialize(rate, custom_objects)}
         return cls(**config)
+
+
+def _pair(item):
+    if not isinstance(item, (tuple, list)) or len(item) != 2:
+        raise TypeError(f"ad: apply_gradients takes pairs of a gradient and its variable, not {kind(item)}: write "
+                        "optimizer.apply_gradients(zip(gradients, variables))")
+    return item
 
 
 def _plain(gradient, variable):
