@@ -9,7 +9,7 @@ from importlib import import_module
 
 import numpy as np
 
-from ad import optimizers, protocol  # noqa: F401
+from ad import protocol  # noqa: F401
 from ad._core import Array, Dual, constant
 from ad._leaves import Variable, stop_gradient
 from ad.custom_gradient import custom_gradient
@@ -24,8 +24,8 @@ __version__ = "0.1.0"
 # Imported when first asked for: name -> the module that has it, or is it.
 _LAZY = {
     "Program": "ad.program", "compile": "ad.recording", "get_num_threads": "ad._vm", "load": "ad.saving",
-    "optimize": "ad.optimize", "record": "ad.recording", "set_num_threads": "ad._vm", "special": "ad.ops.special",
-    "testing": "ad.testing", "vmap": "ad.lanes",
+    "optimize": "ad.optimize", "optimizers": "ad.optimizers", "record": "ad.recording", "set_num_threads": "ad._vm",
+    "special": "ad.ops.special", "testing": "ad.testing", "vmap": "ad.lanes",
 }
 _FUNCTIONS = {name: entry.function for name, entry in TABLE.items() if entry.numpy and hasattr(np, name)}
 globals().update(_FUNCTIONS)  # as attributes of the module itself: `ad.sin(x)` is hot
@@ -33,7 +33,7 @@ globals().update(_FUNCTIONS)  # as attributes of the module itself: `ad.sin(x)` 
 __all__ = [
     "Array", "Dual", "ForwardAccumulator", "GradientTape", "MissingRule", "UnconnectedGradients", "Variable", "asarray",
     "batch_jacobian", "constant", "custom_gradient", "grad", "hessian", "hvp", "jacobian", "jvp", "linalg", "linearize",
-    "optimizers", "stop_gradient", "value_and_grad", "vjp", *_LAZY, *_FUNCTIONS,
+    "stop_gradient", "value_and_grad", "vjp", *_LAZY, *_FUNCTIONS,
 ]
 
 
