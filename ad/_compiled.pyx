@@ -7,6 +7,7 @@ from ad._graph cimport State, current
 from ad._kernels cimport has_shape, is_plain
 from ad._vm cimport Machine
 
+from functools import partial
 from types import FunctionType
 
 import numpy as np
@@ -164,6 +165,9 @@ cdef class Quick:
                 if found is not None:
                     return (<tuple>found)[0]
         return self.general(args, kwargs)
+
+    def __get__(self, instance, owner):
+        return self if instance is None else partial(self, instance)
 
     def remember(self, Shortcut shortcut):
         """Try this shortcut first from now on."""

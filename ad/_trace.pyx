@@ -274,11 +274,6 @@ def slot_of(Tracer tracer, y):
     return tracer.constant(y)
 
 
-def is_tracing():
-    """Whether this thread is recording a program."""
-    return current().tracer is not None
-
-
 def is_watching():
     """Whether a tape, a transform or a forward level of this thread is open."""
     return current().recording > 0 or len(current().levels) > 0

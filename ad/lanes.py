@@ -272,9 +272,6 @@ class Mapped(Quick):
         self.f, self.in_axes, self.out_axes = f, in_axes, out_axes
         self.each, self.programs = compile(f), {}
 
-    def __get__(self, instance, owner=None):
-        return self if instance is None else functools.partial(self, instance)
-
     def __repr__(self):
         return f"<{self.__name__}, {len(self.programs)} signatures>"
 

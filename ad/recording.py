@@ -25,8 +25,7 @@ from ad.passes import simplify
 from ad.program import KEYS, Guard, Program
 from ad.signatures import Signature, is_value
 
-__all__ = ["Compiled", "Recording", "compile", "record"]
-
+__all__ = ["Compiled", "Recording", "compile", "derivative", "record"]
 
 MAX_PATHS = 64  # of one signature
 MAX_SIGNATURES = 256
@@ -173,10 +172,6 @@ class Asked(NamedTuple):
     guard: Guard
 
 
-def _plain(x):
-    return x.numpy() if isinstance(x, Array) else x
-
-
 def _is_output(y):
     return is_value(y) or isinstance(y, Variable)
 
@@ -191,6 +186,7 @@ def _apart(y, ours):
 
 
 def _seen(x):
+    """The value as the function's ops see it."""
     return peek(x) if isinstance(x, Array) else x
 
 
@@ -354,9 +350,6 @@ class Compiled(Quick):
             named = None
         return self.__qualname__ if named is self else (type(self), (self.f, self.check))
 
-    def __get__(self, instance, owner=None):
-        return self if instance is None else functools.partial(self, instance)
-
     def __repr__(self):
         return f"<compiled {getattr(self.f, '__qualname__', self.f)!r}, {len(self._trees)} signatures>"
 
@@ -403,7 +396,7 @@ class Compiled(Quick):
         wanted = trees.flatten_like(structure, self.f(*args, **kwargs), "what the function returns now")
         for i, (a, b) in enumerate(zip(found, wanted)):
             tolerance = 1e-4 if getattr(b, "dtype", None) in (np.float32, np.complex64) else 1e-8
-            if not (np.allclose(_plain(a), _plain(b), rtol=tolerance, equal_nan=True) if _is_output(a) else a == b):
+            if not (np.allclose(_seen(a), _seen(b), rtol=tolerance, equal_nan=True) if _is_output(a) else a == b):
                 raise RuntimeError(
                     f"ad.compile: output {i} of {self!r} is {a!r:.60} by replay and {b!r:.60} by the function itself: "
                     "it depends on something that is neither an argument nor a Variable, or draws random numbers")

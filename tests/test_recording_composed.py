@@ -10,7 +10,7 @@ from test_memory import growth, linux_only
 from test_recording import counted
 
 import ad
-from ad import _trace
+from ad import _core, _trace
 
 
 def rosen(x):
@@ -227,7 +227,7 @@ def test_an_exception_while_recording_keeps_nothing(error, wrap):
     for _ in range(2):
         with pytest.raises(error, match="no"):
             compiled(1.0)
-        assert not _trace.is_tracing() and not _trace.is_watching()
+        assert not _core.is_tracing() and not _trace.is_watching()
         assert type(np.sin(ad.constant(1.0)) < 2) is not ad.Array
     fails.clear()
     for _ in range(3):
@@ -326,7 +326,7 @@ def test_another_thread_is_not_recorded():
 
     def f(x):
         def other():
-            seen.append((_trace.is_tracing(), np.sin(2.0), compiled_other(3.0)))
+            seen.append((_core.is_tracing(), np.sin(2.0), compiled_other(3.0)))
 
         thread = threading.Thread(target=other)
         thread.start()
