@@ -71,9 +71,9 @@ setup(
         Extension(
             ".".join(path.with_suffix("").parts),
             [path.as_posix()],
-            include_dirs=[np.get_include(), "ad"],
+            include_dirs=[np.get_include(), "ad", "ad/machine"],
             define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("AD_DEBUG", str(int(DEBUG)))],
-            depends=["ad/_native.h", "ad/_loops.h", "ad/_vector.h", "ad/_workers.h"],
+            depends=[header.as_posix() for header in Path("ad").rglob("*.h")],
         )
         for path in sorted(Path("ad").rglob("*.pyx"))
     ],

@@ -23,9 +23,10 @@ __version__ = "0.1.0"
 
 # Imported when first asked for: name -> the module that has it, or is it.
 _LAZY = {
-    "Program": "ad.program", "compile": "ad.recording", "get_num_threads": "ad._vm", "load": "ad.saving",
-    "optimize": "ad.optimize", "optimizers": "ad.optimizers", "record": "ad.recording", "set_num_threads": "ad._vm",
-    "special": "ad.ops.special", "testing": "ad.testing", "vmap": "ad.lanes",
+    "Program": "ad.programs.program", "compile": "ad.programs.recording", "get_num_threads": "ad.machine._vm",
+    "load": "ad.programs.saving", "optimize": "ad.optimize", "optimizers": "ad.optimizers",
+    "record": "ad.programs.recording", "set_num_threads": "ad.machine._vm", "special": "ad.ops.special",
+    "testing": "ad.testing", "vmap": "ad.programs.lanes",
 }
 _FUNCTIONS = {name: entry.function for name, entry in TABLE.items() if entry.numpy and hasattr(np, name)}
 globals().update(_FUNCTIONS)  # as attributes of the module itself: `ad.sin(x)` is hot

@@ -9,16 +9,16 @@ from ad import optimizers as optimizers
 from ad import testing as testing
 from ad._core import _A, Array, Dual, _Axis, _Elementwise2, _Indices, _Mask, _Product, _Shape, constant
 from ad._leaves import Variable, stop_gradient
-from ad._vm import get_num_threads, set_num_threads
 from ad.custom_gradient import custom_gradient
 from ad.errors import MissingRule
 from ad.gradient_tape import ForwardAccumulator, GradientTape, UnconnectedGradients
-from ad.lanes import vmap as vmap
+from ad.machine._vm import get_num_threads, set_num_threads
 from ad.ops import linalg as linalg
 from ad.ops import special as special
-from ad.program import Program
-from ad.recording import compile, record
-from ad.saving import load
+from ad.programs.lanes import vmap as vmap
+from ad.programs.program import Program
+from ad.programs.recording import compile, record
+from ad.programs.saving import load
 from ad.transforms import batch_jacobian, grad, hessian, hvp, jacobian, jvp, linearize, value_and_grad, vjp
 
 __all__ = [

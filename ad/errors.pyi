@@ -1,7 +1,7 @@
 from typing import Any
 
 from ad._graph import Aval
-from ad.program import Guard
+from ad.programs.program import Guard
 
 __all__ = [
     "CALLS", "MissingRule", "another_argument", "another_call", "another_input", "cannot_write", "conversion_error",

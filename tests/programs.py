@@ -3,7 +3,7 @@ import numpy as np
 
 from ad._graph import Aval
 from ad.ops import TABLE
-from ad.program import Instruction, Program, evaluate
+from ad.programs.program import Instruction, Program, evaluate
 
 __all__ = ["Builder", "assert_same_results", "names", "values_of"]
 

@@ -5,8 +5,8 @@ from test_recorded_table import gradients_of, tangents, value
 from test_table import CALLS, arrays, assert_same, flat, of_calls
 
 import ad
-from ad.lanes import with_lanes
-from ad.program import evaluate
+from ad.programs.lanes import with_lanes
+from ad.programs.program import evaluate
 
 K = 3
 MODES = {"value": value, "gradient": gradients_of, "tangent": tangents}

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from programs import Builder, assert_same_results, names, values_of
 
-from ad import passes
 from ad.ops import TABLE
+from ad.programs import passes
 
 # -- dead code, common subexpressions, constants, numbering -------------------------------------------
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import ad
-from ad import recording
+from ad.programs import recording
 
 
 def counted(f, **options):

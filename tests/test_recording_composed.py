@@ -10,7 +10,8 @@ from test_memory import growth, linux_only
 from test_recording import counted
 
 import ad
-from ad import _core, _trace
+from ad import _core
+from ad.programs import _trace
 
 
 def rosen(x):

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from programs import Builder, assert_same_results, names
 
-from ad import saving, trees
+from ad import trees
 from ad._graph import Op
 from ad.ops import plain
+from ad.programs import saving
 
 
 def program():

@@ -10,10 +10,10 @@ import pytest
 
 import ad
 from ad._graph import Aval, Op
-from ad._vm import Machine, get_num_threads, set_num_threads
+from ad.machine._vm import Machine, get_num_threads, set_num_threads
 from ad.ops.forms import TABLE
 from ad.ops.plain import plain_op
-from ad.program import Instruction, Program, evaluate
+from ad.programs.program import Instruction, Program, evaluate
 
 SIZES = (0, 1, 2, 7, 511, 512, 513, 2049)
 UNARY = ("negative", "square", "sin", "cos", "tanh", "absolute", "exp", "identity", "arctan", "sqrt", "reciprocal")
@@ -454,7 +454,7 @@ def test_many_threads_share_the_workers(workers):
 def test_number_of_threads():
     with pytest.raises(ValueError, match="set_num_threads takes a number from 1 on, not 0"):
         set_num_threads(0)
-    code = "from ad._vm import get_num_threads; print(get_num_threads())"
+    code = "from ad.machine._vm import get_num_threads; print(get_num_threads())"
     others = {key: value for key, value in os.environ.items() if key not in ("AD_NUM_THREADS", "OMP_NUM_THREADS")}
     for name in ("AD_NUM_THREADS", "OMP_NUM_THREADS"):
         found = subprocess.run([sys.executable, "-c", code], env={**others, name: "3"}, capture_output=True, text=True)

@@ -4,7 +4,7 @@ import math
 import numpy as np
 
 import ad
-from ad._vm import Machine, get_num_threads, set_num_threads
+from ad.machine._vm import Machine, get_num_threads, set_num_threads
 
 from .problems import best, rosen, scalar_loop
 

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ad import costs, listing
 from ad._core import Array, apply, constant, is_watched, peek, settled
 from ad._graph import Op
 from ad._leaves import Variable, stop_gradient
 from ad.errors import another_argument, another_call, another_input, lost_guard, lost_rule
+from ad.programs import costs, listing
 from ad.trees import Frame
 
 __all__ = ["Cost", "Guard", "Instruction", "Program", "evaluate", "frozen", "interpret"]
@@ -113,7 +113,7 @@ class Program:
     def machine(self):
         """What runs it; made at the first run."""
         if self._machine is None:
-            from ad._vm import Machine
+            from ad.machine._vm import Machine
 
             object.__setattr__(self, "_machine", Machine(self))
         return self._machine
@@ -278,13 +278,13 @@ class Program:
     def _derivative(self, name):
         found = self._derivatives.get(name)
         if found is None:
-            from ad.recording import derivative
+            from ad.programs.recording import derivative
 
             found = self._derivatives[name] = derivative(self, name)
         return found
 
     def __reduce__(self):
-        from ad import saving
+        from ad.programs import saving
 
         return saving.from_bytes, (saving.to_bytes(self),)
 
@@ -315,7 +315,7 @@ class Program:
         TypeError
             If it has an op that is not in the table: one of a function under `custom_gradient`.
         """
-        from ad import saving
+        from ad.programs import saving
 
         saving.save(self, path)
 

@@ -3,7 +3,7 @@ import collections
 
 from ad._graph import Aval
 from ad.ops.forms import TABLE
-from ad.program import Instruction, Program
+from ad.programs.program import Instruction, Program
 
 __all__ = ["outer_products"]
 

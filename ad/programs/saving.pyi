@@ -1,7 +1,7 @@
 import os
 from typing import Any
 
-from ad.program import Program
+from ad.programs.program import Program
 from ad.trees import Structure
 
 __all__ = ["decode_structure", "encode_structure", "from_bytes", "load", "save", "to_bytes"]

@@ -1,9 +1,9 @@
 from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, ParamSpec, Self, TypeVar, overload
 
-from ad._compiled import Quick
-from ad.program import Guard, Program
-from ad.signatures import Signature
+from ad.programs._compiled import Quick
+from ad.programs.program import Guard, Program
+from ad.programs.signatures import Signature
 
 __all__ = ["Compiled", "Recording", "compile", "derivative", "record"]
 

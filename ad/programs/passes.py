@@ -6,11 +6,11 @@ of their own. With AD_PRINT_PASSES=1 in the environment, `simplify` prints the p
 import dataclasses
 import os
 
-from ad.algebra import algebra
 from ad.ops.forms import TABLE
-from ad.program import Instruction, Program, frozen
-from ad.rewriting import fold
-from ad.stacking import outer_products
+from ad.programs.algebra import algebra
+from ad.programs.program import Instruction, Program, frozen
+from ad.programs.rewriting import fold
+from ad.programs.stacking import outer_products
 
 __all__ = ["algebra", "common_subexpressions", "constants", "dead_code", "outer_products", "renumber", "simplify"]
 

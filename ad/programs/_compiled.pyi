@@ -1,7 +1,7 @@
 from typing import Any
 
 from ad._leaves import Variable
-from ad._vm import Machine
+from ad.machine._vm import Machine
 from ad.trees import Frame
 
 class Shortcut:

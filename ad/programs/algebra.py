@@ -1,4 +1,4 @@
-"""Algebra: cheaper ways to compute the same, as a table of rewrites (see `ad.rewriting` for what a rule is).
+"""Algebra: cheaper ways to compute the same, as a table of rewrites (see `rewriting` for what a rule is).
 
 The rules hold for every value, signed zeros, infinities and nan among them, but for rounding; a product or a sum put
 together in another way may over- or underflow where it did not, or no longer do so; a zero to which two terms cancel
@@ -10,8 +10,8 @@ import numpy as np
 
 from ad._graph import Aval
 from ad.ops.forms import TABLE
-from ad.program import frozen
-from ad.rewriting import ANY, FLOATING, REAL, Rewriting, Rules
+from ad.programs.program import frozen
+from ad.programs.rewriting import ANY, FLOATING, REAL, Rewriting, Rules
 
 __all__ = ["algebra"]
 

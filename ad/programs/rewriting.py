@@ -8,7 +8,7 @@ import numpy as np
 
 from ad._graph import Aval
 from ad.ops.forms import TABLE
-from ad.program import Instruction, Program
+from ad.programs.program import Instruction, Program
 
 __all__ = ["ANY", "FLOATING", "REAL", "Rewriting", "Rules", "fold"]
 

@@ -15,15 +15,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ad import _calls, _trace, transforms, trees
-from ad._compiled import Quick, Shortcut, scan
+from ad import _calls, transforms, trees
 from ad._core import Array, constant, peek
 from ad._leaves import Variable
-from ad._vm import Machine
 from ad.errors import kind
-from ad.passes import simplify
-from ad.program import KEYS, Guard, Program
-from ad.signatures import Signature, is_value
+from ad.machine._vm import Machine
+from ad.programs import _trace
+from ad.programs._compiled import Quick, Shortcut, scan
+from ad.programs.passes import simplify
+from ad.programs.program import KEYS, Guard, Program
+from ad.programs.signatures import Signature, is_value
 
 __all__ = ["Compiled", "Recording", "compile", "derivative", "record"]
 

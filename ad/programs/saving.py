@@ -15,7 +15,7 @@ import numpy as np
 from ad._graph import Aval
 from ad.ops import plain
 from ad.ops.forms import TABLE
-from ad.program import KEYS, Guard, Instruction, Program
+from ad.programs.program import KEYS, Guard, Instruction, Program
 from ad.trees import LEAF, Frame, Structure
 
 __all__ = ["decode_structure", "encode_structure", "from_bytes", "load", "save", "to_bytes"]

@@ -5,8 +5,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad._graph import Op
-from ad.plans import Layout
-from ad.program import Program
+from ad.machine.plans import Layout
+from ad.programs.program import Program
 
 SIMPLE: dict[str, int]
 SCALARS: dict[str, int]

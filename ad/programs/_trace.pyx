@@ -15,7 +15,7 @@ import sys
 
 import numpy as np
 
-from ad.program import Instruction
+from ad.programs.program import Instruction
 
 cnp.import_array()
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ad._vm import SIMPLE, has_loop
-from ad.parts import MANY, Part, are_apart, nonzeros, seen_in
+from ad.machine._vm import SIMPLE, has_loop
+from ad.machine.parts import MANY, Part, are_apart, nonzeros, seen_in
 
 __all__ = ["Lowering", "View", "Work", "contiguous"]
 

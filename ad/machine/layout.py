@@ -3,11 +3,11 @@ from collections import defaultdict
 
 import numpy as np
 
-from ad._vm import SCALARS
-from ad.grouping import PADDING, GroupMaker
-from ad.lowering import FLOAT64, Lowering, contiguous
-from ad.plans import ARRAYS, BUFFERS, REGISTERS, Array, Call, Layout, Scalars
-from ad.scheduling import fused, schedule
+from ad.machine._vm import SCALARS
+from ad.machine.grouping import PADDING, GroupMaker
+from ad.machine.lowering import FLOAT64, Lowering, contiguous
+from ad.machine.plans import ARRAYS, BUFFERS, REGISTERS, Array, Call, Layout, Scalars
+from ad.machine.scheduling import fused, schedule
 
 __all__ = ["lay_out"]
 

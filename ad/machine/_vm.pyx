@@ -249,7 +249,7 @@ cdef class Machine:
     """
 
     def __cinit__(self, program):
-        from ad.layout import lay_out
+        from ad.machine.layout import lay_out
         self.program, self.layout = program, lay_out(program)
         self.fill_arrays()
         self.fill_steps()

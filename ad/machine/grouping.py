@@ -2,7 +2,7 @@
 import math
 from collections import defaultdict
 
-from ad.plans import SCRATCH, Group, Ref, VectorOp
+from ad.machine.plans import SCRATCH, Group, Ref, VectorOp
 
 __all__ = ["PADDING", "GroupMaker"]
 

@@ -4,7 +4,7 @@ from typing import Any, final
 from ad._core import Array
 from ad._graph import Aval, Recorder
 from ad._leaves import Variable
-from ad.program import Instruction
+from ad.programs.program import Instruction
 
 @final
 class Tracer(Recorder):

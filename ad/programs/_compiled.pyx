@@ -5,7 +5,7 @@ cimport numpy as cnp
 from ad._core cimport Array, is_live, value_of
 from ad._graph cimport State, current
 from ad._kernels cimport has_shape, is_plain
-from ad._vm cimport Machine
+from ad.machine._vm cimport Machine
 
 from functools import partial
 from types import FunctionType

@@ -1,8 +1,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ad._compiled import Quick
-from ad.program import Program
+from ad.programs._compiled import Quick
+from ad.programs.program import Program
 
 __all__ = ["Mapped", "pull_lanes", "vmap", "with_lanes"]
 

@@ -7,17 +7,18 @@ import functools
 
 import numpy as np
 
-from ad import _calls, _trace, trees
-from ad._compiled import Quick, Shortcut
+from ad import _calls, trees
 from ad._core import Array, apply, constant, settled
 from ad._graph import Aval, Op
-from ad._vm import Machine
 from ad.errors import kind, not_a_function
+from ad.machine._vm import Machine
 from ad.ops.forms import TABLE, lanes_of, over_lanes, total
-from ad.passes import simplify
-from ad.program import Instruction, Program, interpret
-from ad.recording import MAX_SIGNATURES, Recording, compile
-from ad.signatures import Signature
+from ad.programs import _trace
+from ad.programs._compiled import Quick, Shortcut
+from ad.programs.passes import simplify
+from ad.programs.program import Instruction, Program, interpret
+from ad.programs.recording import MAX_SIGNATURES, Recording, compile
+from ad.programs.signatures import Signature
 
 __all__ = ["Mapped", "pull_lanes", "vmap", "with_lanes"]
 
