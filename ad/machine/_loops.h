@@ -27,7 +27,8 @@ static inline double ad_minimum(double a, double b) { return (a <= b) | (a != a)
     OP2(equal, a == b) OP2(not_equal, a != b)                                                   \
     OP2(logical_and, (a != 0) & (b != 0)) OP2(logical_or, (a != 0) | (b != 0))                  \
     OP3(where, a != 0 ? b : c) OP3(multiply_add, a * b + c) OP3(multiply_subtract, a * b - c)   \
-    OP3(subtract_multiply, c - a * b) OP3(add_times, (a + b) * c) OP3(subtract_times, (a - b) * c)
+    OP3(subtract_multiply, c - a * b) OP3(add_times, (a + b) * c) OP3(subtract_times, (a - b) * c) \
+    OP3(scale_add, ad_scaled(a, b) + c)
 
 #define AD_ARITY1(NAME, VALUE) 1,
 #define AD_ARITY2(NAME, VALUE) 2,
@@ -70,6 +71,7 @@ enum { AD_SIMPLE_OPS = sizeof ad_simple_arities / sizeof *ad_simple_arities };
 #endif
 
 static const ad_kernel (*ad_kernels)[8] = ad_base_kernels;
+static ad_kernel ad_scale = ad_base_scale, ad_scale_add = ad_base_scale_add;
 static double (*ad_sum)(ptrdiff_t n, const double *a) = ad_base_sum;
 
 static inline void ad_choose_kernels(void)
@@ -77,15 +79,17 @@ static inline void ad_choose_kernels(void)
 #ifdef AD_CHOOSE
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
         ad_kernels = ad_avx512_kernels;
+        ad_scale = ad_avx512_scale;
+        ad_scale_add = ad_avx512_scale_add;
         ad_sum = ad_avx512_sum;
     } else if (__builtin_cpu_supports("avx2")) {
         ad_kernels = ad_avx2_kernels;
+        ad_scale = ad_avx2_scale;
+        ad_scale_add = ad_avx2_scale_add;
         ad_sum = ad_avx2_sum;
     }
 #endif
 }
-
-static inline ad_kernel ad_kernel_of(int op, int numbers) { return ad_kernels[op][numbers]; }
 
 /* -- scalar code ----------------------------------------------------------------------------- */
 
@@ -97,6 +101,13 @@ enum ad_code { AD_SIMPLE(AD_NUMBER, AD_NUMBER, AD_NUMBER) AD_SCALAR_OPS(AD_NUMBE
 
 #define AD_STRING(NAME, ...) #NAME,
 static const char *const ad_code_names[] = {AD_SIMPLE(AD_STRING, AD_STRING, AD_STRING) AD_SCALAR_OPS(AD_STRING)};
+
+static inline ad_kernel ad_kernel_of(int op, int numbers)
+{
+    if (op == AD_CODE_scale && numbers == 0) return ad_scale;
+    if (op == AD_CODE_scale_add && numbers == 0) return ad_scale_add;
+    return ad_kernels[op][numbers];
+}
 
 /* r[out] = op(r[a], r[b], r[c]). The others: sin_cos writes r[out] and r[b]; load, store and
  * accumulate have an array in `a` and the element in `c`, the two last a register in `b`;
@@ -296,18 +307,30 @@ typedef struct {
     ptrdiff_t start, end;
 } ad_chunk;
 
-/* Add to a part of an array. Where several parts of one array overlap, a chunk may write only from its own start on in
- * the part that begins last; what lies up to `lag` elements before belongs to another chunk and is put aside. */
+/* Add elements i + k, ..., i + n - 1 of a block to `out`, which is the last operand. */
+static void ad_accumulate(const ad_vector *op, double **bases, ptrdiff_t i, ptrdiff_t k, ptrdiff_t n, double *out)
+{
+    const double *operands[3] = {out, out, out};
+    for (int j = 0; j < op->arity - 1; j++) {
+        const ad_ref *ref = &op->input[j];
+        operands[j] = ad_at(bases, ref, i) + (ref->step || ref->base == AD_SCRATCH ? k : 0);
+    }
+    op->run(n - k, out, operands[0], operands[1], operands[2]);
+}
+
+/* Add a value, or a product, to a part of an array. Where several parts of one array overlap, a chunk may write only
+ * from its own start on in the part that begins last; what lies up to `lag` elements before belongs to another chunk and
+ * is put aside. */
 static void ad_add_part(const ad_vector *op, const ad_chunk *chunk, ptrdiff_t i, ptrdiff_t n)
 {
-    double *out = ad_at(chunk->bases, &op->out, i);
-    const double *value = ad_at(chunk->bases, &op->input[1], i);
-    const int moves = op->input[1].step || op->input[1].base == AD_SCRATCH;
-    ptrdiff_t k = 0;
-    if (chunk->start)
-        for (; k < n && i + k < chunk->start + op->lag; k++)
-            chunk->seams[op->seam + i + k - chunk->start] = value[moves * k];
-    if (k < n) op->run(n - k, out + k, out + k, value + moves * k, out);
+    ptrdiff_t k = chunk->start ? chunk->start + op->lag - i : 0;
+    k = k < 0 ? 0 : k > n ? n : k;
+    if (k) {
+        double *aside = chunk->seams + op->seam + i - chunk->start;
+        memset(aside, 0, k * sizeof(double));
+        ad_accumulate(op, chunk->bases, i, 0, k, aside);
+    }
+    if (k < n) ad_accumulate(op, chunk->bases, i, k, n, ad_at(chunk->bases, &op->out, i + k));
 }
 
 /* Add what a chunk has put aside, when all chunks are done. */
@@ -335,12 +358,27 @@ static inline void ad_run_op(const ad_vector *op, const ad_chunk *chunk, ptrdiff
     }
 }
 
+/* How far the first array that a chunk reads is beyond a line of the cache: a first block that is shorter by as much
+ * lets all others begin on one. NumPy's large arrays are all alike in this. Not where a block is summed: rounding would
+ * depend on it. */
+static inline ptrdiff_t ad_lead(const ad_chunk *chunk)
+{
+    const ad_step *step = chunk->step;
+    if (step->n_sums || chunk->end - chunk->start <= step->block) return 0;
+    for (int k = 0; k < step->n_ops; k++)
+        for (int j = 0; j < step->ops[k].arity; j++)
+            if (step->ops[k].input[j].step)
+                return (uintptr_t)ad_at(chunk->bases, &step->ops[k].input[j], chunk->start) % 64 / sizeof(double);
+    return 0;
+}
+
 static inline void ad_run_chunk(const ad_chunk *chunk)
 {
     const ad_step *step = chunk->step;
+    ptrdiff_t n = step->block - ad_lead(chunk);
     for (int k = 0; k < step->n_sums; k++) chunk->totals[k].sum = chunk->totals[k].error = 0;
-    for (ptrdiff_t i = chunk->start; i < chunk->end; i += step->block) {
-        const ptrdiff_t n = chunk->end - i < step->block ? chunk->end - i : step->block;
+    for (ptrdiff_t i = chunk->start; i < chunk->end; i += n, n = step->block) {
+        if (n > chunk->end - i) n = chunk->end - i;
         for (int k = 0; k < step->n_ops; k++) ad_run_op(&step->ops[k], chunk, i, n);
     }
 }

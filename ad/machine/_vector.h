@@ -60,3 +60,45 @@ static double AD_ISA(sum)(ptrdiff_t n, const double *a)
         for (int k = 0; k < width; k++) lanes[k] += lanes[k + width];
     return lanes[0];
 }
+
+/* Kernels of blocks with `scale` in them. A product that is finite needs no comparison with zero, and they all are as a
+ * rule: so a strip is computed with plain products, of which the lanes note one that is not (it is NaN times zero), and
+ * only then as it is defined. Therefore `out` must not be an operand here. */
+#define AD_LOOKING(NAME, VALUE)                                                                 \
+    static int AD_ISA(NAME##_looks)(ptrdiff_t n, double *__restrict out, const double *pa,      \
+                                    const double *pb, const double *pc)                         \
+    {                                                                                           \
+        double lanes[16] = {0};                                                                 \
+        ptrdiff_t i = 0;                                                                        \
+        (void)pc;                                                                               \
+        for (; i + 16 <= n; i += 16)                                                            \
+            for (int k = 0; k < 16; k++) {                                                      \
+                const double product = pa[i + k] * pb[i + k];                                   \
+                lanes[k] += product * 0;                                                        \
+                out[i + k] = VALUE(product, pc[i + k]);                                         \
+            }                                                                                   \
+        for (; i < n; i++) {                                                                    \
+            const double product = pa[i] * pb[i];                                               \
+            lanes[0] += product * 0;                                                            \
+            out[i] = VALUE(product, pc[i]);                                                     \
+        }                                                                                       \
+        for (int k = 1; k < 16; k++) lanes[0] += lanes[k];                                      \
+        return lanes[0] != 0;                                                                   \
+    }                                                                                           \
+    static void AD_ISA(NAME)(ptrdiff_t n, double *out, const double *pa,                        \
+                             const double *pb, const double *pc)                                \
+    {                                                                                           \
+        enum { STRIP = 256 };                                                                   \
+        for (ptrdiff_t i = 0; i < n; i += STRIP) {                                              \
+            const ptrdiff_t m = n - i < STRIP ? n - i : STRIP;                                  \
+            if (AD_ISA(NAME##_looks)(m, out + i, pa + i, pb + i, pc + i))                       \
+                AD_ISA(NAME##_0)(m, out + i, pa + i, pb + i, pc + i);                           \
+        }                                                                                       \
+    }
+#define AD_PRODUCT(PRODUCT, C) PRODUCT
+#define AD_PRODUCT_PLUS(PRODUCT, C) PRODUCT + C
+AD_LOOKING(scale, AD_PRODUCT)
+AD_LOOKING(scale_add, AD_PRODUCT_PLUS)
+#undef AD_LOOKING
+#undef AD_PRODUCT
+#undef AD_PRODUCT_PLUS

@@ -179,10 +179,10 @@ cdef int fill_vector(Vector *vector, object op) except -1:
         vector.kind = NUMPY
         vector.loop, vector.data = (<Op>op.op).loop.run, (<Op>op.op).loop.data
     else:
-        vector.kind = KERNEL
+        vector.kind, name = KERNEL, op.name
         if op.name == "add_part":
-            vector.kind, vector.lag = ADD_PART, op.op
-        vector.run = find_kernel(KERNELS["add" if op.name == "add_part" else op.name], numbers)
+            vector.kind, vector.lag, name = ADD_PART, op.op, ("add", "multiply_add")[vector.arity - 2]
+        vector.run = find_kernel(KERNELS[name], numbers)
     return 0
 
 

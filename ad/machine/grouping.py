@@ -1,6 +1,6 @@
 """Groups: the loops of a step over vectors of one length, written down for one block after the other."""
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 from ad.machine.plans import SCRATCH, Group, Ref, VectorOp
 
@@ -8,6 +8,7 @@ __all__ = ["PADDING", "GroupMaker"]
 
 CACHE = 3072  # elements in the blocks of a group, which should stay in the first-level cache
 MAX_LAG = 64  # elements that the seam between two threads may take
+APART = {"scale", "scale_add"}  # kernels whose output must not be an operand: they may read those twice
 PADDING = 16  # elements between blocks and buffers: equal addresses modulo 4096 slow each other down
 
 
@@ -42,6 +43,7 @@ class GroupMaker:
                 out = self._out(work.outputs[0])
                 self.made[out] = len(self.ops)
                 self.ops.append(VectorOp(work.name, work.op, out, inputs))
+        self._fuse_products()
         return self._with_scratch()
 
     # -- operands --------------------------------------------------------------------------------
@@ -134,13 +136,28 @@ class GroupMaker:
         if work.target.is_flat:
             target = self._target(work)
             lag = self.starts[work.outputs[0]] - work.target.offset
-            self.ops.append(VectorOp("add_part", lag, target, (target, self._ref(work.inputs[0]))))
+            self.ops.append(VectorOp("add_part", lag, target, (self._ref(work.inputs[0]), target)))
             self._align(1 if lag <= MAX_LAG else self.n)
         else:
             base, offset = self.places.place(work.outputs[0])
             view = _merged(base, offset, work.target)
             self._align(self._independent(work, view))
             self.ops.append(VectorOp("add_into", None, None, (self._block(work.inputs[0]),), view))
+
+    def _fuse_products(self):
+        """A product that is only added to a part is made and added in one loop, if its factors are still there then."""
+        readers = Counter(ref for op in self.ops for ref in op.inputs)
+        products = {}
+        for k, op in enumerate(self.ops):
+            if op.name == "multiply" and op.out.base == SCRATCH:
+                products[op.out] = k
+            elif op.name == "add_part" and op.inputs[0] in products and readers[op.inputs[0]] == 1:
+                at = products[op.inputs[0]]
+                written = {_written(other) for other in self.ops[at + 1 : k] if other} - {SCRATCH}
+                if written.isdisjoint(ref.base for ref in self.ops[at].inputs):
+                    self.ops[k] = op._replace(inputs=(*self.ops[at].inputs, op.inputs[1]))
+                    self.ops[at] = None
+        self.ops = [op for op in self.ops if op]
 
     def _align(self, n):
         self.align = math.lcm(self.align, max(n, 1))
@@ -155,7 +172,7 @@ class GroupMaker:
     # -- scratch ---------------------------------------------------------------------------------
 
     def _with_scratch(self):
-        """Places for the temporaries: one whose last reader is done makes room, for that reader's output too."""
+        """Places for the temporaries: one whose last reader is done makes room, mostly for that reader's output too."""
         last = {}
         for k, op in enumerate(self.ops):
             for ref in (*op.inputs, op.out):
@@ -163,7 +180,9 @@ class GroupMaker:
                     last[ref.offset] = k
         free, lanes, n_lanes = [], {}, 0
         for k, op in enumerate(self.ops):
-            free += [lanes[i] for i in {ref.offset for ref in op.inputs if ref.base == SCRATCH} if last[i] == k]
+            done = [lanes[i] for i in {ref.offset for ref in op.inputs if ref.base == SCRATCH} if last[i] == k]
+            if op.name not in APART:
+                free, done = free + done, []
             if op.out is not None and op.out.base == SCRATCH:
                 if not free:
                     free.append(n_lanes)
@@ -171,6 +190,7 @@ class GroupMaker:
                 lanes[op.out.offset] = free.pop()
                 if last[op.out.offset] == k:
                     free.append(lanes[op.out.offset])
+            free += done
         block = max(64, min(1024, CACHE // max(n_lanes, 1) // 64 * 64))
         width = block + PADDING
         self.places.scratch = max(self.places.scratch, n_lanes * width)
@@ -180,6 +200,11 @@ class GroupMaker:
 
         ops = [op._replace(out=placed(op.out), inputs=tuple(map(placed, op.inputs))) for op in self.ops]
         return Group(self.zeros, self.n, block, ops, self.sums, self.align)
+
+
+def _written(op):
+    """The base that a loop writes to."""
+    return op.view[0] if op.name == "add_into" else op.out and op.out.base
 
 
 def _merged(base, offset, view):

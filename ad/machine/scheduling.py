@@ -81,28 +81,36 @@ def schedule(lowering):
 
 def fused(step, readers):
     """Two works as one where nothing else reads what the first makes: a * b + c, (a + b) * c and the like."""
-    made, works = {"sum": {}, "product": {}}, []
+    makers, works = {}, []
     for work in step:
-        makers = made[_READS[work.name]] if work.name in _READS else {}
-        found = [k for k, view in enumerate(work.inputs if makers else ())
-                 if view.root in makers and readers[view.root] == 1]
-        if found:
-            at = makers.pop(work.inputs[found[0]].root)
-            work, works[at] = _joined(works[at], work, found[0]), None
-        if work.name in _MAKES:
-            made[_MAKES[work.name]][work.outputs[0]] = len(works)
+        for k, view in enumerate(work.inputs if work.kind != "call" else ()):
+            at = makers.get(view.root) if readers.get(view.root) == 1 else None
+            joined = _joined(works[at], work, k) if at is not None else None
+            if joined:
+                work, works[at] = joined, None
+                break
+        for slot in work.outputs:
+            makers[slot] = len(works)
         works.append(work)
     return [work for work in works if work]
 
 
-_MAKES = {"add": "sum", "subtract": "sum", "multiply": "product", "square": "product"}
-_READS = {"add": "product", "subtract": "product", "multiply": "sum"}
+# Of two works, the first and the second with what it reads as its input 0 or 1.
+_PAIRS = {
+    ("add", "multiply"): ("add_times", "add_times"),
+    ("subtract", "multiply"): ("subtract_times", "subtract_times"),
+    ("multiply", "add"): ("multiply_add", "multiply_add"),
+    ("multiply", "subtract"): ("multiply_subtract", "subtract_multiply"),
+    ("square", "add"): ("multiply_add", "multiply_add"),
+    ("square", "subtract"): ("multiply_subtract", "subtract_multiply"),
+    ("scale", "add"): ("scale_add", "scale_add"),
+}
 
 
 def _joined(first, second, k):
-    """One work for two of which the second reads the first as input k."""
-    if second.name == "multiply":
-        return second._replace(name=f"{first.name}_times", inputs=(*first.inputs, second.inputs[1 - k]))
-    name = "multiply_add" if second.name == "add" else ("multiply_subtract", "subtract_multiply")[k]
-    factors = first.inputs * (2 if first.name == "square" else 1)
-    return second._replace(name=name, inputs=(*factors, second.inputs[1 - k]))
+    """One work for two of which the second reads the first as input k; None if there is none."""
+    names = _PAIRS.get((first.name, second.name))
+    if not names:
+        return None
+    operands = first.inputs * (2 if first.name == "square" else 1)
+    return second._replace(name=names[k], inputs=(*operands, second.inputs[1 - k]))
