@@ -650,9 +650,8 @@ def _lanes_of_rows(plan, xs, ys, k, batch):
 
 
 def _pull_lanes(plan, seeds, k, n):
-    from ad.programs.lanes import (
-        pull_lanes,  # not at the top: lanes are made by recordings, whose programs call transforms
-    )
+    # Not at the top: lanes are made by recordings, whose programs call transforms.
+    from ad.programs.lanes import pull_lanes
 
     return pull_lanes(lambda seed: _pull_row(plan, seed, k, n), seeds)
 
