@@ -575,7 +575,7 @@ cdef Node new_pick(Node node, int k):
     params = (k,)
     Py_INCREF(params)
     pick.params = <PyObject *>params
-    pick.seq = node.seq
+    pick.seq = now()
     pick.n = 1
     pick.narrow[0].node = <PyObject *>node
     Py_INCREF(node)

@@ -5,6 +5,7 @@ kept as a guard: the program holds only where the answer is the same.
 """
 cimport cython
 from cpython.ref cimport PyObject
+from libc.stdint cimport int64_t
 
 cimport numpy as cnp
 from ad._core cimport Array, new_array, roles, value_of, wrap
@@ -51,8 +52,8 @@ cdef class Tracer(Recorder):
     cdef readonly bint relays
     cdef Recorder outer   # the tracer around this one, or None
     cdef set levels       # tags of the forward levels around it
-    cdef dict slots       # address of a node -> the slot of its value
-    cdef list alive       # what those addresses, and those of captured arrays, belong to
+    cdef dict slots       # key of a node -> the slot of its value
+    cdef list alive       # what the addresses in use as keys belong to
     cdef dict captured    # address of an ndarray -> its slot
     cdef dict copies      # address of an ndarray that is a parameter -> the copy that is kept
     cdef dict stand_ins   # serial of a variable -> the Array read in its place
@@ -82,11 +83,12 @@ cdef class Tracer(Recorder):
     cdef long slot_of(self, NodePtr node) noexcept:
         if node == NULL:
             return -1
-        return self.slots.get(<size_t>node, -1)
+        return self.slots.get(key_of(node), -1)
 
     cdef int enrol(self, Node node, long slot) except -1:
-        self.slots[<size_t><PyObject *>node] = slot
-        self.alive.append(node)
+        self.slots[key_of(<NodePtr>node)] = slot
+        if node.op == NULL:
+            self.alive.append(node)
         return 0
 
     cdef Array input(self, object value):
@@ -212,6 +214,12 @@ cdef class Tracer(Recorder):
     cdef int leak(self, str what) except -1:
         self.warn(what, where())
         return 0
+
+
+cdef inline int64_t key_of(NodePtr node) noexcept:
+    """A number of the node's own: for a leaf its address; for another, which may die while others are recorded, and the
+    values that it keeps with it, its place in the sequence, below zero."""
+    return <int64_t>node if (<Node>node).op == NULL else -<int64_t>(<Node>node).seq
 
 
 cdef bint same(object a, object b):
