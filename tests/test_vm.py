@@ -583,3 +583,19 @@ def test_a_product_is_not_made_later_where_its_factor_has_been_added_to(rng):
         compiled = ad.compile(g)
         compiled(x)
         np.testing.assert_allclose(compiled(2 * x), g(2 * x), rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_arrays_in_parts_are_joined_in_parts(axis, rng):
+    b = Builder()
+    x, y = b.input(rng.normal(size=(40, 3))), b.input(rng.normal(size=(3, 40)))
+    pieces = [b.do("put_zeros", x, params=((slice(2, 42), slice(1, 4)), (60, 60))),
+              b.do("put_zeros", b.do("getitem", x, params=((slice(None), 1),)), params=((7, slice(3, 43)), (60, 60))),
+              b.do("put_zeros", y, params=((slice(None, None, 20), slice(10, 50)), (60, 60)))]
+    ends = (60, 120, 180)
+    parts = b.do("concatenate", *pieces, params=(axis, ends))
+    scaled = b.do("multiply", b.do("concatenate", *pieces, params=(axis, ends)), b.constant(2.0))
+    mixed = b.do("concatenate", pieces[0], b.do("add", pieces[1], b.constant(1.0)), pieces[2], params=(axis, ends))
+    machine = check(b.program(parts, scaled, mixed), [b.values[x], b.values[y]])
+    calls = [step for step in machine.layout.steps if hasattr(step, "results")]
+    assert len(calls) == 1  # of NumPy's function, for the mixed ones

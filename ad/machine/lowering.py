@@ -213,8 +213,8 @@ class Lowering:
         op, params, inputs, outputs, *_ = instruction
         if op.outputs == 1 and (self.dtype(outputs[0]) == FLOAT64 or outputs[0] in self._truths):
             if all(map(self._is_native, inputs)):
-                for rule in (self._as_view, self._as_put, self._as_join, self._as_scaled, self._as_sum,
-                             self._as_arithmetic):
+                for rule in (self._as_view, self._as_put, self._as_concatenation, self._as_join, self._as_scaled,
+                             self._as_sum, self._as_arithmetic):
                     if rule(op, params, inputs, outputs[0]):
                         return
         self._call(op, params, inputs, outputs)
@@ -282,6 +282,22 @@ class Lowering:
                 return None
             moved.append(Part(part.view, View(target.root, target.offset + seen[0], part.target.shape, seen[1])))
         return moved or None
+
+    def _as_concatenation(self, op, params, inputs, out):
+        """Of arrays in parts: their parts, moved."""
+        if op.name != "concatenate" or not all(map(self._parts_of, inputs)):
+            return False
+        whole, axis = contiguous(out, self.shape(out)), params[0]
+        start, joined = 0, []
+        for slot in inputs:
+            moved = self._moved(self._parts_of(slot), whole._replace(offset=start, shape=self.shape(slot)))
+            if moved is None:
+                return False
+            joined += moved
+            start += self.shape(slot)[axis] * whole.strides[axis]
+        self._add_root(out)
+        self._parts[out] = joined
+        return True
 
     def _as_join(self, op, _params, inputs, out):
         """A sum of arrays in parts, and perhaps of one that is not: all are added into one."""
