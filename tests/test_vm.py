@@ -390,6 +390,7 @@ def test_many_threads_run_one_machine(n):
         thread.join()
     assert not failed
 
+
 @pytest.fixture(params=[1, 2, 4])
 def workers(request):
     before = get_num_threads()
@@ -599,3 +600,10 @@ def test_arrays_in_parts_are_joined_in_parts(axis, rng):
     machine = check(b.program(parts, scaled, mixed), [b.values[x], b.values[y]])
     calls = [step for step in machine.layout.steps if hasattr(step, "results")]
     assert len(calls) == 1  # of NumPy's function, for the mixed ones
+@pytest.mark.parametrize("names", ["sin cos cos", "cos sin sin", "sin sin cos cos", "cos sin cos sin cos"])
+def test_sines_and_cosines_of_one_number_are_all_there(names):
+    b = Builder()
+    x = b.input(0.3)
+    same = [x, b.do("reshape", x, params=((1,),)), b.do("reshape", x, params=((1, 1),))]
+    made = [b.do(name, same[i % 3]) for i, name in enumerate(names.split())]
+    check(b.program(*made), [1.1])

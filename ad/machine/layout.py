@@ -247,8 +247,8 @@ def _joined(name, out, a, code, circular):
     """Whether a sine or cosine could be had together with the other, which the code has of the same number."""
     if name not in ("sin", "cos"):
         return False
-    if (name, a) in circular:
-        at = circular[name, a]
+    at = circular.pop((name, a), None)
+    if at is not None:
         other = code[at][1]
         code[at] = ("sin_cos", *((out, a, other) if name == "sin" else (other, a, out)), 0, None)
         return True
