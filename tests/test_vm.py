@@ -607,3 +607,13 @@ def test_sines_and_cosines_of_one_number_are_all_there(names):
     same = [x, b.do("reshape", x, params=((1,),)), b.do("reshape", x, params=((1, 1),))]
     made = [b.do(name, same[i % 3]) for i, name in enumerate(names.split())]
     check(b.program(*made), [1.1])
+
+
+def test_value_that_is_squared_stored_in_a_part_and_read_once_more():
+    b = Builder()
+    x, y, z = [b.input(np.linspace(low, 2, 100)) for low in (0.5, 1.0, 0.0)]
+    product = b.do("multiply", x, y)
+    norm = b.do("add", b.do("square", product), z)
+    part = b.do("sin", b.do("put_zeros", product, params=(slice(1, 101), (102,))))
+    total = b.do("sum", b.do("sin", product), params=(None, False))
+    check(b.program(norm, part, total), [b.values[slot] for slot in b.inputs])

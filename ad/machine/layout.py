@@ -1,5 +1,5 @@
 """The layout of a program: its works in steps, and a place in memory for every value."""
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import numpy as np
 
@@ -56,23 +56,28 @@ class _Places:
         self.registers, self.presets, self.n_registers = {}, [], 0
         self.begun, self.scratch = set(), 0
         self._find_lives()
-        self.steps = [fused(step, self.readers) for step in steps]
+        readers = self._count_readers()
+        self.steps = [fused(step, readers) for step in steps]
+        self.readers = self._count_readers()
         self._make_buffers()
 
     def _find_lives(self):
         """The first step that writes each slot, and the last that writes or reads it."""
-        self.first, self.last, self.readers = {}, {}, defaultdict(int)
+        self.first, self.last = {}, {}
         for t, step in enumerate(self.steps):
             for work in step:
                 for slot in work.outputs:
                     self.first.setdefault(slot, t)
                     self.last[slot] = t
                 for root in self.lowering.roots_of(work):
-                    self.readers[root] += 1
                     self.last[root] = t
         for slot in self.lowering.outputs:
-            self.readers[self.lowering.root_of(slot)] += 1
             self.last[self.lowering.root_of(slot)] = len(self.steps)
+
+    def _count_readers(self):
+        """How often each root is read, by the works as they are now and as an output."""
+        roots = [root for step in self.steps for work in step for root in self.lowering.roots_of(work)]
+        return Counter(roots + [self.lowering.root_of(slot) for slot in self.lowering.outputs])
 
     def outlives(self, root, t):
         """Whether something beyond step t reads a root, or it must be in one piece at the end of it."""
