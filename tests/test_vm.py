@@ -7,10 +7,12 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from numpy.lib.array_utils import byte_bounds
 
 import ad
 from ad._graph import Aval, Op
 from ad.machine._vm import Machine, get_num_threads, set_num_threads
+from ad.machine.lowering import Lowering
 from ad.ops.forms import TABLE
 from ad.ops.plain import plain_op
 from ad.programs.program import Instruction, Program, evaluate
@@ -617,3 +619,19 @@ def test_value_that_is_squared_stored_in_a_part_and_read_once_more():
     part = b.do("sin", b.do("put_zeros", product, params=(slice(1, 101), (102,))))
     total = b.do("sum", b.do("sin", product), params=(None, False))
     check(b.program(norm, part, total), [b.values[slot] for slot in b.inputs])
+
+
+def test_shadows_of_reversed_views_lie_in_their_memory():
+    """A reshape that copies reads them."""
+    b = Builder()
+    x = b.do("square", b.input(np.ones((20, 30))))
+    back = b.do("getitem", x, params=(slice(None, None, -1),))
+    b.do("reshape", b.do("identity", back), params=((-1,),))
+    shadows = Lowering(b.program())._shadows.values()
+    assert any(shadow.strides == (-240, 8) for shadow in shadows)
+    for shadow in shadows:
+        owner = shadow
+        while owner.base is not None:
+            owner = owner.base
+        low, high = byte_bounds(owner)
+        assert low <= byte_bounds(shadow)[0] <= byte_bounds(shadow)[1] <= high

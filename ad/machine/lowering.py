@@ -196,15 +196,11 @@ class Lowering:
         return float(value) if value is not None and np.ndim(value) == 0 else None
 
     def _shadow(self, slot):
-        """An array that stands for the slot's in shape and strides; nothing reads its elements."""
+        """An array that stands for the slot's in shape, strides and place in its root; its elements mean nothing."""
         if slot not in self._shadows:
             view = self._read(slot)
-            if view.root == slot:
-                self._shadows[slot] = np.empty(view.shape)
-            else:
-                strides = [8 * stride for stride in view.strides]
-                self._shadows[slot] = np.lib.stride_tricks.as_strided(np.empty(self.shapes[view.root]), view.shape,
-                                                                      strides)
+            memory, strides = np.empty(self.shapes[view.root]), [8 * stride for stride in view.strides]
+            self._shadows[slot] = np.ndarray(view.shape, FLOAT64, memory, 8 * view.offset, strides)
         return self._shadows[slot]
 
     # -- instructions ----------------------------------------------------------------------------
