@@ -635,3 +635,10 @@ def test_shadows_of_reversed_views_lie_in_their_memory():
             owner = owner.base
         low, high = byte_bounds(owner)
         assert low <= byte_bounds(shadow)[0] <= byte_bounds(shadow)[1] <= high
+
+
+def test_constant_of_higher_precision_is_compared_as_it_is():
+    b = Builder()
+    x, above = b.input(np.array([1.0, 2.0])), b.constant(np.longdouble(1) + np.finfo(np.longdouble).eps)
+    truth = b.do(plain_op(np.less), x, above)
+    check(b.program(b.do("where", truth, x, b.constant(0.0))), [b.values[x]])

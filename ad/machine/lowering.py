@@ -179,9 +179,11 @@ class Lowering:
         self.views[slot] = contiguous(slot, shape)
 
     def _is_native(self, slot):
-        """Whether arithmetic can read a slot; a real constant of any type becomes float64 there, as in NumPy."""
-        if slot not in self.views and slot in self.constants and np.asarray(self.constants[slot]).dtype.kind in "biuf":
-            self._add_root(slot)
+        """Whether arithmetic can read a slot; a real constant of no higher precision becomes float64, as in NumPy."""
+        if slot not in self.views and slot in self.constants:
+            dtype = np.asarray(self.constants[slot]).dtype
+            if dtype.kind in "biuf" and dtype.itemsize <= FLOAT64.itemsize:
+                self._add_root(slot)
         return slot in self.views
 
     def _read(self, slot):
