@@ -1,4 +1,5 @@
 """The machine runs random programs of every kind of step as plain NumPy evaluates them."""
+import array
 import os
 import subprocess
 import sys
@@ -642,3 +643,34 @@ def test_constant_of_higher_precision_is_compared_as_it_is():
     x, above = b.input(np.array([1.0, 2.0])), b.constant(np.longdouble(1) + np.finfo(np.longdouble).eps)
     truth = b.do(plain_op(np.less), x, above)
     check(b.program(b.do("where", truth, x, b.constant(0.0))), [b.values[x]])
+
+
+def test_out_over_an_input_that_is_an_output_too():
+    b = Builder()
+    x = b.input(np.arange(5))
+    program = b.program(b.do("add", x, b.constant(1)), x)
+    values = np.arange(5)
+    first, second = Machine(program).run([values], out=[values, None])
+    assert first is values
+    np.testing.assert_array_equal(first, [1, 2, 3, 4, 5])
+    np.testing.assert_array_equal(second, [0, 1, 2, 3, 4])
+
+
+def test_out_over_the_memory_of_an_input_that_is_no_ndarray():
+    b = Builder()
+    x = b.input(np.arange(5.0))
+    program = b.program(b.do("add", b.do("getitem", x, params=(slice(None, None, -1),)), x))
+    values = array.array("d", [0, 1, 2, 3, 5])
+    (found,) = Machine(program).run([values], out=[np.frombuffer(values)])
+    np.testing.assert_array_equal(found, [5, 4, 4, 4, 5])
+
+
+def test_out_of_a_dtype_that_loses_something_is_refused_before_anything_is_written():
+    b = Builder()
+    x = b.input(np.arange(5.0))
+    machine, first = Machine(b.program(b.do("square", x), b.do("cos", x))), np.zeros(5)
+    with pytest.raises(ValueError, match=r"out\[1\] must be a writeable ndarray of shape \(5,\) that takes float64"):
+        machine.run([b.values[x]], out=[first, np.zeros(5, int)])
+    np.testing.assert_array_equal(first, 0)
+    found = machine.run([b.values[x]], out=[None, np.zeros(5, np.float32)])[1]
+    np.testing.assert_allclose(found, np.cos(b.values[x]), rtol=1e-6)

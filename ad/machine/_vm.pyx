@@ -445,9 +445,10 @@ cdef class Machine:
         for i, array in enumerate(out):
             if array is None:
                 continue
-            shape = self.program.avals[self.program.outputs[i]].shape
-            if not isinstance(array, np.ndarray) or array.shape != shape or not array.flags.writeable:
-                raise ValueError(f"ad: out[{i}] must be a writeable ndarray of shape {shape}")
+            aval = self.program.avals[self.program.outputs[i]]
+            if not (isinstance(array, np.ndarray) and array.shape == aval.shape and array.flags.writeable
+                    and np.can_cast(aval.dtype, array.dtype, "same_kind")):
+                raise ValueError(f"ad: out[{i}] must be a writeable ndarray of shape {aval.shape} that takes {aval.dtype}")
             if self.outputs[<int>i].kind != ARRAY or not is_plain(<PyObject *>array) or not is_apart(array, seen):
                 out[i] = (array,)
             seen.append(array)
@@ -555,15 +556,12 @@ cdef class Machine:
     # -- outputs ---------------------------------------------------------------------------------
 
     cdef list collect(self, Workspace *space, list out):
-        cdef list found = []
-        cdef int i
-        for i in range(self.n_outputs):
-            y = self.output(space, i)
-            if out is not None and type(out[i]) is tuple:
-                (array,) = out[i]
-                np.copyto(array, y, casting="same_kind")
-                y = array
-            found.append(y)
+        """The outputs. All are had before any is copied: a target may be what another output is read from."""
+        cdef list found = [self.output(space, i) for i in range(self.n_outputs)]
+        for i, target in enumerate(out or ()):
+            if type(target) is tuple:
+                np.copyto(target[0], found[i], casting="same_kind")
+                found[i] = target[0]
         return found
 
     cdef object output(self, Workspace *space, int i):
@@ -599,7 +597,7 @@ cdef bint is_apart(cnp.ndarray array, list others):
             data = <char *>cnp.PyArray_DATA(other)
             if data < end and start < data + cnp.PyArray_NBYTES(other):
                 return False
-        elif isinstance(other, np.ndarray) and np.may_share_memory(array, other):
+        elif np.may_share_memory(array, other):
             return False
     return True
 
