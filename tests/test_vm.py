@@ -674,3 +674,14 @@ def test_out_of_a_dtype_that_loses_something_is_refused_before_anything_is_writt
     np.testing.assert_array_equal(first, 0)
     found = machine.run([b.values[x]], out=[None, np.zeros(5, np.float32)])[1]
     np.testing.assert_allclose(found, np.cos(b.values[x]), rtol=1e-6)
+
+
+def test_list_for_an_input_of_integers_becomes_an_array():
+    b = Builder()
+    x = b.input(np.arange(3))
+    single = b.input(np.int64(2))
+    values = [1, 2, 3]
+    found, number, product = Machine(b.program(x, single, b.do("multiply", x, single))).run([values, 5])
+    assert type(found) is type(product) is np.ndarray and type(number) is np.int64
+    np.testing.assert_array_equal(found, values)
+    np.testing.assert_array_equal(product, [5, 10, 15])

@@ -491,7 +491,8 @@ cdef class Machine:
             raise ValueError(f"ad: input {i} of this program has shape {aval.shape} and dtype {aval.dtype}, not "
                              f"{array.shape} and {array.dtype}")
         if self.inputs[i].kind == OTHER:
-            return value if array.dtype == aval.dtype else array.astype(aval.dtype)
+            array = array.astype(aval.dtype, copy=False)
+            return array if isinstance(value, np.ndarray) else array[()]
         return np.require(array, FLOAT64, ["C", "ALIGNED"]).view(np.ndarray)
 
     cdef int run_segment(self, Workspace *space, int i, list out) except -1:
