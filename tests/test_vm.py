@@ -685,3 +685,12 @@ def test_list_for_an_input_of_integers_becomes_an_array():
     assert type(found) is type(product) is np.ndarray and type(number) is np.int64
     np.testing.assert_array_equal(found, values)
     np.testing.assert_array_equal(product, [5, 10, 15])
+
+
+def test_call_whose_result_has_another_shape_is_refused():
+    b = Builder()
+    x, keep = b.input(np.arange(5.0)), b.input(np.ones(5, bool))
+    chosen = b.do(Op("chosen", "plain", lambda x, keep: x[keep]), x, keep)
+    machine = Machine(b.program(b.do("square", chosen)))
+    with pytest.raises(ValueError, match=r"chosen gave an array of shape \(2,\), and \(5,\) when it was recorded"):
+        machine.run([np.arange(5.0), np.arange(5) < 2])

@@ -5,6 +5,7 @@ from libc.stdint cimport int32_t, uint32_t
 
 from numpy cimport npy_intp
 
+from ad._graph cimport Op
 from ad._kernels cimport InnerLoop
 
 cdef extern from "_loops.h":
@@ -88,6 +89,26 @@ cdef struct Place:
     PlaceKind kind
     int at              # register or base
 
+# What a call is given: an object known beforehand, the number of a register, a whole array, or a view of one.
+cdef enum ArgumentKind:
+    GIVEN
+    REGISTER
+    WHOLE
+    PART
+
+cdef struct Argument:
+    ArgumentKind kind
+    int at              # register, or number of the array
+    View view           # its strides in bytes
+
+
+cdef class CallStep:
+    cdef Op op
+    cdef tuple given    # by argument the object, or the shape that a number is spread over; then the static parameters
+    cdef Argument *args
+    cdef Place *results
+    cdef int n_args, n_results
+
 
 cdef class Machine:
     cdef readonly object program, layout
@@ -117,8 +138,9 @@ cdef class Machine:
     cdef int run_segment(self, Workspace *space, int i, list out) except -1
     cdef void run_steps(self, Segment *segment, Workspace *space) noexcept nogil
     cdef object fresh(self, ArrayPlan *array, list out)
-    cdef int call(self, Workspace *space, object step) except -1
-    cdef object argument(self, Workspace *space, tuple arg)
+    cdef int call(self, Workspace *space, CallStep step) except -1
+    cdef object argument(self, Workspace *space, Argument *arg, object given)
+    cdef int keep(self, Workspace *space, CallStep step, int i, object result) except -1
     cdef list collect(self, Workspace *space, list out)
     cdef object output(self, Workspace *space, int i)
     cdef bint is_free(self, PyObject *array, int base)

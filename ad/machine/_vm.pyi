@@ -5,11 +5,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad._graph import Op
-from ad.machine.plans import Layout
+from ad.machine.plans import Call, Layout
 from ad.programs.program import Program
 
 SIMPLE: dict[str, int]
 SCALARS: dict[str, int]
+
+@final
+class CallStep:
+    def __new__(cls, step: Call) -> Self: ...
 
 @final
 class Machine:

@@ -8,6 +8,7 @@ may run it again.
 cimport cython
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_RawCalloc, PyMem_RawFree
 from cpython.ref cimport Py_DECREF, Py_INCREF
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_New, PyTuple_SET_ITEM
 
 cimport numpy as cnp
 from ad._graph cimport Op
@@ -231,6 +232,49 @@ cdef void free_step(Step *step) noexcept:
     PyMem_Free(step.sums)
 
 
+@cython.final
+cdef class CallStep:
+    """A call of an op's own function, from a `plans.Call`."""
+
+    def __cinit__(self, step):
+        cdef int i
+        self.op, self.n_args, self.n_results = step.op, len(step.args), len(step.results)
+        self.given = (*[known_of(arg) for arg in step.args], *step.params)
+        self.args = <Argument *>room(self.n_args, sizeof(Argument))
+        self.results = <Place *>room(self.n_results, sizeof(Place))
+        for i in range(self.n_args):
+            fill_argument(&self.args[i], step.args[i])
+        for i, (kind, at) in enumerate(step.results):
+            self.results[i].kind = {"register": NUMBER, "array": ARRAY, "value": OTHER}[kind]
+            self.results[i].at = at if kind == "register" else at - ARRAYS
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(self.n_args if self.args != NULL else 0):
+            PyMem_Free(self.args[i].view.shape)
+        PyMem_Free(self.args)
+        PyMem_Free(self.results)
+
+
+cdef object known_of(tuple arg):
+    """What is known beforehand of an argument: an object, or the shape that a number is spread over."""
+    return arg[1] if arg[0] == "constant" else arg[2] if arg[0] == "register" else None
+
+
+cdef int fill_argument(Argument *argument, tuple arg) except -1:
+    cdef int i
+    argument.kind = {"constant": GIVEN, "register": REGISTER, "array": WHOLE, "view": PART}[arg[0]]
+    if argument.kind == REGISTER:
+        argument.at = arg[1]
+    elif argument.kind != GIVEN:
+        argument.at = arg[1] - ARRAYS
+    if argument.kind == PART:
+        fill_view(&argument.view, arg[1:])
+        for i in range(argument.view.nd):
+            argument.view.strides[i] *= sizeof(double)
+    return 0
+
+
 # -- the machine ---------------------------------------------------------------------------------
 
 @cython.final
@@ -311,7 +355,7 @@ cdef class Machine:
                 i += 1
             segment.end, segment.is_worth = i, work > WORTH
             if i < self.n_steps:
-                self.calls[self.n_segments - 1] = layout.steps[i]
+                self.calls[self.n_segments - 1] = CallStep(layout.steps[i])
                 begins += layout.begins[i]
                 ends += layout.ends[i]
                 i += 1
@@ -445,10 +489,10 @@ cdef class Machine:
         for i, array in enumerate(out):
             if array is None:
                 continue
-            aval = self.program.avals[self.program.outputs[i]]
-            if not (isinstance(array, np.ndarray) and array.shape == aval.shape and array.flags.writeable
-                    and np.can_cast(aval.dtype, array.dtype, "same_kind")):
-                raise ValueError(f"ad: out[{i}] must be a writeable ndarray of shape {aval.shape} that takes {aval.dtype}")
+            y = self.program.avals[self.program.outputs[i]]
+            if not (isinstance(array, np.ndarray) and array.shape == y.shape and array.flags.writeable
+                    and np.can_cast(y.dtype, array.dtype, "same_kind")):
+                raise ValueError(f"ad: out[{i}] must be a writeable ndarray of shape {y.shape} that takes {y.dtype}")
             if self.outputs[<int>i].kind != ARRAY or not is_plain(<PyObject *>array) or not is_apart(array, seen):
                 out[i] = (array,)
             seen.append(array)
@@ -509,7 +553,7 @@ cdef class Machine:
         else:
             self.run_steps(segment, space)
         if self.calls[i] is not None:
-            self.call(space, self.calls[i])
+            self.call(space, <CallStep>self.calls[i])
         for k in range(segment.n_ends):
             self.drop(space, segment.ends[k] - ARRAYS)
         return 0
@@ -526,33 +570,45 @@ cdef class Machine:
 
     # -- calls -----------------------------------------------------------------------------------
 
-    cdef int call(self, Workspace *space, object step) except -1:
+    cdef int call(self, Workspace *space, CallStep step) except -1:
         """Run an op by its own function, and keep what it returns."""
-        cdef Op op = step.op
-        results = op.fn(*[self.argument(space, arg) for arg in step.args], *step.params)
-        if op.outputs == 1:
-            results = (results,)
-        for (kind, at), result in zip(step.results, results):
-            if kind == "register":
-                space.bases[REGISTERS][<int>at] = result
-            else:
-                self.put(space, at - ARRAYS, as_plain(result) if kind == "array" else result)
+        cdef tuple args = PyTuple_New(len(step.given))
+        cdef int i
+        for i in range(len(step.given)):
+            arg = <object>PyTuple_GET_ITEM(step.given, i)
+            if i < step.n_args and step.args[i].kind != GIVEN:
+                arg = self.argument(space, &step.args[i], arg)
+            Py_INCREF(arg)  # SET_ITEM steals it
+            PyTuple_SET_ITEM(args, i, arg)
+        results = step.op.fn(*args)
+        if step.op.outputs == 1:
+            return self.keep(space, step, 0, results)
+        for i in range(step.n_results):
+            self.keep(space, step, i, results[i])
         return 0
 
-    cdef object argument(self, Workspace *space, tuple arg):
-        """What a call is given, as `plans.Call` describes it."""
-        cdef str kind = arg[0]
-        cdef int i
-        if kind == "constant":
-            return arg[1]
-        if kind == "register":
-            number = PyArray_Scalar(&space.bases[REGISTERS][<int>arg[1]], FLOAT64, None)
-            return number if len(arg[2]) == 0 else np.full(arg[2], number)
-        i = <int>arg[1] - ARRAYS
-        array = self.layout.arrays[i].value if space.arrays[i] == NULL else <object>space.arrays[i]
-        if kind == "array":
-            return array
-        return strided(array, arg[2], arg[3], arg[4])
+    cdef object argument(self, Workspace *space, Argument *arg, object given):
+        """What a call is given where that is not known beforehand."""
+        if arg.kind == REGISTER:
+            number = PyArray_Scalar(&space.bases[REGISTERS][arg.at], FLOAT64, None)
+            return number if len(<tuple>given) == 0 else np.full(given, number)
+        array = self.layout.arrays[arg.at].value if space.arrays[arg.at] == NULL else <object>space.arrays[arg.at]
+        return array if arg.kind == WHOLE else strided(array, &arg.view)
+
+    cdef int keep(self, Workspace *space, CallStep step, int i, object result) except -1:
+        """Put result i of a call in its place."""
+        cdef Place *place = &step.results[i]
+        cdef ArrayPlan *plan
+        if place.kind == NUMBER:
+            space.bases[REGISTERS][place.at] = result
+            return 0
+        if place.kind == ARRAY:
+            plan, result = &self.arrays[place.at], as_plain(result)
+            if not has_shape(<PyObject *>result, plan.nd, plan.shape):
+                shape = self.layout.arrays[place.at].shape
+                raise ValueError(f"ad: {step.op.name} gave an array of shape {result.shape}, and {shape} when it was "
+                                 "recorded: its shape must not depend on values")
+        return self.put(space, place.at, result)
 
     # -- outputs ---------------------------------------------------------------------------------
 
@@ -603,18 +659,13 @@ cdef bint is_apart(cnp.ndarray array, list others):
     return True
 
 
-cdef object strided(object array, npy_intp offset, tuple shape, tuple strides):
-    """A view of the elements of a float64 array in C order; offset and strides in elements."""
-    cdef npy_intp dims[64]
-    cdef npy_intp steps[64]
-    cdef int i
-    for i in range(len(shape)):
-        dims[i], steps[i] = shape[i], 8 * <npy_intp>strides[i]
+cdef object strided(object array, View *view):
+    """A view of the elements of a float64 array in C order."""
     Py_INCREF(FLOAT64)  # NewFromDescr steals it
-    view = PyArray_NewFromDescr(cnp.ndarray, FLOAT64, len(shape), dims, steps,
-                                <double *>cnp.PyArray_DATA(array) + offset, 0, None)
-    cnp.set_array_base(view, array)
-    return view
+    part = PyArray_NewFromDescr(cnp.ndarray, FLOAT64, view.nd, <npy_intp *>view.shape, <npy_intp *>view.strides,
+                                <double *>cnp.PyArray_DATA(array) + view.offset, 0, None)
+    cnp.set_array_base(part, array)
+    return part
 
 
 cdef object as_plain(object result):
