@@ -460,9 +460,22 @@ def test_number_of_threads():
         set_num_threads(0)
     code = "from ad.machine._vm import get_num_threads; print(get_num_threads())"
     others = {key: value for key, value in os.environ.items() if key not in ("AD_NUM_THREADS", "OMP_NUM_THREADS")}
-    for name in ("AD_NUM_THREADS", "OMP_NUM_THREADS"):
-        found = subprocess.run([sys.executable, "-c", code], env={**others, name: "3"}, capture_output=True, text=True)
-        assert found.stdout.strip() == "3"
+    for name, value, found in [("AD_NUM_THREADS", "3", "3"), ("OMP_NUM_THREADS", " 3,2", "3"),
+                               ("OMP_NUM_THREADS", "1" + 5000 * "0", "64")]:
+        done = subprocess.run([sys.executable, "-c", code], env={**others, name: value}, capture_output=True, text=True)
+        assert done.stdout.strip() == found, done.stderr
+
+
+@pytest.mark.parametrize("workers", [2], indirect=True)
+def test_number_of_threads_is_an_integer(workers):
+    for n in (2.5, "2", True, None, np.float64(3), np.array([3.0])):
+        with pytest.raises(TypeError, match="set_num_threads takes an integer, not"):
+            set_num_threads(n)
+        assert get_num_threads() == workers
+    set_num_threads(np.int64(3))
+    assert get_num_threads() == 3
+    set_num_threads(10**20)
+    assert get_num_threads() == 64
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

@@ -14,6 +14,7 @@ cimport numpy as cnp
 from ad._graph cimport Op
 from ad._kernels cimport empty, has_shape, is_plain, lend, offer
 
+import operator
 import os
 
 import numpy as np
@@ -89,20 +90,33 @@ def set_num_threads(n):
     Parameters
     ----------
     n : int
-        At least 1. It begins as AD_NUM_THREADS or OMP_NUM_THREADS in the environment say, or else
+        At least 1; above 64 is as 64. It begins as AD_NUM_THREADS or OMP_NUM_THREADS in the environment say, or else
         as the number of processors this process may use.
+
+    Raises
+    ------
+    TypeError
+        If it is no integer.
+    ValueError
+        If it is less than 1.
     """
     global n_threads
-    if n < 1:
+    try:
+        count = None if isinstance(n, bool) else operator.index(n)
+    except TypeError:
+        count = None
+    if count is None:
+        raise TypeError(f"ad: set_num_threads takes an integer, not {n!r}")
+    if count < 1:
         raise ValueError(f"ad: set_num_threads takes a number from 1 on, not {n}")
-    n_threads = min(<int>n, MAX_WORKERS + 1)
+    n_threads = min(count, MAX_WORKERS + 1)
 
 
 cdef int default_threads() except -1:
     for name in ("AD_NUM_THREADS", "OMP_NUM_THREADS"):
-        number = os.environ.get(name, "").split(",")[0]
-        if number.isdecimal() and int(number):
-            return int(number)
+        number = os.environ.get(name, "").split(",")[0].strip().lstrip("0")
+        if number.isdecimal():
+            return int(number[:9])  # what is left out makes no difference
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
