@@ -1,6 +1,7 @@
 """The machine runs random programs of every kind of step as plain NumPy evaluates them."""
 import array
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -489,6 +490,58 @@ def test_fork(workers):
     if child == 0:
         os._exit(0 if np.allclose(machine.run(values)[0], wanted[0], rtol=1e-12) else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("workers", [3], indirect=True)
+def test_forks_while_other_threads_share_the_workers(workers):
+    program, values = stencil_program(60_000)
+    machine = Machine(program)
+    wanted, done = machine.run(values), threading.Event()
+
+    def work():
+        while not done.is_set():
+            machine.run(values)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    children = []
+    try:
+        for _ in range(6):
+            children.append(os.fork())
+            if children[-1] == 0:
+                signal.alarm(30)
+                os._exit(0 if np.array_equal(machine.run(values)[0], wanted[0]) else 1)
+    finally:
+        done.set()
+    assert [os.waitpid(child, 0)[1] for child in children] == 6 * [0]
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits threads by a limit of Linux")
+def test_threads_that_cannot_be_had():
+    """A limit on memory leaves no room for the stack of a thread."""
+    code = """
+import resource, threading
+from test_vm import Machine, evaluate, np, set_num_threads, stencil_program
+program, values = stencil_program(60_000)
+machine = Machine(program)
+set_num_threads(1)
+wanted = machine.run(values)
+set_num_threads(8)
+threading.stack_size(1 << 32)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 28), used + (1 << 28)))
+for _ in range(100):
+    assert np.allclose(machine.run(values)[0], wanted[0], rtol=1e-12)
+"""
+    tests = os.path.dirname(os.path.abspath(__file__))
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([tests, os.path.dirname(tests), *sys.path])}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 # -- memory ----------------------------------------------------------------------------------------

@@ -68,7 +68,7 @@ static struct {
 } ad_job;
 
 static ad_worker ad_workers[AD_MAX_WORKERS];
-static int ad_n_workers = 0;
+static ad_flag ad_n_workers = 0;
 
 /* At least `size` bytes, on a line of the cache; NULL if there are none. */
 static char *ad_enough(ad_memory *memory, size_t size)
@@ -126,21 +126,26 @@ static void ad_work(void *argument)
 /* Have at least n workers, or as many as can be had. With the GIL. */
 static void ad_hire(int n)
 {
-    for (; ad_n_workers < n && ad_n_workers < AD_MAX_WORKERS; ad_n_workers++) {
-        ad_worker *worker = &ad_workers[ad_n_workers];
+    for (long k = AD_READ(&ad_n_workers); k < n && k < AD_MAX_WORKERS; k++) {
+        ad_worker *worker = &ad_workers[k];
         memset(worker, 0, sizeof *worker);
         worker->wake = PyThread_allocate_lock();
         if (!worker->wake) return;
         PyThread_acquire_lock(worker->wake, WAIT_LOCK);
-        if (PyThread_start_new_thread(ad_work, worker) == PYTHREAD_INVALID_THREAD_ID) return;
+        if (PyThread_start_new_thread(ad_work, worker) == PYTHREAD_INVALID_THREAD_ID) {
+            PyThread_release_lock(worker->wake);
+            PyThread_free_lock(worker->wake);
+            return;
+        }
+        AD_ADD(&ad_n_workers, 1); /* now another thread's job may call it */
     }
 }
 
-/* In the child of a fork, which has none of the threads. */
+/* In the child of a fork, which has none of the threads: a job that one of them had, and its memory, may be in pieces. */
 static void ad_forget_workers(void)
 {
     ad_n_workers = 0;
-    ad_job.taken = ad_job.left = ad_job.inside = 0;
+    memset(&ad_job, 0, sizeof ad_job);
 }
 
 /* Describe a job for n threads; whether there is memory for it. */
@@ -176,13 +181,13 @@ static void ad_gather_chunks(ad_total *totals)
 static int ad_share(const ad_step *step, double **bases, ad_total *totals, int n_threads, int n_bases, size_t scratch)
 {
     if (AD_EXCHANGE(&ad_job.taken, 1)) return 0;
-    while (AD_READ(&ad_job.inside)) AD_PAUSE(); /* one who came late, and is leaving */
+    while (AD_READ(&ad_job.inside)) AD_YIELD(); /* one who came late, and is leaving */
     if (!ad_open_job(step, bases, n_threads, n_bases, scratch)) {
         AD_EXCHANGE(&ad_job.taken, 0);
         return 0;
     }
     AD_EXCHANGE(&ad_job.left, ad_job.n_chunks);
-    for (int k = 0; k < n_threads - 1 && k < ad_n_workers; k++)
+    for (long k = 0, hired = AD_READ(&ad_n_workers); k < n_threads - 1 && k < hired; k++)
         if (AD_EXCHANGE(&ad_workers[k].state, AD_CALLED) == AD_ASLEEP) PyThread_release_lock(ad_workers[k].wake);
     ad_take_chunks(bases);
     for (int i = 0; AD_READ(&ad_job.inside); i++) {
