@@ -93,6 +93,41 @@ def test_out(rng):
     np.testing.assert_allclose(one(x, out=x), np.sin(y * 0 + x) * 0 + x)
 
 
+@pytest.mark.parametrize("wrap", [ad.constant, ad.Variable])
+def test_out_beside_arrays_of_ours(wrap):
+    program, out = ad.record(lambda x, y: (y, x * 2))(np.ones(3), np.ones(3)), (np.zeros(3), np.zeros(3))
+    x = np.array([1.0, 2.0, 3.0])
+    found = program(wrap(x), ad.constant(-x), out=out)
+    assert found[0] is out[0] and found[1] is out[1]
+    np.testing.assert_array_equal(out, [-x, 2 * x])
+    program(ad.constant(out[0]), out[1], out=out)  # each is another's input
+    np.testing.assert_array_equal(out, [2 * x, -2 * x])
+
+
+@pytest.mark.parametrize("call", [
+    lambda p, x, out: ad.grad(lambda x: np.sum(p(x, out=out)))(x), lambda p, x, out: p(ad.Dual(x, x), out=out),
+    lambda p, x, out: ad.compile(lambda x: p(x, out=out))(x)])
+def test_out_is_refused_where_it_would_cut_off(call):
+    program, out = ad.record(lambda x: x * 2)(np.ones(3)), np.zeros(3)
+    with pytest.raises(TypeError, match="ad: a program cannot write .* into a plain ndarray"):
+        call(program, np.ones(3), out)
+    assert not out.any()
+
+
+def test_what_is_refused_writes_nothing():
+    x, out = np.array([1.0, 2.0, 3.0]), np.zeros(3)
+    program = ad.record(lambda x: x * 2 if x[0] > 0 else x)(x)
+    assert program(x, out=out) is out and out.tolist() == [2.0, 4.0, 6.0]
+    with pytest.raises(ValueError, match="Python would go another way"):
+        program(-x, out=out)
+    assert out.tolist() == [2.0, 4.0, 6.0]
+    pair, small = ad.record(lambda x: (x * 2, x * 3))(x), np.zeros(3, np.float32)
+    with pytest.raises(TypeError, match=r"ad: out\[1\] has dtype int64, to which a result of dtype float64 cannot be"):
+        pair(x, out=(out, np.zeros(3, np.int64)))
+    assert out.tolist() == [2.0, 4.0, 6.0]
+    assert pair(x, out=(small, out))[0].dtype == np.float32 and small.tolist() == [2.0, 4.0, 6.0]
+
+
 @pytest.mark.parametrize("again", [lambda p: p, lambda p: pickle.loads(pickle.dumps(p))])
 def test_guards_of_a_program(again):
     def f(x, n):

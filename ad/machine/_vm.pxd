@@ -131,7 +131,7 @@ cdef class Machine:
     cdef int give_back(self, Workspace *space) except -1
     cdef int drop(self, Workspace *space, int i) except -1
     cdef int put(self, Workspace *space, int i, object array) except -1
-    cdef list checked(self, list out, list values)
+    cdef list placed(self, list out, list values)
     cdef list replay(self, PyObject **values, list out)
     cdef int bind(self, Workspace *space, int i, PyObject *value) except -1
     cdef object fitting(self, int i, object value)

@@ -485,35 +485,50 @@ cdef class Machine:
         values = list(values)
         if len(values) != self.n_inputs:
             raise ValueError(f"ad: this program takes {self.n_inputs} values, not {len(values)}")
-        if out is not None and len(out) != self.n_outputs:
-            raise ValueError(f"ad: out= takes {self.n_outputs} arrays (or None), one an output, not {len(out)}")
+        if out is not None:
+            self.check(out)
         if self.n_inputs > 16:
             pointers = <PyObject **>room(self.n_inputs, sizeof(PyObject *))
         try:
             for i in range(self.n_inputs):
                 pointers[i] = <PyObject *>values[i]
-            return self.replay(pointers, None if out is None else self.checked(list(out), values))
+            return self.replay(pointers, None if out is None else self.placed(list(out), values))
         finally:
             if pointers != few:
                 PyMem_Free(pointers)
 
-    cdef list checked(self, list out, list values):
+    def check(self, out):
+        """Raise where an output cannot be written into what `out` has for it; `run` does so before it begins.
+
+        Parameters
+        ----------
+        out : sequence of ndarray or None
+        """
+        if len(out) != self.n_outputs:
+            raise ValueError(f"ad: out= takes {self.n_outputs} arrays (or None), one an output, not {len(out)}")
+        for i, array in enumerate(out):
+            aval = self.program.avals[self.program.outputs[i]]
+            if array is None:
+                continue
+            if not isinstance(array, np.ndarray) or array.shape != aval.shape or not array.flags.writeable:
+                raise ValueError(f"ad: out[{i}] must be a writeable ndarray of shape {aval.shape}")
+            if not np.can_cast(aval.dtype, array.dtype, "same_kind"):
+                raise TypeError(f"ad: out[{i}] has dtype {array.dtype}, to which a result of dtype {aval.dtype} cannot "
+                                "be cast")
+
+    cdef list placed(self, list out, list values):
         """For each output the array that it can be written into at once, or (array,) to copy it into at the end."""
         cdef list seen = list(values)
         for i, array in enumerate(out):
             if array is None:
                 continue
-            y = self.program.avals[self.program.outputs[i]]
-            if not (isinstance(array, np.ndarray) and array.shape == y.shape and array.flags.writeable
-                    and np.can_cast(y.dtype, array.dtype, "same_kind")):
-                raise ValueError(f"ad: out[{i}] must be a writeable ndarray of shape {y.shape} that takes {y.dtype}")
             if self.outputs[<int>i].kind != ARRAY or not is_plain(<PyObject *>array) or not is_apart(array, seen):
                 out[i] = (array,)
             seen.append(array)
         return out
 
     cdef list replay(self, PyObject **values, list out):
-        """`run`, on borrowed inputs; `out` as `checked` gives it."""
+        """`run`, on borrowed inputs; `out` as `placed` gives it."""
         cdef Workspace *space = self.take_workspace()
         cdef int i
         try:

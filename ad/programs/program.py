@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ad._core import Array, apply, constant, is_watched, peek, settled
+from ad._core import Array, apply, constant, is_traced, is_watched, peek, settled
 from ad._graph import Op
 from ad._leaves import Variable, stop_gradient
-from ad.errors import another_argument, another_call, another_input, lost_guard, lost_rule
+from ad.errors import another_argument, another_call, another_input, cannot_write, lost_guard, lost_rule
 from ad.programs import costs, listing
 from ad.trees import Frame
 
@@ -127,7 +127,8 @@ class Program:
             As the function was called with when it was recorded, with other values. An argument that is being
             differentiated makes the ops of the program run one by one, recorded as any others.
         out : optional
-            For results without other parts a tree of ndarrays like them, to be written into.
+            A tree of ndarrays like the results, to be written into. They are as they were where the call is refused;
+            where an op raises (a matrix is singular), something may have been written.
 
         Returns
         -------
@@ -138,22 +139,28 @@ class Program:
         ------
         ValueError
             If a value has another shape or dtype than was recorded, or Python would have gone another way.
+        TypeError
+            If `out` is given and an argument is being differentiated, or a dtype in it is none to cast a result to.
         MissingRule
             If an argument is being differentiated and the rule of a `custom_gradient` was lost.
         """
-        values = self.values(args, kwargs)
+        values, targets = self.values(args, kwargs), None
+        if out is not None:
+            values, targets = [*map(_without_derivative, values)], self._targets(out)
         if any(isinstance(value, Array) for value in values):
             self._check(values)
             if self.relays and any(isinstance(x, Array) and is_watched(x) for x in values):
                 raise lost_rule()
             found = self.interpreted(values)
         else:
-            found = self.machine.run(values, self._targets(out))
+            found = self.machine.run(values, None if self.guards else targets)
         count = len(found) - len(self.guards)
         for guard, value in zip(self.guards, found[count:]):
             value = settled(value) if guard.kind == "array" else stop_gradient(value)
             if not guard.holds(value):
                 raise lost_guard(guard, peek(value) if isinstance(value, Array) else value)
+        if self.guards and targets:
+            found = [*map(_written, targets, found)]  # not before the guards are known to hold
         return found[:count] if self.results is None else self.results(found[:count])
 
     def values(self, args, kwargs):
@@ -176,10 +183,10 @@ class Program:
         return self.arguments.values((args, kwargs), "the call of a program", as_before)
 
     def _targets(self, out):
-        if out is None:
-            return None
-        found = [out] if self.results is None else self.results.values(out, "out")
-        return found + [None] * len(self.guards)
+        found = list(out) if self.results is None else self.results.values(out, "out")
+        found += [None] * len(self.guards)
+        self.machine.check(found)
+        return found
 
     def _check(self, values):
         if len(values) != len(self.inputs):
@@ -318,6 +325,23 @@ class Program:
         from ad.programs import saving
 
         saving.save(self, path)
+
+
+def _without_derivative(x):
+    """An argument of a call that writes into ndarrays, plain."""
+    if not isinstance(x, Array):
+        return x
+    if is_watched(x) or is_traced(x):
+        raise cannot_write("a program")
+    return peek(x)
+
+
+def _written(target, y):
+    """The array that an output goes to, with the output in it."""
+    if target is None:
+        return y
+    np.copyto(target, y, casting="same_kind")
+    return target
 
 
 def as_before(fixed, leaf):
