@@ -446,6 +446,16 @@ cdef object scaled(object dot, object partial, tuple xs, object y, bint conjugat
 
 # -- apply ---------------------------------------------------------------------------------
 
+cdef int tell_failure(Operand *operands, int n) except -1:
+    """Tell the program that is being recorded, if any, that an op raised: on other values it may not."""
+    cdef Recorder tracer = current().tracer
+    cdef int i
+    if tracer is not None:
+        for i in range(n):
+            tracer.fail(operands[i].node)
+    return 0
+
+
 cdef object apply1(Op op, object a):
     """An elementwise op of one input."""
     cdef Operand operand, output
@@ -458,7 +468,11 @@ cdef object apply1(Op op, object a):
     if operand.kind == ARRAY and op.loop.run != NULL:
         value = map1(&op.loop, operand.value)
     if value is None:
-        value = op.fn(raw(&operand))
+        try:
+            value = op.fn(raw(&operand))
+        except Exception:
+            tell_failure(&operand, 1)
+            raise
     value = set_output(&output, value)
     return finish(op, &operand, 1, None, &output)
 
@@ -478,7 +492,11 @@ cdef object apply2(Op op, object a, object b):
     elif op.loop.run != NULL:
         value = map2(&op.loop, factor(&operands[0]), factor(&operands[1]))
     if value is None:
-        value = op.fn(raw(&operands[0]), raw(&operands[1]))
+        try:
+            value = op.fn(raw(&operands[0]), raw(&operands[1]))
+        except Exception:
+            tell_failure(operands, 2)
+            raise
     value = set_output(&output, value)
     return finish(op, operands, 2, None, &output)
 
@@ -518,7 +536,11 @@ cpdef object apply(Op op, tuple inputs, tuple params=None):
             alive.append(read_operand(a, &operands[i]))
             if alive[i] is None:
                 raise TypeError(f"ad: {op.name} takes arrays and numbers, not {type(a).__name__}")
-        value = op.fn(*[raw(&operands[i]) for i in range(n)], *(params or ()))
+        try:
+            value = op.fn(*[raw(&operands[i]) for i in range(n)], *(params or ()))
+        except Exception:
+            tell_failure(operands, n)
+            raise
         value = set_output(&output, value)
         if op.outputs > 1:
             return finish_many(op, operands, n, params, &output)
@@ -606,6 +628,14 @@ cdef inline int leak(Array x, str what) except -1:
     if is_traced(x):
         current().tracer.leak(what)
     return 0
+
+
+def note_failure(list arrays):
+    """Tell the program that is being recorded that a function of these values raised."""
+    cdef Array x
+    for x in arrays:
+        if x.node is not None:
+            current().tracer.fail(<NodePtr>x.node)
 
 
 def is_tracing():
@@ -734,7 +764,12 @@ cdef class Array:
         return answer(self, "complex", complex(value_of(self).item()))
 
     def __int__(self):
-        return answer(self, "int", int(value_of(self).item()))
+        value = value_of(self).item()
+        try:
+            return answer(self, "int", int(value))
+        except (ValueError, OverflowError):
+            answer(self, "int", value)  # nan or an infinity: the function may go on from there
+            raise
 
     def __index__(self):
         return answer(self, "int", operator.index(value_of(self).item()))

@@ -136,6 +136,7 @@ cdef class Recorder:
     cdef bint knows(self, NodePtr node) noexcept
     cdef int guard(self, NodePtr node, str kind, object answer) except -1
     cdef int leak(self, str what) except -1
+    cdef int fail(self, NodePtr node) except -1
     cdef object read(self, object variable, object snapshot)
 
 

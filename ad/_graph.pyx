@@ -154,6 +154,9 @@ cdef class Recorder:
     cdef int leak(self, str what) except -1:
         """A value has been handed out and cannot be followed any further."""
 
+    cdef int fail(self, NodePtr node) except -1:
+        """An op on the value of a node has raised."""
+
     cdef object read(self, object variable, object snapshot):
         """What ops see of a variable."""
 

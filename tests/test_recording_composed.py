@@ -11,6 +11,8 @@ from test_recording import counted
 
 import ad
 from ad import _core
+from ad.ops import TABLE
+from ad.ops.linalg import RAISING
 from ad.programs import _trace
 
 
@@ -262,6 +264,125 @@ def test_an_exception_in_a_replay_is_that_of_the_function(rng):
             with pytest.raises(np.linalg.LinAlgError, match="Singular"):
                 compiled(np.zeros((3, 3)), b)
             assert_close(compiled(a, b), g(a, b))
+
+
+def inverse_or_zeros(a):
+    try:
+        return np.linalg.inv(a) + 1
+    except np.linalg.LinAlgError:
+        return 0 * a
+
+
+def is_definite(a):
+    try:
+        np.linalg.cholesky(a)
+    except np.linalg.LinAlgError:
+        return a * -1.0
+    return a * 2.0
+
+
+def solved(a):
+    try:
+        x = np.linalg.solve(a, np.ones(2))
+    except np.linalg.LinAlgError:
+        return a * -1.0
+    assert x is not None
+    return a * 2.0
+
+
+def element(a):
+    try:
+        return np.array([3.0, 4.0])[np.argmax(a)] * a
+    except IndexError:
+        return -a
+
+
+def power(a):
+    try:
+        return np.arange(2) ** (np.argmax(a) - 2) * a
+    except ValueError:
+        return -a
+
+
+def whole(a):
+    try:
+        return int(a[0, 0]) * a
+    except ValueError:
+        return -2.0 * a
+    except OverflowError:
+        return -3.0 * a
+
+
+def binned(a):
+    try:
+        return a * np.digitize(0.5, a[0])
+    except ValueError:
+        return -a
+
+
+GOOD, BAD = np.array([[2.0, 0.5], [0.5, 1.0]]), np.array([[1.0, 2.0], [0.5, 1.0]])
+NOT_WHOLE, UNSORTED = [np.array([[x, 1.0], [1.0, 3.0]]) for x in (np.nan, np.inf)], np.array([[1.0, 3.0], [1.0, 2.0]])
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["good first", "bad first"])
+@pytest.mark.parametrize(("f", "values"), [
+    (inverse_or_zeros, [GOOD, BAD]), (is_definite, [GOOD, BAD]), (solved, [GOOD, BAD]), (element, [GOOD, GOOD[::-1]]),
+    (power, [GOOD[::-1], GOOD]), (whole, [GOOD, *NOT_WHOLE]), (binned, [GOOD, UNSORTED])])
+def test_exceptions_that_the_function_handles(f, values, order):
+    """A replay cannot catch them: the function itself is called, whichever way it was recorded."""
+    def total(a):
+        return np.sum(f(a) ** 2)
+
+    for g in (f, ad.grad(total), ad.hessian(total)):
+        compiled, nested = ad.compile(g), ad.compile(lambda a, g=g: ad.compile(g)(a) * 1.0)
+        for a in [*values[::order]] * 3:
+            assert_close(compiled(a), g(a))
+            assert_close(nested(a), g(a))
+            assert_close(compiled(ad.constant(a)), g(a))
+    lanes = np.stack(values[::order])
+    assert_close(ad.vmap(f)(lanes), np.stack([*map(f, lanes)]))
+    assert_close(ad.compile(ad.vmap(f))(lanes), np.stack([*map(f, lanes)]))
+    assert_close(ad.vmap(ad.grad(total))(lanes), np.stack([*map(ad.grad(total), lanes)]))
+
+
+def test_what_a_replay_raises_has_the_traceback_of_the_function():
+    compiled, mapped = ad.compile(lambda a: np.linalg.inv(a) * 2), ad.vmap(lambda a: np.linalg.inv(a) * 2)
+    compiled(GOOD)
+    mapped(np.stack([GOOD, GOOD]))
+    for call in (lambda: compiled(BAD), lambda: mapped(np.stack([GOOD, BAD]))):
+        with pytest.raises(np.linalg.LinAlgError) as found:
+            call()
+        assert any(entry.name == "<lambda>" and "inv(a) * 2" in str(entry.statement) for entry in found.traceback)
+        assert found.value.__context__ is None
+
+
+def test_a_function_that_handles_an_exception_each_time():
+    """It is traced no longer than it is a hope, and told of once."""
+    compiled, runs = counted(inverse_or_zeros)
+    with pytest.warns(UserWarning, match=r"test_recording_composed.py:\d+: an op raised here time and again") as told:
+        for _ in range(100):
+            assert_close(compiled(BAD), 0 * BAD)
+    assert len(told) == 1 and len(runs) == 100
+
+
+def test_a_program_of_a_handled_exception_is_told_of():
+    with pytest.warns(UserWarning, match=r"ad.record: .*test_recording_composed.py:\d+: an op raised here, and"):
+        ad.record(inverse_or_zeros)(BAD)
+
+
+def test_ops_that_raise_are_known():
+    raising = set()
+    for entry in TABLE.values():
+        for a in (np.zeros((2, 2)), np.full((2, 2), np.nan), BAD) if entry.op else ():
+            for inputs in ((a,), (a, a)):
+                try:
+                    entry.op.fn(*inputs, *[None] * (len(entry.op.parameters)))
+                except np.linalg.LinAlgError:
+                    raising.add(entry.op)
+                except (TypeError, ValueError, AttributeError, IndexError):
+                    pass  # not called so
+    assert len(raising) > 4
+    assert raising - {TABLE["cholesky_cotangent"].op} <= RAISING
 
 
 def test_warnings_of_numpy_as_errors():

@@ -61,7 +61,11 @@ def evaluate(function, args, kwargs):
     if traced and (function in WRITING or kwargs.get("out") is not None):
         raise cannot_write(f"np.{name_of(function)}")
     known = [peek(x) for x in traced]
-    found = function(*filled(args, known), **filled(kwargs, known))
+    try:
+        found = function(*filled(args, known), **filled(kwargs, known))
+    except Exception:
+        _core.note_failure(traced)
+        raise
     if function in STATIC or not traced:
         return found
     if not isinstance(found, (np.ndarray, np.generic, bool, int, float, complex, tuple, list)):

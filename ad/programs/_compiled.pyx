@@ -150,7 +150,7 @@ cdef bint scanned(object x, list key, list values, int *seen) except -1:
 
 
 cdef class Quick:
-    """A function that tries its shortcuts first; what they do not serve goes to `general(args, kwargs)`."""
+    """A function that tries its shortcuts first; what they do not serve or raise in is for `general(args, kwargs)`."""
     cdef list shortcuts
 
     def __cinit__(self):
@@ -161,7 +161,10 @@ cdef class Quick:
         cdef Shortcut shortcut
         if not kwargs and state.recording == 0 and not state.levels:
             for shortcut in self.shortcuts:
-                found = shortcut.call(args)
+                try:
+                    found = shortcut.call(args)
+                except Exception:
+                    break
                 if found is not None:
                     return (<tuple>found)[0]
         return self.general(args, kwargs)

@@ -43,6 +43,8 @@ cdef class Tracer(Recorder):
         Slot -> value. Captured ndarrays are copied, so that later changes do not reach the program.
     guards : list of (int, int, str, object, str)
         How many instructions had been recorded, the slot of a value, what Python asked of it, the answer, where.
+    failed : str
+        Where an op on a traced value raised last, if the function went on from there; "" where none did.
     """
 
     cdef readonly list instructions, avals, guards, inputs, variables, lifted
@@ -50,6 +52,7 @@ cdef class Tracer(Recorder):
     cdef object warn
     cdef bint lifts
     cdef readonly bint relays
+    cdef readonly str failed
     cdef Recorder outer   # the tracer around this one, or None
     cdef set levels       # tags of the forward levels around it
     cdef dict slots       # key of a node -> the slot of its value
@@ -64,7 +67,7 @@ cdef class Tracer(Recorder):
         self.instructions, self.avals, self.guards, self.inputs, self.variables = [], [], [], [], []
         self.constants, self.slots, self.captured, self.stand_ins = {}, {}, {}, {}
         self.alive, self.copies = [], {}
-        self.warn = warn
+        self.warn, self.failed = warn, ""
 
     cdef void enter(self):
         Recorder.enter(self)
@@ -214,6 +217,11 @@ cdef class Tracer(Recorder):
     cdef int leak(self, str what) except -1:
         self.warn(what, where())
         return 0
+
+    cdef int fail(self, NodePtr node) except -1:
+        if self.slot_of(node) >= 0:
+            self.failed = where()
+        return 0 if self.outer is None else self.outer.fail(node)
 
 
 cdef inline int64_t key_of(NodePtr node) noexcept:

@@ -205,7 +205,7 @@ def pull_lanes(pull, seeds):
     """
     tracer, parts = _trace.trace(pull, [seeds[0]], None, True)
     slots = [_trace.slot_of(tracer, part) for part in parts if part is not None]
-    if tracer.guards:
+    if tracer.guards or tracer.failed:
         return None
     inputs = (*tracer.inputs, *[slot for _, slot in tracer.lifted])
     program = Program(inputs, tuple(slots), tuple(tracer.instructions), tracer.constants, tuple(tracer.avals))
@@ -288,24 +288,27 @@ class Mapped(Quick):
         return self._returned(lanes, results, outputs)
 
     def _replayed(self, lanes):
-        """The outputs by the machine; None where the lanes part."""
+        """The outputs by the machine; None where the lanes part, or one of them may raise what the others do not."""
         signature = lanes.signature()
         key = signature.key, lanes.flags, lanes.k
         program = self.programs.get(key)
         if program is None:
-            program = self._recorded(key, signature, lanes)
+            recording = Recording(self.f, signature)
+            if recording.failed:
+                return None
+            program = self._kept(key, recording, signature, lanes)
         values = [x.numpy() if isinstance(x, Array) else x for x in lanes.values(signature)]
         try:
             return program.replay(values)
-        except (ValueError, ArithmeticError):
-            if not program.guards:
+        except Exception:
+            if not lanes.k:
                 raise
-            return None  # a lane may have gone where another would not
+            return None  # the function has to say, for each lane, what follows
 
-    def _recorded(self, key, signature, lanes):
+    def _kept(self, key, recording, signature, lanes):
         if len(self.programs) >= MAX_SIGNATURES:
             self.programs.pop(next(iter(self.programs)))
-        program = self.programs[key] = _Wide(Recording(self.f, signature), signature, lanes)
+        program = self.programs[key] = _Wide(recording, signature, lanes)
         args = lanes.structure(lanes.leaves)[0]
         if self.out_axes == 0 and program.is_simple() and lanes.flat and Shortcut.serves(args, program.variables):
             single = program.results.structure is trees.LEAF
@@ -314,23 +317,18 @@ class Mapped(Quick):
         return program
 
     def _interpreted(self, lanes):
-        """The outputs by ops, which others can record and differentiate; None where the lanes part.
-
-        It asks what Python asked, when Python asked it: what is recorded from here depends on the answers.
-        """
+        """The outputs by ops, which others can record and differentiate; None as for `_replayed`."""
         signature = lanes.signature()
         recording = Recording(self.f, signature, lifts=True)
-        if recording.relays:
+        if recording.relays or recording.failed:
             return None
         wide = _Wide(recording, signature, lanes)
-        slots, begin = wide.program.given([*lanes.values(signature), *wide.captured]), 0
-        for (_, slot, guard), end in zip(recording.guards, wide.bounds):
-            interpret(wide.program.instructions[begin:end], slots)
-            if not _holds(guard, slots[slot], slot in wide.slots):
-                return None
-            begin = end
-        interpret(wide.program.instructions[begin:], slots)
-        return wide.returned([slots[slot] for slot in recording.outputs])
+        try:
+            return wide.interpreted(recording, lanes.values(signature))
+        except Exception:
+            if not lanes.k:
+                raise
+            return None
 
     def _one_by_one(self, lanes):
         """What the function returns for each lane, stacked."""
@@ -397,7 +395,7 @@ class _Wide:
         self.variables = [variable for variable, _ in recording.variables]
         self.captured = [*self.variables, *[x for x, _ in recording.lifted]]  # what may be watched
         inputs = (*recording.inputs, *[slot for _, slot in (*recording.variables, *recording.lifted)])
-        outputs = (*recording.outputs, *[asked.slot for asked in recording.guards])
+        outputs = (*recording.outputs, *recording.tried, *[asked.slot for asked in recording.guards])
         one = Program(inputs, outputs, tuple(recording.instructions), recording.constants, recording.avals)
         flags = [lanes.flags[i] for i in lanes.traced(signature)]
         widening = _Widening(one, lanes.k, flags + [False] * len(self.captured))
@@ -420,6 +418,20 @@ class _Wide:
         if all(map(_holds, self.guards, found[count:], self.has_lanes[count:])):
             return self.returned(found[:count])
         return None
+
+    def interpreted(self, recording, values):
+        """What `replay` gives, by ops.
+
+        It asks what Python asked, when Python asked it: what is recorded from here depends on the answers.
+        """
+        slots, begin = self.program.given([*values, *self.captured]), 0
+        for (_, slot, guard), end in zip(recording.guards, self.bounds):
+            interpret(self.program.instructions[begin:end], slots)
+            if not _holds(guard, slots[slot], slot in self.slots):
+                return None
+            begin = end
+        interpret(self.program.instructions[begin:], slots)
+        return self.returned([slots[slot] for slot in recording.outputs])
 
     def returned(self, found):
         """The structure of what the function returns, and its leaves, each with whether it has lanes."""

@@ -31,6 +31,14 @@ class Instruction(NamedTuple):
     line: str = ""  # where the function's source had it: "file.py:12"
 
 
+def _whole(x):
+    """What int() gives; for nan and infinities, where it raises, themselves."""
+    try:
+        return int(x)
+    except (ValueError, OverflowError):
+        return repr(float(x))
+
+
 class Guard(NamedTuple):
     """What Python asked of a value, and the answer: a bool, an int, a float, ..."""
 
@@ -48,7 +56,7 @@ class Guard(NamedTuple):
 
 
 KEYS = {
-    "bool": bool, "int": int, "float": lambda x: float(x).hex(), "complex": lambda x: repr(complex(x)),
+    "bool": bool, "int": _whole, "float": lambda x: float(x).hex(), "complex": lambda x: repr(complex(x)),
     "array": lambda x: (np.shape(x), np.asarray(x).tobytes()),
 }
 

@@ -20,6 +20,7 @@ from ad._core import Array, constant, peek
 from ad._leaves import Variable
 from ad.errors import kind
 from ad.machine._vm import Machine
+from ad.ops.linalg import RAISING
 from ad.programs import _trace
 from ad.programs._compiled import Quick, Shortcut, scan
 from ad.programs.passes import simplify
@@ -30,6 +31,7 @@ __all__ = ["Compiled", "Recording", "compile", "derivative", "record"]
 
 MAX_PATHS = 64  # of one signature
 MAX_SIGNATURES = 256
+RAISED = (None, ())  # what a replay gives where an op raised: what follows, the function has to say
 PLAIN = (str, bytes, int, complex, np.generic, np.dtype, type, slice, range, enum.Enum)  # results that are constants
 
 
@@ -86,7 +88,11 @@ def record(f):
     @functools.wraps(f)
     def recorded(*args, **kwargs):
         signature = Signature(args, kwargs)
-        return simplify(Recording(f, signature).program(signature))
+        recording = Recording(f, signature)
+        if recording.failed:
+            warnings.warn(f"ad.record: {recording.failed}: an op raised here, and the function handled that; the "
+                          "program holds only for values on which it raises again", stacklevel=2)
+        return simplify(recording.program(signature))
 
     return recorded
 
@@ -128,7 +134,31 @@ class Recording:
         self.instructions, self.constants, self.avals = tracer.instructions, tracer.constants, tuple(tracer.avals)
         self.guards = [Asked(position, slot, Guard(*asked)) for position, slot, *asked in tracer.guards]
         self.inputs, self.variables, self.lifted = tuple(tracer.inputs), tracer.variables, tracer.lifted
-        self.relays = tracer.relays
+        self.relays, self.failed = tracer.relays, tracer.failed
+        self.tried = self._tried()
+
+    def _tried(self):
+        """The slots of what was called only to see whether it raises: nothing but its own line reads the results."""
+        if not any(i.op in RAISING for i in self.instructions):
+            return ()
+        live = {*self.outputs, *[asked.slot for asked in self.guards]}
+        dead = []
+        for position, instruction in reversed([*enumerate(self.instructions)]):
+            if not live.isdisjoint(instruction.outputs):
+                live.update(instruction.inputs)
+            elif instruction.op in RAISING and self._stays_in_line(position):
+                dead.append(instruction.outputs[0])
+        return tuple(dead)
+
+    def _stays_in_line(self, position):
+        first, *rest = self.instructions[position:]
+        results = {*first.outputs}
+        for instruction in rest:
+            if not results.isdisjoint(instruction.inputs):
+                if instruction.line != first.line:
+                    return False
+                results.update(instruction.outputs)
+        return True
 
     def given(self, values):
         """The outputs to one who works with Arrays: those are Arrays that the function itself returned as such."""
@@ -207,6 +237,7 @@ class Stretch:
         self.guard = asked and asked.guard
         self.asked = (asked.slot,) if asked else recording.outputs
         self.written = {slot for instruction in self.instructions for slot in instruction.outputs}
+        self.tried = tuple([slot for slot in recording.tried if slot in self.written])
         read = {slot for instruction in self.instructions for slot in instruction.inputs}.union(self.asked)
         self.read = read - self.written - recording.constants.keys()
         self.variables = [(variable, slot) for variable, slot in recording.variables if slot in self.read]
@@ -250,8 +281,9 @@ class Node:
             return
         recording = stretch.recording
         self.inputs = tuple(sorted(stretch.read))
-        self.machine = Machine(simplify(Program(self.inputs, (*stretch.asked, *self.kept), tuple(stretch.instructions),
-                                                recording.constants, recording.avals)))
+        outputs = (*stretch.asked, *self.kept, *stretch.tried)
+        self.machine = Machine(simplify(Program(self.inputs, outputs, tuple(stretch.instructions), recording.constants,
+                                                recording.avals)))
 
     def run(self, slots):
         """Run the stretch, and note in `slots` what those after it need."""
@@ -270,13 +302,16 @@ class Tree:
         self.root, self.paths, self.lock = None, 0, threading.Lock()
 
     def replay(self, values):
-        """The recording that these values follow, and its outputs; None where no recording goes on."""
+        """The recording that these values follow, and its outputs; None where no recording goes on, or `RAISED`."""
         node = self.root
         if node is None:
             return None
         slots = dict(zip(node.stretch.recording.inputs, values))
         while node is not None:
-            found = node.run(slots)
+            try:
+                found = node.run(slots)
+            except Exception:
+                return RAISED
             guard = node.stretch.guard
             if guard is None:
                 return node.stretch.recording, found
@@ -301,6 +336,11 @@ class Tree:
             self.root = node
             self.paths += 1
             return True
+
+    def leave_out(self):
+        """Count a way that is not recorded."""
+        with self.lock:
+            self.paths += 1
 
     def busiest(self):
         """The line at which the paths part most often."""
@@ -363,9 +403,11 @@ class Compiled(Quick):
     def _recorded(self, tree, signature, args, kwargs):
         """Call the function, and keep the recording."""
         if tree.paths >= MAX_PATHS:
-            return self.f(*args, **kwargs)
+            return self._called(args, kwargs, signature.ours)
         recording = Recording(self.f, signature)
-        if not tree.graft(recording):
+        if recording.failed:
+            self._leave_out(tree, recording.failed)
+        elif not tree.graft(recording):
             tree.paths = MAX_PATHS
             warnings.warn(f"ad.compile: {self!r} does something else each time it is called with the same values; it "
                           "will not be replayed", stacklevel=3)
@@ -377,6 +419,18 @@ class Compiled(Quick):
             self._shorten(args, tree.root)
         result, recording.result = recording.result, None  # which may hold arguments
         return trees.map(functools.partial(_apart, ours=signature.ours), result)
+
+    def _called(self, args, kwargs, ours):
+        """The call by the function itself, where no recording can be followed."""
+        return trees.map(functools.partial(_apart, ours=ours), self.f(*args, **kwargs))
+
+    def _leave_out(self, tree, line):
+        """Keep no recording in which an op raised and the function went on: nothing in it shows when to follow it."""
+        tree.leave_out()
+        if tree.paths == MAX_PATHS:
+            warnings.warn(f"ad.compile: {line}: an op raised here time and again, and the function handled that, which "
+                          "no recording can follow; a call that goes another way than those recorded will run without "
+                          "a recording", stacklevel=4)
 
     def _shorten(self, args, node):
         """Remember the way of calls like this one, whose recording is this one stretch."""
@@ -390,6 +444,8 @@ class Compiled(Quick):
     def _given(self, found, ours, args, kwargs):
         """The result of a replay; if asked, checked to be that of the function."""
         recording, values = found
+        if recording is None:
+            return self._called(args, kwargs, ours)
         result = recording.results(recording.given(values) if ours else values)
         if not self.check:
             return result
