@@ -8,7 +8,7 @@ cimport numpy as cnp
 from cpython.ref cimport PyObject
 from ad._core cimport Array, alias, apply, is_live, lift, new_array, restrict, roles, tangent_of, wrap
 from ad._graph cimport Level, Recorder
-from ad._kernels cimport is_plain, lend
+from ad._kernels cimport has_own_memory, is_plain, lend
 from ad._sweep cimport Plan
 
 import numpy as np
@@ -60,8 +60,7 @@ cdef object own(Array x):
     if cnp.PyArray_NDIM(<cnp.ndarray>value) == 0:
         return value[()]
     # Two holders: x, which is going, and the name above.
-    if ((<PyObject *>value).ob_refcnt == 2 and cnp.PyArray_BASE(<cnp.ndarray>value) == NULL
-            and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>value)):
+    if (<PyObject *>value).ob_refcnt == 2 and has_own_memory(<PyObject *>value):
         if is_plain(<PyObject *>value):
             lend(<PyObject *>value)
         return value

@@ -42,7 +42,9 @@ cdef void offer(PyObject *a) noexcept
 cdef void lend(PyObject *a) noexcept
 cdef bint is_plain(PyObject *a) noexcept
 cdef bint is_owned(PyObject *a) noexcept
+cdef bint has_own_memory(PyObject *a) noexcept
 cdef object empty(int nd, const npy_intp *shape, npy_intp size)
+cdef object empty_like(PyObject *a)
 cdef bint has_shape(PyObject *a, int nd, const npy_intp *shape) noexcept
 cdef object filled(PyObject *like, double number)
 cdef object embedded(npy_intp size, npy_intp start, npy_intp step, npy_intp n, Factor b)

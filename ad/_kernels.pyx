@@ -80,9 +80,13 @@ cdef bint is_plain(PyObject *a) noexcept:
 
 cdef bint is_owned(PyObject *a) noexcept:
     """Whether a plain array is seen by one holder alone, who may therefore overwrite it."""
-    return (a.ob_refcnt == 1 and is_plain(a)
-            and cnp.PyArray_BASE(<cnp.ndarray>a) == NULL
-            and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>a))
+    return a.ob_refcnt == 1 and is_plain(a) and has_own_memory(a)
+
+
+cdef bint has_own_memory(PyObject *a) noexcept:
+    """Whether no other array, and nothing outside of NumPy, has the memory of an array, and it can be written."""
+    return (cnp.PyArray_BASE(<cnp.ndarray>a) == NULL
+            and cnp.PyArray_CHKFLAGS(<cnp.ndarray>a, cnp.NPY_ARRAY_OWNDATA | cnp.NPY_ARRAY_WRITEABLE))
 
 
 cdef bint is_vector(PyObject *a) noexcept:

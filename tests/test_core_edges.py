@@ -1,7 +1,9 @@
 """Corners of the core: free lists, buffers let go, levels and tapes mixed, arrays of foreign layout, threads."""
+import ctypes
 import threading
 
 import numpy as np
+import pytest
 
 import ad
 
@@ -116,3 +118,32 @@ def test_what_asarray_gives_cannot_be_written_to():
     for x in ad.constant(VECTOR), ad.Variable(VECTOR):
         assert not np.asarray(x).flags.writeable
         assert np.array(x).flags.writeable
+
+
+def array_at(memory):
+    """An ndarray over foreign memory that has no base, as C extensions make them."""
+    pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    api = ctypes.cast(pointer(np._core._multiarray_umath._ARRAY_API, None), ctypes.POINTER(ctypes.c_void_p))
+    new = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object, ctypes.c_int, ctypes.POINTER(ctypes.c_ssize_t),
+                            ctypes.c_int, *[ctypes.c_void_p] * 2, *[ctypes.c_int] * 2, ctypes.c_void_p)(api[93])
+    flags = 0x1 | 0x100 | 0x400  # in C order, aligned, writeable
+    return new(np.ndarray, 1, (ctypes.c_ssize_t * 1)(len(memory)), np.dtype(float).num, None,
+               ctypes.addressof(memory), 0, flags, None)
+
+
+@pytest.mark.parametrize("n", [5, 5000])
+def test_foreign_memory_is_never_used_again(n):
+    memory = (ctypes.c_double * n)(*[1.0] * n)
+    assert array_at(memory).base is None and not array_at(memory).flags.owndata
+
+    @ad.custom_gradient
+    def foreign(x):
+        return x * 1.0, lambda y_bar: array_at(memory)
+
+    for _ in range(5):
+        ad.grad(lambda x: np.sum(np.sin(foreign(np.cos(x)))))(np.ones(n))
+        y, pull = ad.vjp(lambda x: ad.asarray(array_at(memory)), np.ones(n))
+        y *= 2
+        ad.grad(lambda x: np.sum(np.exp(x) * x))(np.ones(n))
+    assert set(memory) == {1.0}
