@@ -8,7 +8,7 @@ cimport numpy as cnp
 from cpython.ref cimport PyObject
 from ad._core cimport Array, alias, apply, is_live, lift, new_array, restrict, roles, tangent_of, wrap
 from ad._graph cimport Level, Recorder
-from ad._kernels cimport has_own_memory, is_plain, lend
+from ad._kernels cimport empty_like, has_own_memory, is_plain, lend
 from ad._sweep cimport Plan
 
 import numpy as np
@@ -48,7 +48,27 @@ def output(y):
 
 
 def hand_over(Array x, bint ours):
-    """`x` as the caller gets it: plain and its own, unless it is live or the caller works with Arrays."""
+    """A function's value as the caller gets it: plain and its own, unless it is live or the caller works with Arrays.
+
+    The function may have kept the Array, so the value is copied.
+    """
+    if ours or is_live(x):
+        return x
+    value = x.array
+    if value is None or cnp.PyArray_NDIM(<cnp.ndarray>value) == 0:
+        return own(x)
+    if not is_plain(<PyObject *>value):
+        return np.array(value)
+    y = empty_like(<PyObject *>value)
+    cnp.PyArray_CopyInto(y, value)
+    if (<PyObject *>value).ob_refcnt == 2:  # no argument of the call: those are not kept
+        lend(<PyObject *>value)
+    lend(<PyObject *>y)
+    return y
+
+
+def hand_over_new(Array x, bint ours):
+    """`hand_over` of what a sweep made: nobody else has the Array."""
     return x if ours or is_live(x) else own(x)
 
 
@@ -173,7 +193,7 @@ def gradient(f, tuple args, dict kwargs, tuple positions, bint single, bint with
         y = scalar(returned, "value_and_grad" if with_value else "grad")
     # Where no recorder but this one ever saw the nodes, no other sweep will want their values.
     cdef bint alone = has_large and not recorder.state.recorders and recorder.state.entered == entered
-    found = [zeros_like(source, ours) if x_bar is None else hand_over(x_bar, ours)
+    found = [zeros_like(source, ours) if x_bar is None else hand_over_new(x_bar, ours)
              for x_bar, source in zip(Plan(recorder, [y], sources).pull(seed_of(y), alone), sources)]
     result = found[0] if single else tuple(found)
     return (hand_over(y, ours), result) if with_value else result

@@ -145,7 +145,7 @@ class _Call:
 
     @staticmethod
     def _derivative(dot, x, ours):
-        return _calls.zeros_like(x, ours) if dot is None else _calls.hand_over(dot, ours)
+        return _calls.zeros_like(x, ours) if dot is None else _calls.hand_over_new(dot, ours)
 
     def with_aux(self, *results):
         """The results, and aux if the function gives one: what the transform returns."""
@@ -673,7 +673,7 @@ def _joined(pieces, shape):
         return None
     if any(isinstance(piece, Array) and _calls.live(piece) for piece in pieces):
         return _shaped(pieces[0] if len(pieces) == 1 else np.concatenate(pieces), shape)
-    pieces = [_calls.hand_over(piece, False) if isinstance(piece, Array) else piece for piece in pieces]
+    pieces = [_calls.hand_over_new(piece, False) if isinstance(piece, Array) else piece for piece in pieces]
     return _shaped(pieces[0] if len(pieces) == 1 else np.concatenate(pieces), shape)
 
 

@@ -439,6 +439,25 @@ def test_errors_name_what_was_wrong(call, error, message):
     assert ad.grad(lambda v: v * v)(3.0) == 6
 
 
+@pytest.mark.parametrize("call", [
+    lambda f, x: ad.vjp(f, x)[0], lambda f, x: ad.jvp(f, (x,), (x,)), lambda f, x: ad.linearize(f, x)[0],
+    lambda f, x: ad.grad(lambda x: (np.sum(x), f(x)), has_aux=True)(x), lambda f, x: ad.compile(f)(x),
+    lambda f, x: ad.vmap(f)(np.stack([x, x])), lambda f, x: ad.compile(ad.vmap(f))(np.stack([x, x]))])
+@pytest.mark.parametrize("n", [3, 3000])
+def test_results_share_no_memory_with_arrays_that_the_function_keeps(call, n):
+    kept = [ad.constant(np.zeros(n))]
+
+    def f(x):
+        y = x * 2
+        kept.append(y)
+        return y, kept[0]
+
+    for found in ad.trees.flatten(call(f, np.ones(n)))[0]:
+        found[...] = -1.0
+    for y in kept:
+        assert not np.any(y.numpy() == -1.0)
+
+
 def test_deep_chain():
     def f(v):
         for _ in range(100_000):
