@@ -327,6 +327,15 @@ def test_captured_arrays_are_those_of_the_recording(rng):
     assert_equal(compiled(x.copy()), wanted)
 
 
+def test_functions_without_derivatives_take_constants_and_named_tuples():
+    c = ad.constant([1.0, 2.0])
+    for f in (lambda x: x * np.argmax(c), lambda x: x * np.searchsorted(c, x), lambda x: x * np.any(c > 1.5),
+              lambda x: np.searchsorted(x, Point(0.5, 1.5)) * x, lambda x: np.isclose(x, c) * x):
+        compiled = ad.compile(f)
+        for x in (np.array([1.0, 3.0]), np.array([0.0, 1.0])):
+            assert_equal(compiled(x), np.asarray(f(x)))
+
+
 # -- where Python looks ------------------------------------------------------------------------------
 
 

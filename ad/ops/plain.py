@@ -45,7 +45,8 @@ def _replaced(tree, replace):
     if isinstance(tree, Array):
         return replace(tree)
     if isinstance(tree, (list, tuple)):
-        return type(tree)([_replaced(part, replace) for part in tree])
+        parts = [_replaced(part, replace) for part in tree]
+        return parts if isinstance(tree, list) else tuple(parts)  # namedtuples are tuples to NumPy
     if isinstance(tree, dict):
         return {key: _replaced(part, replace) for key, part in tree.items()}
     return tree
@@ -57,7 +58,8 @@ def evaluate(function, args, kwargs):
         return function(*plain_values(args), **plain_values(kwargs))
     if function in SHAPED:
         return function(*_replaced(args, settled), **_replaced(kwargs, settled))
-    (args, kwargs), traced = take_out((args, kwargs), is_traced)
+    taken, traced = take_out((args, kwargs), is_traced)
+    args, kwargs = plain_values(taken)
     if traced and (function in WRITING or kwargs.get("out") is not None):
         raise cannot_write(f"np.{name_of(function)}")
     known = [peek(x) for x in traced]
