@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 from test_recorded_table import gradients_of, tangents, value
+from test_recording_composed import inverse_or_zeros
 from test_table import CALLS, arrays, assert_same, flat, of_calls
 
 import ad
@@ -371,3 +372,27 @@ def test_sorting_in_lanes_of_lanes():
 def test_functions_without_a_derivative(ask):
     assert_near(ad.vmap(lambda x: ask(x) * 1.0)(CUBE), looped(lambda x: ask(x) * 1.0, CUBE))
     assert_near(ad.vmap(ad.vmap(lambda x: ask(x) * 1.0))(CUBE[None]), looped(lambda x: ask(x) * 1.0, CUBE)[None])
+
+
+@ad.custom_gradient
+def doubled_slope(x):
+    return np.sin(x), lambda y_bar: 2 * y_bar * np.cos(x)
+
+
+@pytest.mark.parametrize(("f", "shape"), [
+    (doubled_slope, (3,)), (lambda x: (doubled_slope(x), {"x": x}, 3)[0], (3,)), (np.linalg.inv, (2, 2)),
+    (lambda x: np.linalg.solve(x, np.ones(2)), (2, 2)), (lambda x: x if x[0] > 2 else -x, (3,)),
+    (inverse_or_zeros, (2, 2)),
+], ids=range(6))
+def test_without_lanes_the_shapes_are_right(f, shape):
+    x, one = np.empty((0, *shape)), np.eye(*shape) if len(shape) > 1 else np.ones(shape)
+    y = ad.vmap(f)
+    assert y(x).shape == ad.compile(y)(x).shape == (0, *np.shape(f(one)))
+    assert ad.grad(lambda x: np.sum(y(x)))(x).shape == x.shape
+    assert ad.jacobian(y)(x).shape == y(x).shape + x.shape
+    assert ad.vmap(ad.jacobian(f))(x).shape == (0, *np.shape(f(one)), *shape)
+
+
+def test_without_lanes_what_all_share_may_part_the_ways():
+    f = ad.vmap(lambda x, c: x if c > 0 else np.sum(x), in_axes=(0, None))
+    assert [f(np.empty((0, 3)), c).shape for c in (1.0, -1.0, 1.0)] == [(0, 3), (0,), (0, 3)]

@@ -280,7 +280,7 @@ class Mapped(Quick):
         """The call, by the program of its signature."""
         lanes = _Lanes(args, kwargs, self.in_axes)
         watched = _trace.is_watching() or any(isinstance(x, Array) and _calls.live(x) for x in lanes.leaves)
-        found = (self._interpreted if watched else self._replayed)(lanes)
+        found = (self._interpreted if watched or not lanes.k else self._replayed)(lanes)
         if found is None:
             results, outputs = self._one_by_one(lanes)
         else:
@@ -301,8 +301,6 @@ class Mapped(Quick):
         try:
             return program.replay(values)
         except Exception:
-            if not lanes.k:
-                raise
             return None  # the function has to say, for each lane, what follows
 
     def _kept(self, key, recording, signature, lanes):
@@ -320,7 +318,7 @@ class Mapped(Quick):
         """The outputs by ops, which others can record and differentiate; None as for `_replayed`."""
         signature = lanes.signature()
         recording = Recording(self.f, signature, lifts=True)
-        if recording.relays or recording.failed:
+        if lanes.k and (recording.relays or recording.failed):
             return None
         wide = _Wide(recording, signature, lanes)
         try:
@@ -373,11 +371,11 @@ class _Lanes:
         return self.structure([leaf[lane] if has_lanes else leaf for leaf, has_lanes in zip(self.leaves, self.flags)])
 
     def signature(self):
-        """That of a call with the first lane; of ones, if there is none."""
+        """That of a call with the first lane; of ones, if there is none, in matrices that have an inverse."""
         if self.k:
             return Signature(*self.lane(0))
-        ones = [np.ones(leaf.shape[1:], leaf.dtype) if has else leaf for leaf, has in zip(self.leaves, self.flags)]
-        return Signature(*self.structure(ones))
+        leaves = [_example(leaf) if has_lanes else leaf for leaf, has_lanes in zip(self.leaves, self.flags)]
+        return Signature(*self.structure(leaves))
 
     def traced(self, signature):
         return [i for i in range(len(self.leaves)) if i not in signature.frame.fixed]
@@ -458,6 +456,12 @@ def _in_front(x, axis):
         raise ValueError(f"ad.vmap: in_axes asks for axis {axis} of an argument of shape {x.shape}; give None for what "
                          "all lanes share")
     return x if axis % x.ndim == 0 else np.moveaxis(x, axis, 0)
+
+
+def _example(x):
+    """One lane of an array without any."""
+    y = np.ones(x.shape[1:], x.dtype)
+    return y + np.eye(*y.shape[-2:], dtype=y.dtype) if y.ndim > 1 else y
 
 
 def _is_value(y):
