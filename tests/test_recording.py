@@ -571,6 +571,44 @@ def test_floating_point_errors_flow():
             np.testing.assert_array_equal(np.signbit(a[:3]), np.signbit(b[:3]))
 
 
+@pytest.mark.parametrize(("first", "second"), [
+    (lambda x: np.clip(x, np.nan, 5.0), lambda x: np.clip(x, 1.0, 5.0)),
+    (lambda x: np.copysign(x, 0.0), lambda x: np.copysign(x, -0.0)),
+    (lambda x: np.where(x > 0, x, np.zeros(300)[0]), lambda x: np.where(x > 0, x, np.float64(-0.0))),
+    (lambda x: x + np.arange(300.0)[int(0 * x)], lambda x: x + np.arange(1, 301.0)[int(0 * x)]),
+    (lambda x: x * bool(x * 2), lambda x: x + int(x * 2)), (lambda x: x * bool(x * 2), lambda x: x * 2),
+    (lambda x: x * 2, lambda x: x * bool(x * 2)),
+])
+def test_recordings_that_contradict_each_other_are_not_mixed(first, second):
+    """The function does something else than before, up to a guard: a way it goes now is no branch of what it did."""
+    how = first
+
+    def f(x):
+        y = how(x)
+        return (y, x) if x > 1 else (y, -x)
+
+    compiled = ad.compile(f)
+    compiled(0.5)
+    how = second
+    with pytest.warns(UserWarning, match="does something else each time"):
+        compiled(2.0)
+    assert compiled(3.0) == f(3.0)
+
+
+def test_recordings_that_agree_are_joined():
+    """Also where what they hold is made anew each time: arrays of any size, text, dtypes."""
+    def f(x):
+        y = np.sum((x * np.arange(500.0))[np.arange(0, 500, 2)].astype(np.dtype(">f8")))
+        return (x, y) if np.isin(x, np.arange(300.0)) else (-x, y)
+
+    compiled, runs = counted(f)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for x in (0.5, 2.0, 1.5, 3.0):
+            np.testing.assert_allclose(compiled(x), f(x))
+    assert len(runs) == 2
+
+
 # -- the object -------------------------------------------------------------------------------------
 
 

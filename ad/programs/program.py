@@ -19,6 +19,7 @@ from ad.trees import Frame
 __all__ = ["Cost", "Guard", "Instruction", "Program", "evaluate", "frozen", "interpret"]
 
 SMALL = 1024
+VALUES = (str, bytes, range, np.dtype, type(None), type(...))  # parameters that are compared as they are
 
 
 class Instruction(NamedTuple):
@@ -389,22 +390,22 @@ def evaluate(program, values):
     return [slots[slot] for slot in program.outputs]
 
 
-def frozen(params):
+def frozen(params, small=SMALL):
     """Static parameters in a form that can be hashed: equal for equal values of equal types.
 
-    Arrays of up to `SMALL` bytes are compared by value, larger ones by identity.
+    Arrays of up to `small` bytes are compared by value, larger ones by identity.
     """
     kind = type(params)
-    if kind is tuple or kind is list:
-        return (kind, *[frozen(part) for part in params])
+    if isinstance(params, (tuple, list)):
+        return (kind, *[frozen(part, small) for part in params])
     if kind is slice:
         return kind, params.start, params.stop, params.step
     if kind is np.ndarray or isinstance(params, np.generic):
-        if params.nbytes <= SMALL and not params.dtype.hasobject:
+        if params.nbytes <= small and not params.dtype.hasobject:
             return kind, params.dtype.str, params.shape, params.tobytes()
         return kind, id(params)
     if kind is float or kind is complex:
         return kind, repr(params)  # zeros differ by their sign, and nan is itself
     if isinstance(params, int):
         return kind, int(params)
-    return (kind, params) if params is None or params is Ellipsis or kind is str else (kind, id(params))
+    return kind, params if isinstance(params, VALUES) else id(params)

@@ -24,7 +24,7 @@ from ad.ops.linalg import RAISING
 from ad.programs import _trace
 from ad.programs._compiled import Quick, Shortcut, scan
 from ad.programs.passes import simplify
-from ad.programs.program import KEYS, Guard, Program
+from ad.programs.program import KEYS, Guard, Program, frozen
 from ad.programs.signatures import Signature, is_value
 
 __all__ = ["Compiled", "Recording", "compile", "derivative", "record"]
@@ -245,6 +245,7 @@ class Stretch:
     def is_like(self, other):
         """Whether both do the same up to the guard; then they have the same slots too."""
         return (len(self.instructions) == len(other.instructions) and self.asked == other.asked
+                and (self.guard and self.guard.kind) == (other.guard and other.guard.kind)
                 and all(map(functools.partial(_alike, self.recording, other.recording),
                             self.instructions, other.instructions)))
 
@@ -258,11 +259,7 @@ def _alike(recording, other, a, b):
 
 
 def _equal(a, b):
-    if isinstance(a, (list, tuple)):
-        return type(a) is type(b) and len(a) == len(b) and all(map(_equal, a, b))
-    if isinstance(a, np.ndarray):
-        return isinstance(b, np.ndarray) and a.dtype == b.dtype and KEYS["array"](a) == KEYS["array"](b)
-    return type(a) is type(b) and (a == b or a != a)
+    return a is b or frozen(a, sys.maxsize) == frozen(b, sys.maxsize)
 
 
 class Node:
