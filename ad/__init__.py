@@ -10,7 +10,8 @@ from importlib import import_module
 import numpy as np
 
 from ad import protocol  # noqa: F401
-from ad._core import Array, Dual, constant
+from ad._core import Array, constant
+from ad._forward import Dual
 from ad._leaves import Variable, stop_gradient
 from ad.custom_gradient import custom_gradient
 from ad.errors import MissingRule

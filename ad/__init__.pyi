@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from ad import optimize as optimize
 from ad import optimizers as optimizers
 from ad import testing as testing
-from ad._core import _A, Array, Dual, _Axis, _Elementwise2, _Indices, _Mask, _Product, _Shape, constant
+from ad._core import _A, Array, _Axis, _Elementwise2, _Indices, _Mask, _Product, _Shape, constant
+from ad._forward import Dual
 from ad._leaves import Variable, stop_gradient
 from ad.custom_gradient import custom_gradient
 from ad.errors import MissingRule

@@ -6,7 +6,8 @@ from libc.stdint cimport uint64_t
 
 cimport numpy as cnp
 from cpython.ref cimport PyObject
-from ad._core cimport Array, alias, apply, is_live, lift, new_array, restrict, roles, tangent_of, wrap
+from ad._core cimport Array, alias, apply, is_live, lift, new_array, roles, wrap
+from ad._forward cimport restrict, tangent_of
 from ad._graph cimport Level, Recorder
 from ad._kernels cimport empty_like, has_own_memory, is_plain, lend
 from ad._sweep cimport Plan

@@ -12,13 +12,11 @@ from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
 from libc.string cimport memcpy
 
 cimport numpy as cnp
-from ad._core cimport (
-    Dual, alias, apply, apply2, dual_depth, is_live, lift, new_array, push_rule, read_input, read_output, roles,
-    scaled, without_duals, wrap,
-)
+from ad._core cimport alias, apply, apply2, is_live, lift, new_array, roles, wrap
+from ad._forward cimport Dual, dual_depth, find_tangents, output_with, push_rule, scaled, without_duals
 from ad._graph cimport (
-    ALIKE, ARRAY, BOXED, Input, MIXED, NOTHING, NUMBER, NUMBERS, Op, SHAPE, SHAPE_VECTOR, TangentNode,
-    current, forget_values, inputs_of, op_of, params_of, saved_input, saved_output, shape_of,
+    ALIKE, ARRAY, Aval, BOXED, Input, MIXED, NOTHING, NUMBER, NUMBERS, Op, SHAPE, SHAPE_NUMBER, SHAPE_VECTOR,
+    TangentNode, current, forget_values, inputs_of, op_of, params_of, saved_input, saved_output, shape_of, tangents_of,
 )
 from ad._kernels cimport scaled as scaled_number
 from ad._kernels cimport Factor, Partial, add_into, embedded, filled, is_owned, is_plain, offer, pull_loop, push_loop
@@ -385,6 +383,43 @@ cdef object result(Saved *slot, Array x):
             or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>value) or value.dtype != x.dtype):
         value = np.array(value, dtype=x.dtype)
     return wrap(value)
+
+
+# -- what a node has kept, as Arrays again -------------------------------------------------
+
+cdef object read_saved(Saved saved, Node node, tuple tangents):
+    if saved.kind == NUMBER:
+        return new_array(None, saved.of.x, node, tangents)
+    if saved.kind == ARRAY:
+        return new_array(<object>saved.of.object, 0, node, tangents)
+    if saved.kind == SHAPE_VECTOR or saved.kind == SHAPE_NUMBER:
+        return Aval(shape_of(saved))
+    if saved.kind == SHAPE:
+        return <object>saved.of.object
+    return None
+
+
+cdef object read_input(Node node, int i):
+    """Input i as the op saw it: an Array, or what is left of it (an Aval, or None)."""
+    cdef Input *input = &inputs_of(<NodePtr>node)[i]
+    cdef tuple tangents = tangents_of(node)
+    cdef Node maker = <Node>input.node if input.node != NULL else None
+    return read_saved(saved_input(node, i), maker, None if tangents is None else tangents[i])
+
+
+cdef object read_output(Node node):
+    """The output, as `read_input`; a tuple of Arrays for an op with several.
+
+    Its tangents are found anew: were they kept, a tangent whose own node has this one for its
+    input would hold on to itself.
+    """
+    cdef tuple dots = tangents_of(node)
+    cdef Op op = op_of(node)
+    y = read_saved(saved_output(node), node, None)
+    if dots is None or not isinstance(y, Array):
+        return y if op.outputs == 1 else output_with(op, y, [])
+    xs = [read_input(node, i) for i in range(node.n)]
+    return output_with(op, y, find_tangents(op, xs, list(dots), y, params_of(node)))
 
 
 # -- one node, backwards -------------------------------------------------------------------

@@ -6,7 +6,8 @@ structures. Names with an underscore are for it.
 from libc.stdint cimport UINT64_MAX, uint64_t
 
 cimport numpy as cnp
-from ad._core cimport Array, tangent_of, wrap
+from ad._core cimport Array, wrap
+from ad._forward cimport tangent_of
 from ad._graph cimport Input, Level, Node, NodePtr, Recorder, State, current, inputs_of, new_leaf
 from ad._leaves cimport Variable
 from ad._sweep cimport Plan

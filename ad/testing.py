@@ -1,7 +1,8 @@
 """Derivatives held against central differences: `check_grads`, for users' rules and for the library's tests."""
 import numpy as np
 
-from ad._core import Array, Dual, constant
+from ad._core import Array, constant
+from ad._forward import Dual
 from ad._sweep import pull_back, record
 from ad.ops.elementwise import identity
 
