@@ -1,0 +1,162 @@
+"""Matrices of derivatives, block by block: by sweeps over the recorded function, in many directions at once."""
+import math
+
+import numpy as np
+
+from ad import _calls
+from ad._core import Array, is_tracing
+
+__all__ = ["by_columns", "by_lanes", "by_rows", "check_complex", "check_real", "check_rows", "cheaper"]
+
+# How many numbers the tangents of one value may hold when many directions go through a function at once.
+LANE_ROOM = 1 << 16
+
+
+def cheaper(xs, ys):
+    """The mode that costs less; forward where complex numbers leave no choice."""
+    if any(value.dtype.kind == "c" for value in (*xs, *ys)):
+        return "forward"
+    # All directions go forward at once, and a row of the matrix takes a sweep of its own: a direction is cheaper.
+    return "forward" if _size(xs) <= 2 * _size(ys) else "reverse"
+
+
+def _size(values):
+    return sum(value.size for value in values)
+
+
+def check_real(transform, values):
+    if any(value.dtype.kind == "c" for value in values):
+        raise TypeError(f"ad.{transform}: not for complex numbers; write the function in real and imaginary parts")
+
+
+def check_complex(transform, mode, xs, ys):
+    """Refuse what has no matrix of complex derivatives."""
+    if mode == "reverse" and any(value.dtype.kind == "c" for value in (*xs, *ys)):
+        raise TypeError(f"ad.{transform}: reverse mode is for real numbers; use mode='forward', or ad.vjp")
+    if any(x.dtype.kind == "c" for x in xs) and any(y.dtype.kind != "c" for y in ys):
+        raise TypeError(f"ad.{transform}: a real output of a complex input has no complex derivative; use ad.grad, "
+                        "ad.vjp")
+
+
+def check_rows(xs, ys):
+    shapes = [value.shape for value in (*xs, *ys)]
+    if any(shape[:1] != shapes[0][:1] or not shape for shape in shapes):
+        raise ValueError(f"ad.batch_jacobian: arguments and outputs have shapes {', '.join(map(str, shapes))}; the "
+                         "first axis must be one of rows, the same in all. For anything else use ad.jacobian")
+
+
+def by_lanes(plan, xs, ys, batch=0):
+    """`blocks[i][k]`, of shape `xs[i].shape[batch:] + ys[k].shape`: by forward sweeps in many directions at once."""
+    blocks = []
+    for i, x in enumerate(xs):
+        pieces = [_push_chunk(plan, xs, i, _one_hot(x, start, stop, batch)) for start, stop in _chunks(x, ys, batch)]
+        blocks.append([_joined([piece[k] for piece in pieces], x.shape[batch:] + y.shape) for k, y in enumerate(ys)])
+    return blocks
+
+
+def _push_chunk(plan, xs, i, x_dots):
+    """The outputs' tangents for lanes of tangents of input i."""
+    seeds = [None] * len(xs)
+    seeds[i] = x_dots
+    return _calls.push(plan, seeds)
+
+
+def _one_hot(x, start, stop, batch=0):
+    """A lane for each of some elements of x (of a row, if the first `batch` axes hold rows) with a 1 in that place."""
+    lanes = np.zeros((stop - start, math.prod(x.shape[:batch]), math.prod(x.shape[batch:])), x.dtype)
+    lanes[np.arange(stop - start), :, np.arange(start, stop)] = 1
+    return lanes.reshape(stop - start, *x.shape)
+
+
+def _chunks(x, ys, batch=0):
+    """Ranges that together cover the elements of x (of a row of it)."""
+    n, step = math.prod(x.shape[batch:]), max(1, LANE_ROOM // max(x.size, *[y.size for y in ys], 1))
+    return [(start, min(start + step, n)) for start in range(0, n, step)]
+
+
+def by_columns(plan, xs, ys, batch=0):
+    """`blocks[k][i]`, of shape `ys[k].shape + xs[i].shape[batch:]`, by forward sweeps."""
+    lanes = by_lanes(plan, xs, ys, batch)
+    return [[_turned(lanes[i][k], x.ndim - batch, y.ndim) for i, x in enumerate(xs)] for k, y in enumerate(ys)]
+
+
+def _turned(block, m, n):
+    """With the first m axes behind the n others."""
+    if block is None or not m or not n:
+        return block
+    return np.transpose(block, (*range(m, m + n), *range(m)))
+
+
+def by_rows(plan, xs, ys, batch=0):
+    """`blocks[k][i]`, of shape `ys[k].shape + xs[i].shape[batch:]`, by reverse sweeps."""
+    blocks = []
+    for k, y in enumerate(ys):
+        lanes = _lanes_of_rows(plan, xs, ys, k, batch)
+        found = [_joined(pieces, y.shape[batch:] + x.shape) for pieces, x in zip(lanes, xs)]
+        blocks.append([_batch_first(block, y, x) if batch else block for block, x in zip(found, xs)])
+    return blocks
+
+
+def _batch_first(block, y, x):
+    """From `y.shape[1:] + x.shape` to `y.shape + x.shape[1:]`."""
+    return None if block is None else np.moveaxis(block, y.ndim - 1, 0)
+
+
+def _lanes_of_rows(plan, xs, ys, k, batch):
+    """For each input the cotangents of it, in pieces: a lane for each element (of a row) of output k.
+
+    It takes a sweep for each lane; what is being recorded is one sweep over lanes, which is quicker to replay and far
+    shorter, but not worth a recording by itself.
+    """
+    y, pieces = ys[k], []
+    if y.dtype.kind != "f" or not y.size:
+        return [[]] * len(xs)
+    for start, stop in _chunks(y, xs, batch):
+        seeds = _one_hot(y, start, stop, batch)
+        found = _pull_lanes(plan, seeds, k, len(ys)) if is_tracing() else None
+        pieces.append(found or _stacked_rows([_pull_row(plan, seed, k, len(ys)) for seed in seeds], xs))
+    return [[] if all(piece is None for piece in lanes) else list(lanes) for lanes in zip(*pieces)]
+
+
+def _pull_lanes(plan, seeds, k, n):
+    # Not at the top: lanes are made by recordings, whose programs call transforms.
+    from ad.programs.lanes import pull_lanes
+
+    return pull_lanes(lambda seed: _pull_row(plan, seed, k, n), seeds)
+
+
+def _pull_row(plan, y_bar, k, n):
+    """The inputs' cotangents for that of output k of n."""
+    seeds = [None] * n
+    seeds[k] = y_bar
+    return _calls.pull(plan, seeds)
+
+
+def _stacked_rows(rows, xs):
+    return [_stacked([row[i] for row in rows], x) for i, x in enumerate(xs)]
+
+
+def _joined(pieces, shape):
+    """Lanes from several chunks as one block; an Array where one is live."""
+    if not pieces or pieces[0] is None:
+        return None
+    if any(isinstance(piece, Array) and _calls.live(piece) for piece in pieces):
+        return _shaped(pieces[0] if len(pieces) == 1 else np.concatenate(pieces), shape)
+    pieces = [_calls.hand_over_new(piece, False) if isinstance(piece, Array) else piece for piece in pieces]
+    return _shaped(pieces[0] if len(pieces) == 1 else np.concatenate(pieces), shape)
+
+
+def _stacked(rows, x):
+    """Cotangents as lanes; an Array where one is live."""
+    if all(row is None for row in rows):
+        return None
+    if any(_calls.live(row) for row in rows):
+        return np.stack(rows)
+    block = np.empty((len(rows), *x.shape), x.dtype)
+    for j, row in enumerate(rows):
+        block[j] = row.numpy()
+    return block
+
+
+def _shaped(block, shape):
+    return block if block.shape == shape else np.reshape(block, shape)
