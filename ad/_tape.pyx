@@ -6,7 +6,7 @@ structures. Names with an underscore are for it.
 from libc.stdint cimport UINT64_MAX, uint64_t
 
 cimport numpy as cnp
-from ad._core cimport Array, wrap
+from ad._core cimport Array, lift, wrap
 from ad._forward cimport tangent_of
 from ad._graph cimport Input, Level, Node, NodePtr, Recorder, State, current, inputs_of, new_leaf
 from ad._leaves cimport Variable
@@ -194,11 +194,11 @@ cdef class Tape(Recorder):
     def _pull(self, list targets, list sources, list seeds):
         return self.pull(targets, sources, seeds)
 
-    def _pull_each(self, Array target, list sources, seeds):
-        """For each seed of the target in turn, the sources' cotangents; over one plan."""
+    def _pullback(self, Array target, list sources):
+        """From a cotangent of the target to those of the sources: a function, to be called many times."""
         cdef list known = self.known(sources)
         cdef Plan plan = Plan(self, [target], known)
-        return [scattered(plan.pull([seed]), known, sources, [target], [seed]) for seed in seeds]
+        return lambda y_bar: scattered(plan.pull([y_bar]), known, sources, [target], [y_bar])
 
     def _watch(self, Array x):
         cdef Variable variable
@@ -266,7 +266,7 @@ cdef object of_itself(Array x, list targets, list seeds):
     """The gradient of an unwatched value with respect to itself, if it is a target."""
     for target, seed in zip(targets, seeds):
         if target is x and is_inexact(x):
-            return wrap(np.array(np.broadcast_to(np.asarray(seed.numpy()), x.shape), x.dtype))
+            return wrap(np.array(np.broadcast_to(lift(seed).plain(), x.shape), x.dtype))
     return None
 
 

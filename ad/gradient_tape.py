@@ -5,9 +5,11 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from ad._calls import output
 from ad._core import Array, apply, constant
 from ad._tape import Accumulator, Tape
 from ad.errors import kind, shown
+from ad.matrices import rows
 from ad.ops.forms import TABLE
 from ad.trees import flatten, flatten_like, flatten_optional
 
@@ -105,15 +107,9 @@ class GradientTape(Tape):
         target = _single(target, "target")
         leaves, rebuild = _sources(sources)
         self._begin()
-        if not _differentiable(target, 3):
-            rows = [[None] * len(leaves)] * target.size
-        else:
-            rows = self._pull_each(target, leaves, _one_hot(target))
-        found = []
-        for column, x in zip(_columns(rows, len(leaves)), leaves):
-            shape = target.shape + x.shape
-            found.append(_or_zeros(_stacked(column, shape), shape, x.dtype, zeros or not target.size))
-        return rebuild(found)
+        zeros = zeros or not target.size
+        return rebuild([_or_zeros(block, target.shape + x.shape, x.dtype, zeros)
+                        for block, x in zip(self._blocks(target, leaves), leaves)])
 
     def batch_jacobian(self, target, source, unconnected_gradients="none", parallel_iterations=None,
                        experimental_use_pfor=True):
@@ -152,15 +148,15 @@ class GradientTape(Tape):
             raise ValueError(f"ad: batch_jacobian: need first dimension of target shape {target.shape} "
                              f"and source shape {source.shape} to match")
         self._begin()
-        shape = target.shape + source.shape[1:]
-        if not _differentiable(target, 3):
-            return constant(np.zeros(shape, source.dtype))
-        rows = self._pull_each(target, [source], _one_hot_columns(target))
-        size = target.size // max(target.shape[0], 1)
-        found = _stacked([row for row, in rows], (size, target.shape[0], *source.shape[1:]))
-        if found is None:
-            return constant(np.zeros(shape, source.dtype))
-        return found.swapaxes(0, 1).reshape(shape)
+        block, = self._blocks(target, [source], batch=1)
+        return _or_zeros(block, target.shape + source.shape[1:], source.dtype, True)
+
+    def _blocks(self, target, sources, batch=0):
+        """Parts of the Jacobian, one for each source; None where there is no connection."""
+        if not _differentiable(target, 4):
+            return [None] * len(sources)
+        blocks = rows(self._pullback(target, sources), target, sources, batch)
+        return [None if block is None else output(block) for block in blocks]
 
     @contextmanager
     def stop_recording(self):
@@ -243,35 +239,6 @@ def _seed(y, y_bar):
     except ValueError:
         raise ValueError(f"ad: a gradient of shape {y_bar.shape} in output_gradients for a target of shape {y.shape}"
                          ) from None
-
-
-def _one_hot(target):
-    for i in range(target.size):
-        seed = np.zeros(target.size, target.dtype)
-        seed[i] = 1
-        yield constant(seed.reshape(target.shape))
-
-
-def _one_hot_columns(target):
-    for i in range(target.size // max(target.shape[0], 1)):
-        seed = np.zeros((target.shape[0], target.size // target.shape[0]), target.dtype)
-        seed[:, i] = 1
-        yield constant(seed.reshape(target.shape))
-
-
-def _columns(rows, n):
-    return [[row[i] for row in rows] for i in range(n)]
-
-
-def _stacked(rows, shape):
-    """Rows of gradients as one Array of this shape; None if there is nothing in any."""
-    like = next((row for row in rows if row is not None), None)
-    if like is None:
-        return None
-    rows = [constant(np.zeros(like.shape, like.dtype)) if row is None else row for row in rows]
-    if all(row.is_constant for row in rows):
-        return constant(np.stack([row.numpy() for row in rows]).reshape(shape))
-    return TABLE["stack"].function(rows).reshape(shape)
 
 
 def _or_zeros(x_bar, shape, dtype, zeros):

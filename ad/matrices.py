@@ -6,7 +6,7 @@ import numpy as np
 from ad import _calls
 from ad._core import Array, is_tracing
 
-__all__ = ["by_columns", "by_lanes", "by_rows", "check_complex", "check_real", "check_rows", "cheaper"]
+__all__ = ["by_columns", "by_lanes", "by_rows", "cheaper", "check_complex", "check_real", "check_rows", "rows"]
 
 # How many numbers the tangents of one value may hold when many directions go through a function at once.
 LANE_ROOM = 1 << 16
@@ -89,40 +89,8 @@ def _turned(block, m, n):
 
 def by_rows(plan, xs, ys, batch=0):
     """`blocks[k][i]`, of shape `ys[k].shape + xs[i].shape[batch:]`, by reverse sweeps."""
-    blocks = []
-    for k, y in enumerate(ys):
-        lanes = _lanes_of_rows(plan, xs, ys, k, batch)
-        found = [_joined(pieces, y.shape[batch:] + x.shape) for pieces, x in zip(lanes, xs)]
-        blocks.append([_batch_first(block, y, x) if batch else block for block, x in zip(found, xs)])
-    return blocks
-
-
-def _batch_first(block, y, x):
-    """From `y.shape[1:] + x.shape` to `y.shape + x.shape[1:]`."""
-    return None if block is None else np.moveaxis(block, y.ndim - 1, 0)
-
-
-def _lanes_of_rows(plan, xs, ys, k, batch):
-    """For each input the cotangents of it, in pieces: a lane for each element (of a row) of output k.
-
-    It takes a sweep for each lane; what is being recorded is one sweep over lanes, which is quicker to replay and far
-    shorter, but not worth a recording by itself.
-    """
-    y, pieces = ys[k], []
-    if y.dtype.kind != "f" or not y.size:
-        return [[]] * len(xs)
-    for start, stop in _chunks(y, xs, batch):
-        seeds = _one_hot(y, start, stop, batch)
-        found = _pull_lanes(plan, seeds, k, len(ys)) if is_tracing() else None
-        pieces.append(found or _stacked_rows([_pull_row(plan, seed, k, len(ys)) for seed in seeds], xs))
-    return [[] if all(piece is None for piece in lanes) else list(lanes) for lanes in zip(*pieces)]
-
-
-def _pull_lanes(plan, seeds, k, n):
-    # Not at the top: lanes are made by recordings, whose programs call transforms.
-    from ad.programs.lanes import pull_lanes
-
-    return pull_lanes(lambda seed: _pull_row(plan, seed, k, n), seeds)
+    return [rows(lambda y_bar, k=k: _pull_row(plan, y_bar, k, len(ys)), y, xs, batch)
+            if y.dtype.kind == "f" else [None] * len(xs) for k, y in enumerate(ys)]
 
 
 def _pull_row(plan, y_bar, k, n):
@@ -130,6 +98,42 @@ def _pull_row(plan, y_bar, k, n):
     seeds = [None] * n
     seeds[k] = y_bar
     return _calls.pull(plan, seeds)
+
+
+def rows(pull, y, xs, batch=0):
+    """For each input a block of shape `y.shape + x.shape[batch:]`, or None, by a reverse sweep for each element of y.
+
+    Where a program is being recorded it is one sweep over lanes, which is quicker to replay and far shorter, but not
+    worth a recording by itself.
+
+    Parameters
+    ----------
+    pull : callable
+        `pull(y_bar)` is a sweep: it returns the cotangents of `xs`, None where unconnected.
+    y : Array
+    xs : list of Array
+    batch : int
+        1 if the first axis of `y` and of each x is one of rows: a sweep for each element of a row, of all rows at once.
+    """
+    pieces = []
+    for start, stop in _chunks(y, xs, batch):
+        seeds = _one_hot(y, start, stop, batch)
+        found = _pull_lanes(pull, seeds) if is_tracing() else None
+        pieces.append(found or _stacked_rows([pull(seed) for seed in seeds], xs))
+    blocks = [_joined(lanes, y.shape[batch:] + x.shape) for lanes, x in zip(zip(*pieces), xs)] or [None] * len(xs)
+    return [_batch_first(block, y) for block in blocks] if batch else blocks
+
+
+def _batch_first(block, y):
+    """From `y.shape[1:] + x.shape` to `y.shape + x.shape[1:]`."""
+    return None if block is None else np.moveaxis(block, y.ndim - 1, 0)
+
+
+def _pull_lanes(pull, seeds):
+    # Not at the top: lanes are made by recordings, whose programs call transforms.
+    from ad.programs.lanes import pull_lanes
+
+    return pull_lanes(pull, seeds)
 
 
 def _stacked_rows(rows, xs):
@@ -140,21 +144,21 @@ def _joined(pieces, shape):
     """Lanes from several chunks as one block; an Array where one is live."""
     if not pieces or pieces[0] is None:
         return None
-    if any(isinstance(piece, Array) and _calls.live(piece) for piece in pieces):
-        return _shaped(pieces[0] if len(pieces) == 1 else np.concatenate(pieces), shape)
-    pieces = [_calls.hand_over_new(piece, False) if isinstance(piece, Array) else piece for piece in pieces]
+    if not any(isinstance(piece, Array) and _calls.live(piece) for piece in pieces):
+        pieces = [_calls.hand_over_new(piece, False) if isinstance(piece, Array) else piece for piece in pieces]
     return _shaped(pieces[0] if len(pieces) == 1 else np.concatenate(pieces), shape)
 
 
 def _stacked(rows, x):
     """Cotangents as lanes; an Array where one is live."""
-    if all(row is None for row in rows):
+    connected = [row for row in rows if row is not None]
+    if not connected:
         return None
-    if any(_calls.live(row) for row in rows):
-        return np.stack(rows)
+    if any(_calls.live(row) for row in connected):
+        return np.stack([np.zeros(x.shape, x.dtype) if row is None else row for row in rows])
     block = np.empty((len(rows), *x.shape), x.dtype)
     for j, row in enumerate(rows):
-        block[j] = row.numpy()
+        block[j] = 0 if row is None else row.numpy()
     return block
 
 

@@ -626,6 +626,33 @@ def test_batch_jacobian():
     np.testing.assert_array_equal(tape.batch_jacobian(z, v).numpy(), rows)
 
 
+@pytest.mark.parametrize("transform", ["jacobian", "batch_jacobian"])
+def test_recorded_jacobian_of_a_tape_is_one_sweep_whatever_its_rows(transform):
+    def derivative(x):
+        with ad.GradientTape() as tape:
+            tape.watch(x)
+            y = np.sin(x) * x[:, :1]
+        return getattr(tape, transform)(y, x)
+
+    short, long = np.random.default_rng(1).random((2, 3)), np.random.default_rng(2).random((2, 7))
+    programs = [ad.record(derivative)(ad.constant(x)) for x in (short, long)]
+    assert len({len(program.instructions) for program in programs}) == 1
+    np.testing.assert_allclose(programs[1](long), derivative(ad.constant(long)).numpy(), rtol=1e-15)
+
+
+def test_rows_without_a_connection_are_zeros_among_others():
+    @ad.custom_gradient
+    def first_only(x):
+        return x * 1.0, lambda y_bar: y_bar * 2.0 if y_bar[0] else None
+
+    expected = [[2.0, 0.0], [0.0, 0.0]]
+    v = ad.Variable([1.0, 2.0])
+    with ad.GradientTape() as tape:
+        y = first_only(v)
+    np.testing.assert_array_equal(tape.jacobian(y, v).numpy(), expected)
+    np.testing.assert_array_equal(ad.jacobian(first_only, mode="reverse")(v.numpy()), expected)
+
+
 def test_batch_jacobian_errors_and_zeros(x):
     v, w, flat = ad.Variable(np.ones((2, 3))), ad.Variable(np.ones((4, 3))), ad.Variable(np.ones(2))
     with ad.GradientTape(persistent=True) as tape:
