@@ -11,6 +11,7 @@ import numpy as np
 from ad import _core, _leaves
 from ad._core import Array
 from ad.errors import cannot_write, missing_rule
+from ad.ops.exponentials import log_sum_exp
 from ad.ops.forms import FUNCTIONS, TABLE, UFUNCS
 from ad.ops.plain import PLAIN, evaluate, plain_values
 
@@ -162,7 +163,7 @@ def _write(target, y, name, casting):
 def _reduce(ufunc, inputs, kwargs):
     reduction = FUNCTIONS.get(REDUCTIONS.get(ufunc))
     if ufunc is np.logaddexp:
-        reduction = _log_sum_exp
+        reduction = log_sum_exp
     if reduction is None:
         return _evaluate(ufunc, "reduce", inputs, kwargs)
     x = _as_dtype(inputs[0], kwargs.get("dtype"))
@@ -183,14 +184,6 @@ def _neutral(ufunc, initial):
     if initial is None:
         raise ValueError(f"ad: {_name(ufunc, 'reduce')} with where= needs initial=, for it has no neutral element")
     return initial
-
-
-def _log_sum_exp(x, axis, keepdims):
-    """log(sum(exp(x))), shifted by the largest so that nothing overflows."""
-    largest = np.max(_leaves.stop_gradient(x), axis=axis, keepdims=True)
-    largest = np.where(np.isfinite(largest), largest, 0)
-    y = np.log(np.sum(np.exp(x - largest), axis=axis, keepdims=True)) + largest
-    return y if keepdims else np.reshape(y, np.sum(_leaves.stop_gradient(x), axis=axis).shape)
 
 
 def _accumulate(ufunc, inputs, kwargs):

@@ -149,3 +149,14 @@ def test_loaded_on_demand():
     )
     done = run(code)
     assert done.stdout.strip() == "0.0", done.stderr
+
+
+@pytest.mark.parametrize(("x", "shares"), [
+    ([-np.inf, -np.inf], [0.5, 0.5]), ([np.inf, 0.0, np.inf], [0.5, 0.0, 0.5]), ([-np.inf, 0.0], [0.0, 1.0]),
+])
+def test_a_reduction_by_logaddexp_shares_infinities_as_logsumexp_does(x, shares):
+    x, mask = np.array(x), np.array([True, True, False])[:len(x)]
+    for f in np.logaddexp.reduce, ad.special.logsumexp:
+        np.testing.assert_array_equal(ad.grad(f)(x), shares)
+    masked = ad.grad(lambda x: np.logaddexp.reduce(x, where=mask))(x)
+    np.testing.assert_array_equal(masked, ad.grad(np.logaddexp.reduce)(x[:2]).tolist() + [0.0] * (len(x) - 2))

@@ -3,6 +3,7 @@ from ad import _core
 from ad.ops import (  # noqa: F401
     choice,
     elementwise,
+    exponentials,
     indexing,
     joining,
     linalg,

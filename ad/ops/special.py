@@ -17,6 +17,7 @@ from ad.errors import MissingRule, needs_scipy
 from ad.ops.choice import where
 from ad.ops.domains import NONZERO, POSITIVE, REAL, UNIT, UNIT_INTERVAL
 from ad.ops.elementwise import LN10, absolute, cbrt, exp, exp2, expm1, log, log1p, sign
+from ad.ops.exponentials import gap, largest, log_sum_exp
 from ad.ops.forms import TABLE, UFUNCS, case, composite, elementwise
 from ad.ops.joining import asarray
 from ad.ops.reductions import sum
@@ -274,23 +275,9 @@ k1 = elementwise(
 # -- sums of exponentials: shifted by the largest, so that nothing overflows -------------------------
 
 
-def _gap(x1, x2):
-    """x1 - x2, and 0 where they are the same infinity."""
-    same = np.equal(x1, x2)
-    return np.subtract(np.where(same, 0, x1), np.where(same, 0, x2))
-
-
-gap = elementwise("gap", None, (1, -1), domain=(REAL, REAL), fn=_gap, singular="as subtract, at infinities too")
-
-
 def _floating(x):
     x = x if isinstance(x, Array) else asarray(x)
     return x if x.dtype.kind in "fc" else x * 1.0
-
-
-def _largest(x, axis):
-    """A constant, for the shift cancels out of the result and of its derivatives."""
-    return np.max(stop_gradient(x).real, axis=axis, keepdims=True)
 
 
 _OVER_AXES = (case((4,)), case((2, 3), axis=0), case((2, 3, 2), axis=(0, -1)), case(()))
@@ -321,13 +308,11 @@ def logsumexp(a, axis=None, b=None, keepdims=False):
     if b is not None:
         b = b if isinstance(b, Array) else asarray(b)
         counted = where(b == 0, -np.inf, a)
-    largest = _largest(counted, axis)
+    top = largest(counted, axis)
     if b is not None:  # what would overflow has no part in the sum
-        ahead = stop_gradient(a).real - np.where(np.isfinite(largest), largest, 0)
+        ahead = stop_gradient(a).real - np.where(np.isfinite(top), top, 0)
         a = where((b == 0) & (ahead > math.log(np.finfo(a.dtype).max)), -np.inf, a)
-    terms = exp(gap(a, largest))
-    total = sum(terms if b is None else b * terms, axis, keepdims=keepdims)
-    return log(total) + np.reshape(largest, total.shape)
+    return log_sum_exp(a, axis, keepdims, b, top)
 
 
 @composite(domain=REAL, cases=_OVER_AXES, singular="infinities share equally")
@@ -346,7 +331,7 @@ def softmax(x, axis=None):
         Of the shape of `x`. Entries of inf, and entries that are all -inf, have equal shares.
     """
     x = _floating(x)
-    terms = exp(gap(x, _largest(x, axis)))
+    terms = exp(gap(x, largest(x, axis)))
     return terms / sum(terms, axis, keepdims=True)
 
 
@@ -366,5 +351,5 @@ def log_softmax(x, axis=None):
         Of the shape of `x`.
     """
     x = _floating(x)
-    above = gap(x, _largest(x, axis))
+    above = gap(x, largest(x, axis))
     return above - log(sum(exp(above), axis, keepdims=True))

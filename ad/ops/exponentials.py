@@ -1,0 +1,32 @@
+"""Sums of exponentials, shifted by the largest, so that nothing overflows."""
+import numpy as np
+
+from ad._leaves import stop_gradient
+from ad.ops.domains import REAL
+from ad.ops.elementwise import exp, log
+from ad.ops.forms import elementwise
+from ad.ops.reductions import sum
+
+__all__ = ["gap", "largest", "log_sum_exp"]
+
+
+def _gap(x1, x2):
+    """x1 - x2, and 0 where they are the same infinity."""
+    same = np.equal(x1, x2)
+    return np.subtract(np.where(same, 0, x1), np.where(same, 0, x2))
+
+
+gap = elementwise("gap", None, (1, -1), domain=(REAL, REAL), fn=_gap, singular="as subtract, at infinities too")
+
+
+def largest(x, axis):
+    """A constant, for the shift cancels out of the result and of its derivatives."""
+    return np.max(stop_gradient(x).real, axis=axis, keepdims=True)
+
+
+def log_sum_exp(x, axis, keepdims=False, factors=None, top=None):
+    """log(sum(factors exp(x))), of which `top` is the largest x that counts; infinities share the gradient equally."""
+    top = largest(x, axis) if top is None else top
+    terms = exp(gap(x, top))
+    total = sum(terms if factors is None else factors * terms, axis, keepdims=keepdims)
+    return log(total) + np.reshape(top, total.shape)
