@@ -1,11 +1,9 @@
 """Gradients and Hessians: their times, and the ratio to the time of the function alone."""
-import math
-
 import numpy as np
 
 import ad
 
-from .problems import best, rosen, scalar_loop
+from .problems import best, rosen
 
 
 class Rosenbrock:
@@ -42,21 +40,6 @@ class Hessian:
 
     def time_product(self, n):
         self.product(self.x, self.x)
-
-
-class ScalarLoop:
-    """900 operations on scalars; the base of the ratio is `math` on Python floats."""
-
-    def setup(self):
-        self.gradient = ad.grad(lambda x, y: scalar_loop(ad, x, y), argnums=(0, 1))
-
-    def time_gradient(self):
-        self.gradient(0.3, 0.7)
-
-    def track_gradient_by_value(self):
-        return best(lambda: self.gradient(0.3, 0.7)) / best(lambda: scalar_loop(math, 0.3, 0.7))
-
-    track_gradient_by_value.unit = "ratio"
 
 
 class Tape:

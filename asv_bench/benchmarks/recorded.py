@@ -1,11 +1,9 @@
 """What a call of a compiled function costs, by what it is given, and what recording costs."""
-import math
-
 import numpy as np
 
 import ad
 
-from .problems import best, rosen, scalar_loop
+from .problems import best, rosen
 
 
 def branching(x):
@@ -69,23 +67,3 @@ class Hessian:
 
     def time_call(self, n):
         self.hessian(self.x)
-
-
-class ScalarLoop:
-    """The gradient through 900 operations on scalars; the base of the ratio is `math` on Python floats."""
-
-    def setup(self):
-        self.eager = ad.grad(lambda x, y: scalar_loop(ad, x, y), argnums=(0, 1))
-        self.gradient = ad.compile(self.eager)
-        self.gradient(0.3, 0.7)
-
-    def time_call(self):
-        self.gradient(0.3, 0.7)
-
-    def time_first_call(self):
-        ad.compile(self.eager)(0.3, 0.7)
-
-    def track_call_by_value(self):
-        return best(lambda: self.gradient(0.3, 0.7)) / best(lambda: scalar_loop(math, 0.3, 0.7))
-
-    track_call_by_value.unit = "ratio"
