@@ -6,17 +6,37 @@ import numpy as np
 from ad import _calls
 from ad._core import Array, is_tracing
 
-__all__ = ["by_columns", "by_lanes", "by_rows", "cheaper", "check_complex", "check_real", "check_rows", "rows"]
+__all__ = ["by_lanes", "check_real", "matrix", "rows"]
 
 # How many numbers the tangents of one value may hold when many directions go through a function at once.
 LANE_ROOM = 1 << 16
 
 
-def cheaper(xs, ys):
+def matrix(call, plan, ys, mode=None, batch=0):
+    """The Jacobian of a recorded call, in the structure of what the function returned.
+
+    Parameters
+    ----------
+    call : Call
+    plan, ys
+        What `call.record()` gave.
+    mode : {"forward", "reverse"}, optional
+    batch : int
+        1 if the first axis of inputs and outputs is one of rows.
+    """
+    if batch:
+        _check_rows(call.xs, ys)
+    mode = mode or _cheaper(call.xs, ys)
+    _check_complex(call.transform, mode, call.xs, ys)
+    blocks = (_by_columns if mode == "forward" else _by_rows)(plan, call.xs, ys, batch)
+    return call.returned([call.blocks(y, row, batch) for y, row in zip(ys, blocks)])
+
+
+def _cheaper(xs, ys):
     """The mode that costs less; forward where complex numbers leave no choice."""
     if any(value.dtype.kind == "c" for value in (*xs, *ys)):
         return "forward"
-    # All directions go forward at once, and a row of the matrix takes a sweep of its own: a direction is cheaper.
+    # All directions go forward at once, and a row of the matrix takes a sweep of its own: a direction is _cheaper.
     return "forward" if _size(xs) <= 2 * _size(ys) else "reverse"
 
 
@@ -29,7 +49,7 @@ def check_real(transform, values):
         raise TypeError(f"ad.{transform}: not for complex numbers; write the function in real and imaginary parts")
 
 
-def check_complex(transform, mode, xs, ys):
+def _check_complex(transform, mode, xs, ys):
     """Refuse what has no matrix of complex derivatives."""
     if mode == "reverse" and any(value.dtype.kind == "c" for value in (*xs, *ys)):
         raise TypeError(f"ad.{transform}: reverse mode is for real numbers; use mode='forward', or ad.vjp")
@@ -38,7 +58,7 @@ def check_complex(transform, mode, xs, ys):
                         "ad.vjp")
 
 
-def check_rows(xs, ys):
+def _check_rows(xs, ys):
     shapes = [value.shape for value in (*xs, *ys)]
     if any(shape[:1] != shapes[0][:1] or not shape for shape in shapes):
         raise ValueError(f"ad.batch_jacobian: arguments and outputs have shapes {', '.join(map(str, shapes))}; the "
@@ -74,7 +94,7 @@ def _chunks(x, ys, batch=0):
     return [(start, min(start + step, n)) for start in range(0, n, step)]
 
 
-def by_columns(plan, xs, ys, batch=0):
+def _by_columns(plan, xs, ys, batch=0):
     """`blocks[k][i]`, of shape `ys[k].shape + xs[i].shape[batch:]`, by forward sweeps."""
     lanes = by_lanes(plan, xs, ys, batch)
     return [[_turned(lanes[i][k], x.ndim - batch, y.ndim) for i, x in enumerate(xs)] for k, y in enumerate(ys)]
@@ -87,7 +107,7 @@ def _turned(block, m, n):
     return np.transpose(block, (*range(m, m + n), *range(m)))
 
 
-def by_rows(plan, xs, ys, batch=0):
+def _by_rows(plan, xs, ys, batch=0):
     """`blocks[k][i]`, of shape `ys[k].shape + xs[i].shape[batch:]`, by reverse sweeps."""
     return [rows(lambda y_bar, k=k: _pull_row(plan, y_bar, k, len(ys)), y, xs, batch)
             if y.dtype.kind == "f" else [None] * len(xs) for k, y in enumerate(ys)]

@@ -17,7 +17,7 @@ import numpy as np
 from ad import _calls, _sweep, trees
 from ad.calling import Call, check, named
 from ad.errors import CALLS, kind
-from ad.matrices import by_columns, by_lanes, by_rows, cheaper, check_complex, check_real, check_rows
+from ad.matrices import by_lanes, check_real, matrix
 
 __all__ = ["batch_jacobian", "grad", "hessian", "hvp", "jacobian", "jvp", "linearize", "value_and_grad", "vjp"]
 
@@ -278,13 +278,7 @@ def _matrix(transform, f, argnums, mode, has_aux, batch):
 
     def derivative(*args, **kwargs):
         call = Call(transform, f, args, kwargs, argnums, has_aux)
-        plan, ys = call.record()
-        if batch:
-            check_rows(call.xs, ys)
-        way = mode or cheaper(call.xs, ys)
-        check_complex(transform, way, call.xs, ys)
-        blocks = (by_columns if way == "forward" else by_rows)(plan, call.xs, ys, batch)
-        return call.with_aux(call.returned([call.blocks(y, row, batch) for y, row in zip(ys, blocks)]))
+        return call.with_aux(matrix(call, *call.record(), mode, batch))
 
     return named(derivative, transform, f, argnums)
 

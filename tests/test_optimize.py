@@ -603,6 +603,37 @@ def test_curve_fit(how):
         assert (ours[2]["nfev"], *ours[3:]) == (scipys[2]["nfev"], *scipys[3:])
 
 
+@pytest.mark.parametrize("method", ["trf", "dogbox", "lm"])
+def test_value_and_jacobian_of_residuals_come_from_one_evaluation(method):
+    f = Counted(lambda x: np.stack([10 * (x[1] - x[0] ** 2), 1 - x[0]]))
+    result = least_squares(f, np.array([-1.2, 1.0]), method=method)
+    assert len(f.xs) == len(f.points()) <= result.nfev
+    assert result.njev > 5
+    np.testing.assert_allclose(result.x, 1)
+
+
+def test_value_and_jacobian_of_a_system_come_from_one_evaluation():
+    system = lambda x: np.stack([x[0] + x[1] - 3, x[0] * x[1] - 2])
+    lm, hybr = Counted(system), Counted(system)
+    root(lm, np.array([0.5, 3.0]), method="lm")
+    assert len(lm.xs) == len(lm.points())
+    result = root(hybr, np.array([0.5, 3.0]))
+    assert [type(x) for x in hybr.xs].count(np.ndarray) >= result.nfev - 1  # few Jacobians: the values stay plain
+
+
+@pytest.mark.parametrize("how", [{}, {"bounds": (-9, 9)}, {"p0": {"scale": 1.0, "rate": 1.0, "shift": 0.1}}])
+def test_model_and_jacobian_of_curve_fit_come_from_one_evaluation(how):
+    seen = []
+
+    def model(t, *params):
+        a, b, c = params[0].values() if "p0" in how else params
+        seen.append(np.array([np.asarray(getattr(p, "numpy", lambda p=p: p)()) for p in (a, b, c)]).tobytes())
+        return decay(t, a, b, c)
+
+    curve_fit(model, T, DATA, **{"p0": [1.0, 1.0, 0.1], **how})
+    assert 3 < len(set(seen)) == len(seen)
+
+
 def test_curve_fit_in_several_variables_and_with_a_jacobian_that_is_given():
     xs = np.stack([T, T**2])
     plane = lambda x, a, b: a * x[0] + b * x[1]

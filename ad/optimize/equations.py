@@ -1,10 +1,11 @@
 """`least_squares`, `root` and `curve_fit`: scipy.optimize's, with exact Jacobians."""
+import functools
+
 import numpy as np
 from scipy import optimize as scipy_optimize
 
-from ad.optimize.functions import Residuals
+from ad.optimize.functions import Recorded, Residuals
 from ad.optimize.packing import Packing
-from ad.transforms import jacobian
 
 __all__ = ["curve_fit", "least_squares", "root"]
 
@@ -104,7 +105,8 @@ def root(f, x0, args=(), method="hybr", jac=None, tol=None, callback=None, optio
     packing = Packing("root", x0)
     _check_method(method)
     args = args if isinstance(args, tuple) else (args,)
-    y = Residuals(packing, lambda x: f(x, *args), n_wanted=None if method.lower() == "lm" else packing.n)
+    is_lm = method.lower() == "lm"  # hybr updates its Jacobian, and asks for it at a few points
+    y = Residuals(packing, lambda x: f(x, *args), None if is_lm else packing.n, records=is_lm)
     exact = jac is None and method.lower() in WITH_JACOBIAN
     if exact:
         jac_of_flat = y.jacobian
@@ -155,17 +157,28 @@ def curve_fit(f, xdata, ydata, p0=None, sigma=None, absolute_sigma=False, jac=No
     """
     packing = None if p0 is None else Packing("curve_fit", p0)
     if packing is None or packing.is_leaf:
-        return scipy_optimize.curve_fit(f, xdata, ydata, p0, sigma, absolute_sigma, jac=jac or _by_parameters(f),
-                                        **options)
-    model = lambda xdata, *flat: f(xdata, packing.unpack(np.array(flat)))
-    exact = jacobian(lambda flat, xdata: f(xdata, packing.unpack(flat)))
-    popt, *rest = scipy_optimize.curve_fit(
-        model, xdata, ydata, packing.flat, sigma, absolute_sigma,
-        jac=jac or (lambda xdata, *flat: exact(np.array(flat), xdata)), **options)
+        value, exact = (f, jac) if jac else _model(f, lambda xdata, x: f(xdata, *[x[i] for i in range(x.size)]))
+        return scipy_optimize.curve_fit(value, xdata, ydata, p0, sigma, absolute_sigma, jac=exact, **options)
+    value, exact = _model(None, lambda xdata, x: f(xdata, packing.unpack(x)))
+    if jac:
+        value = lambda xdata, *params: f(xdata, packing.unpack(np.array(params)))
+    popt, *rest = scipy_optimize.curve_fit(value, xdata, ydata, packing.flat, sigma, absolute_sigma, jac=jac or exact,
+                                           **options)
     return packing.unpacked_copy(popt), *rest
 
 
-def _by_parameters(f):
-    """The (m, n) Jacobian of `f(xdata, *params)` by its parameters."""
-    derivative = jacobian(lambda params, xdata: f(xdata, *[params[i] for i in range(params.size)]))
-    return lambda xdata, *params: derivative(np.array(params, np.float64), xdata)
+def _model(like, f):
+    """`f(xdata, x)` and its Jacobian as SciPy calls them, with the elements of x one by one; signed as `like` is."""
+    data = None
+    recorded = Recorded(lambda x: f(data, x))
+
+    def called(function):
+        def with_data(xdata, *params):
+            nonlocal data
+            data = xdata
+            return function(np.array(params, np.float64))
+
+        return with_data
+
+    value = called(recorded.value)
+    return functools.wraps(like)(value) if like else value, called(recorded.jacobian)

@@ -2,11 +2,14 @@
 import numpy as np
 
 from ad import trees
+from ad._calls import pull
 from ad._core import Array, constant
+from ad.calling import Call
 from ad.gradient_tape import GradientTape
-from ad.transforms import grad, hessian, jacobian, linearize, value_and_grad
+from ad.matrices import matrix
+from ad.transforms import grad, hessian, linearize, value_and_grad
 
-__all__ = ["Residuals", "Scalar"]
+__all__ = ["Recorded", "Residuals", "Scalar"]
 
 # Elements from which on a point is compared in the memory of its copy: bytes of that size take longer to come by.
 LARGE = 1 << 12
@@ -52,22 +55,6 @@ class _Function:
             self.is_first = False
         return y
 
-    def _first(self, x):
-        """The value at the first point and the gradient of its sum, from a tape, which knows what is unconnected."""
-        watched = constant(x)
-        with GradientTape() as tape:
-            tape.watch(watched)
-            y = self.call(watched)
-            values = y.numpy() if isinstance(y, Array) else y
-            self._look_at(values)
-            total = np.sum(y)
-        x_bar = tape.gradient(total, watched) if isinstance(y, Array) else None
-        if x_bar is None:
-            raise self._error("f does not depend on x: what it returns is a constant; compute it from the argument of "
-                              "f, without x.numpy() or ad.stop_gradient", TypeError)
-        self.is_first = False
-        return values, x_bar.numpy()
-
     def _look_at(self, y):
         if y.dtype.kind not in "biuf":
             remedy = "return its real part, or abs()" if y.dtype.kind == "c" else "return numbers"
@@ -82,6 +69,10 @@ class _Function:
         if bad.size:
             raise self._error(f"the derivative of f by {self.packing.name(bad[0])} is {x_bar[bad[0]]} at x0, where f "
                               "is finite; start from another point, or guard f there with np.where", ValueError)
+
+    def _constant(self):
+        return self._error("f does not depend on x: what it returns is a constant; compute it from the argument of f, "
+                           "without x.numpy() or ad.stop_gradient", TypeError)
 
     def _error(self, message, kind):
         return kind(f"{self.packing.caller}: {message}")
@@ -124,6 +115,20 @@ class Scalar(_Function):
             self.y, self.x_bar = self.value_and_grad(x)
         self.at.move(x)
 
+    def _first(self, x):
+        """The value and the gradient at the first point, from a tape, which knows what is unconnected."""
+        watched = constant(x)
+        with GradientTape() as tape:
+            tape.watch(watched)
+            y = self.call(watched)
+            values = y.numpy() if isinstance(y, Array) else y
+            self._look_at(values)
+        x_bar = tape.gradient(y, watched) if isinstance(y, Array) else None
+        if x_bar is None:
+            raise self._constant()
+        self.is_first = False
+        return values, x_bar.numpy()
+
     def hessian(self, x):
         return self._hessian(x)
 
@@ -148,13 +153,59 @@ class Scalar(_Function):
         return np.reshape(y, ()) if isinstance(y, Array) else y.reshape(())[()]
 
 
-class Residuals(_Function):
-    """A function with many outputs, `n_wanted` of them if it says so, as a flat vector, with its derivatives."""
+class Recorded:
+    """A function of a vector, and its Jacobian: SciPy asks for that where it has just had the value.
 
-    def __init__(self, packing, f, n_wanted=None):
+    Parameters
+    ----------
+    f : callable
+    """
+
+    def __init__(self, f):
+        self.f, self.at = f, _Point()
+        self.record = None
+
+    def value(self, x):
+        """What `f` returned, plain."""
+        call, _, ys = self._record_at(x)
+        return call.values(ys)
+
+    def is_connected(self):
+        """Whether the value, an array that was evaluated last, depends on `x`."""
+        _, plan, (y,) = self.record
+        return y.dtype.kind == "f" and pull(plan, [np.ones(y.shape, y.dtype)])[0] is not None
+
+    def jacobian(self, x):
+        return matrix(*self._record_at(x))
+
+    def _record_at(self, x):
+        if not self.at.is_at(x):
+            self.at.forget()  # f may raise
+            self.record = None  # a large one makes room for the next
+            call = Call("jacobian", self.f, (x.copy(),), {}, 0, False)
+            self.record = call, *call.record()
+            self.at.move(x)
+        return self.record
+
+
+class Residuals(_Function):
+    """A function with many outputs as a flat vector, with its derivatives.
+
+    Parameters
+    ----------
+    packing : Packing
+    f : callable
+    n_wanted : int, optional
+        How many outputs it must have.
+    records : bool
+        Whether a Jacobian is wanted at most of the points where there is a value; else the first value alone is
+        recorded.
+    """
+
+    def __init__(self, packing, f, n_wanted=None, records=True):
         super().__init__(packing, f)
-        self.n_wanted = n_wanted
-        self._jacobian = jacobian(self.call)
+        self.n_wanted, self.records = n_wanted, records
+        self.recorded = Recorded(self._call_and_look)
 
     def call(self, x):
         """All outputs at a flat vector, plain or one of ours, in a row."""
@@ -165,9 +216,18 @@ class Residuals(_Function):
         return rows[0] if len(rows) == 1 else np.concatenate(rows)
 
     def value(self, x):
-        if not self.is_first:
+        if not (self.is_first or self.records):
             return self.call(x)
-        y, _ = self._first(x)
+        y = self.recorded.value(x)
+        if self.is_first and not self.recorded.is_connected():
+            raise self._constant()
+        self.is_first = False
+        return y
+
+    def _call_and_look(self, x):
+        y = self.call(x)
+        if self.is_first:
+            self._look_at(y.numpy() if isinstance(y, Array) else y)
         return y
 
     def _look_at(self, y):
@@ -177,7 +237,7 @@ class Residuals(_Function):
         super()._look_at(y)
 
     def jacobian(self, x):
-        return self._jacobian(x)
+        return self.recorded.jacobian(x)
 
     def hessian(self, x, v):
         """The Hessian of the sum of the outputs weighted by `v`."""
