@@ -74,6 +74,18 @@ def test_learning_rate_may_change_and_be_callable():
     assert x.numpy() == -11.0
 
 
+@pytest.mark.parametrize(("rate", "error"), [(-1.0, ValueError), (np.nan, ValueError), (None, TypeError)])
+def test_a_rate_that_a_callable_gives_is_checked_before_the_step(rate, error):
+    x = ad.Variable(1.0)
+    optimizer = SGD(lambda: rate)
+    with pytest.raises(error, match="ad: the learning_rate of SGD must be"):
+        optimizer.apply_gradients([(1.0, x)])
+    assert x.numpy() == 1.0 and optimizer.iterations == 0
+    optimizer.learning_rate = lambda: np.array(0.5)
+    optimizer.apply_gradients([(1.0, x)])
+    assert x.numpy() == 0.5
+
+
 def test_minimize_takes_a_callable_or_a_tape():
     x = ad.Variable(1.0)
     SGD(0.25).minimize(lambda: x * x, [x])
@@ -181,6 +193,9 @@ def test_single_precision_stays_and_nan_passes(name):
     (lambda: SGD(clipnorm=1.0, clipvalue=1.0), "ad: SGD clips in one way: give only one of clipnorm and clipvalue"),
     (lambda: ad.optimizers.Adam(beta_1=1.0), r"ad: the beta_1 of Adam must lie in \[0, 1\), not be 1.0"),
     (lambda: ad.optimizers.Adam(lr=1.0), "ad: Adam has no argument 'lr'"),
+    (lambda: ad.optimizers.Adam(-1), "learning_rate of Adam must be finite, and zero or positive, not be -1"),
+    (lambda: SGD(float("nan")), "learning_rate of SGD must be finite, and zero or positive, not be nan"),
+    (lambda: ad.optimizers.Adam(epsilon=np.inf), "epsilon of Adam must be finite, and zero or positive, not be inf"),
     (lambda: SGD("fast"), "ad: the learning_rate of SGD must be a number, not str 'fast'"),
     (lambda: ad.optimizers.AdamW(weight_decay=None), "without one, use Adam"),
     (lambda: ad.optimizers.Adam().build(ad.Variable(1j)), "Adam does not change variables of dtype complex128"),

@@ -27,6 +27,7 @@ class Optimizer(Configured):
     Parameters
     ----------
     learning_rate : float, LearningRateSchedule, or callable of no arguments that gives a float
+        Zero or positive.
         A schedule is called with the steps taken so far.
     weight_decay : float, optional
         Before each step, `x = x - weight_decay * learning_rate * x`.
@@ -123,11 +124,14 @@ class Optimizer(Configured):
         if not callable(rate):
             return rate
         rate = rate(self.iterations) if isinstance(rate, schedules.LearningRateSchedule) else rate()
-        return float(rate)
+        return float(self._checked_rate(rate.item() if hasattr(rate, "item") else rate))
 
     @learning_rate.setter
     def learning_rate(self, rate):
-        self._learning_rate = rate if callable(rate) else checked_number(type(self).__name__, "learning_rate", rate)
+        self._learning_rate = rate if callable(rate) else self._checked_rate(rate)
+
+    def _checked_rate(self, rate):
+        return checked_number(type(self).__name__, "learning_rate", rate)
 
     def apply_gradients(self, grads_and_vars):
         """Take a step: change each variable by its gradient.

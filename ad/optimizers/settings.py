@@ -5,7 +5,7 @@ from numbers import Real
 __all__ = ["Configured", "checked_number"]
 
 _POSITIVE = "be positive", lambda x: x > 0
-_NOT_NEGATIVE = "be zero or positive", lambda x: x >= 0
+_NOT_NEGATIVE = "be finite, and zero or positive", lambda x: 0 <= x < math.inf
 _FRACTION = "lie in [0, 1]", lambda x: 0 <= x <= 1
 _DISCOUNT = "lie in [0, 1)", lambda x: 0 <= x < 1
 _FINITE = "be finite", math.isfinite
@@ -14,8 +14,8 @@ _RANGES = {
     "beta_1": _DISCOUNT, "beta_2": _DISCOUNT, "rho": _FRACTION, "momentum": _FRACTION, "epsilon": _NOT_NEGATIVE,
     "initial_accumulator_value": _NOT_NEGATIVE, "weight_decay": _NOT_NEGATIVE,
     "clipnorm": _POSITIVE, "clipvalue": _POSITIVE, "global_clipnorm": _POSITIVE,
-    "learning_rate": _FINITE, "initial_learning_rate": _FINITE, "end_learning_rate": _FINITE, "decay_rate": _FINITE,
-    "warmup_target": _FINITE,
+    "learning_rate": _NOT_NEGATIVE, "initial_learning_rate": _FINITE, "end_learning_rate": _FINITE,
+    "decay_rate": _FINITE, "warmup_target": _FINITE,
     "decay_steps": _POSITIVE, "first_decay_steps": _POSITIVE, "warmup_steps": _NOT_NEGATIVE,
     "t_mul": ("be at least 1", lambda x: x >= 1), "m_mul": _FINITE, "alpha": _FINITE, "power": _FINITE,
 }
