@@ -27,8 +27,7 @@ class Optimizer(Configured):
     Parameters
     ----------
     learning_rate : float, LearningRateSchedule, or callable of no arguments that gives a float
-        Zero or positive.
-        A schedule is called with the steps taken so far.
+        Zero or positive. A schedule is called with the steps taken so far.
     weight_decay : float, optional
         Before each step, `x = x - weight_decay * learning_rate * x`.
     clipnorm : float, optional
