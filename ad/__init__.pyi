@@ -27,20 +27,21 @@ __all__ = [
     "Variable", "absolute", "add", "angle", "append", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2",
     "arctanh", "array_split", "asarray", "astype", "atleast_1d", "atleast_2d", "atleast_3d", "average",
     "batch_jacobian", "block", "broadcast_arrays", "broadcast_to", "cbrt", "ceil", "clip", "column_stack",
-    "compile", "compress", "concatenate", "conjugate", "constant", "copy", "copysign", "cos", "cosh", "cross",
-    "cumprod", "cumsum", "custom_gradient", "deg2rad", "delete", "diag", "diagflat", "diagonal", "diff", "divide",
-    "divmod", "dot", "dsplit", "dstack", "ediff1d", "einsum", "exp", "exp2", "expand_dims", "expm1", "extract",
-    "fabs", "flip", "fliplr", "flipud", "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod", "frexp",
-    "get_num_threads", "grad", "gradient", "heaviside", "hessian", "hsplit", "hstack", "hvp", "hypot", "imag",
-    "inner", "insert", "interp", "jacobian", "jvp", "kron", "ldexp", "linalg", "linearize", "load", "log", "log10",
-    "log1p", "log2", "logaddexp", "logaddexp2", "matmul", "matrix_transpose", "matvec", "max", "maximum", "mean",
-    "median", "min", "minimum", "modf", "moveaxis", "multiply", "nanmax", "nanmean", "nanmin", "nanstd", "nansum",
-    "nanvar", "negative", "optimize", "optimizers", "outer", "pad", "partition", "percentile", "positive", "power",
-    "prod", "ptp", "quantile", "rad2deg", "ravel", "real", "reciprocal", "record", "remainder", "repeat", "reshape",
-    "rint", "roll", "rollaxis", "rot90", "select", "set_num_threads", "sign", "sin", "sinh", "sort", "special",
-    "split", "sqrt", "square", "squeeze", "stack", "std", "stop_gradient", "subtract", "sum", "swapaxes", "take",
-    "take_along_axis", "tan", "tanh", "tensordot", "testing", "tile", "trace", "transpose", "tril", "triu", "trunc",
-    "unique", "value_and_grad", "var", "vdot", "vecdot", "vecmat", "vjp", "vmap", "vsplit", "vstack", "where",
+    "compile", "compress", "concatenate", "conjugate", "constant", "convolve", "copy", "copysign", "cos", "cosh",
+    "cross", "cumprod", "cumsum", "custom_gradient", "deg2rad", "delete", "diag", "diagflat", "diagonal", "diff",
+    "divide", "divmod", "dot", "dsplit", "dstack", "ediff1d", "einsum", "exp", "exp2", "expand_dims", "expm1",
+    "extract", "fabs", "flip", "fliplr", "flipud", "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod",
+    "frexp", "get_num_threads", "grad", "gradient", "heaviside", "hessian", "hsplit", "hstack", "hvp", "hypot",
+    "imag", "inner", "insert", "interp", "jacobian", "jvp", "kron", "ldexp", "linalg", "linearize", "load", "log",
+    "log10", "log1p", "log2", "logaddexp", "logaddexp2", "matmul", "matrix_transpose", "matvec", "max", "maximum",
+    "mean", "median", "min", "minimum", "modf", "moveaxis", "multiply", "nan_to_num", "nanmax", "nanmean", "nanmin",
+    "nanstd", "nansum", "nanvar", "negative", "optimize", "optimizers", "outer", "pad", "partition", "percentile",
+    "polyval", "positive", "power", "prod", "ptp", "quantile", "rad2deg", "ravel", "real", "reciprocal", "record",
+    "remainder", "repeat", "reshape", "rint", "roll", "rollaxis", "rot90", "round", "select", "set_num_threads",
+    "sign", "sin", "sinh", "sort", "special", "split", "sqrt", "square", "squeeze", "stack", "std", "stop_gradient",
+    "subtract", "sum", "swapaxes", "take", "take_along_axis", "tan", "tanh", "tensordot", "testing", "tile",
+    "trace", "transpose", "trapezoid", "tril", "triu", "trunc", "unique", "value_and_grad", "var", "vdot", "vecdot",
+    "vecmat", "vjp", "vmap", "vsplit", "vstack", "where",
 ]
 
 __version__: str
@@ -86,6 +87,7 @@ def rad2deg(x: _A, /, **kwargs: Any) -> _A: ...
 def real(x: _A, /, **kwargs: Any) -> _A: ...
 def imag(x: _A, /, **kwargs: Any) -> _A: ...
 def angle(z: _A, deg: bool = False) -> _A: ...
+def round(a: _A, decimals: int = 0, out: None = None) -> _A: ...
 
 add: _Elementwise2
 subtract: _Elementwise2
@@ -148,6 +150,9 @@ def clip(
     a: _A, a_min: ArrayLike | None = None, a_max: ArrayLike | None = None, out: None = None, *,
     min: ArrayLike | None = None, max: ArrayLike | None = None, **kwargs: Any
 ) -> _A: ...
+def nan_to_num(
+    x: _A, copy: bool = True, nan: ArrayLike = 0.0, posinf: ArrayLike | None = None, neginf: ArrayLike | None = None
+) -> _A: ...
 def select(condlist: Sequence[ArrayLike], choicelist: Sequence[_A], default: ArrayLike = 0) -> _A: ...
 def tril(m: _A, k: int = 0) -> _A: ...
 def triu(m: _A, k: int = 0) -> _A: ...
@@ -192,6 +197,8 @@ def einsum(*operands: Any, optimize: Any = False) -> Any: ...
 def tensordot(a: _A, b: _A, axes: Any = 2) -> _A: ...
 def cross(a: _A, b: _A, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> _A: ...
 def vecdot(x1: _A, x2: _A, axis: int = -1) -> _A: ...
+def convolve(a: _A, v: _A, mode: str = "full") -> _A: ...
+def polyval(p: _A | Sequence[_A], x: _A) -> _A: ...
 def cumsum(a: _A, axis: int | None = None, dtype: DTypeLike | None = None, out: None = None) -> _A: ...
 def cumprod(a: _A, axis: int | None = None, dtype: DTypeLike | None = None, out: None = None) -> _A: ...
 def diff(
@@ -236,6 +243,7 @@ def min(
     where: _Mask = True
 ) -> _A: ...
 def ptp(a: _A, axis: _Axis = None, out: None = None, keepdims: bool = False) -> _A: ...
+def trapezoid(y: _A, x: ArrayLike | None = None, dx: ArrayLike = 1.0, axis: int = -1) -> _A: ...
 def nansum(
     a: _A, axis: _Axis = None, dtype: DTypeLike | None = None, out: None = None, keepdims: bool = False,
     initial: ArrayLike = 0, where: _Mask = True

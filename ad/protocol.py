@@ -11,15 +11,21 @@ import numpy as np
 from ad import _core, _leaves
 from ad._core import Array
 from ad.errors import cannot_write, missing_rule
+from ad.ops import reductions, scans
 from ad.ops.exponentials import log_sum_exp
 from ad.ops.forms import FUNCTIONS, TABLE, UFUNCS
 from ad.ops.plain import PLAIN, evaluate, plain_values
 
 __all__ = ["array_function", "array_ufunc"]
 
-REDUCTIONS = {np.add: np.sum, np.multiply: np.prod, np.maximum: np.max, np.minimum: np.min}
+REDUCTIONS = {
+    np.add: reductions.sum, np.multiply: reductions.prod, np.maximum: reductions.max, np.minimum: reductions.min,
+    np.logaddexp: log_sum_exp,
+}
 PASSING = {np.bincount, np.full_like}  # plain, but what follows the first argument goes into the result
-SCANS = {np.add: np.cumsum, np.multiply: np.cumprod}
+SCANS = {
+    np.add: scans.cumsum, np.multiply: scans.cumprod, np.maximum: scans.cummax, np.minimum: scans.cummin,
+}
 
 
 def array_ufunc(ufunc, method, inputs, kwargs):
@@ -161,9 +167,7 @@ def _write(target, y, name, casting):
 
 
 def _reduce(ufunc, inputs, kwargs):
-    reduction = FUNCTIONS.get(REDUCTIONS.get(ufunc))
-    if ufunc is np.logaddexp:
-        reduction = log_sum_exp
+    reduction = REDUCTIONS.get(ufunc)
     if reduction is None:
         return _evaluate(ufunc, "reduce", inputs, kwargs)
     x = _as_dtype(inputs[0], kwargs.get("dtype"))
@@ -187,7 +191,7 @@ def _neutral(ufunc, initial):
 
 
 def _accumulate(ufunc, inputs, kwargs):
-    scan = FUNCTIONS.get(SCANS.get(ufunc))
+    scan = SCANS.get(ufunc)
     if scan is None:
         return _evaluate(ufunc, "accumulate", inputs, kwargs)
     y = scan(_as_dtype(inputs[0], kwargs.get("dtype")), axis=kwargs.get("axis", 0))

@@ -1,5 +1,6 @@
 """Singular points as the table documents them, and what a value that is being differentiated refuses."""
 import copy
+import itertools
 import pickle
 
 import numpy as np
@@ -316,3 +317,82 @@ def test_a_copy_of_a_watched_value_is_no_constant():
     for cut in copy.deepcopy, pickle.dumps:
         with pytest.raises(TypeError, match="is being differentiated"):
             ad.grad(lambda x, cut=cut: cut(x) and x)(1.0)
+
+
+# -- NumPy's values, to the bit -----------------------------------------------------------------------
+
+
+def assert_identical(ours, numpys):
+    assert isinstance(ours, Array) or numpys.dtype.kind == "i"
+    np.testing.assert_array_equal(ours.numpy() if isinstance(ours, Array) else ours, numpys, strict=True)
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 5, -1, -2])
+@pytest.mark.parametrize("x", [
+    np.array([2.5, 3.5, -0.5, 123.456, np.nan, np.inf]), np.array([0.123, -76.5], np.float32), np.arange(6) * 37,
+    np.array([0.15 - 2.25j, 17.65 + 1j]), np.float64(2.345),
+], ids=lambda x: str(x.dtype))
+def test_round(x, decimals):
+    assert_identical(np.round(ad.constant(x), decimals), np.round(x, decimals))
+    assert_identical(ad.constant(x).round(decimals), x.round(decimals))
+
+
+@pytest.mark.parametrize("options", [{}, {"nan": 3.0, "posinf": 5.0}, {"neginf": -1.0}], ids=str)
+@pytest.mark.parametrize("x", [
+    np.array([np.nan, 1.0, np.inf, -np.inf]), np.array([np.nan, 1.0, np.inf], np.float32), np.arange(3),
+    np.array([complex(np.nan, 1), complex(1, -np.inf)]), np.float64(np.nan),
+], ids=lambda x: str(x.dtype))
+def test_nan_to_num(x, options):
+    assert_identical(np.nan_to_num(ad.constant(x), **options), np.nan_to_num(x, **options))
+    if x.dtype == np.float64 and x.ndim:
+        slopes = ad.grad(lambda x: np.sum(np.nan_to_num(x, **options)))(x)
+        np.testing.assert_array_equal(slopes, np.isfinite(x))
+
+
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.complex128, np.int64])
+def test_convolve(mode, dtype):
+    rng = np.random.default_rng(3)
+    for m, n in itertools.product(range(1, 6), repeat=2):
+        a, v = (rng.integers(-9, 9, k).astype(dtype) for k in (m, n))
+        assert_identical(np.convolve(ad.constant(a), v, mode), np.convolve(a, v, mode))
+        assert_identical(np.convolve(a, ad.constant(v), mode), np.convolve(a, v, mode))
+
+
+@pytest.mark.parametrize("ufunc", [np.maximum, np.minimum])
+def test_running_extremes(ufunc):
+    for x in np.array([1.0, np.nan, 3.0, 2.0]), np.array([2, 1, 3]), np.array([[1.0, 3.0], [2.0, 1.0], [2.0, 4.0]]):
+        assert_identical(ufunc.accumulate(ad.constant(x)), ufunc.accumulate(x))
+    with pytest.raises(TypeError, match="accumulate on a scalar"):
+        ufunc.accumulate(ad.constant(1.0))
+
+
+def test_the_latest_of_equal_records_has_the_gradient():
+    x = np.array([1.0, 3.0, 3.0, 2.0])
+    np.testing.assert_array_equal(ad.grad(lambda x: np.maximum.accumulate(x)[-1])(x), [0, 0, 1, 0])
+    slopes = ad.record(ad.grad(lambda x: np.sum(np.maximum.accumulate(x))))(x)
+    loaded = pickle.loads(pickle.dumps(slopes))
+    np.testing.assert_array_equal(loaded(np.array([2.0, 1.0, 3.0, 1.0])), [2, 0, 2, 0])
+
+
+@pytest.mark.filterwarnings("ignore:Degrees of freedom", "ignore:invalid value")
+@pytest.mark.parametrize("options", [{}, {"axis": 0, "ddof": 1}, {"axis": 1, "keepdims": True}, {"axis": 1, "ddof": 3}],
+                         ids=str)
+def test_variance_of_some(options):
+    x = np.random.default_rng(4).random((3, 4))
+    for where in np.array([True, False, True, True]), x > 0.5, np.zeros(4, bool):
+        for f in np.var, np.std:
+            np.testing.assert_allclose(f(ad.constant(x), where=where, **options), f(x, where=where, **options),
+                                       rtol=1e-14)
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda x: np.convolve(x, np.ones((2, 2))), "ad.convolve: the arguments have shapes"),
+    (lambda x: np.convolve(x, []), "v cannot be empty"),
+    (lambda x: np.convolve(x, x, "middle"), "mode must be one of 'valid', 'same', or 'full'"),
+    (lambda x: np.round(x, out=np.zeros(2)), "ad.round takes no out="),
+    (lambda x: np.polyval(x, np.poly1d([1.0, 2.0])), "a polynomial in the place of x"),
+])
+def test_what_these_do_not_take(call, message):
+    with pytest.raises((ValueError, ad.MissingRule), match=message):
+        call(ad.constant([1.0, 2.0]))

@@ -166,8 +166,9 @@ def test_reduce_of_a_scalar_and_into_out():
 
 
 @pytest.mark.parametrize("ufunc", [
-    pytest.param(np.add, marks=needs(np.cumsum)), pytest.param(np.multiply, marks=needs(np.cumprod)),
-], ids=["add", "multiply"])
+    pytest.param(np.add, marks=needs(np.cumsum)), pytest.param(np.multiply, marks=needs(np.cumprod)), np.maximum,
+    np.minimum,
+], ids=lambda ufunc: ufunc.__name__)
 def test_accumulate(ufunc):
     for axis in (0, 1, -1):
         check_grads(lambda x, axis=axis: ufunc.accumulate(x, axis=axis), [X])

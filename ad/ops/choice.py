@@ -6,7 +6,7 @@ from ad.ops.domains import REAL
 from ad.ops.forms import BROADCASTS, TABLE, case, composite, custom, elementwise, spelling
 from ad.ops.shaping import broadcast_to, reshape
 
-__all__ = ["clip", "select", "tril", "triu", "where"]
+__all__ = ["clip", "nan_to_num", "select", "tril", "triu", "where"]
 
 # -- where: linear in its branches, for a condition that is given ------------------------------------
 
@@ -102,3 +102,19 @@ def tril(m, k=0):
 @composite(np.triu, domain=REAL, cases=_TRIANGLES)
 def triu(m, k=0):
     return where(_mask(m, k - 1), 0, m)
+
+
+@composite(np.nan_to_num, domain=REAL, singular="0 where a number is put in the place of another", cases=(
+    case((3,)), case(()), case(np.array([np.nan, 1.5, np.inf, -np.inf])),
+    case(np.array([np.nan, 1.5, np.inf, -np.inf]), nan=2.0, posinf=7.0, neginf=-7.0),
+))
+def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
+    if x.dtype.kind == "c":
+        return nan_to_num(x.real, nan=nan, posinf=posinf, neginf=neginf) + 1j * nan_to_num(
+            x.imag, nan=nan, posinf=posinf, neginf=neginf)
+    if x.dtype.kind != "f":
+        return x.copy()
+    limits = np.finfo(x.dtype)
+    x = where(np.isnan(x), nan, x)
+    x = where(np.isposinf(x), limits.max if posinf is None else posinf, x)
+    return where(np.isneginf(x), limits.min if neginf is None else neginf, x)

@@ -17,8 +17,8 @@ __all__ = [
     "ceil", "conjugate", "copysign", "cos", "cosh", "deg2rad", "divide", "divmod", "exp", "exp2", "expm1", "fabs",
     "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod", "frexp", "heaviside", "hypot", "identity", "imag",
     "ldexp", "log", "log10", "log1p", "log2", "logaddexp", "logaddexp2", "maximum", "minimum", "modf", "multiply",
-    "negative", "positive", "power", "rad2deg", "real", "reciprocal", "remainder", "rint", "scale", "sign", "sin",
-    "sinh", "sqrt", "square", "subtract", "tan", "tanh", "trunc",
+    "negative", "positive", "power", "rad2deg", "real", "reciprocal", "remainder", "rint", "round", "scale", "sign",
+    "sin", "sinh", "sqrt", "square", "subtract", "tan", "tanh", "trunc",
 ]
 
 LN2, LN10 = math.log(2), math.log(10)
@@ -112,6 +112,25 @@ floor = elementwise("floor", np.floor, 0, domain=BETWEEN_STEPS, singular="0 ever
 ceil = elementwise("ceil", np.ceil, 0, domain=BETWEEN_STEPS, singular="0 everywhere")
 trunc = elementwise("trunc", np.trunc, 0, domain=BETWEEN_STEPS, singular="0 everywhere")
 rint = elementwise("rint", np.rint, 0, domain=BETWEEN_STEPS, singular="0 everywhere")
+
+
+@composite(np.round, np.around, domain=BETWEEN_STEPS, method=True, singular="0 everywhere", cases=(
+    case((3,)), case((2, 3), decimals=-1), case(np.array([0.12, -1.38]), 1), case(()),
+))
+def round(a, decimals=0, out=None):
+    if out is not None:
+        raise MissingRule("ad.round takes no out=: arrays are not changed in place")
+    if a.dtype.kind in "iu" and decimals >= 0:
+        return positive(a)
+    if decimals == 0:
+        return rint(a)
+    if a.dtype.kind == "c":
+        return round(a.real, decimals) + 1j * round(a.imag, decimals)
+    unit = 10.0 ** abs(decimals)
+    y = rint(a * unit) / unit if decimals > 0 else rint(a / unit) * unit  # NumPy's steps
+    return y.astype(a.dtype) if a.dtype.kind in "iu" else y
+
+
 heaviside = elementwise(
     "heaviside", np.heaviside, (0, lambda x1, _x2, _y: 1.0 * (x1 == 0)), domain=(NONZERO, REAL),
     singular="0 at the step",

@@ -33,7 +33,7 @@ PLAIN = STATIC | SHAPED | _functions(
     "all allclose any argmax argmin argpartition argsort array2string array_equal array_equiv array_repr array_str "
     "count_nonzero digitize in1d isclose iscomplex isin isneginf isposinf isreal lexsort nanargmax nanargmin save "
     "savetxt savez searchsorted"
-)
+) | {np.maximum.accumulate, np.minimum.accumulate}  # by which `cummax` and `cummin` find where a record stands
 
 
 def plain_values(tree):

@@ -7,16 +7,18 @@ import numpy as np
 
 from ad import _core
 from ad._core import Array
+from ad.errors import MissingRule
 from ad.ops.domains import REAL
 from ad.ops.elementwise import conjugate, multiply
-from ad.ops.forms import Lanes, bilinear, case, composite, conjugated, custom, linear
-from ad.ops.indexing import put_zeros
+from ad.ops.forms import Lanes, bilinear, case, composite, conjugated, custom, linear, spelling
+from ad.ops.indexing import getitem, put_zeros
+from ad.ops.joining import asarray
 from ad.ops.shaping import broadcast_to, reshape
 
 __all__ = [
-    "adjoint", "contract", "cross", "cross_along", "cross_of_vectors", "dot", "einsum", "inner", "kron", "matmul",
-    "matrix_transpose", "matvec", "multi_dot", "operand", "outer", "rearrange", "tensordot", "vdot", "vecdot", "vecmat",
-    "widened",
+    "adjoint", "contract", "convolve", "cross", "cross_along", "cross_of_vectors", "dot", "einsum", "inner", "kron",
+    "matmul", "matrix_transpose", "matvec", "multi_dot", "operand", "outer", "polyval", "rearrange", "tensordot",
+    "vdot", "vecdot", "vecmat", "widened",
 ]
 
 
@@ -406,3 +408,60 @@ def matvec(x1, x2):
 def vecmat(x1, x2):
     """Conjugated vectors times matrices, over leading axes."""
     return einsum("...i,...ij->...j", conjugate(operand(x1)), x2)
+
+
+# -- polynomials and convolutions --------------------------------------------------------------------
+
+
+def _turned(x):
+    return getitem(x, slice(None, None, -1))
+
+
+def _pull_longer(y_bar, _a, v, mode):
+    return _convolve(y_bar, _turned(v), "valid" if mode == "full" else "full")
+
+
+def _pull_shorter(y_bar, a, _v, mode):
+    return _convolve(y_bar, _turned(a), "valid") if mode == "full" else _turned(_convolve(a, _turned(y_bar), "valid"))
+
+
+@bilinear(transposes=(_pull_longer, _pull_shorter), domain=REAL)
+def _convolve(a, v, mode):
+    """Of vectors, of which the first is not the shorter one; mode "full" or "valid"."""
+    return np.convolve(a, v, mode)
+
+
+@spelling("convolve", np.convolve, cases=(
+    case((4,), (3,)), case((2,), (4,), "same"), case((5,), (2,), "same"), case((3,), (5,), mode="valid"),
+    case((4,), ()), case((3,), (3,), "same"),
+))
+def convolve(a, v, mode="full"):
+    if not isinstance(a, Array) and not isinstance(v, Array):
+        return np.convolve(a, v, mode)
+    a, v = (reshape(x, (1,)) if x.ndim == 0 else x for x in (asarray(a), asarray(v)))
+    if a.ndim > 1 or v.ndim > 1:
+        raise ValueError(f"ad.convolve: the arguments have shapes {a.shape} and {v.shape}; it is for vectors")
+    if not a.size or not v.size:
+        raise ValueError(f"{'a' if not a.size else 'v'} cannot be empty")
+    if mode not in ("full", "same", "valid"):
+        raise ValueError(f"mode must be one of 'valid', 'same', or 'full' (got {mode!r})")
+    if v.size > a.size:
+        a, v = v, a
+    y = _core.apply(_convolve.op, (a, v), ("valid" if mode == "valid" else "full",))
+    if mode != "same":
+        return y
+    start = v.size - 1 - v.size // 2
+    return getitem(y, slice(start, start + a.size))
+
+
+@composite(np.polyval, domain=REAL, cases=(
+    case((3,), (4,)), case((3,), ()), case([1.0, 0.0, -2.0], (2, 3)), case((1,), (2,)),
+))
+def polyval(p, x):
+    if isinstance(x, np.poly1d):
+        raise MissingRule("ad.polyval has no rule for a polynomial in the place of x; give it arrays")
+    p, x = asarray(p), asarray(x)
+    y = np.zeros(x.shape, x.dtype)
+    for i in range(p.shape[0]):
+        y = y * x + p[i]
+    return y

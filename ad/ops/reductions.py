@@ -10,12 +10,12 @@ from ad.ops import elementwise
 from ad.ops.choice import where as choose
 from ad.ops.domains import NONZERO, POSITIVE, REAL
 from ad.ops.forms import Lanes, case, composite, conjugated, custom, linear, spelling
-from ad.ops.scans import exclusive, flipped
+from ad.ops.scans import diff, exclusive, flipped
 from ad.ops.shaping import broadcast_to, moveaxis, reshape
 
 __all__ = [
     "average", "max", "mean", "min", "nanmax", "nanmean", "nanmin", "nanstd", "nansum", "nanvar", "prod", "ptp", "std",
-    "sum", "var",
+    "sum", "trapezoid", "var",
 ]
 
 # -- axes -----------------------------------------------------------------------------------------
@@ -106,14 +106,16 @@ def mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
 
 @composite(np.var, domain=REAL, method=True, cases=(
     case((4,)), case((2, 3), axis=0, ddof=1), case((2, 3, 2), axis=(0, -1), keepdims=True),
+    case((2, 3), axis=1, ddof=1, where=np.array([True, False, True])),
 ))
 def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
-    if where is not True:
-        _unserved("var", where=where)
     a = a if dtype is None else a.astype(dtype)
-    deviation = a - (_mean(a, axis, keepdims=True) if mean is None else mean)
-    degrees = _count(a, axis) - (ddof if correction is None else correction)
-    return sum(_squares(deviation), axis, None, out, keepdims) / builtins.max(degrees, 0)
+    squares = _squares(a - (_mean(a, axis, keepdims=True, where=where) if mean is None else mean))
+    total = sum(squares, axis, None, out, keepdims, where=where)
+    ddof = ddof if correction is None else correction
+    if where is True:
+        return total / builtins.max(_count(a, axis) - ddof, 0)
+    return total / np.maximum(_counts(np.broadcast_to(where, a.shape), axis, keepdims, total) - ddof, 0)
 
 
 _mean = mean
@@ -136,6 +138,7 @@ root = elementwise.elementwise(
 
 @composite(np.std, domain=REAL, method=True, singular="0 where all elements are equal", cases=(
     case((4,)), case((2, 3), axis=0, ddof=1), case((2, 3, 2), axis=(0, -1), keepdims=True),
+    case((2, 3), axis=1, where=np.array([True, False, True])),
 ))
 def std(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
     return root(var(a, axis, dtype, out, ddof, keepdims, where=where, mean=mean, correction=correction))
@@ -216,6 +219,19 @@ def prod(a, axis=None, dtype=None, out=None, keepdims=False, initial=1, where=Tr
     a = a if where is True else choose(where, a, 1)
     found = apply(_prod.op, (a if dtype is None else a.astype(dtype),), (axis, bool(keepdims)))
     return found if type(initial) is int and initial == 1 else found * initial
+
+
+@composite(np.trapezoid, domain=REAL, cases=(
+    case((5,)), case((2, 4), dx=0.5), case((3, 2), np.array([0.0, 1.0, 3.0]), axis=0), case((2, 3), (2, 3)),
+    case((4,), (4,)), case((1,)),
+))
+def trapezoid(y, x=None, dx=1.0, axis=-1):
+    y, x = (part if part is None or isinstance(part, Array) else np.asarray(part) for part in (y, x))
+    before, after = ((slice(None),) * (axis % y.ndim) + (part,) for part in (slice(None, -1), slice(1, None)))
+    width = dx if x is None else diff(x, axis=axis if x.ndim > 1 else -1)
+    if x is not None and x.ndim == 1:
+        width = reshape(width, (-1,) + (1,) * (y.ndim - 1 - axis % y.ndim))
+    return sum(width * (y[after] + y[before]) / 2.0, axis)
 
 
 # -- extremes -------------------------------------------------------------------------------------

@@ -1,16 +1,20 @@
 """Ops along an axis in which an element depends on those before it, and differences of neighbours."""
 import numpy as np
 
-from ad._core import Array, apply
+from ad._core import Array, apply, plain_unless_traced
 from ad.errors import MissingRule
 from ad.ops.choice import where
 from ad.ops.domains import NONZERO, REAL
 from ad.ops.forms import BROADCASTS, Lanes, case, composite, conjugated, custom, linear, spelling
-from ad.ops.indexing import flip, getitem
+from ad.ops.indexing import flip, getitem, take_along_axis
 from ad.ops.joining import concatenate
+from ad.ops.plain import evaluate
 from ad.ops.shaping import broadcast_to, moveaxis, ravel, reshape
 
-__all__ = ["cumprod", "cumsum", "diff", "ediff1d", "exclusive", "flipped", "gradient", "interp", "recurrence"]
+__all__ = [
+    "cummax", "cummin", "cumprod", "cumsum", "diff", "ediff1d", "exclusive", "flipped", "gradient", "interp",
+    "recurrence",
+]
 
 # -- running sums ---------------------------------------------------------------------------------
 
@@ -120,6 +124,53 @@ def cumprod(a, axis=None, dtype=None, out=None):
         return apply(_cumprod.op, (a,), (range(a.ndim)[axis],))
 
     return _scan("cumprod", np.cumprod, run, a, axis, dtype, out)
+
+
+# -- running extremes --------------------------------------------------------------------------------
+
+_RECORDS = (case((5,)), case((2, 4)), case((3, 2), axis=1), case((0,)))
+
+
+def _running(ufunc, a, axis):
+    """The elements that are the extreme so far: the latest of them, as a tie goes."""
+    values = plain_unless_traced(a)
+    extreme = evaluate(ufunc.accumulate, (values, axis), {})
+    stands = np.logical_or(values == extreme, values != values)  # from a nan on all are
+    places = np.arange(a.shape[axis]).reshape((-1,) + (1,) * (a.ndim - 1 - range(a.ndim)[axis]))
+    latest = evaluate(np.maximum.accumulate, (np.where(stands, places, 0), axis), {})
+    return take_along_axis(a, latest, axis)
+
+
+@composite(domain=REAL, singular="the latest of equal elements", cases=_RECORDS)
+def cummax(a, axis=0):
+    """The largest of the elements so far, as `np.maximum.accumulate`.
+
+    Parameters
+    ----------
+    a : array_like
+    axis : int
+
+    Returns
+    -------
+    Array, or ndarray for plain `a`
+    """
+    return _running(np.maximum, a, axis)
+
+
+@composite(domain=REAL, singular="the latest of equal elements", cases=_RECORDS)
+def cummin(a, axis=0):
+    """The smallest of the elements so far, as `np.minimum.accumulate`.
+
+    Parameters
+    ----------
+    a : array_like
+    axis : int
+
+    Returns
+    -------
+    Array, or ndarray for plain `a`
+    """
+    return _running(np.minimum, a, axis)
 
 
 # -- differences ----------------------------------------------------------------------------------
