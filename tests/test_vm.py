@@ -760,3 +760,38 @@ def test_call_whose_result_has_another_shape_is_refused():
     machine = Machine(b.program(b.do("square", chosen)))
     with pytest.raises(ValueError, match=r"chosen gave an array of shape \(2,\), and \(5,\) when it was recorded"):
         machine.run([np.arange(5.0), np.arange(5) < 2])
+
+
+INDICES = [np.array([5, 0, 0, -1]), np.array([[3, 1], [4, 1]]), (slice(None), np.array([2, 0, 2])), np.arange(3, 6),
+           np.array([0, 5, 10]), np.array([7]), np.array([9, 7, 5]), np.zeros(4, int), np.arange(11) % 3 == 0,
+           (np.array([0, 3]), np.array([[1], [2]])), (np.array([8, 8, 2]), None, slice(None, None, -1)),
+           np.zeros(0, int)]
+
+
+@pytest.mark.parametrize("index", INDICES, ids=repr)
+@pytest.mark.parametrize("seen", [lambda x: x, lambda x: x[::-1], lambda x: x[:, ::-2]])
+def test_elements_by_indices_that_are_known(index, seen, rng):
+    def f(x):
+        y = seen(x)[index]
+        return np.sum(np.sin(y) * y) + np.sum(seen(x)[index] ** 3)
+
+    for x in rng.normal(size=(2, 11, 7)):
+        for g in (f, ad.grad(f), ad.value_and_grad(f), ad.hessian(f)):
+            wanted, found = g(x), ad.record(g)(x / 2)(x)
+            for y, want in zip(found, wanted) if isinstance(wanted, tuple) else [(found, wanted)]:
+                np.testing.assert_allclose(y, want, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("workers", [1, 3], indirect=True)
+def test_many_elements_by_indices(workers, rng):
+    """Across blocks, and where threads share the work: an element is added to as often as it was taken."""
+    i, j = rng.integers(3000, size=(2, 200_000))
+    m = rng.integers(50, size=(100, 3000))
+
+    def f(x):
+        return np.sum((x[i] - x[j]) ** 2) + np.sum(np.cos(x.reshape(60, 50)[:, m[0, :40]])) + np.sum(x[1:] * x[:-1])
+
+    x = rng.normal(size=3000)
+    np.testing.assert_allclose(ad.record(ad.grad(f))(x)(2 * x), ad.grad(f)(2 * x), rtol=1e-9, atol=1e-9)
+    names = [op.name for step in ad.record(ad.grad(f))(x).machine.layout.steps for op in getattr(step, "ops", ())]
+    assert names.count("take") == 3 and names.count("add_at") == 3

@@ -189,7 +189,7 @@ typedef struct {
     ptrdiff_t *shape, *strides;
 } ad_view;
 
-typedef enum { AD_KERNEL, AD_NUMPY, AD_GATHER, AD_ADD_INTO, AD_ADD_PART, AD_SUM } ad_kind;
+typedef enum { AD_KERNEL, AD_NUMPY, AD_GATHER, AD_TAKE, AD_ADD_INTO, AD_ADD_AT, AD_ADD_PART, AD_SUM } ad_kind;
 
 typedef struct {
     ad_kind kind;
@@ -201,6 +201,7 @@ typedef struct {
     void *data;
     ad_ref out, input[3];
     ad_view view;
+    const int32_t *numbers; /* of the elements to take, or to add at, from the view's first */
 } ad_vector;
 
 /* Elements offset, ..., offset + n - 1 of a base. */
@@ -298,6 +299,16 @@ static void ad_walk(const ad_view *view, double **bases, ptrdiff_t start, ptrdif
     }
 }
 
+static void ad_take(ptrdiff_t n, double *__restrict out, const double *data, const int32_t *numbers)
+{
+    for (ptrdiff_t k = 0; k < n; k++) out[k] = data[numbers[k]];
+}
+
+static void ad_add_at(ptrdiff_t n, double *data, const double *in, const int32_t *numbers)
+{
+    for (ptrdiff_t k = 0; k < n; k++) data[numbers[k]] += in[k];
+}
+
 /* Elements start, ..., end - 1 of a group, by one thread: a chunk. */
 typedef struct {
     const ad_step *step;
@@ -352,6 +363,12 @@ static inline void ad_run_op(const ad_vector *op, const ad_chunk *chunk, ptrdiff
         break;
     case AD_NUMPY: ad_run_numpy(op, bases, i, n); break;
     case AD_GATHER: ad_walk(&op->view, bases, i, n, ad_at(bases, &op->out, i), ad_copy_run); break;
+    case AD_TAKE:
+        ad_take(n, ad_at(bases, &op->out, i), bases[op->view.base] + op->view.offset, op->numbers + i);
+        break;
+    case AD_ADD_AT:
+        ad_add_at(n, bases[op->view.base] + op->view.offset, ad_at(bases, &op->input[0], i), op->numbers + i);
+        break;
     case AD_ADD_INTO: ad_walk(&op->view, bases, i, n, ad_at(bases, &op->input[0], i), ad_add_run); break;
     case AD_ADD_PART: ad_add_part(op, chunk, i, n); break;
     case AD_SUM: ad_add_to_total(&chunk->totals[op->sum], ad_sum(n, ad_at(bases, &op->input[0], i))); break;

@@ -29,7 +29,9 @@ cdef extern from "_loops.h":
         KERNEL "AD_KERNEL"
         NUMPY "AD_NUMPY"
         GATHER "AD_GATHER"
+        TAKE "AD_TAKE"
         ADD_INTO "AD_ADD_INTO"
+        ADD_AT "AD_ADD_AT"
         ADD_PART "AD_ADD_PART"
         SUM "AD_SUM"
     ctypedef struct Vector "ad_vector":
@@ -42,6 +44,7 @@ cdef extern from "_loops.h":
         Ref out
         Ref input[3]
         View view
+        const int32_t *numbers
     ctypedef struct Span "ad_span":
         int32_t base
         ptrdiff_t offset, n

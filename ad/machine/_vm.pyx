@@ -188,6 +188,9 @@ cdef int fill_vector(Vector *vector, object op) except -1:
         vector.kind = GATHER
     elif op.name == "add_into":
         vector.kind = ADD_INTO
+    elif op.name in ("take", "add_at"):
+        vector.kind = TAKE if op.name == "take" else ADD_AT
+        vector.numbers = <const int32_t *>cnp.PyArray_DATA(op.op)
     elif op.name == "sum":
         vector.kind, vector.sum = SUM, op.op
     elif op.name == "loop":

@@ -2,6 +2,7 @@
 import math
 from collections import Counter, defaultdict
 
+from ad.machine.parts import Scattered
 from ad.machine.plans import SCRATCH, Group, Ref, VectorOp
 
 __all__ = ["PADDING", "GroupMaker"]
@@ -38,6 +39,9 @@ class GroupMaker:
             elif work.name == "sum":
                 self.ops.append(VectorOp("sum", len(self.sums), None, (self._block(work.inputs[0]),)))
                 self.sums.append((*self.places.place(work.outputs[0]), 1))
+            elif work.name == "take":
+                root = self.places.place(work.inputs[0].root)
+                self.ops.append(VectorOp("take", work.params[0], self._out(work.outputs[0]), (), (*root, (), ())))
             else:
                 inputs = tuple([self._ref(view) for view in work.inputs])
                 out = self._out(work.outputs[0])
@@ -138,6 +142,10 @@ class GroupMaker:
             lag = self.starts[work.outputs[0]] - work.target.offset
             self.ops.append(VectorOp("add_part", lag, target, (self._ref(work.inputs[0]), target)))
             self._align(1 if lag <= MAX_LAG else self.n)
+        elif isinstance(work.target, Scattered):
+            values, root = (self._block(work.inputs[0]),), self.places.place(work.outputs[0])
+            self.ops.append(VectorOp("add_at", work.target.numbers, None, values, (*root, (), ())))
+            self._align(self.n)
         else:
             base, offset = self.places.place(work.outputs[0])
             view = _merged(base, offset, work.target)
@@ -204,7 +212,7 @@ class GroupMaker:
 
 def _written(op):
     """The base that a loop writes to."""
-    return op.view[0] if op.name == "add_into" else op.out and op.out.base
+    return op.view[0] if op.name in ("add_into", "add_at") else op.out and op.out.base
 
 
 def _merged(base, offset, view):

@@ -13,11 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ad.machine._vm import SIMPLE, has_loop
-from ad.machine.parts import MANY, Part, are_apart, nonzeros, seen_in
+from ad.machine.parts import MANY, Part, Scattered, are_apart, nonzeros, seen_in
 
 __all__ = ["Lowering", "View", "Work", "contiguous"]
 
 FLOAT64 = np.dtype(np.float64)
+NUMBER = np.dtype(np.int32)  # of an element in memory, where it is picked out
 SAME = {"identity", "positive", "real", "conjugate", "detached"}
 VIEWS = SAME | {"getitem", "broadcast_to", "reshape", "transpose", "matrix_transpose"}
 COMPARISONS = {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "logical_and", "logical_or",
@@ -77,14 +78,15 @@ class Work(NamedTuple):
     ----------
     kind : {"scalar", "vector", "call"}
     name : str
-        A simple op; "loop", the op's inner loop; "sum", of all elements; "add_into", which adds to the elements
-        of `target`, of an array that begins as zeros; or "call".
+        A simple op; "loop", the op's inner loop; "sum", of all elements; "take", of those elements of its input's root
+        that `params` has the numbers of; "add_into", which adds to the elements of `target`, of an array that begins as
+        zeros; or "call".
     op, params
         As in an `Instruction`, for loops and calls.
     inputs : tuple of View
         All of one shape; for a call, of slots.
     outputs : tuple of int
-    target : View, optional
+    target : View or Scattered, optional
     """
 
     kind: str
@@ -93,11 +95,11 @@ class Work(NamedTuple):
     params: tuple
     inputs: tuple
     outputs: tuple
-    target: View | None = None
+    target: object = None
 
     @property
     def n(self):
-        return self.inputs[0].size
+        return self.params[0].size if self.name == "take" else self.inputs[0].size
 
 
 def _is_basic(index):
@@ -211,8 +213,8 @@ class Lowering:
         op, params, inputs, outputs, *_ = instruction
         if op.outputs == 1 and (self.dtype(outputs[0]) == FLOAT64 or outputs[0] in self._truths):
             if all(map(self._is_native, inputs)):
-                for rule in (self._as_view, self._as_put, self._as_concatenation, self._as_join, self._as_scaled,
-                             self._as_sum, self._as_arithmetic):
+                for rule in (self._as_view, self._as_take, self._as_put, self._as_concatenation, self._as_join,
+                             self._as_scaled, self._as_sum, self._as_arithmetic):
                     if rule(op, params, inputs, outputs[0]):
                         return
         self._call(op, params, inputs, outputs)
@@ -238,6 +240,24 @@ class Lowering:
         self.views[out] = View(view.root, view.offset + offset, after.shape, tuple(s // 8 for s in after.strides))
         return True
 
+    def _as_take(self, op, params, inputs, out):
+        """Elements by an array of indices that is known: by their numbers in memory."""
+        view = self._read(inputs[0]) if op.name == "getitem" else None
+        if view is None or math.prod(self.shapes[view.root]) > np.iinfo(NUMBER).max:
+            return False
+        numbers = np.arange(math.prod(self.shapes[view.root]), dtype=NUMBER)
+        strides = [numbers.itemsize * stride for stride in view.strides]
+        found = np.ndarray(view.shape, NUMBER, numbers, numbers.itemsize * view.offset, strides)[params[0]]
+        if found.size == 0:
+            return False
+        regular = _regular(view.root, found)
+        if regular:
+            self.views[out] = regular
+        else:
+            self._add_root(out)
+            self.works.append(Work("vector", "take", None, (found.reshape(-1),), (view,), (out,)))
+        return True
+
     # Arrays that are zeros for the most part stay in parts as long as they are only moved, added and scaled. A scaled
     # zero is zero whatever the factor, and so is a product with a finite number.
 
@@ -259,9 +279,11 @@ class Lowering:
         return self._parts[slot]
 
     def _as_put(self, op, params, inputs, out):
-        if op.name != "put_zeros" or not _is_basic(params[0]):
+        if op.name != "put_zeros":
             return False
         (x,) = inputs
+        if not _is_basic(params[0]):
+            return self._as_scatter(params, x, out)
         whole = np.empty(params[1])
         part = _picked(whole, params[0])
         offset = (_address(part) - _address(whole)) // 8 if part.size else 0
@@ -269,6 +291,19 @@ class Lowering:
         moved = self._moved(self._parts_of(x), target) if self.shape(x) == part.shape else None
         self._add_root(out)
         self._parts[out] = [Part(self._read(x).broadcast(part.shape), target)] if moved is None else moved
+        return True
+
+    def _as_scatter(self, params, x, out):
+        index, shape = params
+        size = math.prod(shape)
+        if size > np.iinfo(NUMBER).max:
+            return False
+        numbers = np.arange(size, dtype=NUMBER).reshape(shape)[index]
+        if numbers.size == 0:
+            return False
+        view = self._read(x).broadcast(numbers.shape)
+        self._add_root(out)
+        self._parts[out] = [Part(view, _regular(out, numbers) or Scattered(numbers.reshape(-1)))]
         return True
 
     def _moved(self, parts, target):
@@ -419,7 +454,8 @@ class Lowering:
         """Add up the parts of a slot, now that something reads the whole."""
         self._flushed.add(slot)
         for view, target in self._parts[slot]:
-            self._add("add_into", (view,), slot, target=target._replace(root=slot))
+            moved = target if isinstance(target, Scattered) else target._replace(root=slot)
+            self._add("add_into", (view,), slot, target=moved)
 
     def _call(self, op, params, inputs, outputs):
         for slot in inputs:
@@ -456,6 +492,16 @@ class Lowering:
         self._add("copy", (view,), copy)
         self._box(copy)
         return copy
+
+
+def _regular(root, numbers):
+    """The View of those elements of a root that have these numbers; None if it takes more than one stride."""
+    if numbers.size == 1:
+        return View(root, int(numbers.flat[0]), numbers.shape, (0,) * numbers.ndim)
+    steps = np.diff(numbers) if numbers.ndim == 1 else None
+    if steps is None or np.any(steps != steps[0]):
+        return None
+    return View(root, int(numbers[0]), numbers.shape, (int(steps[0]),))
 
 
 def _address(array):

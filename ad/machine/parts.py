@@ -5,17 +5,27 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["MANY", "Part", "are_apart", "nonzeros", "seen_in"]
+__all__ = ["MANY", "Part", "Scattered", "are_apart", "nonzeros", "seen_in"]
 
 MANY = 8    # parts above which an array is made, if more than one instruction reads it
 FEW = 0.25  # of the elements of a constant: the most that may be nonzero for it to be taken as parts
 
 
 class Part(NamedTuple):
-    """Values (a View), and where in the array they are added (a View of it, of the same shape)."""
+    """Values (a View), and where in the array they are added (a View of it, of the same shape, or Scattered)."""
 
     view: object
     target: object
+
+
+class Scattered:
+    """Elements of an array in any order, by their numbers in C order: an element may be there more than once."""
+
+    is_flat = False
+    offset = 0  # as far as is known
+
+    def __init__(self, numbers):
+        self.numbers = numbers
 
 
 def _indices(flat, shape):
@@ -32,7 +42,9 @@ def seen_in(target, shape, strides):
 
     None where these are not regular, or one element is in more than one place of the target.
     """
-    if target.size == 0 or any(n > 1 and stride <= 0 for n, stride in zip(target.shape, target.strides)):
+    if isinstance(target, Scattered) or target.size == 0:
+        return None
+    if any(n > 1 and stride <= 0 for n, stride in zip(target.shape, target.strides)):
         return None
     start = _indices(target.offset, shape)
     moves = [_indices(stride if n > 1 else 0, shape) for n, stride in zip(target.shape, target.strides)]
@@ -53,7 +65,7 @@ def _are_apart(a, b):
 
 def are_apart(parts):
     """Whether nothing is added up: no two parts, or values of one part, go to the same element."""
-    return (len(parts) <= MANY and not any(_is_sum(part.target) for part in parts)
+    return (len(parts) <= MANY and not any(isinstance(part.target, Scattered) or _is_sum(part.target) for part in parts)
             and all(_are_apart(a.target, b.target) for a, b in itertools.combinations(parts, 2)))
 
 

@@ -32,9 +32,9 @@ class Ref(NamedTuple):
 class VectorOp(NamedTuple):
     """One loop over a block.
 
-    A "gather" reads `view`, an "add_into" adds to it: (base, offset, shape, strides). `op` is the Op of a "loop", the
-    number of a "sum", and the lag of an "add_part" (see `_loops.h`), whose inputs are a value, or the factors of one,
-    and what it is added to.
+    A "gather" reads `view`, an "add_into" adds to it: (base, offset, shape, strides). A "take" and an "add_at" do so by
+    the numbers in `op`. Else that is the Op of a "loop", the number of a "sum", and the lag of an "add_part" (see
+    `_loops.h`), whose inputs are a value, or the factors of one, and what it is added to.
     """
 
     name: str

@@ -24,7 +24,7 @@ def _key(work, i):
 
 def _is_soft(work, maker, view):
     """Whether a work may share the step of the work that makes what it reads."""
-    if work.kind == "call" or work.kind != maker.kind:
+    if work.kind == "call" or work.kind != maker.kind or work.name == "take":
         return False
     if work.kind == "scalar":
         return True
