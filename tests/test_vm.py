@@ -795,3 +795,42 @@ def test_many_elements_by_indices(workers, rng):
     np.testing.assert_allclose(ad.record(ad.grad(f))(x)(2 * x), ad.grad(f)(2 * x), rtol=1e-9, atol=1e-9)
     names = [op.name for step in ad.record(ad.grad(f))(x).machine.layout.steps for op in getattr(step, "ops", ())]
     assert names.count("take") == 3 and names.count("add_at") == 3
+
+
+def _turned(b, slot, how):
+    """A matrix as a view of one, its rows or columns apart, backwards or in each other's place."""
+    shape = b.shape(slot)
+    if how == "plain" or len(shape) == 1 and how == "turned":
+        return slot
+    if how == "turned":
+        return b.do("transpose", b.input(np.ascontiguousarray(b.values[slot].T)), params=(None,))
+    big = np.zeros([2 * n for n in shape])
+    part = (slice(None, None, -2),) * len(shape)
+    big[part] = b.values[slot]
+    return b.do("getitem", b.input(big), params=(part,))
+
+
+@pytest.mark.parametrize("shapes", [
+    ((3, 4), (4, 5)), ((1, 1), (1, 1)), ((2, 30), (30, 2)), ((16, 16), (16, 16)), ((7,), (7,)), ((7,), (7, 9)),
+    ((9, 7), (7,)), ((1, 300), (300, 13)), ((2, 17), (17, 1)), ((4, 1), (1, 4)), ((0, 3), (3, 2)), ((2, 0), (0, 2)),
+    ((17, 16), (16, 16)), ((2, 3, 4), (4, 2)),
+], ids=repr)
+@pytest.mark.parametrize("first", ["plain", "turned", "apart"])
+@pytest.mark.parametrize("second", ["plain", "turned", "apart"])
+def test_products_of_small_matrices(shapes, first, second, rng):
+    if len(shapes[0]) > 2 and "turned" in (first, second):
+        pytest.skip("one transpose of matrices is enough")
+    b = Builder()
+    a, c = [_turned(b, b.input(rng.normal(size=shape)), how) for shape, how in zip(shapes, (first, second))]
+    product = b.do("matmul", a, c)
+    twice = b.do("add", product, product)
+    machine = check(b.program(product, twice, b.do("sin", a)), [b.values[slot] for slot in b.inputs], rtol=1e-11)
+    small = len(shapes[0]) < 3 and 0 < np.prod([*shapes[0], *shapes[1][1:]]) <= 4096
+    assert small != any(hasattr(step, "results") for step in machine.layout.steps)
+
+
+def test_products_keep_nan_and_infinity():
+    b = Builder()
+    a = b.input(np.array([[np.nan, 0.0, 1.0], [0.0, 2.0, np.inf]]))
+    c = b.input(np.array([[0.0, 1.0], [np.inf, 2.0], [3.0, 4.0]]))
+    check(b.program(b.do("matmul", a, c), b.do("matmul", c, a)), [b.values[a], b.values[c]])

@@ -36,6 +36,20 @@ static inline double ad_minimum(double a, double b) { return (a <= b) | (a != a)
 static const int ad_simple_arities[] = {AD_SIMPLE(AD_ARITY1, AD_ARITY2, AD_ARITY3)};
 enum { AD_SIMPLE_OPS = sizeof ad_simple_arities / sizeof *ad_simple_arities };
 
+/* A matrix: element (i, j) is bases[base][offset + i * row + j * column]. */
+typedef struct {
+    int32_t base;
+    ptrdiff_t offset, row, column;
+} ad_matrix;
+
+/* The product of an m x k and a k x n matrix. */
+typedef struct {
+    ptrdiff_t m, k, n;
+    ad_matrix a, b, out;
+} ad_product;
+
+enum { AD_SMALL_MATRIX = 256 }; /* elements that are worth to be copied into order */
+
 /* -- instruction sets ------------------------------------------------------------------------ */
 
 #define AD_ISA(NAME) ad_base_##NAME
@@ -73,6 +87,8 @@ enum { AD_SIMPLE_OPS = sizeof ad_simple_arities / sizeof *ad_simple_arities };
 static const ad_kernel (*ad_kernels)[8] = ad_base_kernels;
 static ad_kernel ad_scale = ad_base_scale, ad_scale_add = ad_base_scale_add;
 static double (*ad_sum)(ptrdiff_t n, const double *a) = ad_base_sum;
+static void (*ad_multiply_matrices)(const ad_product *, double *, const double *, const double *) =
+    ad_base_multiply_matrices;
 
 static inline void ad_choose_kernels(void)
 {
@@ -82,11 +98,13 @@ static inline void ad_choose_kernels(void)
         ad_scale = ad_avx512_scale;
         ad_scale_add = ad_avx512_scale_add;
         ad_sum = ad_avx512_sum;
+        ad_multiply_matrices = ad_avx512_multiply_matrices;
     } else if (__builtin_cpu_supports("avx2")) {
         ad_kernels = ad_avx2_kernels;
         ad_scale = ad_avx2_scale;
         ad_scale_add = ad_avx2_scale_add;
         ad_sum = ad_avx2_sum;
+        ad_multiply_matrices = ad_avx2_multiply_matrices;
     }
 #endif
 }
@@ -210,7 +228,7 @@ typedef struct {
     ptrdiff_t offset, n;
 } ad_span;
 
-/* A run of scalar code, or, where `code` is NULL, a group of loops over n elements, or neither. */
+/* A run of scalar code, a product, a group of loops over n elements, or none of these. */
 typedef struct {
     int n_zeros, n_ops, n_sums;
     ptrdiff_t seam;  /* elements that the seams between chunks take */
@@ -220,6 +238,7 @@ typedef struct {
     ad_span *zeros;
     ad_scalar *code;
     ad_scalar_loop *loops;
+    ad_product *product;
     ptrdiff_t n, block;
     ad_vector *ops;
     ad_span *sums;
@@ -239,6 +258,12 @@ static inline void ad_add_to_total(ad_total *total, double x)
 static inline double ad_value_of_total(const ad_total *total)
 {
     return isfinite(total->sum) ? total->sum + total->error : total->sum;
+}
+
+static inline void ad_run_product(const ad_product *p, double **bases)
+{
+    ad_multiply_matrices(p, bases[p->out.base] + p->out.offset, bases[p->a.base] + p->a.offset,
+                         bases[p->b.base] + p->b.offset);
 }
 
 static inline double *ad_at(double **bases, const ad_ref *ref, ptrdiff_t i)

@@ -102,3 +102,47 @@ AD_LOOKING(scale_add, AD_PRODUCT_PLUS)
 #undef AD_LOOKING
 #undef AD_PRODUCT
 #undef AD_PRODUCT_PLUS
+
+/* out = a b for small matrices, b by rows without gaps: the rows of b, added up. */
+static void AD_ISA(add_rows)(const ad_product *p, double *__restrict out, const double *a, const double *b, ptrdiff_t row)
+{
+    for (ptrdiff_t i = 0; i < p->m; i++, out += p->n, a += p->a.row) {
+        for (ptrdiff_t j = 0; j < p->n; j++) out[j] = 0;
+        for (ptrdiff_t l = 0; l < p->k; l++) {
+            const double x = a[l * p->a.column], *y = b + l * row;
+            for (ptrdiff_t j = 0; j < p->n; j++) out[j] += x * y[j];
+        }
+    }
+}
+
+/* The same, of rows of a and columns of b: where b has them without gaps, or is one column. */
+static void AD_ISA(dot_columns)(const ad_product *p, double *__restrict out, const double *a, const double *b)
+{
+    const int dense = p->a.column == 1 && p->b.row == 1;
+    for (ptrdiff_t i = 0; i < p->m; i++, a += p->a.row)
+        for (ptrdiff_t j = 0; j < p->n; j++) {
+            const double *column = b + j * p->b.column;
+            double lanes[8] = {0};
+            ptrdiff_t l = 0;
+            for (; dense && l + 8 <= p->k; l += 8)
+                for (int k = 0; k < 8; k++) lanes[k] += a[l + k] * column[l + k];
+            for (; l < p->k; l++) lanes[0] += a[l * p->a.column] * column[l * p->b.row];
+            for (int width = 4; width; width /= 2)
+                for (int k = 0; k < width; k++) lanes[k] += lanes[k + width];
+            out[i * p->n + j] = lanes[0];
+        }
+}
+
+static void AD_ISA(multiply_matrices)(const ad_product *p, double *out, const double *a, const double *b)
+{
+    double copy[AD_SMALL_MATRIX];
+    if (p->b.column == 1 && p->n > 1) {
+        AD_ISA(add_rows)(p, out, a, b, p->b.row);
+    } else if (p->n == 1 || p->k * p->n > AD_SMALL_MATRIX) {
+        AD_ISA(dot_columns)(p, out, a, b);
+    } else {
+        for (ptrdiff_t l = 0; l < p->k; l++)
+            for (ptrdiff_t j = 0; j < p->n; j++) copy[l * p->n + j] = b[l * p->b.row + j * p->b.column];
+        AD_ISA(add_rows)(p, out, a, copy, p->n);
+    }
+}

@@ -45,6 +45,12 @@ cdef extern from "_loops.h":
         Ref input[3]
         View view
         const int32_t *numbers
+    ctypedef struct Matrix "ad_matrix":
+        int32_t base
+        ptrdiff_t offset, row, column
+    ctypedef struct Product "ad_product":
+        ptrdiff_t m, k, n
+        Matrix a, b, out
     ctypedef struct Span "ad_span":
         int32_t base
         ptrdiff_t offset, n
@@ -55,6 +61,7 @@ cdef extern from "_loops.h":
         Span *zeros
         Scalar *code
         ScalarLoop *loops
+        Product *product
         ptrdiff_t n, block
         Vector *ops
         Span *sums

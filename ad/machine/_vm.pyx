@@ -238,6 +238,20 @@ cdef int fill_scalars(Step *step, list code) except -1:
     return 0
 
 
+cdef Matrix matrix_of(object plan):
+    cdef Matrix out
+    out.base, out.offset, out.row, out.column = plan
+    return out
+
+
+cdef int fill_product(Step *step, object plan) except -1:
+    step.product = <Product *>room(1, sizeof(Product))
+    step.product.m, step.product.k, step.product.n = plan.shape
+    step.product.a, step.product.b, step.product.out = matrix_of(plan.a), matrix_of(plan.b), matrix_of(plan.out)
+    step.work = <double>step.product.m * step.product.k * step.product.n
+    return 0
+
+
 cdef void free_step(Step *step) noexcept:
     cdef int i
     for i in range(step.n_ops if step.ops != NULL else 0):
@@ -245,6 +259,7 @@ cdef void free_step(Step *step) noexcept:
     PyMem_Free(step.zeros)
     PyMem_Free(step.code)
     PyMem_Free(step.loops)
+    PyMem_Free(step.product)
     PyMem_Free(step.ops)
     PyMem_Free(step.sums)
 
@@ -385,6 +400,8 @@ cdef class Machine:
         if hasattr(part, "code"):
             fill_scalars(step, part.code)
             step.work = step.n_ops
+        elif hasattr(part, "shape"):
+            fill_product(step, part)
         else:
             fill_group(step, part)
             self.n_totals = max(self.n_totals, step.n_sums)

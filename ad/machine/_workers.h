@@ -209,6 +209,10 @@ static void ad_run_step(const ad_step *step, double **bases, ad_total *totals, i
         ad_run_scalars(step->code, bases, step->loops);
         return;
     }
+    if (step->product) {
+        ad_run_product(step->product, bases);
+        return;
+    }
     for (int k = 0; k < step->n_sums; k++) totals[k].sum = totals[k].error = 0;
     if (!(step->is_parallel && n > 1 && ad_share(step, bases, totals, n, n_bases, scratch))) ad_run_chunk(&whole);
     for (int k = 0; k < step->n_sums; k++)

@@ -6,7 +6,7 @@ import numpy as np
 from ad.machine._vm import SCALARS
 from ad.machine.grouping import PADDING, GroupMaker
 from ad.machine.lowering import FLOAT64, Lowering, contiguous
-from ad.machine.plans import ARRAYS, BUFFERS, REGISTERS, Array, Call, Layout, Scalars
+from ad.machine.plans import ARRAYS, BUFFERS, REGISTERS, Array, Call, Layout, Matrix, Product, Scalars
 from ad.machine.scheduling import fused, schedule
 
 __all__ = ["lay_out"]
@@ -144,7 +144,7 @@ class _Places:
     def layout(self):
         lowering = self.lowering
         inputs = [self._input(slot) for slot in self.inputs]
-        make = {"scalar": self._scalars, "vector": self._group, "call": self._call}
+        make = {"scalar": self._scalars, "vector": self._group, "product": self._product, "call": self._call}
         steps = [make[step[0].kind](t, step) for t, step in enumerate(self.steps)]
         code = []
         outputs = [self._output(slot, code) for slot in lowering.outputs]
@@ -217,6 +217,15 @@ class _Places:
             if base != REGISTERS:
                 code.append(("store", 0, base, out, offset, None))
         return Scalars(zeros, code)
+
+    # -- products --------------------------------------------------------------------------------
+
+    def _product(self, _t, step):
+        (work,) = step
+        m, _, n = work.params
+        places = [(*self.place(view.root), view) for view in work.inputs]
+        a, b = [Matrix(base, offset + view.offset, *view.strides) for base, offset, view in places]
+        return Product([], work.params, a, b, Matrix(*self.place(work.outputs[0]), n, 1))
 
     # -- calls -----------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ SAME = {"identity", "positive", "real", "conjugate", "detached"}
 VIEWS = SAME | {"getitem", "broadcast_to", "reshape", "transpose", "matrix_transpose"}
 COMPARISONS = {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "logical_and", "logical_or",
                "logical_not"}
+SMALL_PRODUCT = 4096  # multiplications
 POWERS = {2.0: "square", 3.0: "cube", 0.5: "sqrt", -1.0: "reciprocal"}
 
 
@@ -76,15 +77,15 @@ class Work(NamedTuple):
 
     Attributes
     ----------
-    kind : {"scalar", "vector", "call"}
+    kind : {"scalar", "vector", "product", "call"}
     name : str
         A simple op; "loop", the op's inner loop; "sum", of all elements; "take", of those elements of its input's root
         that `params` has the numbers of; "add_into", which adds to the elements of `target`, of an array that begins as
-        zeros; or "call".
+        zeros; "product", of two matrices of the sizes in `params` (m, k, n); or "call".
     op, params
         As in an `Instruction`, for loops and calls.
     inputs : tuple of View
-        All of one shape; for a call, of slots.
+        All of one shape, but for a product; for a call, of slots.
     outputs : tuple of int
     target : View or Scattered, optional
     """
@@ -214,7 +215,7 @@ class Lowering:
         if op.outputs == 1 and (self.dtype(outputs[0]) == FLOAT64 or outputs[0] in self._truths):
             if all(map(self._is_native, inputs)):
                 for rule in (self._as_view, self._as_take, self._as_put, self._as_concatenation, self._as_join,
-                             self._as_scaled, self._as_sum, self._as_arithmetic):
+                             self._as_product, self._as_scaled, self._as_sum, self._as_arithmetic):
                     if rule(op, params, inputs, outputs[0]):
                         return
         self._call(op, params, inputs, outputs)
@@ -396,6 +397,22 @@ class Lowering:
             self._add(special, views, slot, op)
             scaled.append(Part(self._read(slot), part.target))
         return scaled
+
+    def _as_product(self, op, _params, inputs, out):
+        """Of small matrices, where calling BLAS takes longer than to multiply."""
+        if op.name != "matmul" or any(len(self.shape(slot)) not in (1, 2) for slot in inputs):
+            return False
+        a, b = [self._read(slot) for slot in inputs]
+        if len(a.shape) == 1:
+            a = a._replace(shape=(1, *a.shape), strides=(0, *a.strides))
+        if len(b.shape) == 1:
+            b = b._replace(shape=(*b.shape, 1), strides=(*b.strides, 0))
+        size = *a.shape, b.shape[1]
+        if not 0 < math.prod(size) <= SMALL_PRODUCT:
+            return False
+        self._add_root(out)
+        self.works.append(Work("product", "product", None, size, (a, b), (out,)))
+        return True
 
     def _as_sum(self, op, params, inputs, out):
         if op.name == "sum":

@@ -7,7 +7,8 @@ base is an ndarray: an input, a constant, what a call reads or makes, an output.
 from typing import NamedTuple
 
 __all__ = [
-    "ARRAYS", "BUFFERS", "REGISTERS", "SCRATCH", "Array", "Call", "Group", "Layout", "Ref", "Scalars", "VectorOp",
+    "ARRAYS", "BUFFERS", "REGISTERS", "SCRATCH", "Array", "Call", "Group", "Layout", "Matrix", "Product", "Ref",
+    "Scalars", "VectorOp",
 ]
 
 REGISTERS, BUFFERS, SCRATCH, ARRAYS = range(4)
@@ -63,6 +64,25 @@ class Group(NamedTuple):
     ops: list
     sums: list
     align: int
+
+
+class Matrix(NamedTuple):
+    """Element (i, j) is element offset + i * row + j * column of a base."""
+
+    base: int
+    offset: int
+    row: int
+    column: int
+
+
+class Product(NamedTuple):
+    """out = a b, of an m x k matrix and one of k x n; `zeros`: as in a Group."""
+
+    zeros: list
+    shape: tuple  # m, k, n
+    a: Matrix
+    b: Matrix
+    out: Matrix
 
 
 class Call(NamedTuple):

@@ -19,12 +19,12 @@ def _producers(works):
 
 
 def _key(work, i):
-    return (work.kind, {"scalar": 0, "call": i}[work.kind] if work.kind != "vector" else work.n)
+    return work.kind, {"scalar": 0, "call": i, "product": i}[work.kind] if work.kind != "vector" else work.n
 
 
 def _is_soft(work, maker, view):
     """Whether a work may share the step of the work that makes what it reads."""
-    if work.kind == "call" or work.kind != maker.kind or work.name == "take":
+    if work.kind in ("call", "product") or work.kind != maker.kind or work.name == "take":
         return False
     if work.kind == "scalar":
         return True
@@ -64,7 +64,7 @@ def schedule(lowering):
             ready[key].append(i)
     steps = []
     while ready:
-        key = min(ready, key=lambda key: ("scalar call vector".split().index(key[0]), ready[key][0]))
+        key = min(ready, key=lambda key: ("scalar product call vector".split().index(key[0]), ready[key][0]))
         heap, step = ready.pop(key), []
         heapq.heapify(heap)
         while heap:
