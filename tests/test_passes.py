@@ -392,6 +392,31 @@ def test_algebra_of_broadcasting(name, rng):
     assert_same_results(program, found, inputs, 4e-16)
 
 
+@pytest.mark.parametrize("name, shapes, rows, expected", [
+    ("matrices", [(4, 3), (3, 5)], (1, 5), "sum_to matmul"),
+    ("many", [(2, 4, 3), (2, 3, 5)], (2, 1, 5), "sum_to matmul"),
+    ("many by one", [(2, 4, 3), (3, 5)], (2, 1, 5), "sum_to matmul"),
+    ("one by many", [(4, 3), (2, 3, 5)], (2, 1, 5), "matmul sum_to"),
+    ("many, all together", [(2, 4, 3), (2, 3, 5)], (1, 1, 5), "matmul sum_to"),
+    ("columns", [(4, 3), (3, 5)], (4, 1), "matmul sum_to"),
+    ("elements of a vector", [(4, 3), (3,)], (1,), "matmul sum_to"),
+    ("a row times many", [(3,), (2, 3, 5)], (1, 5), "matmul sum_to"),
+])
+def test_rows_of_a_product_are_summed_before(name, shapes, rows, expected, rng):
+    b, inputs = Builder(), [rng.normal(size=shape) for shape in shapes]
+    program = b.program(b.sum_to(b.matmul(*map(b.input, inputs)), params=(rows,)))
+    found = passes.dead_code(passes.algebra(program))
+    assert names(found) == expected.split()
+    assert_same_results(program, found, inputs, 1e-14)
+
+
+def test_a_product_that_is_read_elsewhere_is_summed_itself(rng):
+    b, inputs = Builder(), [rng.normal(size=(4, 3)), rng.normal(size=(3, 5))]
+    product = b.matmul(*map(b.input, inputs))
+    program = b.program(product, b.sum_to(product, params=((1, 5),)))
+    assert passes.algebra(program) is program
+
+
 def test_numbers_go_to_the_scalar():
     b, inputs = Builder(), [np.arange(3.0), np.float64(2.0)]
     x, s = map(b.input, inputs)

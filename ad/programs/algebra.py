@@ -16,9 +16,9 @@ from ad.programs.rewriting import ANY, FLOATING, REAL, Rewriting, Rules
 __all__ = ["algebra"]
 
 (ADD, SUBTRACT, MULTIPLY, DIVIDE, SCALE, NEGATIVE, ABSOLUTE, SQUARE, SQRT, SUM, TRANSPOSE, RESHAPE, BROADCAST_TO,
- SUM_TO, GETITEM, PUT_ZEROS) = [TABLE[name].op for name in (
+ SUM_TO, GETITEM, PUT_ZEROS, MATMUL) = [TABLE[name].op for name in (
      "add subtract multiply divide scale negative absolute square sqrt sum transpose reshape broadcast_to "
-     "sum_to getitem put_zeros").split()]
+     "sum_to getitem put_zeros matmul").split()]
 NORMAL = {char: (float(np.finfo(char).tiny), float(np.finfo(char).max)) for char in REAL}
 RULES: dict = {}  # op, or the form of ops -> Rules
 
@@ -458,6 +458,20 @@ def sum_of_product(r, y, x, *params):
     if z and normal(z[1], y) and r.alone(x, r.avals[z[0]]) and y.size < r.avals[x].size:
         op = SUM if len(params) == 2 else SUM_TO
         return r.emit(MULTIPLY, y, r.emit(op, y, z[0], params=params), z[1])
+
+
+@rule("sum_to", dtypes=FLOATING)
+def sum_of_rows(r, y, x, shape):
+    """The rows of a product a b, added up, are the rows of a, added up, times b."""
+    product, factors = r.avals[x].shape, r.made_by(x, MATMUL)
+    if not factors or r.uses[x] > 1 or len(product) < 2 or shape != (*product[:-2], 1, product[-1]):
+        return None
+    a, b = factors
+    before = r.avals[a].shape
+    if before[:-1] != product[:-1] or len(r.avals[b].shape) < 2:
+        return None
+    row = (*before[:-2], 1, before[-1])
+    return r.emit(MATMUL, y, r.emit(SUM_TO, Aval(row, y.dtype), a, params=(row,)), b)
 
 
 @rule("sum", dtypes=ANY)
