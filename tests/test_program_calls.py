@@ -71,6 +71,12 @@ def test_a_fixed_argument_cannot_be_another():
     assert program(params, np.ones(1), how="product")["total"] == 4.0
     with pytest.raises(ValueError, match="'product'.*'sum'"):
         program(params, np.ones(1), how="sum")
+    small = np.ones(2, np.float32)
+    for number, other in ((np.nan, 1.0), (0.0, -0.0), (complex(0.0, -0.0), 0j)):
+        program = ad.record(lambda x, number: x * number)(small, number)
+        np.testing.assert_array_equal(program(small, pickle.loads(pickle.dumps(number))), small * number)
+        with pytest.raises(ValueError, match="recorded with the argument"):
+            program(small, other)
     texts = np.array(["a", "b"])
     program = ad.record(lambda x, texts: x * len(texts))(1.0, texts)
     assert program(2.0, texts) == program(2.0, texts.copy()) == 4.0

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from programs import Builder, assert_same_results, names
 
+import ad
 from ad import trees
 from ad._graph import Op
 from ad.ops import plain
@@ -200,3 +201,18 @@ def test_what_is_no_structure(encoded):
     with pytest.raises(ValueError, match="is no structure") as error:
         saving.decode_structure(encoded)
     one_line(error)
+
+
+@pytest.mark.parametrize("path", [3, None, 2.5])
+def test_a_path_is_no_number_of_an_open_file(path):
+    with pytest.raises(TypeError, match=r"^ad.load takes the path of a file, not (an int|None|a float)"):
+        ad.load(path)
+    with pytest.raises(TypeError, match=r"^Program.save takes the path of a file, not (an int|None|a float)"):
+        ad.record(np.sin)(1.0).save(path)
+
+
+def test_ops_lane_by_lane_are_not_saved(tmp_path):
+    program = ad.record(ad.vmap(lambda a: np.linalg.lstsq(a, np.ones(2), None)[0]))(np.stack([np.eye(2), np.eye(2)]))
+    with pytest.raises(TypeError, match="the op 'least_squares', lane by lane, cannot be saved; .* use ad.vmap on"):
+        program.save(tmp_path / "p.ad")
+    assert not list(tmp_path.iterdir())

@@ -305,7 +305,7 @@ class Mapped(Quick):
 
     def _kept(self, key, recording, signature, lanes):
         if len(self.programs) >= MAX_SIGNATURES:
-            self.programs.pop(next(iter(self.programs)))
+            self.programs.pop([*self.programs][0], None)
         program = self.programs[key] = _Wide(recording, signature, lanes)
         args = lanes.structure(lanes.leaves)[0]
         if self.out_axes == 0 and program.is_simple() and lanes.flat and Shortcut.serves(args, program.variables):

@@ -19,6 +19,7 @@ from ad.trees import Frame
 __all__ = ["Cost", "Guard", "Instruction", "Program", "evaluate", "frozen", "interpret"]
 
 SMALL = 1024
+NUMBERS = (float, complex)  # whose zeros differ by their sign, and whose nan is like another
 VALUES = (str, bytes, range, np.dtype, type(None), type(...))  # parameters that are compared as they are
 
 
@@ -357,9 +358,13 @@ def as_before(fixed, leaf):
     """Refuse another argument where the recording depends on the one that it was made for."""
     if isinstance(fixed, Variable) and isinstance(leaf, (Variable, np.ndarray)):
         return  # it was not read
-    equal = np.array_equal if isinstance(fixed, np.ndarray) else operator.eq
+    equal = np.array_equal if isinstance(fixed, np.ndarray) else _alike if type(fixed) in NUMBERS else operator.eq
     if fixed is not leaf and not (type(fixed) is type(leaf) and equal(fixed, leaf)):
         raise another_argument(fixed, leaf)
+
+
+def _alike(a, b):
+    return frozen(a) == frozen(b)
 
 
 def interpret(instructions, slots):

@@ -9,6 +9,7 @@ __all__ = ["Cost", "Guard", "Instruction", "Program", "evaluate", "frozen", "int
 
 _Slots: TypeAlias = tuple[int, ...]
 
+NUMBERS: tuple[type, ...]
 SMALL: int
 VALUES: tuple[type, ...]
 KEYS: dict[str, Any]

@@ -393,7 +393,7 @@ class Compiled(Quick):
 
     def _new_tree(self, key):
         if len(self._trees) >= MAX_SIGNATURES:
-            self._trees.pop(next(iter(self._trees)), None)
+            self._trees.pop([*self._trees][0], None)
             self._routes = {}
         return self._trees.setdefault(key, Tree())
 

@@ -8,10 +8,12 @@ import hashlib
 import importlib.util
 import io
 import json
+import os
 import struct
 
 import numpy as np
 
+from ad import errors
 from ad._graph import Aval
 from ad.ops import plain
 from ad.ops.forms import TABLE
@@ -30,7 +32,7 @@ _PLAIN = {plain.name_of(f): f for f in {*plain.PLAIN, *[f for f in vars(np).valu
 def save(program, path):
     """Write a program to a file; see `Program.save`."""
     content = to_bytes(program)
-    with open(path, "wb") as file:
+    with open(_checked_path(path, "Program.save"), "wb") as file:
         file.write(content)
 
 
@@ -49,9 +51,17 @@ def load(path):
     ------
     ValueError
         If the file is no saved program, damaged, cut short, or of a newer version of the format.
+    TypeError
+        If `path` is no path.
     """
-    with open(path, "rb") as file:
+    with open(_checked_path(path, "ad.load"), "rb") as file:
         return from_bytes(file.read(), f"ad.load: {path}")
+
+
+def _checked_path(path, function):
+    if not isinstance(path, (str, bytes, os.PathLike)):  # open() takes an int for the number of an open file
+        raise TypeError(f"{function} takes the path of a file, not {errors.kind(path)}")
+    return path
 
 
 def to_bytes(program):
@@ -122,6 +132,9 @@ def _op_name(op):
         known = _op(name)
     except ValueError:
         known = None
+    if known is not op and op.name.endswith("_by_lanes"):
+        raise TypeError(f"ad: a program with the op {op.name.removesuffix('_by_lanes')!r}, lane by lane, cannot be "
+                        "saved; save that of the function for one lane, and use ad.vmap on what ad.load gives")
     if known is not op:
         raise TypeError(f"ad: a program with the op {op.name!r} cannot be saved: it is not in the table, where its "
                         "reader would look; write the function in ops of ad, not under custom_gradient")
