@@ -232,6 +232,18 @@ def test_inputs_of_every_kind(x):
     np.testing.assert_array_equal(x, before)
 
 
+@pytest.mark.parametrize("x", [np.ma.array([3.0, 4.0], mask=[False, True]), np.matrix([[1.0, 2.0], [3.0, 4.0]])])
+def test_arrays_that_are_more_than_their_values_go_to_the_function(x):
+    compiled, runs = counted(lambda x, y: (x * x, np.sum(x) * y))
+    for n in range(3):
+        product, total = compiled(x, 2.0)
+        assert type(product) is type(x) and (product == x * x).all() and total == 2 * np.sum(x)
+        x = x + n
+    assert len(runs) == 3
+    with pytest.raises(TypeError, match="which a replay cannot make anew"):
+        ad.compile(lambda y: (x, y))(1.0)
+
+
 def test_layouts_share_a_recording(rng):
     compiled, runs = counted(lambda x: np.cos(x) @ np.ones(4))
     for x in (rng.random((3, 4)), rng.random((4, 3)).T, rng.random((6, 8))[::2, ::2], rng.random((3, 4))[::-1]):
@@ -334,6 +346,24 @@ def test_functions_without_derivatives_take_constants_and_named_tuples():
         compiled = ad.compile(f)
         for x in (np.array([1.0, 3.0]), np.array([0.0, 1.0])):
             assert_equal(compiled(x), np.asarray(f(x)))
+
+
+def test_captured_memory_maps_are_those_of_the_recording(tmp_path, rng):
+    table = np.memmap(tmp_path / "table", float, "w+", shape=3)
+    index = np.memmap(tmp_path / "index", np.int64, "w+", shape=3)
+    table[:], index[:] = [0.1, 0.5, 0.7], [2, 0, 1]
+
+    def f(x):
+        return x * table, x[index], np.searchsorted(table, x), table
+
+    compiled, x = ad.compile(f), rng.random(3)
+    wanted = [np.array(y) for y in f(x)]
+    for _ in range(3):
+        for a, b in zip(compiled(x), wanted, strict=True):
+            np.testing.assert_array_equal(a, b)
+            assert type(a) is np.ndarray
+        table[:], index[:] = 9.0, 0
+    np.testing.assert_array_equal(ad.compile(np.sin)(table), np.sin(table))
 
 
 # -- where Python looks ------------------------------------------------------------------------------

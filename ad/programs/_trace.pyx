@@ -117,7 +117,7 @@ cdef class Tracer(Recorder):
         """The slot of a value that does not depend on the inputs."""
         cdef size_t address = <size_t><PyObject *>value
         cdef long slot
-        if type(value) is not cnp.ndarray:
+        if not isinstance(value, cnp.ndarray):
             slot = self.new_slot((), FLOAT64 if type(value) is float else np.asarray(value).dtype)
             self.constants[slot] = value
             return slot
@@ -136,7 +136,7 @@ cdef class Tracer(Recorder):
             for inner in part:
                 if isinstance(inner, (tuple, list, cnp.ndarray)):
                     return type(part)([self.kept(each) for each in part])
-        if type(part) is not cnp.ndarray:
+        if not isinstance(part, cnp.ndarray):
             return part
         cdef size_t address = <size_t><PyObject *>part
         copy = self.copies.get(address)

@@ -5,7 +5,7 @@ from ad import _calls, trees
 from ad._core import Array
 from ad._leaves import Variable
 
-__all__ = ["Signature", "is_array", "is_value"]
+__all__ = ["Signature", "is_array", "is_foreign", "is_value"]
 
 LOW = "efF"  # characters of the dtypes of less precision than Python's numbers
 NUMBERS = (float, complex)
@@ -22,7 +22,7 @@ class Signature:
         self.values = [x for x, is_traced in zip(leaves, traced) if is_traced]
         self.frame = trees.Frame(structure, {i: x for i, x in enumerate(leaves) if not traced[i]})
         ours = [x for x in leaves if isinstance(x, Array)]
-        self.ours, self.live = bool(ours), any(map(_calls.live, ours))
+        self.ours, self.live = bool(ours), any(map(_calls.live, ours)) or any(map(is_foreign, leaves))
         self.key = (structure, tuple(map(_aval, self.values)), tuple(map(_identity, self.frame.fixed.items())),
                     self.ours)
 
@@ -32,7 +32,14 @@ def is_value(x):
 
 
 def is_array(x):
-    return isinstance(x, (np.ndarray, np.generic, Array)) and x.dtype.kind in "biufc" and not isinstance(x, Variable)
+    if not isinstance(x, (np.ndarray, np.generic, Array)) or x.dtype.kind not in "biufc":
+        return False
+    return not isinstance(x, Variable) and not is_foreign(x)
+
+
+def is_foreign(x):
+    """Whether it is an ndarray of a class whose ops do more than NumPy's: with a mask, with units, a matrix."""
+    return isinstance(x, np.ndarray) and type(x) not in (np.ndarray, np.memmap)
 
 
 def _aval(x):
