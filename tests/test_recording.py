@@ -232,6 +232,7 @@ def test_inputs_of_every_kind(x):
     np.testing.assert_array_equal(x, before)
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
 @pytest.mark.parametrize("x", [np.ma.array([3.0, 4.0], mask=[False, True]), np.matrix([[1.0, 2.0], [3.0, 4.0]])])
 def test_arrays_that_are_more_than_their_values_go_to_the_function(x):
     compiled, runs = counted(lambda x, y: (x * x, np.sum(x) * y))
@@ -445,6 +446,17 @@ def test_python_sees_the_values(f):
             np.testing.assert_allclose(compiled(x), f(x), rtol=1e-14)
     assert len(runs) == before
     assert before > 1
+
+
+def test_round_is_that_of_a_number():
+    def f(x):
+        return round(x) * x, round(x, 1), [1.0, 2.0, 3.0][round(x) % 3]
+
+    compiled, runs = counted(f)
+    for x in (2.5, 3.5, -0.51, 2.4, 2.44, 3.6):
+        assert compiled(x) == f(x)
+    assert len(runs) == 3
+    assert ad.grad(lambda x: x * round(x))(2.6) == 3.0
 
 
 def test_a_loop_whose_length_depends_on_the_data():

@@ -188,6 +188,13 @@ def _tobytes(x, order="C"):
 
 _core.add_method("tobytes", _tobytes)
 
+def _round(x, ndigits=None):
+    """As for np.float64: to an int, which Python sees, or to so many digits."""
+    return int(np.rint(x)) if ndigits is None else np.round(x, ndigits)
+
+
+_core.add_method("__round__", _round)
+
 _COMPARISONS = (np.less, np.less_equal, np.equal, np.not_equal, np.greater, np.greater_equal)
 DETACHED = Op("detached", "plain", lambda x: x, jvp=_nothing, vjp=_nothing)
 LANES[DETACHED] = BROADCASTS
