@@ -11,8 +11,7 @@ from test_recording import counted
 
 import ad
 from ad import _core
-from ad.ops import TABLE
-from ad.ops.linalg import RAISING
+from ad.ops import RAISING, TABLE
 from ad.programs import _trace
 
 
@@ -297,6 +296,34 @@ def element(a):
         return -a
 
 
+def chosen(a):
+    try:
+        y = np.array([3.0, 4.0])[np.argmax(a)] * a
+        y = a
+    except IndexError:
+        return -a
+    return y
+
+
+def chosen_too(a):
+    try:
+        y = a[0][np.argmax(a)] * a
+        y = a * 1.0
+    except IndexError:
+        return -a
+    return y
+
+
+def unused(a):
+    try:
+        y = np.linalg.inv(a)
+        y = y * 2
+    except np.linalg.LinAlgError:
+        return -a
+    y = a * 3
+    return y
+
+
 def power(a):
     try:
         return np.arange(2) ** (np.argmax(a) - 2) * a
@@ -327,6 +354,7 @@ NOT_WHOLE, UNSORTED = [np.array([[x, 1.0], [1.0, 3.0]]) for x in (np.nan, np.inf
 @pytest.mark.parametrize("order", [1, -1], ids=["good first", "bad first"])
 @pytest.mark.parametrize(("f", "values"), [
     (inverse_or_zeros, [GOOD, BAD]), (is_definite, [GOOD, BAD]), (solved, [GOOD, BAD]), (element, [GOOD, GOOD[::-1]]),
+    (chosen, [GOOD, GOOD[::-1]]), (unused, [GOOD, BAD]), (chosen_too, [GOOD, GOOD[::-1]]),
     (power, [GOOD[::-1], GOOD]), (whole, [GOOD, *NOT_WHOLE]), (binned, [GOOD, UNSORTED])])
 def test_exceptions_that_the_function_handles(f, values, order):
     """A replay cannot catch them: the function itself is called, whichever way it was recorded."""

@@ -16,7 +16,11 @@ from ad.ops import (  # noqa: F401
 )
 from ad.ops.forms import FUNCTIONS, TABLE, UFUNCS, Entry, bilinear, case, composite, custom, linear
 
-__all__ = ["FUNCTIONS", "TABLE", "UFUNCS", "Entry", "bilinear", "case", "composite", "custom", "linear"]
+__all__ = ["FUNCTIONS", "RAISING", "TABLE", "UFUNCS", "Entry", "bilinear", "case", "composite", "custom", "linear"]
+
+# Ops that raise for some values: a call may be made to see whether they do, whatever becomes of the result.
+RAISING = {TABLE[name].op for name in
+           "cholesky_lower eigh_parts gather inv least_squares pinv solve_matrix svd_parts".split()}
 
 _SERVING = (
     "add subtract multiply divide power floor_divide remainder negative positive absolute identity scale conjugate "

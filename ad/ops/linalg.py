@@ -11,7 +11,7 @@ import numpy as np
 from ad.errors import MissingRule
 from ad.ops.domains import FULL_RANK, INVERTIBLE, NONZERO, REAL, SPD, SYMMETRIC
 from ad.ops.elementwise import absolute, conjugate, imag, real
-from ad.ops.forms import BROADCASTS, TABLE, case, composite, custom
+from ad.ops.forms import BROADCASTS, case, composite, custom
 from ad.ops.plain import evaluate
 from ad.ops.products import adjoint, einsum, matmul, matrix_transpose, operand, widened
 from ad.ops.reductions import kept_shape
@@ -19,8 +19,8 @@ from ad.ops.reductions import sum as sum_
 from ad.ops.shaping import broadcast_to, reshape
 
 __all__ = [
-    "RAISING", "cholesky", "det", "eigh", "eigvalsh", "inv", "lstsq", "matrix_norm", "matrix_power", "norm", "pinv",
-    "qr", "slogdet", "solve", "svd", "svdvals", "tensorinv", "tensorsolve", "vector_norm",
+    "cholesky", "det", "eigh", "eigvalsh", "inv", "lstsq", "matrix_norm", "matrix_power", "norm", "pinv", "qr",
+    "slogdet", "solve", "svd", "svdvals", "tensorinv", "tensorsolve", "vector_norm",
 ]
 
 _NAMED = {
@@ -606,8 +606,3 @@ def norm(x, ord=None, axis=None, keepdims=False):
     if len(axis) != 2:
         raise ValueError("ad.norm: a norm is over one axis (of vectors) or two (of matrices)")
     return _norm_of_matrices(x, ord, axis, keepdims)
-
-
-# Ops that raise for some values: a call may be made to see whether they do, whatever becomes of the result.
-RAISING = {TABLE[name].op for name in (
-    "cholesky_lower", "eigh_parts", "inv", "least_squares", "pinv", "solve_matrix", "svd_parts")}

@@ -3,14 +3,12 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from ad._core import _A, _Axis, _Product
-from ad._graph import Op
 
 __all__ = [
-    "RAISING", "cholesky", "det", "eigh", "eigvalsh", "inv", "lstsq", "matrix_norm", "matrix_power", "norm", "pinv",
-    "qr", "slogdet", "solve", "svd", "svdvals", "tensorinv", "tensorsolve", "vector_norm",
+    "cholesky", "det", "eigh", "eigvalsh", "inv", "lstsq", "matrix_norm", "matrix_power", "norm", "pinv", "qr",
+    "slogdet", "solve", "svd", "svdvals", "tensorinv", "tensorsolve", "vector_norm",
 ]
 
-RAISING: set[Op]
 solve: _Product
 
 def cholesky(a: _A, upper: bool = False) -> _A: ...

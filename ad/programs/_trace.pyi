@@ -2,9 +2,11 @@ from collections.abc import Callable
 from typing import Any, final
 
 from ad._core import Array
-from ad._graph import Aval, Recorder
+from ad._graph import Aval, Op, Recorder
 from ad._leaves import Variable
 from ad.programs.program import Instruction
+
+RAISING: set[Op]
 
 @final
 class Tracer(Recorder):
@@ -25,6 +27,8 @@ class Tracer(Recorder):
     def constants(self) -> dict[int, Any]: ...
     @property
     def relays(self) -> bool: ...
+    @property
+    def risky(self) -> bool: ...
     @property
     def failed(self) -> str: ...
 

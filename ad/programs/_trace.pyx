@@ -16,6 +16,7 @@ import sys
 
 import numpy as np
 
+from ad.ops import RAISING
 from ad.programs.program import Instruction
 
 cnp.import_array()
@@ -43,6 +44,8 @@ cdef class Tracer(Recorder):
         Slot -> value. Captured ndarrays are copied, so that later changes do not reach the program.
     guards : list of (int, int, str, object, str)
         How many instructions had been recorded, the slot of a value, what Python asked of it, the answer, where.
+    risky : bool
+        Whether there is an instruction among them that raises for some values.
     failed : str
         Where an op on a traced value raised last, if the function went on from there; "" where none did.
     """
@@ -51,7 +54,7 @@ cdef class Tracer(Recorder):
     cdef readonly dict constants
     cdef object warn
     cdef bint lifts
-    cdef readonly bint relays
+    cdef readonly bint relays, risky
     cdef readonly str failed
     cdef Recorder outer   # the tracer around this one, or None
     cdef set levels       # tags of the forward levels around it
@@ -190,6 +193,8 @@ cdef class Tracer(Recorder):
                 self.instructions.append(Instruction(roles["identity"], (), (inputs[n - op.outputs + i],),
                                                      (outputs[i],), where()))
             return 0
+        if op in RAISING:
+            self.risky = True
         self.instructions.append(Instruction(op, self.kept(params or ()), tuple(inputs), outputs, where()))
         return 0
 

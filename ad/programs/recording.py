@@ -20,7 +20,7 @@ from ad._core import Array, constant, peek
 from ad._leaves import Variable
 from ad.errors import kind
 from ad.machine._vm import Machine
-from ad.ops.linalg import RAISING
+from ad.ops import RAISING
 from ad.programs import _trace
 from ad.programs._compiled import Quick, Shortcut, scan
 from ad.programs.passes import simplify
@@ -135,30 +135,18 @@ class Recording:
         self.guards = [Asked(position, slot, Guard(*asked)) for position, slot, *asked in tracer.guards]
         self.inputs, self.variables, self.lifted = tuple(tracer.inputs), tracer.variables, tracer.lifted
         self.relays, self.failed = tracer.relays, tracer.failed
-        self.tried = self._tried()
+        self.tried = self._tried() if tracer.risky else ()
 
     def _tried(self):
-        """The slots of what was called only to see whether it raises: nothing but its own line reads the results."""
-        if not any(i.op in RAISING for i in self.instructions):
-            return ()
-        live = {*self.outputs, *[asked.slot for asked in self.guards]}
-        dead = []
-        for position, instruction in reversed([*enumerate(self.instructions)]):
+        """The slots of what would be dead code, but for that it may raise, and the function would handle it."""
+        live, tried = {*self.outputs, *[asked.slot for asked in self.guards]}, []
+        for instruction in reversed(self.instructions):
             if not live.isdisjoint(instruction.outputs):
                 live.update(instruction.inputs)
-            elif instruction.op in RAISING and self._stays_in_line(position):
-                dead.append(instruction.outputs[0])
-        return tuple(dead)
-
-    def _stays_in_line(self, position):
-        first, *rest = self.instructions[position:]
-        results = {*first.outputs}
-        for instruction in rest:
-            if not results.isdisjoint(instruction.inputs):
-                if instruction.line != first.line:
-                    return False
-                results.update(instruction.outputs)
-        return True
+            elif instruction.op in RAISING:
+                tried.append(instruction.outputs[0])
+                live.update(instruction.inputs)
+        return tuple(tried)
 
     def given(self, values):
         """The outputs to one who works with Arrays: those are Arrays that the function itself returned as such."""
