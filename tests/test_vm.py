@@ -834,3 +834,14 @@ def test_products_keep_nan_and_infinity():
     a = b.input(np.array([[np.nan, 0.0, 1.0], [0.0, 2.0, np.inf]]))
     c = b.input(np.array([[0.0, 1.0], [np.inf, 2.0], [3.0, 4.0]]))
     check(b.program(b.do("matmul", a, c), b.do("matmul", c, a)), [b.values[a], b.values[c]])
+
+
+@pytest.mark.parametrize("axis", [1, 0, None])
+def test_sums_do_not_depend_on_where_an_input_begins(axis, rng):
+    x = rng.normal(size=(5, 3000))
+    program = ad.record(lambda x: np.sum(np.sin(x), axis))(x)
+    memory = np.empty(x.size + 8)
+    for start in range(8):
+        moved = memory[start : start + x.size].reshape(x.shape)
+        moved[...] = x
+        np.testing.assert_array_equal(program(moved), program(x))

@@ -400,6 +400,12 @@ static inline void ad_run_op(const ad_vector *op, const ad_chunk *chunk, ptrdiff
     }
 }
 
+/* Whether a loop sums what a block has of a row, into one element. */
+static inline int ad_sums_blocks(const ad_vector *op)
+{
+    return op->kind == AD_ADD_INTO && op->view.strides[op->view.nd - 1] == 0;
+}
+
 /* How far the first array that a chunk reads is beyond a line of the cache: a first block that is shorter by as much
  * lets all others begin on one. NumPy's large arrays are all alike in this. Not where a block is summed: rounding would
  * depend on it. */
@@ -407,6 +413,8 @@ static inline ptrdiff_t ad_lead(const ad_chunk *chunk)
 {
     const ad_step *step = chunk->step;
     if (step->n_sums || chunk->end - chunk->start <= step->block) return 0;
+    for (int k = 0; k < step->n_ops; k++)
+        if (ad_sums_blocks(&step->ops[k])) return 0;
     for (int k = 0; k < step->n_ops; k++)
         for (int j = 0; j < step->ops[k].arity; j++)
             if (step->ops[k].input[j].step)
