@@ -134,6 +134,7 @@ cdef class Machine:
 
     cdef int fill_arrays(self) except -1
     cdef int fill_steps(self) except -1
+    cdef int fill_segment(self, Segment *segment, int start, int end, int stop) except -1
     cdef int fill_step(self, Step *step, object part) except -1
     cdef int fill_ends(self) except -1
     cdef Workspace *take_workspace(self) except NULL

@@ -19,6 +19,8 @@ import os
 
 import numpy as np
 
+from ad.machine.plans import Call, Scalars
+
 cnp.import_array()
 
 cdef extern from "_loops.h":
@@ -325,7 +327,7 @@ cdef class Machine:
     """
 
     def __cinit__(self, program):
-        from ad.machine.layout import lay_out
+        from ad.machine.layout import lay_out  # which reads the names of the kernels here
         self.program, self.layout = program, lay_out(program)
         self.fill_arrays()
         self.fill_steps()
@@ -363,41 +365,40 @@ cdef class Machine:
                 array.size *= plan.shape[k]
 
     cdef int fill_steps(self) except -1:
-        """Steps, and the segments between calls."""
-        cdef Segment *segment
-        cdef double work
-        cdef int i = 0
-        layout = self.layout
-        self.n_steps = len(layout.steps)
+        """Steps, in segments that each end with a call, or with the last step."""
+        cdef int i, start = 0
+        self.n_steps = len(self.layout.steps)
         self.steps = <Step *>room(self.n_steps, sizeof(Step))
-        self.segments = <Segment *>room(self.n_steps + 1, sizeof(Segment))
+        self.segments = <Segment *>room(self.n_steps, sizeof(Segment))
         self.calls = []
-        while i < self.n_steps:
-            segment = &self.segments[self.n_segments]
-            self.n_segments += 1
-            self.calls.append(None)
-            begins, ends, work = [], [], 0.0
-            segment.start = i
-            while i < self.n_steps and not hasattr(layout.steps[i], "results"):
-                self.fill_step(&self.steps[i], layout.steps[i])
-                work += self.steps[i].work
-                segment.is_parallel |= self.steps[i].is_parallel
-                begins += layout.begins[i]
-                ends += layout.ends[i]
-                i += 1
-            segment.end, segment.is_worth = i, work > WORTH
-            if i < self.n_steps:
-                self.calls[self.n_segments - 1] = CallStep(layout.steps[i])
-                begins += layout.begins[i]
-                ends += layout.ends[i]
-                i += 1
-            segment.n_begins, segment.n_ends = len(begins), len(ends)
-            segment.begins, segment.ends = numbers_of(begins), numbers_of(ends)
+        for i, step in enumerate(self.layout.steps):
+            is_call = isinstance(step, Call)
+            if not is_call:
+                self.fill_step(&self.steps[i], step)
+            if is_call or i == self.n_steps - 1:
+                self.n_segments += 1
+                self.calls.append(CallStep(step) if is_call else None)
+                self.fill_segment(&self.segments[self.n_segments - 1], start, i if is_call else i + 1, i + 1)
+                start = i + 1
+
+    cdef int fill_segment(self, Segment *segment, int start, int end, int stop) except -1:
+        """Steps start, ..., end - 1 without Python, and a call if `stop` is beyond."""
+        cdef double work = 0
+        cdef int i
+        segment.start, segment.end = start, end
+        for i in range(start, end):
+            work += self.steps[i].work
+            segment.is_parallel |= self.steps[i].is_parallel
+        segment.is_worth = work > WORTH
+        begins = [base for bases in self.layout.begins[start:stop] for base in bases]
+        ends = [base for bases in self.layout.ends[start:stop] for base in bases]
+        segment.n_begins, segment.n_ends = len(begins), len(ends)
+        segment.begins, segment.ends = numbers_of(begins), numbers_of(ends)
 
     cdef int fill_step(self, Step *step, object part) except -1:
         step.n_zeros = len(part.zeros)
         step.zeros = spans_of(part.zeros)
-        if hasattr(part, "code"):
+        if isinstance(part, Scalars):
             fill_scalars(step, part.code)
             step.work = step.n_ops
         elif hasattr(part, "shape"):

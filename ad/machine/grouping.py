@@ -14,15 +14,30 @@ PADDING = 16  # elements between blocks and buffers: equal addresses modulo 4096
 
 
 class GroupMaker:
-    """One group, written down: first with numbered temporaries, then with their places in the scratch."""
+    """One group, written down: first with numbered temporaries, then with their places in the scratch.
+
+    Attributes
+    ----------
+    temps : dict
+        Root, or View where it had to be gathered -> the Ref of a block that no other step reads; its offset is a number
+        of its own until `_with_scratch` gives it a place.
+    made : dict
+        Ref -> the number of the op that makes it.
+    parts, first_parts : dict
+        Slot -> the works that add to it in this step, and the one of them that is stored instead, or None.
+    starts : dict
+        Slot -> the largest offset among those works: how far others begin before it is their lag.
+    waiting : dict
+        Slot -> the works that come before what is stored, to be added after it.
+    align : int
+        Threads may begin at multiples of it.
+    """
 
     def __init__(self, places, t, step):
         self.places, self.t, self.step = places, t, step
         self.n = step[0].n
         self.ops, self.sums, self.zeros = [], [], []
-        self.temps = {}                # root, or View where it had to be gathered -> number
-        self.n_temps = 0
-        self.made = {}                 # where -> the number of the op that makes it
+        self.temps, self.n_temps, self.made = {}, 0, {}
         self.parts = defaultdict(list)
         for work in step:
             if work.name == "add_into":
@@ -186,25 +201,25 @@ class GroupMaker:
             for ref in (*op.inputs, op.out):
                 if ref is not None and ref.base == SCRATCH:
                     last[ref.offset] = k
-        free, lanes, n_lanes = [], {}, 0
+        free, blocks, n_blocks = [], {}, 0
         for k, op in enumerate(self.ops):
-            done = [lanes[i] for i in {ref.offset for ref in op.inputs if ref.base == SCRATCH} if last[i] == k]
+            done = [blocks[i] for i in {ref.offset for ref in op.inputs if ref.base == SCRATCH} if last[i] == k]
             if op.name not in APART:
                 free, done = free + done, []
             if op.out is not None and op.out.base == SCRATCH:
                 if not free:
-                    free.append(n_lanes)
-                    n_lanes += 1
-                lanes[op.out.offset] = free.pop()
+                    free.append(n_blocks)
+                    n_blocks += 1
+                blocks[op.out.offset] = free.pop()
                 if last[op.out.offset] == k:
-                    free.append(lanes[op.out.offset])
+                    free.append(blocks[op.out.offset])
             free += done
-        block = max(64, min(1024, CACHE // max(n_lanes, 1) // 64 * 64))
+        block = max(64, min(1024, CACHE // max(n_blocks, 1) // 64 * 64))
         width = block + PADDING
-        self.places.scratch = max(self.places.scratch, n_lanes * width)
+        self.places.scratch = max(self.places.scratch, n_blocks * width)
 
         def placed(ref):
-            return ref and (ref._replace(offset=lanes[ref.offset] * width) if ref.base == SCRATCH else ref)
+            return ref and (ref._replace(offset=blocks[ref.offset] * width) if ref.base == SCRATCH else ref)
 
         ops = [op._replace(out=placed(op.out), inputs=tuple(map(placed, op.inputs))) for op in self.ops]
         return Group(self.zeros, self.n, block, ops, self.sums, self.align)

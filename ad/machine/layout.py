@@ -46,7 +46,26 @@ class _Room:
 
 
 class _Places:
-    """Where every value is, and the steps written down with that."""
+    """Where every value is, and the steps written down with that.
+
+    Attributes
+    ----------
+    first, last : dict
+        Slot -> the first step that writes it; root -> the last that writes or reads it, or one beyond all if the root
+        is an output.
+    readers : Counter
+        Root -> how often works read it, and outputs.
+    buffers, registers : dict
+        Root -> offset, or register. `presets` are the registers that hold constants, with the constants.
+    arrays : list of Array
+        The ndarrays, from base ARRAYS on; `base_of` gives the base of a slot.
+    called : set of int
+        Slots that calls make: their ndarrays come from outside.
+    begun : set of int
+        Slots whose memory an earlier step, or this one, has cleared or stored: further parts are added.
+    scratch : int
+        Elements that the largest group needs for its blocks.
+    """
 
     def __init__(self, program, lowering, steps):
         self.lowering, self.steps = lowering, steps
@@ -62,7 +81,7 @@ class _Places:
         self._make_buffers()
 
     def _find_lives(self):
-        """The first step that writes each slot, and the last that writes or reads it."""
+        """Sets `first` and `last`."""
         self.first, self.last = {}, {}
         for t, step in enumerate(self.steps):
             for work in step:
@@ -144,8 +163,7 @@ class _Places:
     def layout(self):
         lowering = self.lowering
         inputs = [self._input(slot) for slot in self.inputs]
-        make = {"scalar": self._scalars, "vector": self._group, "product": self._product, "call": self._call}
-        steps = [make[step[0].kind](t, step) for t, step in enumerate(self.steps)]
+        steps = [self._written(t, step) for t, step in enumerate(self.steps)]
         code = []
         outputs = [self._output(slot, code) for slot in lowering.outputs]
         if code:
@@ -153,6 +171,15 @@ class _Places:
         begins, ends = self._allocations(len(steps))
         return Layout(self.n_registers, self.presets, inputs, self.arrays, self.room, self.scratch, steps, begins, ends,
                       outputs)
+
+    def _written(self, t, step):
+        """Step t as the machine follows it."""
+        kind = step[0].kind
+        if kind == "vector":
+            return GroupMaker(self, t, step).group()
+        if kind == "scalar":
+            return self._scalars(step)
+        return self._product(*step) if kind == "product" else self._call(*step)
 
     def _input(self, slot):
         if self.lowering.dtype(slot) == FLOAT64 and self.lowering.shape(slot) == ():
@@ -198,7 +225,7 @@ class _Places:
             code.append(("load", loaded[place], base, 0, place[1], None))
         return loaded[place]
 
-    def _scalars(self, _t, step):
+    def _scalars(self, step):
         zeros, code, loaded, circular = [], [], {}, {}
         for work in step:
             operands = [self.operand(view, code, loaded) for view in work.inputs]
@@ -220,8 +247,7 @@ class _Places:
 
     # -- products --------------------------------------------------------------------------------
 
-    def _product(self, _t, step):
-        (work,) = step
+    def _product(self, work):
         m, _, n = work.params
         places = [(*self.place(view.root), view) for view in work.inputs]
         a, b = [Matrix(base, offset + view.offset, *view.strides) for base, offset, view in places]
@@ -229,8 +255,7 @@ class _Places:
 
     # -- calls -----------------------------------------------------------------------------------
 
-    def _call(self, _t, step):
-        (work,) = step
+    def _call(self, work):
         return Call(work.op, work.params, [self._argument(slot) for slot in work.inputs],
                     [self._result(slot) for slot in work.outputs])
 
@@ -252,9 +277,6 @@ class _Places:
         if slot in self.lowering.views and self.lowering.shape(slot) == ():
             return "register", self._register(slot)
         return "array" if slot in self.lowering.views else "value", self.array(slot)
-
-    def _group(self, t, step):
-        return GroupMaker(self, t, step).group()
 
 
 def _joined(name, out, a, code, circular):

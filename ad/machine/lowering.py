@@ -138,8 +138,9 @@ class Lowering:
         self.works, self.views, self.shapes, self.boxed = [], {}, {}, set()
         self.constants = dict(program.constants)
         self._avals = {slot: (aval.shape, aval.dtype) for slot, aval in enumerate(program.avals)}
-        self._shadows = {}
-        self._parts, self._flushed, self._whole = {}, set(), set()
+        self._shadows = {}  # slot -> an ndarray with its strides: NumPy tells what views of it look like
+        self._parts = {}  # slot -> its Parts
+        self._flushed, self._whole = set(), set()  # those in parts that are there as a whole, too; those in no parts
         self._uses = _count_uses(program)
         self._truths = _numeric_truths(program)
         for slot in program.inputs:
@@ -231,7 +232,7 @@ class Lowering:
         before = self._shadow(x)
         after = _picked(before, *params) if op.name == "getitem" else op.fn(before, *params)
         if after.size and not np.may_share_memory(before, after):  # a reshape that copies
-            if "F" in params:
+            if "F" in params:  # what is copied here is in C order
                 return False
             self._add_root(out)
             self._add("copy", (view,), out)

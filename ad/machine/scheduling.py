@@ -9,6 +9,8 @@ from collections import defaultdict
 
 __all__ = ["fused", "schedule"]
 
+ORDER = ("scalar", "product", "call", "vector")
+
 
 def _producers(works):
     producers = defaultdict(list)
@@ -19,7 +21,8 @@ def _producers(works):
 
 
 def _key(work, i):
-    return work.kind, {"scalar": 0, "call": i, "product": i}[work.kind] if work.kind != "vector" else work.n
+    """Works of one key may share a step: scalar ones, vectors of one length; a product or a call is alone."""
+    return work.kind, work.n if work.kind == "vector" else 0 if work.kind == "scalar" else i
 
 
 def _is_soft(work, maker, view):
@@ -32,7 +35,10 @@ def _is_soft(work, maker, view):
 
 
 class _Graph:
-    """Which works wait for which."""
+    """Which works wait for which: `soft` gives those that may follow a work in its step, `hard` those that may not.
+
+    `waiting` counts, for each work, the others that it still waits for.
+    """
 
     def __init__(self, lowering):
         works = lowering.works
@@ -55,7 +61,11 @@ class _Graph:
 
 
 def schedule(lowering):
-    """Steps: lists of works of one kind (and length), each in order."""
+    """Steps: lists of works of one kind (and length), each in order.
+
+    Of what is ready, scalar code comes first, then calls, then vectors: these wait until nothing else could bring more
+    of their length, so that groups are large.
+    """
     works, graph = lowering.works, _Graph(lowering)
     keys = [_key(work, i) for i, work in enumerate(works)]
     ready = defaultdict(list)
@@ -64,7 +74,7 @@ def schedule(lowering):
             ready[key].append(i)
     steps = []
     while ready:
-        key = min(ready, key=lambda key: ("scalar product call vector".split().index(key[0]), ready[key][0]))
+        key = min(ready, key=lambda key: (ORDER.index(key[0]), ready[key][0]))
         heap, step = ready.pop(key), []
         heapq.heapify(heap)
         while heap:
