@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 import ad
-from ad.ops.linalg import SMALL, cholesky_cotangent, solve_matrix
+from ad.ops.factorisations import cholesky_cotangent
+from ad.ops.systems import SMALL, solve_matrix
 
 SIZES = [SMALL + 1, 3 * SMALL - 1]
 

@@ -1,0 +1,279 @@
+"""Factorisations of stacks of matrices: Cholesky, eigenvalues, singular values, QR.
+
+An op with several outputs is followed by the function that gives them NumPy's named tuple.
+"""
+import numpy as np
+
+from ad.errors import MissingRule
+from ad.ops.domains import FULL_RANK, INVERTIBLE, REAL, SPD, SYMMETRIC
+from ad.ops.elementwise import imag, real
+from ad.ops.forms import BROADCASTS, case, composite, custom
+from ad.ops.products import adjoint, einsum, matmul
+from ad.ops.shaping import reshape
+from ad.ops.systems import SMALL, inv, is_complex, solve, substituted
+
+__all__ = ["cholesky", "cholesky_cotangent", "eigh", "eigvalsh", "qr", "svd", "svdvals"]
+
+_NAMED = {name: type(getattr(np.linalg, name)(np.eye(1))) for name in ("eigh", "qr", "svd")}
+
+
+def _hermitian_part(x):
+    return (x + adjoint(x)) / 2
+
+
+def _diagonal(x):
+    return einsum("...ii->...i", x)
+
+
+def _real_diagonal(x):
+    return real(_diagonal(x)) if is_complex(x) else _diagonal(x)
+
+
+def _on_diagonal(x):
+    """Diagonal matrices."""
+    return _columns(x) * np.eye(x.shape[-1])
+
+
+def _columns(x):
+    """A vector's elements as factors of a matrix's columns."""
+    return reshape(x, (*x.shape[:-1], 1, x.shape[-1]))
+
+
+def _rows(x):
+    return reshape(x, (*x.shape, 1))
+
+
+def _strictly_lower(x):
+    return x * np.tril(np.ones(x.shape[-2:]), -1)
+
+
+def _imaginary_diagonal(x):
+    """The imaginary part of the diagonal, as a diagonal matrix: 0 for a real x."""
+    return 1j * _on_diagonal(imag(_diagonal(x))) if is_complex(x) else 0
+
+
+def _half_lower(x):
+    """The lower triangle with half of the diagonal."""
+    return x * (np.tril(np.ones(x.shape[-2:])) - np.eye(x.shape[-1]) / 2)
+
+
+def _push_cholesky(a_dot, _a, y):
+    inverse = inv(y)
+    return matmul(y, _half_lower(matmul(matmul(inverse, _hermitian_part(a_dot)), adjoint(inverse))))
+
+
+def _pull_cholesky(y_bar, _a, y):
+    return cholesky_cotangent(y_bar, y)
+
+
+def _by_inverse(l_bar, factor):
+    """The inverse of the factor; and what the cotangent of its matrix is the Hermitian part of."""
+    inverse = inv(factor)
+    return inverse, matmul(matmul(adjoint(inverse), _half_lower(matmul(adjoint(factor), l_bar))), inverse)
+
+
+def _push_cotangent(l_dot, l_bar, factor, _y):
+    inverse, whole = _by_inverse(l_bar, factor)
+    turn = matmul(l_dot, inverse)
+    inner = matmul(matmul(adjoint(inverse), _half_lower(matmul(adjoint(l_dot), l_bar))), inverse)
+    return _hermitian_part(inner - matmul(adjoint(turn), whole) - matmul(whole, turn))
+
+
+def _pull_cotangent(y_bar, l_bar, factor, _y):
+    inverse, whole = _by_inverse(l_bar, factor)
+    right = matmul(_hermitian_part(y_bar), adjoint(inverse))
+    return matmul(l_bar, adjoint(_half_lower(matmul(inverse, right)))) - 2 * matmul(_hermitian_part(whole), right)
+
+
+@custom(inputs=2, domain=(REAL, INVERTIBLE), cases=(case((3, 3), (3, 3)), case((2, 2, 2), (2, 2, 2))), batches=True,
+        jvp=(lambda l_bar_dot, _l_bar, factor, _y: cholesky_cotangent(l_bar_dot, factor), _push_cotangent),
+        vjp=(lambda y_bar, _l_bar, factor, _y: _push_cholesky(y_bar, None, factor), _pull_cotangent))
+def cholesky_cotangent(l_bar, factor):
+    """The cotangent of a Hermitian matrix, from that of its lower Cholesky factor."""
+    if factor.ndim > 2 or l_bar.ndim > 2 or len(factor) <= SMALL or is_complex(factor):
+        return _hermitian_part(_by_inverse(l_bar, factor)[1])
+    return _symmetric_cotangent(l_bar, factor) / 2
+
+
+def _symmetric_cotangent(l_bar, factor):
+    """Twice that, for a real matrix taken apart (I. Murray, arXiv:1602.07527, section 4, with blocks of halves)."""
+    k = len(factor) // 2
+    if len(factor) <= SMALL:
+        whole = _by_inverse(l_bar, factor)[1]
+        return whole + whole.T
+    corner, left = factor[:k, :k], factor[k:, :k]
+    last = _symmetric_cotangent(l_bar[k:, k:], factor[k:, k:])
+    below = substituted(corner.T[::-1, ::-1], (l_bar[k:, :k] - last @ left).T[::-1])[::-1]
+    first = _symmetric_cotangent(l_bar[:k, :k] - below @ left, corner)
+    return np.block([[first, below], [below.T, last]])
+
+
+_HERMITIAN = "one triangle is read; the derivative is that of the function of the Hermitian part"
+
+
+@custom(domain=SPD, cases=(case((3, 3)), case((2, 2, 2))),
+        batches=True, lanes=BROADCASTS, jvp=_push_cholesky, vjp=_pull_cholesky,
+        singular=_HERMITIAN)
+def cholesky_lower(a):
+    """The lower Cholesky factor of the matrices whose lower triangle this is."""
+    return np.linalg.cholesky(a)
+
+
+@composite(np.linalg.cholesky, domain=SPD, cases=(case((3, 3)), case((3, 3), upper=True)), singular=_HERMITIAN)
+def cholesky(a, upper=False):
+    return adjoint(cholesky_lower(adjoint(a))) if upper else cholesky_lower(a)
+
+
+def _inverse_gaps(gaps):
+    """1 / gaps, and 0 where there is none: rotations among equal values are left out."""
+    closed = gaps == 0
+    return (1 - closed) / (gaps + closed)
+
+
+def _push_eigh(a_dot, _a, y, _UPLO):
+    w, v = y
+    turned = matmul(matmul(adjoint(v), _hermitian_part(a_dot)), v)
+    return _real_diagonal(turned), matmul(v, _inverse_gaps(_columns(w) - _rows(w)) * turned)
+
+
+def _pull_eigh(y_bar, _a, y, _UPLO):
+    (w_bar, v_bar), (w, v) = y_bar, y
+    inner = _on_diagonal(w_bar) + _inverse_gaps(_columns(w) - _rows(w)) * matmul(adjoint(v), v_bar)
+    return _hermitian_part(matmul(matmul(v, inner), adjoint(v)))
+
+
+_EIGENVALUES = "; equal eigenvalues: that of their eigenvectors leaves out the rotations among them"
+
+
+@custom(outputs=2, domain=SYMMETRIC, cases=(case((3, 3)), case((2, 2, 2))),
+        batches=True, lanes=BROADCASTS, jvp=_push_eigh,
+        vjp=_pull_eigh, singular=_HERMITIAN + _EIGENVALUES)
+def eigh_parts(a, UPLO="L"):
+    """Eigenvalues in rising order, and eigenvectors as columns."""
+    return tuple(np.linalg.eigh(a, UPLO))
+
+
+@composite(np.linalg.eigh, domain=SYMMETRIC, cases=(case((3, 3)), case((3, 3), UPLO="U")),
+           singular=_HERMITIAN + _EIGENVALUES)
+def eigh(a, UPLO="L"):
+    return _NAMED["eigh"](*eigh_parts(a, UPLO))
+
+
+@composite(np.linalg.eigvalsh, domain=SYMMETRIC, cases=(case((3, 3)), case((2, 2, 2))), singular=_HERMITIAN)
+def eigvalsh(a, UPLO="L"):
+    return eigh_parts(a, UPLO)[0]
+
+
+def _svd_factors(s):
+    """Inverse gaps between the squares of singular values, and their inverses (0 and 1 where there is none)."""
+    gaps = (_columns(s) - _rows(s)) * (_columns(s) + _rows(s))
+    return _inverse_gaps(gaps), 1 / (s + (s == 0))
+
+
+def _push_svd(a_dot, a, y):
+    u, s, vh = y
+    uh, v = adjoint(u), adjoint(vh)
+    gaps, inverses = _svd_factors(s)
+    core = matmul(matmul(uh, a_dot), v)
+    by_columns, by_rows = core * _columns(s), core * _rows(s)
+    u_dot = matmul(u, gaps * (by_columns + adjoint(by_columns)) + _imaginary_diagonal(core) * _columns(inverses))
+    v_dot = matmul(v, gaps * (by_rows + adjoint(by_rows)))
+    if a.shape[-2] > a.shape[-1]:
+        along = matmul(a_dot, v)
+        u_dot = u_dot + (along - matmul(u, matmul(uh, along))) * _columns(inverses)
+    if a.shape[-2] < a.shape[-1]:
+        along = matmul(adjoint(a_dot), u)
+        v_dot = v_dot + (along - matmul(v, matmul(vh, along))) * _columns(inverses)
+    return u_dot, _real_diagonal(core), adjoint(v_dot)
+
+
+def _skew(x):
+    return x - adjoint(x)
+
+
+def _pull_svd(y_bar, a, y):
+    (u_bar, s_bar, vh_bar), (u, s, vh) = y_bar, y
+    uh, v = adjoint(u), adjoint(vh)
+    gaps, inverses = _svd_factors(s)
+    of_u, of_v = matmul(uh, u_bar), matmul(vh, adjoint(vh_bar))
+    core = (
+        _on_diagonal(s_bar) + gaps * _skew(of_u) * _columns(s) + _rows(s) * gaps * _skew(of_v)
+        + _imaginary_diagonal(of_u) * _columns(inverses)
+    )
+    a_bar = matmul(matmul(u, core), vh)
+    if a.shape[-2] > a.shape[-1]:
+        a_bar = a_bar + matmul((u_bar - matmul(u, of_u)) * _columns(inverses), vh)
+    if a.shape[-2] < a.shape[-1]:
+        a_bar = a_bar + matmul(u, _rows(inverses) * (vh_bar - matmul(matmul(vh_bar, v), vh)))
+    return a_bar
+
+
+_SINGULAR_VALUES = "equal or zero singular values: right for the values; the vectors' leaves out what is not determined"
+
+
+@custom(outputs=3, domain=FULL_RANK, cases=(case((3, 3)), case((3, 2)), case((2, 3)), case((2, 2, 2))),
+        batches=True, lanes=BROADCASTS, jvp=_push_svd, vjp=_pull_svd, singular=_SINGULAR_VALUES)
+def svd_parts(a):
+    """The thin singular value decomposition."""
+    return tuple(np.linalg.svd(a, full_matrices=False))
+
+
+@composite(np.linalg.svd, domain=FULL_RANK, singular=_SINGULAR_VALUES,
+           cases=(case((3, 3)), case((3, 2), full_matrices=False), case((2, 3), compute_uv=False)))
+def svd(a, full_matrices=True, compute_uv=True, hermitian=False):
+    if hermitian:
+        raise MissingRule("ad.svd has no rule for hermitian=True: use np.linalg.eigh, or leave it out")
+    if full_matrices and compute_uv and a.shape[-2] != a.shape[-1]:
+        raise MissingRule(
+            f"ad.svd: the full factors of matrices of shape {a.shape[-2:]} have columns that are not determined, "
+            "and no derivative: call np.linalg.svd(a, full_matrices=False)"
+        )
+    u, s, vh = svd_parts(a)
+    return _NAMED["svd"](u, s, vh) if compute_uv else s
+
+
+@composite(np.linalg.svdvals, domain=FULL_RANK, cases=(case((3, 2)), case((2, 3, 3))), singular=_SINGULAR_VALUES)
+def svdvals(x):
+    return svd_parts(x)[1]
+
+
+def _push_qr(a_dot, _a, y):
+    q, r = y
+    scaled = _over(a_dot, r)
+    core = matmul(adjoint(q), scaled)
+    turn = _skew(_strictly_lower(core)) + _imaginary_diagonal(core)
+    return matmul(q, turn - core) + scaled, matmul(core - turn, r)
+
+
+def _pull_qr(y_bar, _a, y):
+    (q_bar, r_bar), (q, r) = y_bar, y
+    inner = matmul(adjoint(q), q_bar) - matmul(r_bar, adjoint(r))
+    turn = _strictly_lower(inner) - _strictly_lower(adjoint(inner)) + _imaginary_diagonal(inner)
+    return _over(matmul(q, turn - inner) + q_bar, adjoint(r))
+
+
+def _over(x, r):
+    """x r^-1."""
+    return adjoint(solve(adjoint(r), adjoint(x)))
+
+
+@custom(outputs=2, domain=FULL_RANK, cases=(case((3, 3)), case((3, 2)), case((2, 3, 2))),
+        batches=True, lanes=BROADCASTS, jvp=_push_qr,
+        vjp=_pull_qr, singular="columns that are not independent raise LinAlgError, as solve does")
+def qr_parts(a):
+    """The thin QR decomposition of matrices with no more columns than rows."""
+    return tuple(np.linalg.qr(a))
+
+
+@composite(np.linalg.qr, domain=FULL_RANK, cases=(case((3, 3)), case((3, 2)), case((2, 3)), case((3, 2), mode="r")),
+           singular="the first columns must be independent")
+def qr(a, mode="reduced"):
+    rows, columns = a.shape[-2:]
+    if mode not in ("reduced", "r") and not (mode == "complete" and rows <= columns):
+        raise MissingRule(f"ad.qr has no rule for mode={mode!r} and matrices of shape {(rows, columns)}: use 'reduced'")
+    if rows >= columns:
+        q, r = qr_parts(a)
+    else:
+        q, _ = qr_parts(a[..., :rows])
+        r = matmul(adjoint(q), a) * np.triu(np.ones((rows, columns), a.dtype))
+    return r if mode == "r" else _NAMED["qr"](q, r)

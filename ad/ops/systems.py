@@ -1,0 +1,192 @@
+"""Inverses, linear systems and determinants of stacks of matrices."""
+import math
+
+import numpy as np
+
+from ad.errors import MissingRule
+from ad.ops.domains import FULL_RANK, INVERTIBLE, REAL
+from ad.ops.elementwise import conjugate, imag, real
+from ad.ops.forms import BROADCASTS, case, composite, custom
+from ad.ops.products import adjoint, einsum, matmul, matrix_transpose, operand, widened
+from ad.ops.shaping import broadcast_to, reshape
+
+__all__ = [
+    "SMALL", "det", "inv", "is_complex", "matrix_power", "pinv", "slogdet", "solve", "solve_matrix",
+    "substituted", "tensorinv", "tensorsolve",
+]
+
+_Slogdet = type(np.linalg.slogdet(np.eye(1)))
+
+
+def is_complex(x):
+    return x.dtype.kind == "c"
+
+
+def _scalars(x):
+    """One number for each matrix, as its factor."""
+    return reshape(x, (*x.shape, 1, 1))
+
+
+# -- inverses and systems ------------------------------------------------------------------------
+
+
+@custom(np.linalg.inv, domain=INVERTIBLE, cases=(case((3, 3)), case((2, 2, 2)), case((0, 0))),
+        batches=True, lanes=BROADCASTS, jvp=lambda a_dot, _a, y: -matmul(matmul(y, a_dot), y),
+        vjp=lambda y_bar, _a, y: -matmul(matmul(adjoint(y), y_bar), adjoint(y)))
+def inv(a):
+    return np.linalg.inv(a)
+
+
+def _pull_matrix(y_bar, a, _b, y):
+    return -matmul(solve_matrix(adjoint(a), y_bar), adjoint(y))
+
+
+@custom(inputs=2, domain=(INVERTIBLE, REAL), cases=(case((3, 3), (3, 2)), case((2, 2, 2), (1, 2, 3))),
+        batches=True, lanes=BROADCASTS, jvp=(lambda a_dot, a, _b, y: -solve_matrix(a, matmul(a_dot, y)),
+             lambda b_dot, a, _b, _y: solve_matrix(a, b_dot)),
+        vjp=(_pull_matrix, lambda y_bar, a, _b, _y: solve_matrix(adjoint(a), y_bar)))
+def solve_matrix(a, b):
+    """a^-1 b, for operands with as many axes."""
+    if a.ndim == 2 and len(a) > SMALL:
+        for order, triangle in ((1, a), (-1, a[::-1, ::-1])):
+            if _is_lower(triangle):
+                return substituted(triangle, b[::order])[::order]
+    return np.linalg.solve(a, b)
+
+
+SMALL = 128  # rows up to which a matrix is not worth to be taken apart
+
+
+def _is_lower(a):
+    """Whether there is nothing but zeros above the diagonal; at little cost where there is."""
+    k = len(a) // 2
+    if len(a) <= SMALL:
+        return not np.triu(a, 1).any()
+    return not a[:k, k:].any() and _is_lower(a[:k, :k]) and _is_lower(a[k:, k:])
+
+
+def substituted(a, b):
+    """a^-1 b for a lower triangular matrix."""
+    k = len(a) // 2
+    if len(a) <= SMALL:
+        return np.linalg.solve(a, b)
+    first = substituted(a[:k, :k], b[:k])
+    return np.concatenate([first, substituted(a[k:, k:], b[k:] - a[k:, :k] @ first)])
+
+
+@composite(np.linalg.solve, domain=(INVERTIBLE, REAL),
+           cases=(case((3, 3), (3,)), case((3, 3), (3, 2)), case((2, 2, 2), (2,)), case((2, 2), (3, 2, 1))))
+def solve(a, b):
+    a, b = operand(a), operand(b)
+    if b.ndim == 1:
+        x = solve(a, reshape(b, (*b.shape, 1)))
+        return reshape(x, x.shape[:-1])
+    ndim = max(a.ndim, b.ndim)
+    return solve_matrix(widened(a, ndim), widened(b, ndim))
+
+
+@composite(np.linalg.tensorsolve, domain=REAL, cases=(case((2, 3, 6), (2, 3)), case((4, 2, 2), (4,))))
+def tensorsolve(a, b, axes=None):
+    if axes is not None:
+        raise MissingRule("ad.tensorsolve has no rule for the argument axes: move the axes of a first")
+    a, b = operand(a), operand(b)
+    return reshape(solve(reshape(a, (b.size, -1)), reshape(b, (-1,))), a.shape[b.ndim :])
+
+
+@composite(np.linalg.tensorinv, domain=REAL, cases=(case((2, 3, 6)), case((4, 2, 2), ind=1)))
+def tensorinv(a, ind=2):
+    a = operand(a)
+    rows = math.prod(a.shape[:ind])
+    return reshape(inv(reshape(a, (rows, -1))), a.shape[ind:] + a.shape[:ind])
+
+
+def _push_pinv(a_dot, a, y, *_):
+    left, right = _null_parts(a, y)
+    ah_dot, yh = adjoint(a_dot), adjoint(y)
+    return matmul(matmul(y, yh), matmul(ah_dot, left)) + matmul(matmul(right, ah_dot), matmul(yh, y)) - matmul(
+        matmul(y, a_dot), y
+    )
+
+
+def _pull_pinv(y_bar, a, y, *_):
+    left, right = _null_parts(a, y)
+    yh_bar, yh = adjoint(y_bar), adjoint(y)
+    return matmul(left, matmul(yh_bar, matmul(y, yh))) + matmul(matmul(yh, y), matmul(yh_bar, right)) - matmul(
+        matmul(yh, y_bar), yh
+    )
+
+
+def _null_parts(a, y):
+    """The projections on what `a` does not reach, and on what it maps to 0."""
+    return np.eye(a.shape[-2]) - matmul(a, y), np.eye(a.shape[-1]) - matmul(y, a)
+
+
+@custom(np.linalg.pinv, domain=FULL_RANK, cases=(case((3, 2)), case((2, 3)), case((2, 2, 2))),
+        batches=True, lanes=BROADCASTS, jvp=_push_pinv, vjp=_pull_pinv,
+        singular="right along directions that keep the rank")
+def pinv(a, rcond=None, hermitian=False):
+    return np.linalg.pinv(a, rcond, hermitian)
+
+
+@composite(np.linalg.matrix_power, domain=INVERTIBLE,
+           cases=(case((2, 2), n=3), case((2, 2), n=-2), case((2, 2), n=0), case((2, 2, 2), n=6)))
+def matrix_power(a, n):
+    if n < 0:
+        return matrix_power(inv(a), -n)
+    power = broadcast_to(np.eye(a.shape[-1], dtype=a.dtype), a.shape) + 0 * a if n == 0 else None
+    while n:
+        n, bit = divmod(n, 2)
+        if bit:
+            power = a if power is None else matmul(power, a)
+        if n:
+            a = matmul(a, a)
+    return power
+
+
+# -- determinants --------------------------------------------------------------------------------
+
+
+def _cofactors(a, y):
+    """The derivative of det: y a^-T; by the minors where a matrix is singular."""
+    singular = y == 0
+    if not (np.any(singular) if y.ndim else singular):
+        return _scalars(y) * matrix_transpose(inv(a))
+    n = a.shape[-1]
+    others = np.array([[k for k in range(n) if k != i] for i in range(n)], dtype=int).reshape(n, n - 1)
+    minors = det(a[..., others[:, None, :, None], others[None, :, None, :]])
+    return minors * (-1.0) ** np.add.outer(np.arange(n), np.arange(n))
+
+
+@custom(np.linalg.det, domain=INVERTIBLE, cases=(case((3, 3)), case((2, 2, 2)), case((1, 1))),
+        batches=True, lanes=BROADCASTS, jvp=lambda a_dot, a, y: einsum("...ij,...ij->...", _cofactors(a, y), a_dot),
+        vjp=lambda y_bar, a, y: _scalars(y_bar) * conjugate(_cofactors(a, y)),
+        singular="right at a singular matrix too, to all orders; there at a cost of n^5 operations")
+def det(a):
+    return np.linalg.det(a)
+
+
+def _push_slogdet(a_dot, a, y):
+    trace = einsum("...ij,...ji->...", inv(a), a_dot)
+    if is_complex(a):
+        return y[0] * 1j * imag(trace), real(trace)
+    return 0 * trace, trace
+
+
+def _pull_slogdet(y_bar, a, y):
+    sign_bar, log_bar = y_bar
+    if is_complex(a):
+        log_bar = log_bar - 1j * imag(conjugate(sign_bar) * y[0])
+    return _scalars(log_bar) * adjoint(inv(a))
+
+
+@custom(outputs=2, domain=INVERTIBLE, cases=(case((3, 3)), case((2, 2, 2))),
+        batches=True, lanes=BROADCASTS, jvp=_push_slogdet,
+        vjp=_pull_slogdet, singular="a singular matrix raises LinAlgError, as inv does")
+def slogdet_parts(a):
+    """The sign of det(a), and log |det(a)|."""
+    return tuple(np.linalg.slogdet(a))
+
+
+@composite(np.linalg.slogdet, domain=INVERTIBLE, cases=(case((3, 3)),))
+def slogdet(a):
+    return _Slogdet(*slogdet_parts(a))
