@@ -9,7 +9,7 @@ from ad.gradient_tape import GradientTape
 from ad.matrices import matrix
 from ad.transforms import grad, hessian, linearize, value_and_grad
 
-__all__ = ["Recorded", "Residuals", "Scalar"]
+__all__ = ["Outputs", "Recorded", "Residuals", "Scalar"]
 
 # Elements from which on a point is compared in the memory of its copy: bytes of that size take longer to come by.
 LARGE = 1 << 12
@@ -188,8 +188,34 @@ class Recorded:
         return self.record
 
 
-class Residuals(_Function):
-    """A function with many outputs as a flat vector, with its derivatives.
+class Outputs(_Function):
+    """A function with many outputs as a flat vector, with its derivatives."""
+
+    def __init__(self, packing, f):
+        super().__init__(packing, f)
+        self._recorded = Recorded(self.call)
+
+    def call(self, x):
+        """All outputs at a flat vector, plain or one of ours, in a row."""
+        leaves = trees.flatten(self.f(self.packing.unpack(x)))[0]
+        if not leaves:
+            raise self._error("f returned nothing; return an array, or a container of arrays", TypeError)
+        rows = [np.reshape(leaf, -1) for leaf in leaves]
+        return rows[0] if len(rows) == 1 else np.concatenate(rows)
+
+    def value(self, x):
+        return self._recorded.value(x)
+
+    def jacobian(self, x):
+        return self._recorded.jacobian(x)
+
+    def hessian(self, x, v):
+        """The Hessian of the sum of the outputs weighted by `v`."""
+        return hessian(lambda x: np.dot(v, self.call(x)))(x)
+
+
+class Residuals(Outputs):
+    """What must be finite at the start, and depend on `x`.
 
     Parameters
     ----------
@@ -205,21 +231,13 @@ class Residuals(_Function):
     def __init__(self, packing, f, n_wanted=None, records=True):
         super().__init__(packing, f)
         self.n_wanted, self.records = n_wanted, records
-        self.recorded = Recorded(self._call_and_look)
-
-    def call(self, x):
-        """All outputs at a flat vector, plain or one of ours, in a row."""
-        leaves = trees.flatten(self.f(self.packing.unpack(x)))[0]
-        if not leaves:
-            raise self._error("f returned nothing; return an array, or a container of arrays", TypeError)
-        rows = [np.reshape(leaf, -1) for leaf in leaves]
-        return rows[0] if len(rows) == 1 else np.concatenate(rows)
+        self._recorded = Recorded(self._call_and_look)
 
     def value(self, x):
         if not (self.is_first or self.records):
             return self.call(x)
-        y = self.recorded.value(x)
-        if self.is_first and not self.recorded.is_connected():
+        y = self._recorded.value(x)
+        if self.is_first and not self._recorded.is_connected():
             raise self._constant()
         self.is_first = False
         return y
@@ -235,10 +253,3 @@ class Residuals(_Function):
             raise self._error(f"f must return one number for each of the {self.n_wanted} unknowns, not {y.size}; where "
                               "there are more than unknowns use ad.optimize.least_squares", ValueError)
         super()._look_at(y)
-
-    def jacobian(self, x):
-        return self.recorded.jacobian(x)
-
-    def hessian(self, x, v):
-        """The Hessian of the sum of the outputs weighted by `v`."""
-        return hessian(lambda x: np.dot(v, self.call(x)))(x)

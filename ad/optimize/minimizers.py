@@ -2,7 +2,7 @@
 import numpy as np
 from scipy import optimize as scipy_optimize
 
-from ad.optimize.functions import Residuals, Scalar
+from ad.optimize.functions import Outputs, Scalar
 from ad.optimize.packing import Packing
 
 __all__ = ["minimize"]
@@ -157,23 +157,24 @@ def _from_dict(packing, c, first, second):
         high = 0 if c["type"] == "eq" else np.inf
         c = scipy_optimize.NonlinearConstraint(lambda x: fun(x, *args), 0, high, own)
         return _nonlinear(packing, c, first, second)
-    y = Residuals(packing, lambda x: fun(x, *args))
-    return {"type": c["type"], "fun": y.call} | ({"jac": _jacobian(packing, own, y)} if first or jac else {})
+    y = Outputs(packing, lambda x: fun(x, *args))
+    value, jac_of_flat = _with_jacobian(packing, own, y, bool(first or jac))
+    return {"type": c["type"], "fun": value} | ({"jac": jac_of_flat} if first or jac else {})
 
 
 def _nonlinear(packing, c, first, second):
-    y, hess = Residuals(packing, c.fun), c.hess
+    y, hess = Outputs(packing, c.fun), c.hess
     if callable(hess):
         hess = lambda flat, v: c.hess(packing.unpack(flat), v)
     elif second and type(hess) is scipy_optimize.BFGS:
         hess = y.hessian
+    value, jac = _with_jacobian(packing, c.jac, y, first or callable(c.jac))
     return scipy_optimize.NonlinearConstraint(
-        y.call, c.lb, c.ub, _jacobian(packing, c.jac, y) if first or callable(c.jac) else c.jac, hess, c.keep_feasible,
-        c.finite_diff_rel_step, c.finite_diff_jac_sparsity)
+        value, c.lb, c.ub, jac, hess, c.keep_feasible, c.finite_diff_rel_step, c.finite_diff_jac_sparsity)
 
 
-def _jacobian(packing, jac, y):
-    """The user's Jacobian; the exact one in the place of SciPy's default."""
+def _with_jacobian(packing, jac, y, wanted):
+    """The value and the user's Jacobian; the exact one, from the same evaluation, in the place of SciPy's default."""
     if callable(jac):
-        return lambda flat: jac(packing.unpack(flat))
-    return y.jacobian if jac == "2-point" else jac
+        return y.call, lambda flat: jac(packing.unpack(flat))
+    return (y.value, y.jacobian) if wanted and jac == "2-point" else (y.call, jac)
