@@ -36,7 +36,7 @@ def _cheaper(xs, ys):
     """The mode that costs less; forward where complex numbers leave no choice."""
     if any(value.dtype.kind == "c" for value in (*xs, *ys)):
         return "forward"
-    # All directions go forward at once, and a row of the matrix takes a sweep of its own: a direction is _cheaper.
+    # All directions go forward at once, and a row of the matrix takes a sweep of its own: a direction is cheaper.
     return "forward" if _size(xs) <= 2 * _size(ys) else "reverse"
 
 
@@ -135,13 +135,22 @@ def rows(pull, y, xs, batch=0):
     batch : int
         1 if the first axis of `y` and of each x is one of rows: a sweep for each element of a row, of all rows at once.
     """
-    pieces = []
-    for start, stop in _chunks(y, xs, batch):
+    chunks, pieces = _chunks(y, xs, batch), []
+    for start, stop in chunks:
         seeds = _one_hot(y, start, stop, batch)
         found = _pull_lanes(pull, seeds) if is_tracing() else None
         pieces.append(found or _stacked_rows([pull(seed) for seed in seeds], xs))
-    blocks = [_joined(lanes, y.shape[batch:] + x.shape) for lanes, x in zip(zip(*pieces), xs)] or [None] * len(xs)
+    lanes = [_connected([piece[i] for piece in pieces], chunks, x) for i, x in enumerate(xs)]
+    blocks = [_joined(parts, y.shape[batch:] + x.shape) for parts, x in zip(lanes, xs)]
     return [_batch_first(block, y) for block in blocks] if batch else blocks
+
+
+def _connected(pieces, chunks, x):
+    """With zeros for the chunks in which a rule has let go of x; nothing if all have."""
+    if all(piece is None for piece in pieces):
+        return []
+    return [np.zeros((stop - start, *x.shape), x.dtype) if piece is None else piece
+            for piece, (start, stop) in zip(pieces, chunks)]
 
 
 def _batch_first(block, y):
