@@ -5,9 +5,10 @@ import numpy as np
 
 from ad.machine._vm import SCALARS
 from ad.machine.grouping import PADDING, GroupMaker
-from ad.machine.lowering import FLOAT64, Lowering, contiguous
+from ad.machine.lowering import FLOAT64, Lowering
 from ad.machine.plans import ARRAYS, BUFFERS, REGISTERS, Array, Call, Layout, Matrix, Product, Scalars
 from ad.machine.scheduling import fused, schedule
+from ad.machine.works import contiguous
 
 __all__ = ["lay_out"]
 

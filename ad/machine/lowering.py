@@ -2,20 +2,20 @@
 
 A value that a replay can hold in its own memory is `native`: float64, or the truth of a comparison that only
 arithmetic reads, which is then 1.0 or 0.0. A native value is a `View` of the elements of a root slot, so that slices,
-reshapes, transposes and broadcasts are no work at all. What is left are three kinds of `Work`: arithmetic on one
-number, on n elements, and calls of an op's own function for everything else.
+reshapes, transposes and broadcasts are no work at all. What is left are four kinds of `Work`: arithmetic on one
+number, on n elements, products of small matrices, and calls of an op's own function for everything else.
 
 The names of ops that appear here are shortcuts: an op of another name is an inner loop or a call.
 """
 import math
-from typing import NamedTuple
 
 import numpy as np
 
 from ad.machine._vm import SIMPLE, has_loop
 from ad.machine.parts import MANY, Part, Scattered, are_apart, nonzeros, seen_in
+from ad.machine.works import View, Work, contiguous, regular
 
-__all__ = ["Lowering", "View", "Work", "contiguous"]
+__all__ = ["Lowering"]
 
 FLOAT64 = np.dtype(np.float64)
 NUMBER = np.dtype(np.int32)  # of an element in memory, where it is picked out
@@ -25,82 +25,6 @@ COMPARISONS = {"less", "less_equal", "greater", "greater_equal", "equal", "not_e
                "logical_not"}
 SMALL_PRODUCT = 4096  # multiplications
 POWERS = {2.0: "square", 3.0: "cube", 0.5: "sqrt", -1.0: "reciprocal"}
-
-
-class View(NamedTuple):
-    """A strided array over the elements of the array in slot `root`; all counted in elements."""
-
-    root: int
-    offset: int
-    shape: tuple
-    strides: tuple
-
-    @property
-    def size(self):
-        return math.prod(self.shape)
-
-    @property
-    def is_number(self):
-        """Whether every element is the same one."""
-        return all(stride == 0 or n == 1 for n, stride in zip(self.shape, self.strides))
-
-    @property
-    def is_flat(self):
-        """Whether the elements are one after another, in C order."""
-        expected = 1
-        for n, stride in zip(self.shape[::-1], self.strides[::-1]):
-            if n != 1 and stride != expected:
-                return self.size == 0
-            expected *= n
-        return True
-
-    def broadcast(self, shape):
-        """The same elements, broadcast."""
-        if shape == self.shape:
-            return self
-        added = len(shape) - len(self.shape)
-        strides = tuple(s if n != 1 else 0 for n, s in zip(self.shape, self.strides))
-        return View(self.root, self.offset, shape, (0,) * added + strides)
-
-
-def contiguous(root, shape):
-    """All of a root, in C order."""
-    strides, size = [], 1
-    for n in shape[::-1]:
-        strides.append(size)
-        size *= n
-    return View(root, 0, shape, tuple(strides[::-1]))
-
-
-class Work(NamedTuple):
-    """One thing to do.
-
-    Attributes
-    ----------
-    kind : {"scalar", "vector", "product", "call"}
-    name : str
-        A simple op; "loop", the op's inner loop; "sum", of all elements; "take", of those elements of its input's root
-        that `params` has the numbers of; "add_into", which adds to the elements of `target`, of an array that begins as
-        zeros; "product", of two matrices of the sizes in `params` (m, k, n); or "call".
-    op, params
-        As in an `Instruction`, for loops and calls.
-    inputs : tuple of View
-        All of one shape, but for a product; for a call, of slots.
-    outputs : tuple of int
-    target : View or Scattered, optional
-    """
-
-    kind: str
-    name: str
-    op: object
-    params: tuple
-    inputs: tuple
-    outputs: tuple
-    target: object = None
-
-    @property
-    def n(self):
-        return self.params[0].size if self.name == "take" else self.inputs[0].size
 
 
 def _is_basic(index):
@@ -252,9 +176,9 @@ class Lowering:
         found = np.ndarray(view.shape, NUMBER, numbers, numbers.itemsize * view.offset, strides)[params[0]]
         if found.size == 0:
             return False
-        regular = _regular(view.root, found)
-        if regular:
-            self.views[out] = regular
+        seen = regular(view.root, found)
+        if seen:
+            self.views[out] = seen
         else:
             self._add_root(out)
             self.works.append(Work("vector", "take", None, (found.reshape(-1),), (view,), (out,)))
@@ -305,7 +229,7 @@ class Lowering:
             return False
         view = self._read(x).broadcast(numbers.shape)
         self._add_root(out)
-        self._parts[out] = [Part(view, _regular(out, numbers) or Scattered(numbers.reshape(-1)))]
+        self._parts[out] = [Part(view, regular(out, numbers) or Scattered(numbers.reshape(-1)))]
         return True
 
     def _moved(self, parts, target):
@@ -510,16 +434,6 @@ class Lowering:
         self._add("copy", (view,), copy)
         self._box(copy)
         return copy
-
-
-def _regular(root, numbers):
-    """The View of those elements of a root that have these numbers; None if it takes more than one stride."""
-    if numbers.size == 1:
-        return View(root, int(numbers.flat[0]), numbers.shape, (0,) * numbers.ndim)
-    steps = np.diff(numbers) if numbers.ndim == 1 else None
-    if steps is None or np.any(steps != steps[0]):
-        return None
-    return View(root, int(numbers[0]), numbers.shape, (int(steps[0]),))
 
 
 def _address(array):
