@@ -14,6 +14,7 @@ import numpy as np
 from ad.machine._vm import SIMPLE, has_loop
 from ad.machine.parts import MANY, Part, Scattered, are_apart, nonzeros, seen_in
 from ad.machine.works import View, Work, contiguous, regular
+from ad.ops.indexing import is_basic
 
 __all__ = ["Lowering"]
 
@@ -25,12 +26,6 @@ COMPARISONS = {"less", "less_equal", "greater", "greater_equal", "equal", "not_e
                "logical_not"}
 SMALL_PRODUCT = 4096  # multiplications
 POWERS = {2.0: "square", 3.0: "cube", 0.5: "sqrt", -1.0: "reciprocal"}
-
-
-def _is_basic(index):
-    parts = index if isinstance(index, tuple) else (index,)
-    return all(part is None or part is Ellipsis or type(part) in (slice, int) or isinstance(part, np.integer)
-               for part in parts)
 
 
 def _picked(array, index):
@@ -146,7 +141,7 @@ class Lowering:
         self._call(op, params, inputs, outputs)
 
     def _as_view(self, op, params, inputs, out):
-        if op.name not in VIEWS or op.name == "getitem" and not _is_basic(*params):
+        if op.name not in VIEWS or op.name == "getitem" and not is_basic(*params):
             return False
         (x,) = inputs
         view = self._read(x)
@@ -208,7 +203,7 @@ class Lowering:
         if op.name != "put_zeros":
             return False
         (x,) = inputs
-        if not _is_basic(params[0]):
+        if not is_basic(params[0]):
             return self._as_scatter(params, x, out)
         whole = np.empty(params[1])
         part = _picked(whole, params[0])

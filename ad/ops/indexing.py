@@ -11,13 +11,14 @@ from ad.ops.shaping import broadcast_to, moveaxis, ravel, reshape, swapaxes
 
 __all__ = [
     "compress", "delete", "diag", "diagflat", "diagonal", "extract", "flip", "fliplr", "flipud", "getitem",
-    "put_zeros", "rot90", "take", "take_along_axis", "trace",
+    "is_basic", "put_zeros", "rot90", "take", "take_along_axis", "trace",
 ]
 
 # -- one way out, one way in --------------------------------------------------------------------------
 
 
-def _is_basic(index):
+def is_basic(index):
+    """Whether an index gives a view: it has slices, integers, None and an ellipsis only."""
     for part in index if isinstance(index, tuple) else (index,):
         if not (type(part) is slice or part is None or part is Ellipsis or isinstance(part, (int, np.integer))):
             return False
@@ -29,7 +30,7 @@ def _is_basic(index):
 def _behind_lanes(index):
     """The index behind a lane axis; None if it would put the lanes elsewhere."""
     parts = index if isinstance(index, tuple) else (index,)
-    if not _is_basic(index):
+    if not is_basic(index):
         advanced = [i for i, part in enumerate(parts) if not (part is None or part is Ellipsis or type(part) is slice)]
         if advanced[-1] - advanced[0] + 1 != len(advanced):
             return None
@@ -189,7 +190,7 @@ def _put_lanes(x_dots, xs, _y, index, shape):
 ))
 def _put_zeros(x, index, shape):
     out = np.zeros(shape, np.asarray(x).dtype)
-    if _is_basic(index) or _is_mask(index):
+    if is_basic(index) or _is_mask(index):
         out[index] = x
     else:
         np.add.at(out, index, x)

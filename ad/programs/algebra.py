@@ -10,6 +10,7 @@ import numpy as np
 
 from ad._graph import Aval
 from ad.ops.forms import TABLE
+from ad.ops.indexing import is_basic
 from ad.programs.program import frozen
 from ad.programs.rewriting import ANY, FLOATING, REAL, Rewriting, Rules
 
@@ -353,13 +354,8 @@ def transpose_nothing(r, y, x, axes):
 @rule("getitem", dtypes=ANY)
 def get_what_was_put(r, y, x, index):
     z = r.made_by(x, PUT_ZEROS)
-    if z and _is_basic(index) and frozen(index) == frozen(r.params(x)[0]):
+    if z and is_basic(index) and frozen(index) == frozen(r.params(x)[0]):
         return z[0]
-
-
-def _is_basic(index):
-    return all(type(part) in (int, slice, type(...), type(None))
-                for part in (index if type(index) is tuple else (index,)))
 
 
 @rule("add", dtypes=FLOATING)
