@@ -1,4 +1,4 @@
-"""Gradients of three models, plain and compiled: their times, and the ratios to the function by plain NumPy."""
+"""Gradients of some models, plain and compiled: their times, and the ratios to the function by plain NumPy."""
 import numpy as np
 
 import ad
@@ -89,12 +89,53 @@ def gaussian_mixture_problem(rng, d=20, k=50, n=1000):
     return alphas, means, 0.1 * rng.standard_normal((k, d * (d + 1) // 2)), rng.standard_normal((n, d))
 
 
+# -- particles that attract and repel each other in pairs ---------------------------------------------
+
+
+PAIRS = np.triu_indices(50, 1)
+
+
+def particles(x):
+    """The energy of Lennard-Jones: of each pair 4 (r^-12 - r^-6)."""
+    first, second = PAIRS
+    steps = x[first] - x[second]
+    attraction = 1 / np.sum(steps**2, axis=1) ** 3
+    return np.sum(4 * (attraction**2 - attraction))
+
+
+def particles_problem(rng):
+    return (3 * rng.standard_normal((50, 3)),)
+
+
+# -- a Kalman filter: many products of small matrices --------------------------------------------------
+
+
+def kalman_filter(noise, steps, measuring, measured):
+    """The negative log-likelihood of what was measured, with variances of the steps and of the measurements."""
+    n, m = len(steps), len(measuring)
+    x, covariance, loss = np.zeros(n), np.eye(n), 0.0
+    for y in measured:
+        x, covariance = steps @ x, steps @ covariance @ steps.T + noise[0] * np.eye(n)
+        spread = measuring @ covariance @ measuring.T + noise[1] * np.eye(m)
+        surprise = y - measuring @ x
+        loss = loss + surprise @ np.linalg.solve(spread, surprise) + np.log(np.linalg.det(spread))
+        gain = covariance @ measuring.T @ np.linalg.inv(spread)
+        x, covariance = x + gain @ surprise, (np.eye(n) - gain @ measuring) @ covariance
+    return 0.5 * loss
+
+
+def kalman_filter_problem(rng, length=50):
+    return np.array([0.1, 1.0]), np.eye(4) + 0.1 * np.eye(4, k=1), np.eye(2, 4), rng.standard_normal((length, 2))
+
+
 # -- the benchmarks ---------------------------------------------------------------------------------
 
 MODELS = {  # the function, a problem, and what of its arguments has a gradient
     "lstm": (lstm, lstm_problem, (0, 1)),
     "gaussian_process": (gaussian_process, gaussian_process_problem, (0,)),
     "gaussian_mixture": (gaussian_mixture, gaussian_mixture_problem, (0, 1, 2)),
+    "particles": (particles, particles_problem, (0,)),
+    "kalman_filter": (kalman_filter, kalman_filter_problem, (0,)),
 }
 
 
