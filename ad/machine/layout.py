@@ -1,4 +1,5 @@
 """The layout of a program: its works in steps, and a place in memory for every value."""
+from bisect import bisect
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -38,12 +39,14 @@ class _Room:
         return self.size - n
 
     def give(self, start, n):
-        gaps = []
-        for gap in sorted([*self.gaps, (start, n)]):
-            if gaps and sum(gaps[-1]) == gap[0]:
-                gap = (gaps[-1][0], gaps.pop()[1] + gap[1])
-            gaps.append(gap)
-        self.gaps = gaps
+        gaps, k = self.gaps, bisect(self.gaps, (start, n))
+        if k < len(gaps) and gaps[k][0] == start + n:
+            n += gaps.pop(k)[1]
+        if k and sum(gaps[k - 1]) == start:
+            k -= 1
+            before, length = gaps.pop(k)
+            start, n = before, length + n
+        gaps.insert(k, (start, n))
 
 
 class _Places:
