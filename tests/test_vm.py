@@ -428,6 +428,13 @@ def matrix_program(n):
     return b.program(p, total, b.do("sum", p, params=(0, False)), spread), [b.values[x], b.values[w]]
 
 
+def sums_program(n):
+    b = Builder()
+    x = b.input(np.random.default_rng(n).normal(size=n))
+    made = [b.do(name, x) for name in ("sin", "cos", "exp", "tanh", "square")]
+    return b.program(*[b.do("sum", y, params=(None, False)) for y in made]), [b.values[x]]
+
+
 @pytest.mark.parametrize("make", [vector_program, stencil_program, matrix_program])
 @pytest.mark.parametrize("n", [30_001, 200_003])
 def test_groups_over_threads(make, n, workers):
@@ -447,6 +454,25 @@ def test_many_threads_share_the_workers(workers):
     def work():
         for _ in range(30):
             failed.extend(1 for y, want in zip(machine.run([x]), wanted) if not np.allclose(y, want, rtol=1e-10))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+
+
+@pytest.mark.parametrize("workers", [3], indirect=True)
+@pytest.mark.parametrize("make", [sums_program, stencil_program, matrix_program])
+def test_who_finds_the_workers_busy_gets_the_same_bits(make, workers):
+    program, values = make(300_000)
+    machine, failed = Machine(program), []
+    wanted = machine.run(values)
+
+    def work():
+        for _ in range(20):
+            failed.extend(1 for y, want in zip(machine.run(values), wanted) if not np.array_equal(y, want))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:

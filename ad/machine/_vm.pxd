@@ -72,7 +72,7 @@ cdef extern from "_loops.h":
 # What one run needs of memory: used by one run at a time, kept for the next.
 cdef struct Workspace:
     void *memory
-    Total *totals
+    Total *totals       # of a group and of a chunk, and its seams
     PyObject **arrays   # owned, or NULL
     double **bases      # base ARRAYS + i is the data of arrays[i]
 
@@ -127,8 +127,8 @@ cdef class Machine:
     cdef ArrayPlan *arrays
     cdef Place *inputs
     cdef Place *outputs
-    cdef int n_steps, n_segments, n_arrays, n_inputs, n_outputs, n_totals, n_spare
-    cdef size_t scratch
+    cdef int n_steps, n_segments, n_arrays, n_inputs, n_outputs, n_spare
+    cdef size_t scratch, totals    # elements of the blocks, bytes of the totals
     cdef list calls                # by segment
     cdef Workspace *spare[8]
 

@@ -405,7 +405,7 @@ cdef class Machine:
             fill_product(step, part)
         else:
             fill_group(step, part)
-            self.n_totals = max(self.n_totals, step.n_sums)
+            self.totals = max(self.totals, 2 * step.n_sums * sizeof(Total) + <size_t>step.seam * sizeof(double))
 
     cdef int fill_ends(self) except -1:
         """Where inputs go and outputs come from."""
@@ -436,14 +436,14 @@ cdef class Machine:
         """Memory for one run: the pointers and totals, then the registers, buffers and blocks."""
         cdef size_t pointers = self.n_arrays * sizeof(PyObject *) + (ARRAYS + self.n_arrays) * sizeof(double *)
         cdef size_t registers = (self.layout.registers + 7) // 8 * 8, buffers = (self.layout.room + 7) // 8 * 8
-        cdef Workspace *space = <Workspace *>room(1, sizeof(Workspace) + pointers + self.n_totals * sizeof(Total))
+        cdef Workspace *space = <Workspace *>room(1, sizeof(Workspace) + pointers + self.totals)
         cdef int i
         space.memory = PyMem_RawCalloc(registers + buffers + self.layout.scratch + 8, sizeof(double))
         if space.memory == NULL:
             PyMem_Free(space)
             raise MemoryError
         space.totals = <Total *>(space + 1)
-        space.arrays = <PyObject **>(space.totals + self.n_totals)
+        space.arrays = <PyObject **>(<char *>space.totals + self.totals)
         space.bases = <double **>(space.arrays + self.n_arrays)
         space.bases[REGISTERS] = <double *>((<size_t>space.memory + 63) // 64 * 64)
         space.bases[BUFFERS] = space.bases[REGISTERS] + registers

@@ -1,9 +1,10 @@
 /* Groups split over threads: a pool of workers that is made when first needed.
  *
  * Workers are bare threads of CPython's portable API, which never touch a Python object. One waits for a job spinning,
- * for some microseconds, and then on a lock. A job is a group in chunks, which its own thread and those workers that come
- * in time take one after the other: where all processors are busy elsewhere, no one waits for a worker. The pool has one
- * job at a time; a group that finds it taken is run by its own thread alone.
+ * for some microseconds, and then on a lock. A job is a group in chunks, which its own thread and those workers that
+ * come in time take one after the other: where all processors are busy elsewhere, no one waits for a worker. The pool
+ * has one job at a time; a group that finds it taken is run by its own thread alone, in the same chunks: its sums are
+ * rounded alike.
  */
 #ifndef AD_WORKERS_H
 #define AD_WORKERS_H
@@ -141,18 +142,24 @@ static void ad_hire(int n)
     }
 }
 
-/* In the child of a fork, which has none of the threads: a job that one of them had, and its memory, may be in pieces. */
+/* In the child of a fork, which has none of the threads: a job that one had, and its memory, may be in pieces. */
 static void ad_forget_workers(void)
 {
     ad_n_workers = 0;
     memset(&ad_job, 0, sizeof ad_job);
 }
 
+/* Elements of a chunk, for n threads. */
+static ptrdiff_t ad_part(const ad_step *step, int n_threads)
+{
+    const ptrdiff_t part = step->n / (AD_CHUNKS * n_threads), least = part > step->block ? part : step->block;
+    return (least + step->align - 1) / step->align * step->align;
+}
+
 /* Describe a job for n threads; whether there is memory for it. */
 static int ad_open_job(const ad_step *step, double **bases, int n_threads, int n_bases, size_t scratch)
 {
-    const ptrdiff_t part = step->n / (AD_CHUNKS * n_threads), least = part > step->block ? part : step->block;
-    ad_job.part = (least + step->align - 1) / step->align * step->align;
+    ad_job.part = ad_part(step, n_threads);
     ad_job.n_chunks = (int)((step->n + ad_job.part - 1) / ad_job.part);
     ad_job.step = step;
     ad_job.bases = bases;
@@ -164,17 +171,14 @@ static int ad_open_job(const ad_step *step, double **bases, int n_threads, int n
     return ad_job.totals != NULL;
 }
 
-/* Gather what the chunks have summed, and what they have put aside. */
-static void ad_gather_chunks(ad_total *totals)
+/* Gather what a chunk has summed, and what it has put aside: in the order of the chunks, those before being done. */
+static void ad_gather_chunk(const ad_chunk *chunk, ad_total *totals)
 {
-    for (int i = 0; i < ad_job.n_chunks; i++) {
-        const ad_chunk chunk = ad_chunk_of(i, ad_job.bases);
-        for (int k = 0; k < ad_job.step->n_sums; k++) {
-            ad_add_to_total(&totals[k], chunk.totals[k].sum);
-            totals[k].error += chunk.totals[k].error;
-        }
-        if (i) ad_add_seams(&chunk);
+    for (int k = 0; k < chunk->step->n_sums; k++) {
+        ad_add_to_total(&totals[k], chunk->totals[k].sum);
+        totals[k].error += chunk->totals[k].error;
     }
+    if (chunk->start) ad_add_seams(chunk);
 }
 
 /* A group, by this thread and up to n_threads - 1 workers; whether the pool was free for it. */
@@ -194,15 +198,30 @@ static int ad_share(const ad_step *step, double **bases, ad_total *totals, int n
         if (i < AD_SPIN) AD_PAUSE();
         else AD_YIELD();
     }
-    ad_gather_chunks(totals);
+    for (int i = 0; i < ad_job.n_chunks; i++) {
+        const ad_chunk chunk = ad_chunk_of(i, ad_job.bases);
+        ad_gather_chunk(&chunk, totals);
+    }
     AD_EXCHANGE(&ad_job.taken, 0);
     return 1;
+}
+
+/* A group by this thread, in chunks as for n threads. Behind the totals is room for those of a chunk, and its seams. */
+static void ad_run_alone(const ad_step *step, double **bases, ad_total *totals, int n_threads)
+{
+    const ptrdiff_t part = n_threads > 1 ? ad_part(step, n_threads) : step->n;
+    ad_total *own = totals + step->n_sums;
+    for (ptrdiff_t start = 0; start < step->n; start += part) {
+        const ptrdiff_t end = part < step->n - start ? start + part : step->n;
+        const ad_chunk chunk = {step, bases, own, (double *)(own + step->n_sums), start, end};
+        ad_run_chunk(&chunk);
+        ad_gather_chunk(&chunk, totals);
+    }
 }
 
 /* One step of a program, by up to n threads. */
 static void ad_run_step(const ad_step *step, double **bases, ad_total *totals, int n, int n_bases, size_t scratch)
 {
-    const ad_chunk whole = {step, bases, totals, NULL, 0, step->n};
     for (int k = 0; k < step->n_zeros; k++)
         memset(bases[step->zeros[k].base] + step->zeros[k].offset, 0, step->zeros[k].n * sizeof(double));
     if (step->code) {
@@ -214,7 +233,8 @@ static void ad_run_step(const ad_step *step, double **bases, ad_total *totals, i
         return;
     }
     for (int k = 0; k < step->n_sums; k++) totals[k].sum = totals[k].error = 0;
-    if (!(step->is_parallel && n > 1 && ad_share(step, bases, totals, n, n_bases, scratch))) ad_run_chunk(&whole);
+    if (!step->is_parallel) n = 1;
+    if (n == 1 || !ad_share(step, bases, totals, n, n_bases, scratch)) ad_run_alone(step, bases, totals, n);
     for (int k = 0; k < step->n_sums; k++)
         bases[step->sums[k].base][step->sums[k].offset] = ad_value_of_total(&totals[k]);
 }
