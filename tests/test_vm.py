@@ -871,3 +871,17 @@ def test_sums_do_not_depend_on_where_an_input_begins(axis, rng):
         moved = memory[start : start + x.size].reshape(x.shape)
         moved[...] = x
         np.testing.assert_array_equal(program(moved), program(x))
+
+
+# -- elements by known indices ------------------------------------------------------------------------
+
+CHOSEN = np.array([3, 0, 7, 7, 2, 9])
+
+
+def test_elements_that_are_taken_and_stored_in_a_part():
+    b = Builder()
+    x = b.input(np.arange(10.0))
+    taken = b.do("getitem", x, params=(CHOSEN,))
+    late = b.do("put_zeros", taken, params=(slice(1, 7), (8,)))
+    early = b.do("put_zeros", b.do("sin", taken), params=(slice(0, 6), (8,)))
+    check(b.program(late, b.do("add", late, early)), [b.values[x]])

@@ -56,14 +56,17 @@ class GroupMaker:
                 self.sums.append((*self.places.place(work.outputs[0]), 1))
             elif work.name == "take":
                 root = self.places.place(work.inputs[0].root)
-                self.ops.append(VectorOp("take", work.params[0], self._out(work.outputs[0]), (), (*root, (), ())))
+                self._make(work, VectorOp("take", work.params[0], None, (), (*root, (), ())))
             else:
                 inputs = tuple([self._ref(view) for view in work.inputs])
-                out = self._out(work.outputs[0])
-                self.made[out] = len(self.ops)
-                self.ops.append(VectorOp(work.name, work.op, out, inputs))
+                self._make(work, VectorOp(work.name, work.op, None, inputs))
         self._fuse_products()
         return self._with_scratch()
+
+    def _make(self, work, op):
+        out = self._out(work.outputs[0])
+        self.made[out] = len(self.ops)
+        self.ops.append(op._replace(out=out))
 
     # -- operands --------------------------------------------------------------------------------
 
