@@ -885,3 +885,11 @@ def test_elements_that_are_taken_and_stored_in_a_part():
     late = b.do("put_zeros", taken, params=(slice(1, 7), (8,)))
     early = b.do("put_zeros", b.do("sin", taken), params=(slice(0, 6), (8,)))
     check(b.program(late, b.do("add", late, early)), [b.values[x]])
+
+
+def test_scattered_elements_are_subtracted():
+    b = Builder()
+    x = b.input(np.arange(1.0, 7.0))
+    part = b.do("put_zeros", x, params=(slice(1, 7), (10,)))
+    scattered = b.do("put_zeros", b.do("sin", x), params=(CHOSEN, (10,)))
+    check(b.program(b.do("subtract", part, scattered), b.do("subtract", scattered, part)), [b.values[x]])

@@ -312,7 +312,7 @@ class Lowering:
             operands.append(tuple(views))
         scaled = []
         for part, views in zip(parts, operands):
-            slot = self._new_slot(part.target.shape)
+            slot = self._new_slot(part.view.shape)
             special, _ = self._special(name, factors and (None, *factors))
             self._add(special, views, slot, op)
             scaled.append(Part(self._read(slot), part.target))
