@@ -15,6 +15,7 @@ import ad
 from ad._graph import Aval, Op
 from ad.machine._vm import Machine, get_num_threads, set_num_threads
 from ad.machine.lowering import Lowering
+from ad.machine.plans import BUFFERS
 from ad.ops.forms import TABLE
 from ad.ops.plain import plain_op
 from ad.programs.program import Instruction, Program, evaluate
@@ -893,3 +894,15 @@ def test_scattered_elements_are_subtracted():
     part = b.do("put_zeros", x, params=(slice(1, 7), (10,)))
     scattered = b.do("put_zeros", b.do("sin", x), params=(CHOSEN, (10,)))
     check(b.program(b.do("subtract", part, scattered), b.do("subtract", scattered, part)), [b.values[x]])
+
+
+def test_product_that_nothing_reads_has_memory():
+    b = Builder()
+    x = b.input(np.arange(36.0).reshape(6, 6))
+    b.do("matmul", x, x)
+    total = b.do("sum", x, params=(None, False))
+    program = b.program(b.do("sin", total), b.do("cos", total))
+    layout = Machine(program).layout
+    (product,) = [step for step in layout.steps if hasattr(step, "shape")]
+    assert product.out.base == BUFFERS and layout.room >= 36
+    check(program, [b.values[x]])

@@ -112,7 +112,7 @@ class _Places:
         for t, step in enumerate(self.steps):
             for work in step:
                 for slot in work.outputs if work.kind != "call" else ():
-                    outlives = self.last[slot] > t or work.name == "add_into"
+                    outlives = self.last[slot] > t or work.name in ("add_into", "product")
                     size = self.lowering.views[slot].size
                     if outlives and size != 1 and slot not in self.buffers and not self.is_array(slot):
                         self.buffers[slot] = room.take(size + PADDING)
