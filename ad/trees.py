@@ -33,8 +33,8 @@ class Structure:
             return None
         if hasattr(kind, "_make"):
             return kind._make(parts)
-        named = zip(self.keys, parts)
-        return kind(named) if issubclass(kind, dict) else kind(**dict(named))
+        named = dict(zip(self.keys, parts))
+        return kind(named) if issubclass(kind, dict) else _instance(kind, named)
 
     def paths(self, path=()):
         """For each leaf the keys that lead to it, as a tuple."""
@@ -106,9 +106,24 @@ def _parts(tree):
     if isinstance(tree, list):
         return list, range(len(tree)), tree
     if hasattr(kind, "__dataclass_fields__") and not isinstance(tree, type):
-        names = tuple(kind.__dataclass_fields__)
+        names = tuple([field.name for field in _fields(kind)])
         return kind, names, tuple(getattr(tree, name) for name in names)
     return None
+
+
+def _fields(kind):
+    from dataclasses import fields  # imported by whoever made the class, and not with ad
+
+    return fields(kind)
+
+
+def _instance(kind, named):
+    """An instance of a dataclass with these fields."""
+    given = {field.name for field in _fields(kind) if field.init}
+    made = kind(**{name: part for name, part in named.items() if name in given})
+    for name in named.keys() - given:
+        object.__setattr__(made, name, named[name])  # a frozen one, too
+    return made
 
 
 def flatten(tree):

@@ -1,6 +1,7 @@
 """Trees: containers taken apart and put together."""
 from collections import OrderedDict, defaultdict, namedtuple
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -16,6 +17,16 @@ class Layer:
     bias: object = None
 
 
+@dataclass(frozen=True)
+class Scaled:
+    unit: ClassVar[str] = "m"
+    values: object
+    total: object = field(init=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "total", sum(self.values))
+
+
 class Grid(np.ndarray):
     """A subclass of ndarray is a leaf."""
 
@@ -29,6 +40,7 @@ TREES = {
     "ordered dict": (OrderedDict(z=1, a=(2, None)), [1, 2]),
     "namedtuple": (Point(1, Point(2, None)), [1, 2]),
     "dataclass": ([Layer(1, [2]), Layer(3)], [1, 2, 3]),
+    "dataclass with fields of its own making": (Scaled([1, 2]), [1, 2, 3]),
     "string": ("ab", ["ab"]),
     "class": (Layer, [Layer]),
 }
