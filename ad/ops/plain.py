@@ -188,6 +188,7 @@ def _tobytes(x, order="C"):
 
 _core.add_method("tobytes", _tobytes)
 
+
 def _round(x, ndigits=None):
     """As for np.float64: to an int, which Python sees, or to so many digits."""
     return int(np.rint(x)) if ndigits is None else np.round(x, ndigits)
