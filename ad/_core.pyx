@@ -417,7 +417,7 @@ cpdef bint is_watched(Array x):
     if not is_traced(x):
         return is_live(x)
     for recorder in state.recorders:
-        if recorder is not state.tracer and recorder.recording and x.node.seq >= recorder.start:
+        if recorder.recording and recorder.watches(x.node):
             return True
     return x.tangents is not None
 

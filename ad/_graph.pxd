@@ -130,6 +130,8 @@ cdef class Recorder:
     cdef void resume(self)
     cdef void pause(self)
     cdef bint sees(self, Node node) noexcept
+    cdef bint is_source(self, Node node) except -1
+    cdef bint watches(self, Node node) except -1
     cdef void access(self, object variable)
     cdef int note(self, Node node, Op op, Operand *operands, int n, object params, Operand *output) except -1
     cdef int note_pick(self, Node pick, Node node, int k) except -1

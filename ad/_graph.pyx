@@ -134,6 +134,41 @@ cdef class Recorder:
                     return False
         return True
 
+    cdef bint is_source(self, Node node) except -1:
+        """Whether there may be derivatives with respect to this node.
+
+        A transform's are aliases, made since it began, or leaves; but not what a program has for inputs.
+        """
+        cdef Recorder recorder
+        if node.op != NULL:
+            return op_of(node).name == "identity" and self.sees(node)
+        for recorder in self.state.recorders:
+            if recorder.knows(<NodePtr>node):
+                return False
+        return True
+
+    cdef bint watches(self, Node node) except -1:
+        """Whether a source is this node, or lies below it."""
+        cdef list stack
+        cdef set seen
+        cdef Input *inputs
+        cdef int i
+        if self.is_source(node):
+            return True
+        stack, seen = [node], set()
+        while stack:
+            node = stack.pop()
+            if self.is_source(node):
+                return True
+            if node.op == NULL or node in seen or not self.sees(node):
+                continue
+            seen.add(node)
+            inputs = inputs_of(<NodePtr>node)
+            for i in range(node.n):
+                if inputs[i].node != NULL:
+                    stack.append(<Node>inputs[i].node)
+        return False
+
     cdef void access(self, object variable):
         """A variable has been read while this recorder was open."""
 

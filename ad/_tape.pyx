@@ -8,7 +8,7 @@ from libc.stdint cimport UINT64_MAX, uint64_t
 cimport numpy as cnp
 from ad._core cimport Array, lift, wrap
 from ad._forward cimport tangent_of
-from ad._graph cimport Input, Level, Node, NodePtr, Recorder, State, current, inputs_of, new_leaf
+from ad._graph cimport Level, Node, Recorder, State, current, new_leaf
 from ad._leaves cimport Variable
 from ad._sweep cimport Plan
 
@@ -107,38 +107,15 @@ cdef class Tape(Recorder):
                           stacklevel=2)
         return 0
 
-    cdef bint reaches(self, Array x) except -1:
-        """Whether something watched is `x`, or lies below it on this tape."""
-        cdef Node node
-        cdef list stack
-        cdef set seen
-        cdef Input *inputs
-        cdef int i
-        if x.node is None:
-            return False
-        if x.node in self.watched:
-            return True
-        stack = [x.node]
-        seen = set()
-        while stack:
-            node = stack.pop()
-            if node in self.watched:
-                return True
-            if node.op == NULL or node in seen or not self.sees(node):
-                continue
-            seen.add(node)
-            inputs = inputs_of(<NodePtr>node)
-            for i in range(node.n):
-                if inputs[i].node != NULL:
-                    stack.append(<Node>inputs[i].node)
-        return False
+    cdef bint is_source(self, Node node) except -1:
+        return node in self.watched
 
     cdef list known(self, list sources):
         """The sources that have a gradient on this tape."""
         cdef Array x
         cdef list found = []
         for x in sources:
-            if self.reaches(x):
+            if x.node is not None and self.watches(x.node):
                 found.append(x)
             elif not is_inexact(x):
                 warn_of_dtype("a source", x)

@@ -16,7 +16,8 @@ MORE_OPS = [
     "ad.vmap(g, in_axes=(0, None))(np.stack([a, b]), s)[1]", "ad.jvp(lambda x: g(x, s), (a * 1.0,), (b * 1.0,))[1]",
     "ad.compile(ad.grad(lambda x: np.sum(g(x, s))))(a * 1.0)", "ad.hessian(lambda x: np.sum(g(x, s)))(a * 1.0) @ b",
 ]
-MORE_CONDITIONS = ["s > 0", "round(s) == 1", "n > 1", "np.isnan(a).any()", "np.array_equal(a, b)", "0.5 < b[0] < 2"]
+MORE_CONDITIONS = ["s > 0", "round(float(np.sign(s))) == 1", "n > 1", "np.isnan(a).any()", "np.array_equal(a, b)",
+                   "0.5 < b[0] < 2"]
 TRIES = [  # what may raise, and what
     ("np.linalg.inv(np.rint(np.outer(a, b)) + np.rint(s) * np.eye(3))[0] * 0.01", "np.linalg.LinAlgError"),
     ("np.linalg.solve(np.diag(np.rint(a)), b)", "np.linalg.LinAlgError"),
@@ -89,11 +90,11 @@ def call(rng):
 
 
 def outcome(f, args):
-    """What a call returns, in memory of its own, and as it is; of what it raises the type, and whether ad refused."""
+    """What a call returns, in memory of its own, and as it is; or the type of what it raises."""
     try:
         result = f(*args)
     except (ValueError, IndexError, OverflowError, TypeError) as error:
-        return type(error), {"refused": str(error.__cause__ or error).startswith("ad: ")}
+        return type(error), None
     return ad.trees.map(lambda y: np.array(y.numpy() if isinstance(y, ad.Array) else y), result), result
 
 
@@ -112,8 +113,6 @@ def test_a_caller_sees_no_difference(seed):
         before = [np.array(part) for part in (*args, names["table"])]
         wanted, _ = outcome(f, args)
         found, result = outcome(compiled, args)
-        if isinstance(result, dict) and result.get("refused"):
-            continue  # NumPy would have made a constant of a value that is recorded
         try:
             assert_same(found, wanted)
             for part in ad.trees.flatten(result)[0]:

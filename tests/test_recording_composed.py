@@ -195,6 +195,28 @@ def test_gradients_of_containers(rng):
     assert len(runs) == 1
 
 
+@pytest.mark.parametrize("f", [
+    lambda x: tape_of(lambda z: z * float(np.sum(x)))(v * 1.0), lambda x: ad.grad(lambda z: z * float(x[0] * 2))(x[1]),
+    lambda x: ad.jvp(lambda z: z * float(np.rint(x[0])), (x,), (x,)), lambda x: ad.vmap(lambda z: z * float(z * 0))(x),
+    lambda x: ad.vmap(lambda z: z * float(np.sum(x)))(x)], ids=range(5))
+def test_python_may_see_what_is_recorded_and_not_differentiated(f):
+    compiled = ad.compile(f)
+    for x in (np.array([1.0, 2.0, 3.0]), np.array([1.5, 2.0, 4.0])):
+        assert_close(compiled(x), f(x))
+        assert_close(compiled(2 * x), f(2 * x))
+
+
+@pytest.mark.parametrize("name", [name for name in TRANSFORMS if name not in ("dual", "compiled")])
+def test_what_is_differentiated_is_not_cut_off(name):
+    def f(x):
+        return np.sum(x * float(x[0] * 2))
+
+    for g in (f, lambda x: np.sum(ad.vmap(f)(np.stack([x, x]))), ad.compile(f)):
+        for call in (TRANSFORMS[name](g), ad.compile(TRANSFORMS[name](g))):
+            with pytest.raises(TypeError, match=r"ad: float\(\) of a value that is being differentiated"):
+                call(np.array([1.0, 2.0, 3.0]))
+
+
 def test_recursion():
     @ad.compile
     def factorial(n, x):

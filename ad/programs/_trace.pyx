@@ -206,6 +206,9 @@ cdef class Tracer(Recorder):
             self.outer.note_pick(pick, node, k)
         return 0
 
+    cdef bint is_source(self, Node node) except -1:
+        return False  # a guard tells a program of what Python is given
+
     cdef bint knows(self, NodePtr node) noexcept:
         return self.slot_of(node) >= 0 or (self.outer is not None and self.outer.knows(node))
 

@@ -8,9 +8,9 @@ import functools
 import numpy as np
 
 from ad import _calls, trees
-from ad._core import Array, apply, constant, settled
+from ad._core import Array, apply, constant, is_watched, settled
 from ad._graph import Aval, Op
-from ad.errors import kind, not_a_function
+from ad.errors import conversion_error, kind, not_a_function
 from ad.machine._vm import Machine
 from ad.ops.forms import TABLE, lanes_of, over_lanes, total
 from ad.programs import _trace
@@ -326,7 +326,7 @@ class Mapped(Quick):
         except Exception:
             if not lanes.k:
                 raise
-            return None
+            return None  # as in `_replayed`
 
     def _one_by_one(self, lanes):
         """What the function returns for each lane, stacked."""
@@ -440,6 +440,8 @@ class _Wide:
 
 def _holds(guard, value, has_lanes):
     """Whether the value gives the answer of a guard, in every lane; a recording around this one gets guards for it."""
+    if guard.kind in ("float", "complex") and isinstance(value, Array) and is_watched(value):
+        raise conversion_error(guard.kind)
     if guard.kind != "bool":
         value = settled(value)
         return all(guard.holds(part) for part in value) if has_lanes else guard.holds(value)
