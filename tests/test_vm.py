@@ -906,3 +906,12 @@ def test_product_that_nothing_reads_has_memory():
     (product,) = [step for step in layout.steps if hasattr(step, "shape")]
     assert product.out.base == BUFFERS and layout.room >= 36
     check(program, [b.values[x]])
+
+
+def test_parts_that_overlap_minus_themselves_are_zero(rng):
+    b = Builder()
+    x = b.input(rng.normal(size=60))
+    low, high = b.do("put_zeros", x, params=(slice(1, 61), (64,))), b.do("put_zeros", x, params=(slice(2, 62), (64,)))
+    both = b.do("add", low, b.do("add", high, b.do("put_zeros", x, params=(slice(0, 60), (64,)))))
+    (found,) = Machine(b.program(b.do("sqrt", b.do("subtract", both, both)))).run([b.values[x]])
+    np.testing.assert_array_equal(found, 0.0)

@@ -257,6 +257,8 @@ class Lowering:
         """A sum of arrays in parts, and perhaps of one that is not: all are added into one."""
         if op.name not in ("add", "subtract") or any(self.shape(slot) != self.shape(out) for slot in inputs):
             return False
+        if op.name == "subtract" and inputs[0] == inputs[1]:
+            return False  # which is zero, and not what rounding leaves of parts that overlap
         first, second = map(self._parts_of, inputs)
         if op.name == "subtract":
             negative = second and first and self._scaled("negative", None, second, ())
