@@ -417,6 +417,14 @@ def test_a_product_that_is_read_elsewhere_is_summed_itself(rng):
     assert passes.algebra(program) is program
 
 
+def test_numbers_alone_keep_the_dtype():
+    b = Builder()
+    quarter, x = b.constant(np.float32(0.25)), b.input(np.zeros(2))
+    spread = b.sign(b.broadcast_to(quarter, params=((64,),)))
+    program = b.program(b.divide(2, b.divide(quarter, spread)), x)
+    assert_same_results(program, passes.simplify(program), [np.zeros(2)])
+
+
 def test_numbers_go_to_the_scalar():
     b, inputs = Builder(), [np.arange(3.0), np.float64(2.0)]
     x, s = map(b.input, inputs)

@@ -192,6 +192,9 @@ class Rewriting:
     def emit(self, op, y, *inputs, params=()):
         """The slot of this op on these slots, itself rewritten; a float among them becomes a constant."""
         inputs = tuple([self.constant(x) if type(x) is float else x for x in inputs])
+        if y.dtype.char in REAL and all(type(self.constants.get(x)) in WEAK for x in inputs):
+            # Python's numbers among themselves have no dtype to give.
+            inputs = (self.constant(np.asarray(self.constants[inputs[0]], y.dtype)), *inputs[1:])
         found = self._rewritten(op, inputs, params, y)
         if found is not None:
             return found
