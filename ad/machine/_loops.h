@@ -284,40 +284,65 @@ static void ad_run_numpy(const ad_vector *op, double **bases, ptrdiff_t i, ptrdi
     op->loop(args, &n, steps, op->data);
 }
 
-static void ad_copy_run(ptrdiff_t n, double *out, double *view, ptrdiff_t stride)
+/* Rows of a view, beside as many elements of a block. */
+typedef void (*ad_visit)(ptrdiff_t rows, ptrdiff_t width, double *block, double *view, ptrdiff_t row, ptrdiff_t stride);
+
+/* BODY for each row; where it is short, with a width that the compiler knows. */
+#define AD_ROWS(BODY)                                                                           \
+    for (; rows > 0; rows--, block += width, view += row) BODY
+#define AD_BY_WIDTH(BODY)                                                                       \
+    if (width == 2) { enum { width = 2 }; AD_ROWS(BODY) }                                       \
+    else if (width == 3) { enum { width = 3 }; AD_ROWS(BODY) }                                  \
+    else if (width == 4) { enum { width = 4 }; AD_ROWS(BODY) }                                  \
+    else AD_ROWS(BODY)
+
+static void ad_copy_rows(ptrdiff_t rows, ptrdiff_t width, double *block, double *view, ptrdiff_t row, ptrdiff_t stride)
 {
-    if (stride == 1) memcpy(out, view, n * sizeof(double));
-    else AD_NO_CARRY for (ptrdiff_t k = 0; k < n; k++) out[k] = view[k * stride];
+    if (stride == 1 && width > 16) AD_ROWS(memcpy(block, view, width * sizeof(double));)
+    else AD_BY_WIDTH({ AD_NO_CARRY for (ptrdiff_t k = 0; k < width; k++) block[k] = view[k * stride]; })
 }
 
-static void ad_add_run(ptrdiff_t n, double *in, double *view, ptrdiff_t stride)
+static void ad_add_rows(ptrdiff_t rows, ptrdiff_t width, double *block, double *view, ptrdiff_t row, ptrdiff_t stride)
 {
-    if (stride == 0) *view += ad_sum(n, in);
-    else AD_NO_CARRY for (ptrdiff_t k = 0; k < n; k++) view[k * stride] += in[k];
+    if (stride == 0 && width > 4) AD_ROWS(*view += ad_sum(width, block);)
+    else if (stride == 0) AD_BY_WIDTH({
+        double sum = *block;
+        for (ptrdiff_t k = 1; k < width; k++) sum += block[k];
+        *view += sum;
+    })
+    else AD_BY_WIDTH({ AD_NO_CARRY for (ptrdiff_t k = 0; k < width; k++) view[k * stride] += block[k]; })
 }
 
-/* Elements start, ..., start + n - 1 of a view, run by run along its last axis, beside a block. */
-static void ad_walk(const ad_view *view, double **bases, ptrdiff_t start, ptrdiff_t n, double *block,
-                    void (*visit)(ptrdiff_t n, double *block, double *view, ptrdiff_t stride))
+/* Elements start, ..., start + n - 1 of a view, beside a block: what is left of a row, whole rows, a part of one. */
+static void ad_walk(const ad_view *view, double **bases, ptrdiff_t start, ptrdiff_t n, double *block, ad_visit visit)
 {
     const int last = view->nd - 1;
     const ptrdiff_t width = view->shape[last], stride = view->strides[last];
-    ptrdiff_t index[AD_MAX_AXES], rest = start / width, run = width - start % width;
+    const ptrdiff_t row = last ? view->strides[last - 1] : 0;
+    ptrdiff_t index[AD_MAX_AXES], rest = start / width, column = start % width;
     double *at = bases[view->base] + view->offset;
     for (int d = last - 1; d >= 0; d--) {
         index[d] = rest % view->shape[d];
         at += index[d] * view->strides[d];
         rest /= view->shape[d];
     }
-    for (ptrdiff_t column = width - run; n > 0; column = 0) {
-        if (run > n) run = n;
-        visit(run, block, at + column * stride, stride);
-        block += run;
-        n -= run;
-        run = width;
-        for (int d = last - 1; d >= 0; d--) {
-            at += view->strides[d];
-            if (++index[d] < view->shape[d]) break;
+    while (n > 0) {
+        const ptrdiff_t left = last ? view->shape[last - 1] - index[last - 1] : 1;
+        ptrdiff_t rows = column ? 0 : n / width < left ? n / width : left, size = rows * width;
+        if (rows) {
+            visit(rows, width, block, at, row, stride);
+        } else {
+            rows = 1;
+            size = n < width - column ? n : width - column;
+            visit(1, size, block, at + column * stride, row, stride);
+        }
+        block += size;
+        n -= size;
+        column = 0;
+        for (int d = last - 1; d >= 0; d--, rows = 1) {
+            at += rows * view->strides[d];
+            index[d] += rows;
+            if (index[d] < view->shape[d]) break;
             at -= index[d] * view->strides[d];
             index[d] = 0;
         }
@@ -387,14 +412,14 @@ static inline void ad_run_op(const ad_vector *op, const ad_chunk *chunk, ptrdiff
                 ad_at(bases, &op->input[1], i), ad_at(bases, &op->input[2], i));
         break;
     case AD_NUMPY: ad_run_numpy(op, bases, i, n); break;
-    case AD_GATHER: ad_walk(&op->view, bases, i, n, ad_at(bases, &op->out, i), ad_copy_run); break;
+    case AD_GATHER: ad_walk(&op->view, bases, i, n, ad_at(bases, &op->out, i), ad_copy_rows); break;
     case AD_TAKE:
         ad_take(n, ad_at(bases, &op->out, i), bases[op->view.base] + op->view.offset, op->numbers + i);
         break;
     case AD_ADD_AT:
         ad_add_at(n, bases[op->view.base] + op->view.offset, ad_at(bases, &op->input[0], i), op->numbers + i);
         break;
-    case AD_ADD_INTO: ad_walk(&op->view, bases, i, n, ad_at(bases, &op->input[0], i), ad_add_run); break;
+    case AD_ADD_INTO: ad_walk(&op->view, bases, i, n, ad_at(bases, &op->input[0], i), ad_add_rows); break;
     case AD_ADD_PART: ad_add_part(op, chunk, i, n); break;
     case AD_SUM: ad_add_to_total(&chunk->totals[op->sum], ad_sum(n, ad_at(bases, &op->input[0], i))); break;
     }
