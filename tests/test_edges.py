@@ -396,3 +396,10 @@ def test_variance_of_some(options):
 def test_what_these_do_not_take(call, message):
     with pytest.raises((ValueError, ad.MissingRule), match=message):
         call(ad.constant([1.0, 2.0]))
+
+
+def test_truths_are_no_mask_where_numpy_has_none():
+    x = np.array([1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(gradient(lambda x: np.take(x, [True, False, True, True]) ** 2, x), [2, 12, 0])
+    with pytest.raises(IndexError, match="`indices` must be an integer array"):
+        ad.grad(lambda x: np.sum(np.take_along_axis(x, np.array([True, False, True]), 0)))(x)

@@ -219,6 +219,8 @@ def _indices(indices):
 
 def _positions(indices, n, mode):
     indices = _indices(indices)
+    if indices.dtype == bool:  # no mask, but elements 0 and 1
+        indices = indices.astype(np.intp)
     if mode == "wrap":
         return indices % n
     return np.clip(indices, 0, n - 1) if mode == "clip" else indices
@@ -226,7 +228,7 @@ def _positions(indices, n, mode):
 
 @composite(np.take, domain=REAL, method=True, cases=(
     case((5,), np.array([0, 2, 2])), case((2, 3), np.array([[1, 5], [0, 0]])), case((2, 3), [2, 0], axis=1),
-    case((2, 3), 1, axis=0), case((3,), np.array([4, -1]), mode="wrap"),
+    case((2, 3), 1, axis=0), case((3,), np.array([4, -1]), mode="wrap"), case((4,), np.array([True, False, True])),
     case((2, 3), np.array([5, -9]), 1, mode="clip"),
 ))
 def take(a, indices, axis=None, out=None, mode="raise"):
@@ -244,6 +246,8 @@ def take(a, indices, axis=None, out=None, mode="raise"):
 ))
 def take_along_axis(arr, indices, axis=-1):
     indices = _indices(indices)
+    if indices.dtype.kind not in "iu":
+        raise IndexError("`indices` must be an integer array")
     if axis is None:
         arr, axis = ravel(arr), 0
     if arr.ndim != indices.ndim:
