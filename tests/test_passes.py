@@ -410,6 +410,14 @@ def test_rows_of_a_product_are_summed_before(name, shapes, rows, expected, rng):
     assert_same_results(program, found, inputs, 1e-14)
 
 
+def test_the_sum_of_no_rows_is_zero_whatever_they_would_be_multiplied_with():
+    b = Builder()
+    product = b.matmul(b.input(np.zeros((0, 3))), b.input(np.full((3, 5), np.inf)))
+    program = b.program(b.sum_to(product, params=((1, 5),)))
+    (found,) = values_of(passes.simplify(program), [b.values[slot] for slot in program.inputs])
+    np.testing.assert_array_equal(found, np.zeros((1, 5)))
+
+
 def test_a_product_that_is_read_elsewhere_is_summed_itself(rng):
     b, inputs = Builder(), [rng.normal(size=(4, 3)), rng.normal(size=(3, 5))]
     product = b.matmul(*map(b.input, inputs))

@@ -458,13 +458,13 @@ def sum_of_product(r, y, x, *params):
 
 @rule("sum_to", dtypes=FLOATING)
 def sum_of_rows(r, y, x, shape):
-    """The rows of a product a b, added up, are the rows of a, added up, times b."""
+    """The rows of a product a b, added up, are the rows of a, added up, times b; without rows, zeros whatever b has."""
     product, factors = r.avals[x].shape, r.made_by(x, MATMUL)
     if not factors or r.uses[x] > 1 or len(product) < 2 or shape != (*product[:-2], 1, product[-1]):
         return None
     a, b = factors
     before = r.avals[a].shape
-    if before[:-1] != product[:-1] or len(r.avals[b].shape) < 2:
+    if before[:-1] != product[:-1] or len(r.avals[b].shape) < 2 or product[-2] == 0:
         return None
     row = (*before[:-2], 1, before[-1])
     return r.emit(MATMUL, y, r.emit(SUM_TO, Aval(row, y.dtype), a, params=(row,)), b)
