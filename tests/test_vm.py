@@ -888,6 +888,19 @@ def test_elements_that_are_taken_and_stored_in_a_part():
     check(b.program(late, b.do("add", late, early)), [b.values[x]])
 
 
+def test_numbers_of_elements_are_kept_once(rng):
+    """Those of one index and one view: where they are taken and where they are added to."""
+    b = Builder()
+    x = b.input(rng.normal(size=(5, 5)))
+    turned, chosen = b.do("transpose", x, params=(None,)), np.array([4, 0, 4])
+    places = [(x, chosen), (b.do("sin", x), chosen), (turned, chosen), (x, chosen // 2)]
+    taken = [b.do("getitem", slot, params=(index,)) for slot, index in places]
+    put = b.do("put_zeros", taken[0], params=(chosen, (5, 5)))
+    machine = check(b.program(*taken, put), [b.values[x]])
+    tables = [op.op for step in machine.layout.steps for op in step.ops if op.name in ("take", "add_at")]
+    assert len(tables) == 5 and len({table.ctypes.data for table in tables}) == 3
+
+
 def test_scattered_elements_are_subtracted():
     b = Builder()
     x = b.input(np.arange(1.0, 7.0))

@@ -15,6 +15,7 @@ from ad.machine._vm import SIMPLE, has_loop
 from ad.machine.parts import MANY, Part, Scattered, are_apart, nonzeros, seen_in
 from ad.machine.works import View, Work, contiguous, regular
 from ad.ops.indexing import is_basic
+from ad.programs.program import frozen
 
 __all__ = ["Lowering"]
 
@@ -58,6 +59,7 @@ class Lowering:
         self.constants = dict(program.constants)
         self._avals = {slot: (aval.shape, aval.dtype) for slot, aval in enumerate(program.avals)}
         self._shadows = {}  # slot -> an ndarray with its strides: NumPy tells what views of it look like
+        self._picked = {}  # a view without its root, and an index of it -> numbers of elements
         self._parts = {}  # slot -> its Parts
         self._flushed, self._whole = set(), set()  # those in parts that are there as a whole, too; those in no parts
         self._uses = _count_uses(program)
@@ -164,12 +166,8 @@ class Lowering:
     def _as_take(self, op, params, inputs, out):
         """Elements by an array of indices that is known: by their numbers in memory."""
         view = self._read(inputs[0]) if op.name == "getitem" else None
-        if view is None or math.prod(self.shapes[view.root]) > np.iinfo(NUMBER).max:
-            return False
-        numbers = np.arange(math.prod(self.shapes[view.root]), dtype=NUMBER)
-        strides = [numbers.itemsize * stride for stride in view.strides]
-        found = np.ndarray(view.shape, NUMBER, numbers, numbers.itemsize * view.offset, strides)[params[0]]
-        if found.size == 0:
+        found = None if view is None else self._numbers(view, math.prod(self.shapes[view.root]), params[0])
+        if found is None:
             return False
         seen = regular(view.root, found)
         if seen:
@@ -178,6 +176,21 @@ class Lowering:
             self._add_root(out)
             self.works.append(Work("vector", "take", None, (found.reshape(-1),), (view,), (out,)))
         return True
+
+    def _numbers(self, view, size, index):
+        """The numbers of the elements that an index picks from a view, in memory of this size.
+
+        None where there are no elements, or too many in memory. A program that takes some mostly adds to the same ones,
+        for each chunk of lanes: the numbers are kept once.
+        """
+        if size > np.iinfo(NUMBER).max:
+            return None
+        key = view[1:], frozen(index)
+        if key not in self._picked:
+            numbers, strides = np.arange(size, dtype=NUMBER), [NUMBER.itemsize * stride for stride in view.strides]
+            memory = np.ndarray(view.shape, NUMBER, numbers, NUMBER.itemsize * view.offset, strides)
+            self._picked[key] = np.asarray(memory[index], order="C")
+        return self._picked[key] if self._picked[key].size else None
 
     # Arrays that are zeros for the most part stay in parts as long as they are only moved, added and scaled. A scaled
     # zero is zero whatever the factor, and so is a product with a finite number.
@@ -216,11 +229,8 @@ class Lowering:
 
     def _as_scatter(self, params, x, out):
         index, shape = params
-        size = math.prod(shape)
-        if size > np.iinfo(NUMBER).max:
-            return False
-        numbers = np.arange(size, dtype=NUMBER).reshape(shape)[index]
-        if numbers.size == 0:
+        numbers = self._numbers(contiguous(out, shape), math.prod(shape), index)
+        if numbers is None:
             return False
         view = self._read(x).broadcast(numbers.shape)
         self._add_root(out)
