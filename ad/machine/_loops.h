@@ -380,8 +380,8 @@ static void ad_accumulate(const ad_vector *op, double **bases, ptrdiff_t i, ptrd
 }
 
 /* Add a value, or a product, to a part of an array. Where several parts of one array overlap, a chunk may write only
- * from its own start on in the part that begins last; what lies up to `lag` elements before belongs to another chunk and
- * is put aside. */
+ * from its own start on in the part that begins last; what lies up to `lag` elements before belongs to another chunk
+ * and is put aside. */
 static void ad_add_part(const ad_vector *op, const ad_chunk *chunk, ptrdiff_t i, ptrdiff_t n)
 {
     ptrdiff_t k = chunk->start ? chunk->start + op->lag - i : 0;

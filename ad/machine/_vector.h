@@ -61,9 +61,10 @@ static double AD_ISA(sum)(ptrdiff_t n, const double *a)
     return lanes[0];
 }
 
-/* Kernels of blocks with `scale` in them. A product that is finite needs no comparison with zero, and they all are as a
- * rule: so a strip is computed with plain products, of which the lanes note one that is not (it is NaN times zero), and
- * only then as it is defined. Therefore `out` must not be an operand here. */
+/* Kernels of blocks with `scale` in them. A product that is finite needs no comparison with zero (only the sign of a
+ * zero may be another), and they all are as a rule. So a strip is computed with plain products; one that is not finite
+ * gives NaN when it is multiplied by zero, which the lanes add up, and only then the strip is computed again as `scale`
+ * is defined. Therefore `out` must not be an operand here. */
 #define AD_LOOKING(NAME, VALUE)                                                                 \
     static int AD_ISA(NAME##_looks)(ptrdiff_t n, double *__restrict out, const double *pa,      \
                                     const double *pb, const double *pc)                         \
@@ -104,7 +105,8 @@ AD_LOOKING(scale_add, AD_PRODUCT_PLUS)
 #undef AD_PRODUCT_PLUS
 
 /* out = a b for small matrices, b by rows without gaps: the rows of b, added up. */
-static void AD_ISA(add_rows)(const ad_product *p, double *__restrict out, const double *a, const double *b, ptrdiff_t row)
+static void AD_ISA(add_rows)(const ad_product *p, double *__restrict out, const double *a, const double *b,
+                             ptrdiff_t row)
 {
     for (ptrdiff_t i = 0; i < p->m; i++, out += p->n, a += p->a.row) {
         for (ptrdiff_t j = 0; j < p->n; j++) out[j] = 0;

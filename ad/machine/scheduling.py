@@ -63,8 +63,8 @@ class _Graph:
 def schedule(lowering):
     """Steps: lists of works of one kind (and length), each in order.
 
-    Of what is ready, scalar code comes first, then calls, then vectors: these wait until nothing else could bring more
-    of their length, so that groups are large.
+    Of what is ready, scalar code comes first, then products, then calls, then vectors: these wait until nothing else
+    could bring more of their length, so that groups are large.
     """
     works, graph = lowering.works, _Graph(lowering)
     keys = [_key(work, i) for i, work in enumerate(works)]
