@@ -173,16 +173,16 @@ class GroupMaker:
     def _fuse_products(self):
         """A product that is only added to a part is made and added in one loop, if its factors are still there then."""
         readers = Counter(ref for op in self.ops for ref in op.inputs)
-        products = {}
+        products, written = {}, {}  # by its Ref and by base the number of the op that makes it, or wrote there last
         for k, op in enumerate(self.ops):
             if op.name == "multiply" and op.out.base == SCRATCH:
                 products[op.out] = k
             elif op.name == "add_part" and op.inputs[0] in products and readers[op.inputs[0]] == 1:
                 at = products[op.inputs[0]]
-                written = {_written(other) for other in self.ops[at + 1 : k] if other} - {SCRATCH}
-                if written.isdisjoint(ref.base for ref in self.ops[at].inputs):
-                    self.ops[k] = op._replace(inputs=(*self.ops[at].inputs, op.inputs[1]))
-                    self.ops[at] = None
+                factors = self.ops[at].inputs
+                if all(ref.base == SCRATCH or written.get(ref.base, -1) < at for ref in factors):
+                    self.ops[k], self.ops[at] = op._replace(inputs=(*factors, op.inputs[1])), None
+            written[_written(op)] = k
         self.ops = [op for op in self.ops if op]
 
     def _align(self, n):
