@@ -658,7 +658,8 @@ def test_scale_keeps_its_zeros_in_every_strip(from_scratch, adds):
     slots = [b.input(x), b.input(y), b.input(np.full(3000, 0.5))]
     left, right = [b.do("subtract", slot, b.constant(0.0)) if from_scratch else slot for slot in slots[:2]]
     scaled = b.do("scale", left, right)
-    check(b.program(b.do("add", scaled, slots[2]) if adds else scaled), [b.values[slot] for slot in slots])
+    y = b.do("add", scaled, slots[2]) if adds else scaled
+    check(b.program(b.do("negative", y) if from_scratch else y), [b.values[slot] for slot in slots])
 
 
 @pytest.mark.parametrize("offset", range(8))
@@ -822,8 +823,10 @@ def test_many_elements_by_indices(workers, rng):
 
     x = rng.normal(size=3000)
     np.testing.assert_allclose(ad.record(ad.grad(f))(x)(2 * x), ad.grad(f)(2 * x), rtol=1e-9, atol=1e-9)
-    names = [op.name for step in ad.record(ad.grad(f))(x).machine.layout.steps for op in getattr(step, "ops", ())]
+    groups = [step for step in ad.record(ad.grad(f))(x).machine.layout.steps if hasattr(step, "ops")]
+    names = [op.name for group in groups for op in group.ops]
     assert names.count("take") == 3 and names.count("add_at") == 3
+    assert all(group.align >= group.n for group in groups if "add_at" in [op.name for op in group.ops])
 
 
 def _turned(b, slot, how):
@@ -895,12 +898,25 @@ def test_numbers_of_elements_are_kept_once(rng):
     b = Builder()
     x = b.input(rng.normal(size=(5, 5)))
     turned, chosen = b.do("transpose", x, params=(None,)), np.array([4, 0, 4])
-    places = [(x, chosen), (b.do("sin", x), chosen), (turned, chosen), (x, chosen // 2)]
+    columns = slice(None), chosen
+    places = [(x, chosen), (b.do("sin", x), chosen), (turned, chosen), (x, chosen // 2), (x, columns), (x, columns)]
     taken = [b.do("getitem", slot, params=(index,)) for slot, index in places]
     put = b.do("put_zeros", taken[0], params=(chosen, (5, 5)))
     machine = check(b.program(*taken, put), [b.values[x]])
     tables = [op.op for step in machine.layout.steps for op in step.ops if op.name in ("take", "add_at")]
-    assert len(tables) == 5 and len({table.ctypes.data for table in tables}) == 3
+    assert len(tables) == 7 and len({table.ctypes.data for table in tables}) == 4
+
+
+def test_parts_of_one_array_that_are_not_the_same_are_added_by_one_thread(rng):
+    b = Builder()
+    x = b.input(rng.normal(size=(300, 400)))
+    parts = [b.do("put_zeros", x, params=(index, (303, 404))) for index in
+             [(slice(0, 300), slice(0, 400)), (slice(3, 303), slice(4, 404))]]
+    alike = b.do("add", *[b.do("put_zeros", b.do(name, x), params=((slice(3, 303), slice(4, 404)), (303, 404)))
+                          for name in ("sin", "cos")])
+    for out, align in ((b.do("add", *parts), 120_000), (alike, 1600)):
+        machine = check(b.program(out), [b.values[x]])
+        assert [group.align for group in machine.layout.steps if "add_into" in [op.name for op in group.ops]] == [align]
 
 
 def test_scattered_elements_are_subtracted():
