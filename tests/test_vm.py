@@ -861,6 +861,14 @@ def test_products_of_small_matrices(shapes, first, second, rng):
     assert small != any(hasattr(step, "results") for step in machine.layout.steps)
 
 
+def test_products_of_products_are_steps_one_after_another(rng):
+    b = Builder()
+    a, c = b.input(rng.normal(size=(3, 3))), b.input(rng.normal(size=(3, 3)))
+    product = b.do("matmul", a, c)
+    machine = check(b.program(b.do("matmul", product, b.do("matmul", c, product))), [b.values[a], b.values[c]])
+    assert [type(step).__name__ for step in machine.layout.steps] == 3 * ["Product"]
+
+
 def test_products_keep_nan_and_infinity():
     b = Builder()
     a = b.input(np.array([[np.nan, 0.0, 1.0], [0.0, 2.0, np.inf]]))
@@ -905,6 +913,15 @@ def test_numbers_of_elements_are_kept_once(rng):
     machine = check(b.program(*taken, put), [b.values[x]])
     tables = [op.op for step in machine.layout.steps for op in step.ops if op.name in ("take", "add_at")]
     assert len(tables) == 7 and len({table.ctypes.data for table in tables}) == 4
+
+
+def test_parts_that_cancel_are_added_before_they_are_scaled():
+    """Of their sum, zero, comes zero; of each, infinity."""
+    b = Builder()
+    x, factor = b.input(np.arange(1.0, 7.0)), b.input(np.full(10, np.inf))
+    late, early = [b.do("put_zeros", slot, params=(slice(k, k + 6), (10,)))
+                   for k, slot in [(2, x), (0, b.do("getitem", x, params=([2, 3, 0, 1, 2, 3],)))]]
+    check(b.program(b.do("scale", b.do("subtract", late, early), factor)), [b.values[x], b.values[factor]])
 
 
 def test_parts_of_one_array_that_are_not_the_same_are_added_by_one_thread(rng):
