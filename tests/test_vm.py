@@ -812,6 +812,13 @@ def test_elements_by_indices_that_are_known(index, seen, rng):
                 np.testing.assert_allclose(y, want, rtol=1e-11, atol=1e-12)
 
 
+def test_a_few_elements_of_a_vast_array_are_not_worth_to_clear_it(rng):
+    x, i = rng.normal(size=(90_000, 50)), rng.integers(90_000, size=20)
+    program = ad.record(ad.grad(lambda x: np.sum(x[i] ** 3)))(x)
+    np.testing.assert_allclose(program(2 * x), ad.grad(lambda x: np.sum(x[i] ** 3))(2 * x), rtol=1e-12)
+    assert any(hasattr(step, "results") for step in program.machine.layout.steps)
+
+
 @pytest.mark.parametrize("workers", [1, 3], indirect=True)
 def test_many_elements_by_indices(workers, rng):
     """Across blocks, and where threads share the work: an element is added to as often as it was taken."""

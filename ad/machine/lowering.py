@@ -26,6 +26,7 @@ VIEWS = SAME | {"getitem", "broadcast_to", "reshape", "transpose", "matrix_trans
 COMPARISONS = {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "logical_and", "logical_or",
                "logical_not"}
 SMALL_PRODUCT = 4096  # multiplications
+VAST = 1 << 22  # elements that NumPy had better clear: it leaves pages to the system until they are written to
 POWERS = {2.0: "square", 3.0: "cube", 0.5: "sqrt", -1.0: "reciprocal"}
 
 
@@ -229,8 +230,9 @@ class Lowering:
 
     def _as_scatter(self, params, x, out):
         index, shape = params
-        numbers = self._numbers(contiguous(out, shape), math.prod(shape), index)
-        if numbers is None:
+        size = math.prod(shape)
+        numbers = self._numbers(contiguous(out, shape), size, index)
+        if numbers is None or size > VAST and size > 16 * numbers.size:
             return False
         view = self._read(x).broadcast(numbers.shape)
         self._add_root(out)
