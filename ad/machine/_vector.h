@@ -90,6 +90,10 @@ static double AD_ISA(sum)(ptrdiff_t n, const double *a)
                              const double *pb, const double *pc)                                \
     {                                                                                           \
         enum { STRIP = 256 };                                                                   \
+        if (n < 16) {                                                                           \
+            AD_ISA(NAME##_0)(n, out, pa, pb, pc);                                               \
+            return;                                                                             \
+        }                                                                                       \
         for (ptrdiff_t i = 0; i < n; i += STRIP) {                                              \
             const ptrdiff_t m = n - i < STRIP ? n - i : STRIP;                                  \
             if (AD_ISA(NAME##_looks)(m, out + i, pa + i, pb + i, pc + i))                       \
