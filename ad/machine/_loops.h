@@ -17,23 +17,27 @@ typedef void (*ad_kernel)(ptrdiff_t n, double *out, const double *a, const doubl
 static inline double ad_maximum(double a, double b) { return (a >= b) | (a != a) ? a : b; }
 static inline double ad_minimum(double a, double b) { return (a <= b) | (a != a) ? a : b; }
 
-/* Truth is 1.0 or 0.0 here. */
-#define AD_SIMPLE(OP1, OP2, OP3)                                                                \
+/* Truth is 1.0 or 0.0 here. Of a LOOK op on blocks the product a * b is looked at: see `_vector.h`. */
+#define AD_SIMPLE(OP1, OP2, OP3, LOOK2, LOOK3)                                                  \
     OP1(copy, a) OP1(negative, -a) OP1(square, a * a) OP1(cube, a * a * a)                      \
     OP1(sqrt, sqrt(a)) OP1(absolute, fabs(a)) OP1(reciprocal, 1 / a) OP1(logical_not, a == 0)   \
     OP2(add, a + b) OP2(subtract, a - b) OP2(multiply, a * b) OP2(divide, a / b)                \
-    OP2(scale, ad_scaled(a, b)) OP2(maximum, ad_maximum(a, b)) OP2(minimum, ad_minimum(a, b))   \
+    LOOK2(scale, ad_scaled(a, b), product)                                                      \
+    OP2(maximum, ad_maximum(a, b)) OP2(minimum, ad_minimum(a, b))                               \
     OP2(less, a < b) OP2(less_equal, a <= b) OP2(greater, a > b) OP2(greater_equal, a >= b)     \
     OP2(equal, a == b) OP2(not_equal, a != b)                                                   \
     OP2(logical_and, (a != 0) & (b != 0)) OP2(logical_or, (a != 0) | (b != 0))                  \
     OP3(where, a != 0 ? b : c) OP3(multiply_add, a * b + c) OP3(multiply_subtract, a * b - c)   \
     OP3(subtract_multiply, c - a * b) OP3(add_times, (a + b) * c) OP3(subtract_times, (a - b) * c) \
-    OP3(scale_add, ad_scaled(a, b) + c)
+    LOOK3(scale_add, ad_scaled(a, b) + c, product + c)
 
-#define AD_ARITY1(NAME, VALUE) 1,
-#define AD_ARITY2(NAME, VALUE) 2,
-#define AD_ARITY3(NAME, VALUE) 3,
-static const int ad_simple_arities[] = {AD_SIMPLE(AD_ARITY1, AD_ARITY2, AD_ARITY3)};
+#define AD_ARITY1(NAME, ...) 1,
+#define AD_ARITY2(NAME, ...) 2,
+#define AD_ARITY3(NAME, ...) 3,
+static const int ad_simple_arities[] = {AD_SIMPLE(AD_ARITY1, AD_ARITY2, AD_ARITY3, AD_ARITY2, AD_ARITY3)};
+#define AD_PLAIN(NAME, ...) 0,
+#define AD_LOOKS(NAME, ...) 1,
+static const int ad_simple_looks[] = {AD_SIMPLE(AD_PLAIN, AD_PLAIN, AD_PLAIN, AD_LOOKS, AD_LOOKS)};
 enum { AD_SIMPLE_OPS = sizeof ad_simple_arities / sizeof *ad_simple_arities };
 
 /* A matrix: element (i, j) is bases[base][offset + i * row + j * column]. */
@@ -85,7 +89,6 @@ enum { AD_SMALL_MATRIX = 256 }; /* elements that are worth to be copied into ord
 #endif
 
 static const ad_kernel (*ad_kernels)[8] = ad_base_kernels;
-static ad_kernel ad_scale = ad_base_scale, ad_scale_add = ad_base_scale_add;
 static double (*ad_sum)(ptrdiff_t n, const double *a) = ad_base_sum;
 static void (*ad_multiply_matrices)(const ad_product *, double *, const double *, const double *) =
     ad_base_multiply_matrices;
@@ -95,19 +98,17 @@ static inline void ad_choose_kernels(void)
 #ifdef AD_CHOOSE
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
         ad_kernels = ad_avx512_kernels;
-        ad_scale = ad_avx512_scale;
-        ad_scale_add = ad_avx512_scale_add;
         ad_sum = ad_avx512_sum;
         ad_multiply_matrices = ad_avx512_multiply_matrices;
     } else if (__builtin_cpu_supports("avx2")) {
         ad_kernels = ad_avx2_kernels;
-        ad_scale = ad_avx2_scale;
-        ad_scale_add = ad_avx2_scale_add;
         ad_sum = ad_avx2_sum;
         ad_multiply_matrices = ad_avx2_multiply_matrices;
     }
 #endif
 }
+
+static inline ad_kernel ad_kernel_of(int op, int numbers) { return ad_kernels[op][numbers]; }
 
 /* -- scalar code ----------------------------------------------------------------------------- */
 
@@ -115,17 +116,13 @@ static inline void ad_choose_kernels(void)
 #define AD_SCALAR_OPS(OP)                                                                       \
     OP(sin) OP(cos) OP(sin_cos) OP(exp) OP(log) OP(tanh) OP(power) OP(load) OP(store) OP(accumulate) OP(loop) OP(halt)
 #define AD_NUMBER(NAME, ...) AD_CODE_##NAME,
-enum ad_code { AD_SIMPLE(AD_NUMBER, AD_NUMBER, AD_NUMBER) AD_SCALAR_OPS(AD_NUMBER) AD_CODES };
+enum ad_code {
+    AD_SIMPLE(AD_NUMBER, AD_NUMBER, AD_NUMBER, AD_NUMBER, AD_NUMBER) AD_SCALAR_OPS(AD_NUMBER) AD_CODES
+};
 
 #define AD_STRING(NAME, ...) #NAME,
-static const char *const ad_code_names[] = {AD_SIMPLE(AD_STRING, AD_STRING, AD_STRING) AD_SCALAR_OPS(AD_STRING)};
-
-static inline ad_kernel ad_kernel_of(int op, int numbers)
-{
-    if (op == AD_CODE_scale && numbers == 0) return ad_scale;
-    if (op == AD_CODE_scale_add && numbers == 0) return ad_scale_add;
-    return ad_kernels[op][numbers];
-}
+static const char *const ad_code_names[] = {
+    AD_SIMPLE(AD_STRING, AD_STRING, AD_STRING, AD_STRING, AD_STRING) AD_SCALAR_OPS(AD_STRING)};
 
 /* r[out] = op(r[a], r[b], r[c]). The others: sin_cos writes r[out] and r[b]; load, store and
  * accumulate have an array in `a` and the element in `c`, the two last a register in `b`;
@@ -156,7 +153,7 @@ static inline void ad_run_loop(const ad_scalar_loop *loop, double *r, const ad_s
 #define AD_CASE(NAME) case AD_CODE_##NAME:
 #define AD_NEXT at++; continue
 #endif
-#define AD_SCALAR(NAME, VALUE)                                                                  \
+#define AD_SCALAR(NAME, VALUE, ...)                                                             \
     AD_CASE(NAME) { const double a = r[at->a], b = r[at->b], c = r[at->c];                      \
         (void)b; (void)c; r[at->out] = VALUE; } AD_NEXT;
 
@@ -165,12 +162,13 @@ static inline void ad_run_scalars(const ad_scalar *at, double **bases, const ad_
     double *r = bases[0];
 #ifdef AD_GOTO
 #define AD_LABEL(NAME, ...) &&at_##NAME,
-    static const void *const targets[] = {AD_SIMPLE(AD_LABEL, AD_LABEL, AD_LABEL) AD_SCALAR_OPS(AD_LABEL)};
+    static const void *const targets[] = {
+        AD_SIMPLE(AD_LABEL, AD_LABEL, AD_LABEL, AD_LABEL, AD_LABEL) AD_SCALAR_OPS(AD_LABEL)};
     goto *targets[at->code];
 #else
     for (;;) switch (at->code) {
 #endif
-    AD_SIMPLE(AD_SCALAR, AD_SCALAR, AD_SCALAR)
+    AD_SIMPLE(AD_SCALAR, AD_SCALAR, AD_SCALAR, AD_SCALAR, AD_SCALAR)
     AD_SCALAR(sin, sin(a))
     AD_SCALAR(cos, cos(a))
     AD_SCALAR(exp, exp(a))

@@ -33,61 +33,36 @@
     AD_BODY(NAME, 5, a0, pb[i], c0, VALUE)                                                      \
     AD_BODY(NAME, 6, pa[i], b0, c0, VALUE)                                                      \
     AD_BODY(NAME, 7, a0, b0, c0, VALUE)
-AD_SIMPLE(AD_VECTOR1, AD_VECTOR2, AD_VECTOR3)
-#undef AD_BODY
-#undef AD_VECTOR1
-#undef AD_VECTOR2
-#undef AD_VECTOR3
-
-#define AD_ROW1(NAME, VALUE) {AD_ISA(NAME##_0), AD_ISA(NAME##_1)},
-#define AD_ROW2(NAME, VALUE) {AD_ISA(NAME##_0), AD_ISA(NAME##_1), AD_ISA(NAME##_2), AD_ISA(NAME##_3)},
-#define AD_ROW3(NAME, VALUE)                                                                    \
-    {AD_ISA(NAME##_0), AD_ISA(NAME##_1), AD_ISA(NAME##_2), AD_ISA(NAME##_3),                    \
-     AD_ISA(NAME##_4), AD_ISA(NAME##_5), AD_ISA(NAME##_6), AD_ISA(NAME##_7)},
-static const ad_kernel AD_ISA(kernels)[][8] = {AD_SIMPLE(AD_ROW1, AD_ROW2, AD_ROW3)};
-#undef AD_ROW1
-#undef AD_ROW2
-#undef AD_ROW3
-
-static double AD_ISA(sum)(ptrdiff_t n, const double *a)
-{
-    double lanes[16] = {0};
-    ptrdiff_t i = 0;
-    for (; i + 16 <= n; i += 16)
-        for (int k = 0; k < 16; k++) lanes[k] += a[i + k];
-    for (int k = 0; i < n; i++, k++) lanes[k] += a[i];
-    for (int width = 8; width; width /= 2)
-        for (int k = 0; k < width; k++) lanes[k] += lanes[k + width];
-    return lanes[0];
-}
-
-/* Kernels of blocks with `scale` in them. A product that is finite needs no comparison with zero (only the sign of a
- * zero may be another), and they all are as a rule. So a strip is computed with plain products; one that is not finite
- * gives NaN when it is multiplied by zero, which the lanes add up, and only then the strip is computed again as `scale`
- * is defined. Therefore `out` must not be an operand here. */
-#define AD_LOOKING(NAME, VALUE)                                                                 \
+/* A product that is finite needs no comparison with zero (only the sign of a zero may be another), and they all are as a
+ * rule. So a strip is computed with plain products; one that is not finite gives NaN when it is multiplied by zero, which
+ * the lanes add up, and only then the strip is computed again as the op is defined. Therefore `out` must not be an
+ * operand of a LOOK op. */
+#define AD_LOOK(NAME, C, LOOKED)                                                                \
     static int AD_ISA(NAME##_looks)(ptrdiff_t n, double *__restrict out, const double *pa,      \
                                     const double *pb, const double *pc)                         \
     {                                                                                           \
         double lanes[16] = {0};                                                                 \
+        const double c0 = 0;                                                                    \
         ptrdiff_t i = 0;                                                                        \
         (void)pc;                                                                               \
         for (; i + 16 <= n; i += 16)                                                            \
             for (int k = 0; k < 16; k++) {                                                      \
-                const double product = pa[i + k] * pb[i + k];                                   \
+                const double product = pa[i + k] * pb[i + k], c = C(i + k);                     \
+                (void)c; (void)c0;                                                              \
                 lanes[k] += product * 0;                                                        \
-                out[i + k] = VALUE(product, pc[i + k]);                                         \
+                out[i + k] = LOOKED;                                                            \
             }                                                                                   \
         for (; i < n; i++) {                                                                    \
-            const double product = pa[i] * pb[i];                                               \
+            const double product = pa[i] * pb[i], c = C(i);                                     \
+            (void)c; (void)c0;                                                                  \
             lanes[0] += product * 0;                                                            \
-            out[i] = VALUE(product, pc[i]);                                                     \
+            out[i] = LOOKED;                                                                    \
         }                                                                                       \
         for (int k = 1; k < 16; k++) lanes[0] += lanes[k];                                      \
         return lanes[0] != 0;                                                                   \
     }                                                                                           \
-    static void AD_ISA(NAME)(ptrdiff_t n, double *out, const double *pa,                        \
-                             const double *pb, const double *pc)                                \
+    static void AD_ISA(NAME##_look)(ptrdiff_t n, double *out, const double *pa,                 \
+                                    const double *pb, const double *pc)                         \
     {                                                                                           \
         enum { STRIP = 256 };                                                                   \
         if (n < 16) {                                                                           \
@@ -100,13 +75,48 @@ static double AD_ISA(sum)(ptrdiff_t n, const double *a)
                 AD_ISA(NAME##_0)(m, out + i, pa + i, pb + i, pc + i);                           \
         }                                                                                       \
     }
-#define AD_PRODUCT(PRODUCT, C) PRODUCT
-#define AD_PRODUCT_PLUS(PRODUCT, C) PRODUCT + C
-AD_LOOKING(scale, AD_PRODUCT)
-AD_LOOKING(scale_add, AD_PRODUCT_PLUS)
-#undef AD_LOOKING
-#undef AD_PRODUCT
-#undef AD_PRODUCT_PLUS
+#define AD_NONE(I) c0
+#define AD_THIRD(I) pc[I]
+#define AD_LOOK2(NAME, VALUE, LOOKED) AD_VECTOR2(NAME, VALUE) AD_LOOK(NAME, AD_NONE, LOOKED)
+#define AD_LOOK3(NAME, VALUE, LOOKED) AD_VECTOR3(NAME, VALUE) AD_LOOK(NAME, AD_THIRD, LOOKED)
+AD_SIMPLE(AD_VECTOR1, AD_VECTOR2, AD_VECTOR3, AD_LOOK2, AD_LOOK3)
+#undef AD_BODY
+#undef AD_VECTOR1
+#undef AD_VECTOR2
+#undef AD_VECTOR3
+#undef AD_LOOK
+#undef AD_NONE
+#undef AD_THIRD
+#undef AD_LOOK2
+#undef AD_LOOK3
+
+#define AD_ROW1(NAME, VALUE) {AD_ISA(NAME##_0), AD_ISA(NAME##_1)},
+#define AD_REST2(NAME) AD_ISA(NAME##_1), AD_ISA(NAME##_2), AD_ISA(NAME##_3)
+#define AD_REST3(NAME) AD_REST2(NAME), AD_ISA(NAME##_4), AD_ISA(NAME##_5), AD_ISA(NAME##_6), AD_ISA(NAME##_7)
+#define AD_ROW2(NAME, VALUE) {AD_ISA(NAME##_0), AD_REST2(NAME)},
+#define AD_ROW3(NAME, VALUE) {AD_ISA(NAME##_0), AD_REST3(NAME)},
+#define AD_LOOKED2(NAME, VALUE, LOOKED) {AD_ISA(NAME##_look), AD_REST2(NAME)},
+#define AD_LOOKED3(NAME, VALUE, LOOKED) {AD_ISA(NAME##_look), AD_REST3(NAME)},
+static const ad_kernel AD_ISA(kernels)[][8] = {AD_SIMPLE(AD_ROW1, AD_ROW2, AD_ROW3, AD_LOOKED2, AD_LOOKED3)};
+#undef AD_ROW1
+#undef AD_ROW2
+#undef AD_ROW3
+#undef AD_REST2
+#undef AD_REST3
+#undef AD_LOOKED2
+#undef AD_LOOKED3
+
+static double AD_ISA(sum)(ptrdiff_t n, const double *a)
+{
+    double lanes[16] = {0};
+    ptrdiff_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int k = 0; k < 16; k++) lanes[k] += a[i + k];
+    for (int k = 0; i < n; i++, k++) lanes[k] += a[i];
+    for (int width = 8; width; width /= 2)
+        for (int k = 0; k < width; k++) lanes[k] += lanes[k + width];
+    return lanes[0];
+}
 
 /* out = a b for small matrices, b by rows without gaps: the rows of b, added up. */
 static void AD_ISA(add_rows)(const ad_product *p, double *__restrict out, const double *a, const double *b,
@@ -121,7 +131,7 @@ static void AD_ISA(add_rows)(const ad_product *p, double *__restrict out, const 
     }
 }
 
-/* The same, of rows of a and columns of b: where b has them without gaps, or is one column. */
+/* The same, of rows of a and columns of b: quickest where both are without gaps. */
 static void AD_ISA(dot_columns)(const ad_product *p, double *__restrict out, const double *a, const double *b)
 {
     const int dense = p->a.column == 1 && p->b.row == 1;

@@ -9,6 +9,7 @@ from ad.machine.plans import Call, Layout
 from ad.programs.program import Program
 
 SIMPLE: dict[str, int]
+LOOKING: set[str]
 SCALARS: dict[str, int]
 
 @final

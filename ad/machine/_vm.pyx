@@ -19,7 +19,7 @@ import os
 
 import numpy as np
 
-from ad.machine.plans import Call, Scalars
+from ad.machine import plans
 
 cnp.import_array()
 
@@ -33,6 +33,7 @@ cdef extern from "_loops.h":
         CODES "AD_CODES"
         HALT "AD_CODE_halt"
     int simple_arities "ad_simple_arities"[]
+    int simple_looks "ad_simple_looks"[]
     const char *code_names "ad_code_names"[]
     Kernel find_kernel "ad_kernel_of"(int op, int numbers) noexcept nogil
     void choose_kernels "ad_choose_kernels"() noexcept nogil
@@ -47,8 +48,10 @@ cdef extern from "_workers.h":
 
 choose_kernels()
 
-# The ops that have kernels, with the number of their operands; those that scalar code has.
+# The ops that have kernels, with the number of their operands; of them, those whose output must not be an operand; and
+# those that scalar code has.
 SIMPLE = {code_names[i].decode(): simple_arities[i] for i in range(SIMPLE_OPS)}
+LOOKING = {code_names[i].decode() for i in range(SIMPLE_OPS) if simple_looks[i]}
 SCALARS = {code_names[i].decode(): i for i in range(CODES)}
 cdef dict KERNELS = {name: i for i, name in enumerate(SIMPLE)}
 
@@ -372,7 +375,7 @@ cdef class Machine:
         self.segments = <Segment *>room(self.n_steps, sizeof(Segment))
         self.calls = []
         for i, step in enumerate(self.layout.steps):
-            is_call = isinstance(step, Call)
+            is_call = isinstance(step, plans.Call)
             if not is_call:
                 self.fill_step(&self.steps[i], step)
             if is_call or i == self.n_steps - 1:
@@ -398,10 +401,10 @@ cdef class Machine:
     cdef int fill_step(self, Step *step, object part) except -1:
         step.n_zeros = len(part.zeros)
         step.zeros = spans_of(part.zeros)
-        if isinstance(part, Scalars):
+        if isinstance(part, plans.Scalars):
             fill_scalars(step, part.code)
             step.work = step.n_ops
-        elif hasattr(part, "shape"):
+        elif isinstance(part, plans.Product):
             fill_product(step, part)
         else:
             fill_group(step, part)

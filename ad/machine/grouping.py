@@ -2,6 +2,7 @@
 import math
 from collections import Counter, defaultdict
 
+from ad.machine._vm import LOOKING
 from ad.machine.parts import Scattered
 from ad.machine.plans import SCRATCH, Group, Ref, VectorOp
 
@@ -9,7 +10,6 @@ __all__ = ["PADDING", "GroupMaker"]
 
 CACHE = 3072  # elements in the blocks of a group, which should stay in the first-level cache
 MAX_LAG = 64  # elements that the seam between two threads may take
-APART = {"scale", "scale_add"}  # kernels whose output must not be an operand: they may read those twice
 PADDING = 16  # elements between blocks and buffers: equal addresses modulo 4096 slow each other down
 
 
@@ -207,7 +207,7 @@ class GroupMaker:
         free, blocks, n_blocks = [], {}, 0
         for k, op in enumerate(self.ops):
             done = [blocks[i] for i in {ref.offset for ref in op.inputs if ref.base == SCRATCH} if last[i] == k]
-            if op.name not in APART:
+            if op.name not in LOOKING:
                 free, done = free + done, []
             if op.out is not None and op.out.base == SCRATCH:
                 if not free:
