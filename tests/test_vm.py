@@ -81,6 +81,15 @@ def check(program, values, rtol=1e-12, **kwargs):
     return machine
 
 
+def at_once(work, n):
+    """`work(k)` for k below n, each in a thread of its own."""
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(n)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 # -- random programs -------------------------------------------------------------------------------
 
 
@@ -388,11 +397,7 @@ def test_many_threads_run_one_machine(n):
             found = machine.run([x + k])
             failed.extend(k for y, want in zip(found, wanted) if not np.allclose(y, want, rtol=1e-12))
 
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(12)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(work, 12)
     assert not failed
 
 
@@ -452,15 +457,11 @@ def test_many_threads_share_the_workers(workers):
     program, (x,) = stencil_program(60_000)
     machine, wanted, failed = Machine(program), evaluate(program, [x]), []
 
-    def work():
+    def work(_):
         for _ in range(30):
             failed.extend(1 for y, want in zip(machine.run([x]), wanted) if not np.allclose(y, want, rtol=1e-10))
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(work, 4)
     assert not failed
 
 
@@ -471,15 +472,11 @@ def test_who_finds_the_workers_busy_gets_the_same_bits(make, workers):
     machine, failed = Machine(program), []
     wanted = machine.run(values)
 
-    def work():
+    def work(_):
         for _ in range(20):
             failed.extend(1 for y, want in zip(machine.run(values), wanted) if not np.array_equal(y, want))
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(work, 4)
     assert not failed
 
 
