@@ -6,7 +6,7 @@ from libc.stdint cimport uint64_t
 
 cimport numpy as cnp
 from cpython.ref cimport PyObject
-from ad._core cimport Array, alias, apply, is_live, lift, new_array, roles, wrap
+from ad._core cimport Array, alias, apply, is_live, lift, need, new_array, roles, wrap
 from ad._forward cimport restrict, tangent_of
 from ad._graph cimport Level, Recorder
 from ad._kernels cimport empty_like, has_own_memory, is_plain, lend
@@ -55,6 +55,7 @@ def hand_over(Array x, bint ours):
     """
     if ours or is_live(x):
         return x
+    need(x)
     value = x.array
     if value is None or cnp.PyArray_NDIM(<cnp.ndarray>value) == 0:
         return own(x)
@@ -77,6 +78,7 @@ cdef object own(Array x):
     """The raw value, in memory that nothing else sees."""
     if x.array is None:
         return FLOAT64(x.number)
+    need(x)
     value = x.array
     if cnp.PyArray_NDIM(<cnp.ndarray>value) == 0:
         return value[()]

@@ -8,6 +8,7 @@ cdef class Array:
     cdef tuple tangents              # ((tag, Array), ...) with rising tags, or None
     cdef Array read(self)
     cdef object plain(self)
+    cdef object shown(self)
 
 
 cdef Array wrap(object value, Node node=*, tuple tangents=*)
@@ -15,6 +16,7 @@ cdef Array lift(object value)
 cdef Array alias(Array x)
 cdef Array as_value(object value, object dtype)
 cdef object value_of(Array x)
+cdef int need(Array x) except -1
 cdef bint is_live(Array x) noexcept
 cpdef bint is_traced(Array x) noexcept
 cdef Array new_array(object array, double number, Node node, tuple tangents)

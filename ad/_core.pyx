@@ -13,9 +13,10 @@ from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
 
 cimport numpy as cnp
+from ad._deferred cimport described, n_open, settle
 from ad._forward cimport blank_dual, push_tangents
 from ad._graph cimport (
-    ARRAY, FIRST_LEVEL, NUMBER, NodePtr, Operand, Recorder, State, current, find_level, new_leaf, new_pick, record,
+    ARRAY, FIRST_LEVEL, NUMBER, NodePtr, Operand, Recorder, State, current, find_level, new_leaf, new_pick, raw, record,
     record_numbers,
 )
 from ad._kernels cimport Factor, fold_loop, is_plain, map1, map2, offer, slice1
@@ -175,11 +176,6 @@ cdef object read_other(object a, Operand *operand):
     return a
 
 
-cdef inline object raw(Operand *operand):
-    """The operand as NumPy takes it; a Python number stays weak in promotion."""
-    return FLOAT64(operand.x) if operand.value == NULL else <object>operand.value
-
-
 cdef inline Factor factor(Operand *operand) noexcept:
     cdef Factor f
     f.array = operand.value if operand.kind == ARRAY else NULL
@@ -204,6 +200,23 @@ cdef object set_output(Operand *output, object value):
         output.x = value[()]
         output.value = NULL
     return value
+
+
+cdef inline object defer(Op op, Operand *operands, int n, tuple params, Operand *output):
+    """Fill in an output whose evaluation waits; None if the op is to be evaluated."""
+    if n_open == 0:
+        return None
+    value = described(op, operands, n, params)
+    if value is not None:
+        output.kind, output.value = ARRAY, <PyObject *>value
+    return value
+
+
+cdef inline int need(Array x) except -1:
+    """Have the value of an Array that is about to be read."""
+    if n_open and x.array is not None:
+        settle(<PyObject *>x.array)
+    return 0
 
 
 cdef object finish(Op op, Operand *operands, int n, tuple params, Operand *output):
@@ -271,15 +284,17 @@ cdef object apply1(Op op, object a):
     value = None
     if operand.kind == NUMBER and op.native != NULL:
         return finish_numbers(op, &operand, 1, op.native.value(operand.x, 0))
-    if operand.kind == ARRAY and op.loop.run != NULL:
-        value = map1(&op.loop, operand.value)
-    if value is None:
-        try:
-            value = op.fn(raw(&operand))
-        except Exception:
-            tell_failure(&operand, 1)
-            raise
-    value = set_output(&output, value)
+    waiting = defer(op, &operand, 1, None, &output)
+    if waiting is None:
+        if operand.kind == ARRAY and op.loop.run != NULL:
+            value = map1(&op.loop, operand.value)
+        if value is None:
+            try:
+                value = op.fn(raw(&operand))
+            except Exception:
+                tell_failure(&operand, 1)
+                raise
+        value = set_output(&output, value)
     return finish(op, &operand, 1, None, &output)
 
 
@@ -295,15 +310,17 @@ cdef object apply2(Op op, object a, object b):
     if operands[0].kind == NUMBER and operands[1].kind == NUMBER:
         if op.native != NULL:
             return finish_numbers(op, operands, 2, op.native.value(operands[0].x, operands[1].x))
-    elif op.loop.run != NULL:
-        value = map2(&op.loop, factor(&operands[0]), factor(&operands[1]))
-    if value is None:
-        try:
-            value = op.fn(raw(&operands[0]), raw(&operands[1]))
-        except Exception:
-            tell_failure(operands, 2)
-            raise
-    value = set_output(&output, value)
+    waiting = defer(op, operands, 2, None, &output)
+    if waiting is None:
+        if op.loop.run != NULL and not (operands[0].kind == NUMBER and operands[1].kind == NUMBER):
+            value = map2(&op.loop, factor(&operands[0]), factor(&operands[1]))
+        if value is None:
+            try:
+                value = op.fn(raw(&operands[0]), raw(&operands[1]))
+            except Exception:
+                tell_failure(operands, 2)
+                raise
+        value = set_output(&output, value)
     return finish(op, operands, 2, None, &output)
 
 
@@ -318,9 +335,11 @@ cdef object apply_fold(Op op, object a, tuple params):
         return None
     if cnp.PyArray_SIZE(<cnp.ndarray>operand.value) == 0:
         return None
-    output.kind = NUMBER
-    output.value = NULL
-    output.x = fold_loop(&op.folding, operand.value, op.fold_start)
+    waiting = defer(op, &operand, 1, params, &output)
+    if waiting is None:
+        output.kind = NUMBER
+        output.value = NULL
+        output.x = fold_loop(&op.folding, operand.value, op.fold_start)
     return finish(op, &operand, 1, params, &output)
 
 
@@ -342,12 +361,14 @@ cpdef object apply(Op op, tuple inputs, tuple params=None):
             alive.append(read_operand(a, &operands[i]))
             if alive[i] is None:
                 raise TypeError(f"ad: {op.name} takes arrays and numbers, not {type(a).__name__}")
-        try:
-            value = op.fn(*[raw(&operands[i]) for i in range(n)], *(params or ()))
-        except Exception:
-            tell_failure(operands, n)
-            raise
-        value = set_output(&output, value)
+        value = defer(op, operands, n, params, &output)
+        if value is None:
+            try:
+                value = op.fn(*[raw(&operands[i]) for i in range(n)], *(params or ()))
+            except Exception:
+                tell_failure(operands, n)
+                raise
+            value = set_output(&output, value)
         if op.outputs > 1:
             return finish_many(op, operands, n, params, &output)
         return finish(op, operands, n, params, &output)
@@ -389,6 +410,7 @@ cdef Array lift(object value):
 
 cdef object value_of(Array x):
     """The raw value: an ndarray, or an np.float64."""
+    need(x)
     return FLOAT64(x.number) if x.array is None else x.array
 
 
@@ -450,7 +472,12 @@ def is_tracing():
 
 
 def peek(Array x):
-    """The plain value, for what depends on its shape, dtype and layout only: no program takes note."""
+    """The plain value, for what depends on its shape, dtype and layout only: the elements may not be there yet."""
+    return (<Array>lift(x)).shown()
+
+
+def plain_value(Array x):
+    """The plain value: no program takes note."""
     return (<Array>lift(x)).plain()
 
 
@@ -542,6 +569,12 @@ cdef class Array:
         return self.plain()
 
     cdef object plain(self):
+        """The value as callers get it: an ndarray (a read-only view), or a NumPy scalar for a 0-d value."""
+        need(self)
+        return self.shown()
+
+    cdef object shown(self):
+        """`plain`, for those who do not look at the elements."""
         if self.array is None:
             return FLOAT64(self.number)
         if self.array.ndim == 0:
@@ -581,7 +614,7 @@ cdef class Array:
         return answer(self, "int", operator.index(value_of(self).item()))
 
     def __bool__(self):
-        return answer(self, "bool", self.number != 0 if self.array is None else bool(self.array))
+        return answer(self, "bool", bool(value_of(self)))
 
     def item(self, *args):
         """The value as a Python number: like `numpy()`, a cut from the gradient on purpose.
@@ -601,12 +634,12 @@ cdef class Array:
             Without arguments, if there is not exactly one element.
         """
         leak(self, "item()")
-        return self.number if self.array is None else self.array.item(*args)
+        return self.number if self.array is None else value_of(self).item(*args)
 
     def tolist(self):
         """The value as nested lists of Python numbers, cut off like `item()`."""
         leak(self, "tolist()")
-        return self.number if self.array is None else self.array.tolist()
+        return self.number if self.array is None else value_of(self).tolist()
 
     def __len__(self):
         if self.ndim == 0:

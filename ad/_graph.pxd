@@ -58,6 +58,7 @@ cdef class Op:
     cdef readonly tuple partials     # elementwise only: a callable or number an input
     cdef readonly object jvp, vjp    # other forms: see `ops/forms.py`
     cdef readonly tuple parameters   # names of the static params, for printing
+    cdef public object outline       # what the output looks like: see `ops/outlines.py`; or None
     cdef readonly int outputs, arity
     cdef bint elementwise, plain     # plain: nothing flows through it
     cdef uint32_t needs[8]           # values input i's cotangent needs; bit 31: the output
@@ -155,12 +156,14 @@ cdef class State:
     cdef list recorders, levels
     cdef uint64_t entered            # how often a recorder was opened
     cdef Recorder tracer             # the one among them that is told of every node, or None
+    cdef object deferred             # what the tracer has not evaluated yet: a Deferred of `_deferred`, or None
 
 cdef State current()
 cdef uint64_t now() noexcept
 cdef Level find_level(State state, long tag)
 cdef int recording_outside(State state, long tag)
 
+cdef object raw(Operand *operand)
 cdef Node record(Op op, Operand *operands, int n, object params, Operand *output, bint has_tangents)
 cdef Node record_numbers(Op op, Operand *operands, int n, double y)
 cdef Node new_leaf()

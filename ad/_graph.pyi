@@ -31,6 +31,7 @@ class Op:
     def outputs(self) -> int: ...
     @property
     def arity(self) -> int: ...
+    outline: Callable[..., Any] | None
 
 @final
 class Aval:

@@ -39,6 +39,7 @@ cdef extern from *:
     PyObject *ad_state
     const bint DEBUG "AD_DEBUG"
 
+cdef type FLOAT64 = np.float64
 cdef object DTYPE = np.dtype(np.float64)
 cdef uint64_t clock = 1
 cdef uint32_t OUTPUT_NEEDED = <uint32_t>1 << 31
@@ -422,6 +423,11 @@ cdef inline Node new_node(bint has_tangents):
     (<Node>node).narrow[0].node = (<Node>node).narrow[1].node = NULL
     (<Node>node).kinds[0] = (<Node>node).kinds[1] = (<Node>node).output_kind = NOTHING
     return <Node>node
+
+
+cdef object raw(Operand *operand):
+    """The operand as NumPy takes it; a Python number stays weak in promotion."""
+    return FLOAT64(operand.x) if operand.value == NULL else <object>operand.value
 
 
 cdef Node new_leaf():

@@ -12,7 +12,7 @@ from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
 from libc.string cimport memcpy
 
 cimport numpy as cnp
-from ad._core cimport alias, apply, apply2, is_live, lift, new_array, roles, wrap
+from ad._core cimport alias, apply, apply2, is_live, lift, need, new_array, roles, wrap
 from ad._forward cimport Dual, dual_depth, find_tangents, output_with, push_rule, scaled, without_duals
 from ad._graph cimport (
     ALIKE, ARRAY, Aval, BOXED, Input, MIXED, NOTHING, NUMBER, NUMBERS, Op, SHAPE, SHAPE_NUMBER, SHAPE_VECTOR,
@@ -314,6 +314,7 @@ cdef Saved unboxed(Array x, bint general):
         saved.of.object = <PyObject *>x
         Py_INCREF(x)
         return saved
+    need(x)
     return number(x.number) if x.array is None else owned(x.array)
 
 

@@ -4,6 +4,7 @@ __all__ = [
     "CALLS", "MissingRule", "another_argument", "another_call", "another_input", "cannot_write", "conversion_error",
     "kind", "lost_guard", "lost_rule", "missing_rule", "needs_scipy", "no_assignment", "no_item_assignment",
     "not_a_function", "not_an_output", "not_argnums", "shown", "unsupported_argument",
+    "used_in_another_thread",
 ]
 
 # How the transforms are called that are not called as `ad.grad(f)(x)` is.
@@ -150,6 +151,15 @@ def lost_guard(guard, value):
     return ValueError(
         f"ad: {guard.line}: Python would go another way here than when the program was recorded ({guard.kind} was "
         f"{shown(guard.answer)}, is of {shown(value)} now). Use ad.compile, which records that way too."
+    )
+
+
+def used_in_another_thread():
+    """For a value of a function that is being recorded, in a thread that does not record."""
+    return RuntimeError(
+        "ad: a value of a function that is being recorded is used in another thread, where nothing is recorded: a "
+        "replay would not compute it anew. Start threads outside the function that ad.compile, ad.record or ad.vmap "
+        "is given, and call that in each of them."
     )
 
 

@@ -4,6 +4,7 @@ import numpy as np
 from ad._core import Array, apply, plain_unless_traced
 from ad.ops.domains import REAL
 from ad.ops.forms import BROADCASTS, TABLE, case, composite, custom, elementwise, spelling
+from ad.ops.outlines import joint
 from ad.ops.shaping import broadcast_to, reshape
 
 __all__ = ["clip", "nan_to_num", "select", "tril", "triu", "where"]
@@ -23,10 +24,16 @@ def _chosen_dot(pick):
     return push
 
 
+def _outline_of_choice(condition, x, y):
+    """The shape of all three, and the dtype of those to choose from."""
+    dtype = np.result_type(x, y)
+    return (np.broadcast(condition, x, y).shape, dtype) if joint()(condition, x, y) else None
+
+
 @custom(jvp=(None, _chosen_dot(0), _chosen_dot(1)), inputs=3, batches=True, lanes=BROADCASTS, domain=REAL,
         vjp=(lambda *_: None, lambda y_bar, condition, _x1, _x2, _y: where(condition, y_bar, 0),
              lambda y_bar, condition, _x1, _x2, _y: where(condition, 0, y_bar)),
-        singular="the branch not taken gets an exact zero, whatever its own derivative")
+        singular="the branch not taken gets an exact zero, whatever its own derivative", outline=_outline_of_choice)
 def _where(condition, x, y):
     return np.where(condition, x, y)
 
@@ -56,7 +63,7 @@ elementwise(
     (lambda x, low, high, _y: (x >= low) & (x <= high), lambda x, low, high, _y: (x < low) & (low <= high),
      lambda x, low, high, _y: (x > high) | (low > high)),
     domain=(REAL, lambda rng, shape: rng.uniform(-1.5, -0.5, shape), lambda rng, shape: rng.uniform(0.5, 1.5, shape)),
-    fn=np.clip, singular="1 on the bounds, as inside",
+    fn=np.clip, outline=joint(), singular="1 on the bounds, as inside",
 )
 _CLIP = TABLE["clip"].op
 

@@ -10,6 +10,7 @@ from ad._core import Array
 from ad.errors import MissingRule
 from ad.ops.domains import AT_LEAST_ONE, BETWEEN_STEPS, NONZERO, POSITIVE, REAL, UNIT
 from ad.ops.forms import case, composite, elementwise, linear, spelling
+from ad.ops.outlines import joint, view
 from ad.ops.plain import evaluate
 
 __all__ = [
@@ -35,7 +36,7 @@ divide = elementwise(
 )
 negative = elementwise("negative", np.negative, -1, domain=REAL)
 positive = elementwise("positive", np.positive, 1, domain=REAL)
-identity = elementwise("identity", None, 1, domain=REAL, fn=lambda x: x)
+identity = elementwise("identity", None, 1, domain=REAL, fn=lambda x: x, outline=view)
 reciprocal = elementwise("reciprocal", np.reciprocal, lambda _x, y: -y * y, domain=NONZERO)
 square = elementwise("square", np.square, lambda x, _y: 2 * x, domain=REAL)
 
@@ -73,6 +74,7 @@ def _scale(dot, partial):
 
 scale = elementwise(
     "scale", None, (lambda _x1, x2, _y: x2, lambda x1, _x2, _y: x1), domain=(NONZERO, REAL), fn=_scale,
+    outline=joint(np.multiply),
     singular="a zero (co)tangent stays zero beside an infinite or undefined partial, and 0 times ±inf is 0",
 )
 floor_divide = elementwise("floor_divide", np.floor_divide, (0, 0), domain=(REAL, NONZERO), singular="0 at the steps")

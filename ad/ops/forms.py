@@ -17,6 +17,7 @@ from ad import _core, _sweep
 from ad._core import Array, apply
 from ad._graph import Op
 from ad.errors import unsupported_argument
+from ad.ops import outlines
 
 __all__ = [
     "BROADCASTS", "FUNCTIONS", "LANES", "TABLE", "UFUNCS", "Entry", "Lanes", "bilinear", "case", "composite", "custom",
@@ -121,7 +122,7 @@ def _present(public, function, name, numpy, singular):
 # -- elementwise ----------------------------------------------------------------------------
 
 
-def elementwise(name, numpy, partials, *, domain, singular="", method=False, fn=None):
+def elementwise(name, numpy, partials, *, domain, singular="", method=False, fn=None, outline=None):
     """An op that works element by element, and broadcasts.
 
     Parameters
@@ -139,10 +140,13 @@ def elementwise(name, numpy, partials, *, domain, singular="", method=False, fn=
         Whether (under what name) it is a method of Array.
     fn : callable, optional
         Computes it on raw values, where NumPy's callable does not do.
+    outline : callable, optional
+        What the output looks like (`ad/ops/outlines.py`), where that does not follow from a ufunc.
     """
     partials, numpy = _tuple(partials), () if numpy is None else _tuple(numpy)
     needs = [_needs(partial, 0, len(partials)) for partial in partials]
     op = Op(name, "elementwise", fn or numpy[0], partials=partials, needs=needs)
+    op.outline = outline or (outlines.joint(op.fn) if isinstance(op.fn, np.ufunc) else None)
     inputs = "x" if len(partials) == 1 else "x1, x2"
     signature = f"{name}({inputs}, /, **kwargs)\n--\n\n"  # as CPython wants it of a built-in function
     function = _core.elementwise_function(op, signature + _documentation(name, None, numpy, singular))
@@ -225,7 +229,7 @@ def _variadic_front(op, signature, raw):
 
 
 def _define(function, form, numpy, *, inputs, jvp, vjp, needs, domain, cases, singular, method, lanes, outputs=1,
-            fold=None):
+            fold=None, outline=None):
     """The op, public function and entry for a form with static parameters."""
     name = function.__name__.rstrip("_").lstrip("_")
     variadic = inputs is None
@@ -233,6 +237,7 @@ def _define(function, form, numpy, *, inputs, jvp, vjp, needs, domain, cases, si
     fn = (lambda *args: function(args[: len(args) - n], *args[len(args) - n :])) if variadic else function
     n = len(signature.parameters)
     op = Op(name, form, fn, jvp=jvp, vjp=vjp, needs=needs, parameters=signature.parameters, outputs=outputs, fold=fold)
+    op.outline = outline
     _sweep.specialise(op)
     LANES[op] = lanes
     public = (_variadic_front if variadic else _front)(op, signature, function)
@@ -263,7 +268,7 @@ def spelling(name, *numpy, cases=(), method=False):
 
 
 def linear(*numpy, transpose, inputs=1, lanes=None, batched=None, domain=None, cases=(), singular="", method=False,
-           fold=None):
+           fold=None, outline=None):
     """An op that is linear in its inputs: the transpose is all its rule.
 
     Decorates the function that computes it on raw values: its first `inputs` parameters are the
@@ -283,6 +288,8 @@ def linear(*numpy, transpose, inputs=1, lanes=None, batched=None, domain=None, c
         from those of the inputs, all of which have a leading lane axis.
     fold : (ufunc, neutral element), optional
         For a reduction over `(axis, keepdims)`.
+    outline : callable, optional
+        `outline(*inputs, *params)` tells what the output looks like (`ad/ops/outlines.py`).
     """
 
     def define(function):
@@ -313,7 +320,7 @@ def linear(*numpy, transpose, inputs=1, lanes=None, batched=None, domain=None, c
 
         public = _define(
             function, "linear", numpy, inputs=inputs, jvp=jvp, vjp=vjp, needs=(0,), domain=domain, cases=cases,
-            singular=singular, method=method, lanes=Lanes(shifted=lanes, batched=batched), fold=fold,
+            singular=singular, method=method, lanes=Lanes(shifted=lanes, batched=batched), fold=fold, outline=outline,
         )
         return public
 
@@ -352,13 +359,14 @@ def bilinear(*numpy, transposes, batches=False, batched=None, domain=None, cases
 
 
 def custom(*numpy, jvp, vjp, inputs=1, outputs=1, batches=False, lanes=None, domain=None, cases=(), singular="",
-           method=False, fold=None):
+           method=False, fold=None, outline=None):
     """An op that no simpler form holds: both rules are given, one of each for every input.
 
     `jvp(x_dot, *inputs, y, *params)` is what an input's tangent adds to the output's;
     `vjp(y_bar, *inputs, y, *params)` is the input's cotangent. With several outputs, `y`,
     `y_bar` and what `jvp` returns are tuples. `batches` says that `jvp` also works when `x_dot`
-    has a leading lane axis; `lanes` how the op itself runs over lanes (else one by one).
+    has a leading lane axis; `lanes` how the op itself runs over lanes (else one by one). `fold` and `outline` are as
+    for `linear`.
     """
 
     def define(function):
@@ -379,7 +387,7 @@ def custom(*numpy, jvp, vjp, inputs=1, outputs=1, batches=False, lanes=None, dom
 
         public = _define(
             function, "custom", numpy, inputs=inputs, jvp=push, vjp=pull, needs=needs, domain=domain, cases=cases,
-            singular=singular, method=method, lanes=lanes or Lanes(), outputs=outputs, fold=fold,
+            singular=singular, method=method, lanes=lanes or Lanes(), outputs=outputs, fold=fold, outline=outline,
         )
         return public
 

@@ -38,7 +38,16 @@ def _slab(y_bar, i, xs, axis, ends):
     return getitem(y_bar, (slice(None),) * axis + (slice(stop - xs[i].shape[axis], stop),))
 
 
-@linear(inputs=None, transpose=_slab, lanes=lambda ndim, axis, ends: (axis + 1, ends), domain=REAL)
+def _outline_of_joined(*args):
+    *arrays, axis, ends = args
+    shape = arrays[0].shape
+    if any(x.shape[:axis] + x.shape[axis + 1:] != shape[:axis] + shape[axis + 1:] for x in arrays):
+        return None
+    return (*shape[:axis], ends[-1], *shape[axis + 1:]), np.result_type(*arrays)
+
+
+@linear(inputs=None, transpose=_slab, lanes=lambda ndim, axis, ends: (axis + 1, ends), domain=REAL,
+        outline=_outline_of_joined)
 def _concatenate(arrays, axis, ends):
     return np.concatenate(arrays, axis)
 
@@ -66,8 +75,17 @@ def _stack_behind_lanes(ndim, axis):
     return (axis + 1 if axis >= 0 else axis,)
 
 
+def _outline_of_stacked(*args):
+    *arrays, axis = args
+    shapes = {*map(np.shape, arrays)}
+    if len(shapes) > 1:
+        return None
+    (shape,) = shapes
+    return (*shape[:axis], len(arrays), *shape[axis:]), np.result_type(*arrays)
+
+
 @linear(inputs=None, transpose=lambda y_bar, i, xs, axis: getitem(y_bar, (*(slice(None),) * axis, i) if axis else i),
-        lanes=_stack_behind_lanes, domain=REAL)
+        lanes=_stack_behind_lanes, domain=REAL, outline=_outline_of_stacked)
 def _stack(arrays, axis):
     if not any(np.ndim(a) for a in arrays):
         return np.array(arrays)

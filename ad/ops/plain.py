@@ -8,9 +8,10 @@ import inspect
 import numpy as np
 
 from ad import _core
-from ad._core import Array, apply, is_traced, is_tracing, peek, settled
+from ad._core import Array, apply, is_traced, is_tracing, plain_value, settled
 from ad._graph import Op
 from ad.errors import cannot_write
+from ad.ops import outlines
 from ad.ops.forms import BROADCASTS, LANES, TABLE, Lanes
 
 __all__ = ["DETACHED", "PLAIN", "Hole", "call_op", "evaluate", "filled", "plain_op", "plain_values", "take_out"]
@@ -62,7 +63,9 @@ def evaluate(function, args, kwargs):
     args, kwargs = plain_values(taken)
     if traced and (function in WRITING or kwargs.get("out") is not None):
         raise cannot_write(f"np.{name_of(function)}")
-    known = [peek(x) for x in traced]
+    if traced and isinstance(function, np.ufunc) and not kwargs and function.nin == len(args):
+        return apply(plain_op(function, function.nout), tuple([traced[a] if type(a) is Hole else a for a in args]))
+    known = [plain_value(x) for x in traced]
     try:
         found = function(*filled(args, known), **filled(kwargs, known))
     except Exception:
@@ -74,8 +77,6 @@ def evaluate(function, args, kwargs):
         plain_values(traced)  # text, or a file: which is told of
         return found
     outputs = len(found) if isinstance(found, (tuple, list)) else 1
-    if isinstance(function, np.ufunc) and not kwargs and function.nin == len(args):
-        return apply(plain_op(function, outputs), tuple([traced[a] if type(a) is Hole else a for a in args]))
     return apply(call_op(function, outputs), tuple(traced), (args, tuple(kwargs.items())))
 
 
@@ -107,7 +108,9 @@ def plain_op(function, outputs=1, parameters=()):
 
 @functools.cache
 def _plain_op(function, outputs, parameters):
-    return Op(name_of(function), "plain", function, jvp=_nothing, vjp=_nothing, parameters=parameters, outputs=outputs)
+    op = Op(name_of(function), "plain", function, jvp=_nothing, vjp=_nothing, parameters=parameters, outputs=outputs)
+    op.outline = outlines.joint(function) if isinstance(function, np.ufunc) else None
+    return op
 
 
 @functools.cache
@@ -199,6 +202,7 @@ _core.add_method("__round__", _round)
 _COMPARISONS = (np.less, np.less_equal, np.equal, np.not_equal, np.greater, np.greater_equal)
 DETACHED = Op("detached", "plain", lambda x: x, jvp=_nothing, vjp=_nothing)
 LANES[DETACHED] = BROADCASTS
+DETACHED.outline = outlines.view
 
 
 def compare(a, b, how):

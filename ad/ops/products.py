@@ -13,6 +13,7 @@ from ad.ops.elementwise import conjugate, multiply
 from ad.ops.forms import Lanes, bilinear, case, composite, conjugated, custom, linear, spelling
 from ad.ops.indexing import getitem, put_zeros
 from ad.ops.joining import asarray
+from ad.ops.outlines import view
 from ad.ops.shaping import broadcast_to, reshape
 
 __all__ = [
@@ -31,7 +32,7 @@ def operand(x):
 
 
 @linear(np.matrix_transpose, np.linalg.matrix_transpose, transpose=lambda y_bar, x: matrix_transpose(y_bar),
-        lanes=lambda ndim: (), domain=REAL, cases=(case((2, 3)), case((4, 2, 3))))
+        lanes=lambda ndim: (), domain=REAL, cases=(case((2, 3)), case((4, 2, 3))), outline=view)
 def matrix_transpose(x):
     """The last two axes exchanged."""
     return np.swapaxes(x, -1, -2)

@@ -57,6 +57,15 @@ def _count(x, axis):
     return math.prod(x.shape[a] for a in (axis if isinstance(axis, tuple) else (axis,)))
 
 
+def _outline(x, axis, keepdims):
+    """What a reduction makes of floating numbers."""
+    if x.dtype.kind not in "fc":
+        return None
+    axes = range(x.ndim) if axis is None else np.lib.array_utils.normalize_axis_tuple(axis, x.ndim)
+    kept = kept_shape(x.shape, axis)
+    return (kept if keepdims else tuple([n for i, n in enumerate(kept) if i not in axes])), x.dtype
+
+
 def _counts(mask, axis, keepdims, total):
     """How many elements of a mask are true, in the floating type that a sum of them has."""
     return np.sum(mask, axis=axis, keepdims=keepdims, dtype=np.result_type(total.dtype, np.float16))
@@ -73,7 +82,7 @@ def _unserved(name, **arguments):
 
 
 @linear(transpose=lambda y_bar, x, axis, keepdims: spread(y_bar, x, axis),
-        lanes=_reduced_behind_lanes, domain=REAL, fold=(np.add, -0.0))
+        lanes=_reduced_behind_lanes, domain=REAL, fold=(np.add, -0.0), outline=_outline)
 def _sum(a, axis, keepdims):
     return np.add.reduce(a, axis=axis, keepdims=keepdims)
 
@@ -263,7 +272,7 @@ def _extreme(ufunc, worst):
     reduce.__name__ = "max" if ufunc is np.maximum else "min"
     return custom(
         jvp=_extreme_push, vjp=_extreme_pull, batches=True, lanes=Lanes(shifted=_reduced_behind_lanes), domain=REAL,
-        fold=(ufunc, worst),
+        fold=(ufunc, worst), outline=_outline,
         singular="ties share the gradient equally; where the result is nan, the nans share it",
     )(reduce)
 

@@ -5,7 +5,7 @@ from ad import _core
 from ad._core import Array, apply
 from ad._leaves import stop_gradient
 from ad.errors import MissingRule
-from ad.ops import elementwise
+from ad.ops import elementwise, outlines
 from ad.ops.domains import REAL
 from ad.ops.forms import case, composite, linear, spelling
 
@@ -18,7 +18,8 @@ __all__ = [
 # -- types and copies -----------------------------------------------------------------------------
 
 
-@linear(transpose=lambda y_bar, x, dtype: cast(y_bar, x.dtype), lanes=lambda ndim, dtype: (dtype,), domain=REAL)
+@linear(transpose=lambda y_bar, x, dtype: cast(y_bar, x.dtype), lanes=lambda ndim, dtype: (dtype,), domain=REAL,
+        outline=lambda x, dtype: outlines.like(x) and (x.shape, np.dtype(dtype)))
 def _astype(x, dtype):
     """`x` in another dtype; from complex to real this takes the real part."""
     if np.dtype(dtype).kind != "c" and np.asarray(x).dtype.kind == "c":
@@ -78,7 +79,8 @@ def _broadcast_lanes(x_dots, xs, y, shape):
     return broadcast_to(spread, (k, *y.shape))
 
 
-@linear(transpose=lambda y_bar, x, shape: sum_to(y_bar, x.shape), batched=_broadcast_lanes, domain=REAL)
+@linear(transpose=lambda y_bar, x, shape: sum_to(y_bar, x.shape), batched=_broadcast_lanes, domain=REAL,
+        outline=outlines.view)
 def _broadcast_to(array, shape):
     return np.broadcast_to(array, shape)
 
@@ -106,6 +108,7 @@ def _sum_to_lanes(x_dots, xs, y, shape):
 
 
 @linear(transpose=lambda y_bar, x, shape: broadcast_to(y_bar, x.shape), batched=_sum_to_lanes, domain=REAL,
+        outline=lambda x, shape: (shape, x.dtype) if x.dtype.kind in "fc" else None,
         cases=(case((2, 3), shape=(3,)), case((4, 2, 3), shape=(2, 1)), case((2,), shape=())))
 def sum_to(x, shape):
     """The sum over the axes that broadcasting `shape` to the shape of `x` adds or stretches."""
@@ -126,7 +129,7 @@ def _reshape_lanes(x_dots, xs, y, shape, order="C"):
 
 
 @linear(transpose=lambda y_bar, x, shape, order="C": reshape(y_bar, x.shape, order), batched=_reshape_lanes,
-        domain=REAL)
+        domain=REAL, outline=outlines.view)
 def _reshape(a, shape, order="C"):
     return np.reshape(a, shape, order)
 
@@ -216,7 +219,8 @@ def _transpose_behind_lanes(ndim, axes):
     return ((0, *(a % ndim + 1 for a in axes)),)
 
 
-@linear(transpose=lambda y_bar, x, axes: transpose(y_bar, _inverse(axes)), lanes=_transpose_behind_lanes, domain=REAL)
+@linear(transpose=lambda y_bar, x, axes: transpose(y_bar, _inverse(axes)), lanes=_transpose_behind_lanes, domain=REAL,
+        outline=outlines.view)
 def _transpose(a, axes):
     return np.asarray(a).transpose(axes)
 

@@ -9,7 +9,8 @@ from libc.stdint cimport int64_t
 
 cimport numpy as cnp
 from ad._core cimport Array, new_array, roles, value_of, wrap
-from ad._graph cimport FIRST_LEVEL, NUMBER, Aval, Node, NodePtr, Op, Operand, Recorder, current, new_leaf
+from ad._deferred cimport Deferred, begin, settle
+from ad._graph cimport FIRST_LEVEL, NUMBER, Aval, Node, NodePtr, Op, Operand, Recorder, current, new_leaf, raw
 from ad._leaves cimport Variable
 
 import sys
@@ -55,6 +56,8 @@ cdef class Tracer(Recorder):
     cdef object warn
     cdef bint lifts
     cdef readonly bint relays, risky
+    cdef Deferred deferred
+    cdef bint is_inner    # inside another, which answers for what is deferred
     cdef readonly str failed
     cdef Recorder outer   # the tracer around this one, or None
     cdef set levels       # tags of the forward levels around it
@@ -75,10 +78,22 @@ cdef class Tracer(Recorder):
     cdef void enter(self):
         Recorder.enter(self)
         self.outer, self.state.tracer = self.state.tracer, self
+        self.is_inner = self.state.deferred is not None
+        self.deferred = begin()
 
     cdef void leave(self):
         self.state.tracer = self.outer
         Recorder.leave(self)
+
+    @property
+    def waits(self):
+        """Whether it has left all that is large to the program, so that this had better compute the result, too."""
+        return not (self.is_inner or self.deferred.mixed) and len(self.deferred.waiting) > 0
+
+    def close(self):
+        """Evaluate what somebody still has of what was deferred, and end with that."""
+        if not self.is_inner:
+            self.deferred.close()
 
     # -- slots
 
@@ -124,6 +139,7 @@ cdef class Tracer(Recorder):
             slot = self.new_slot((), FLOAT64 if type(value) is float else np.asarray(value).dtype)
             self.constants[slot] = value
             return slot
+        settle(<PyObject *>value)
         found = self.captured.get(address)
         if found is not None and same(self.constants[found], value):
             return found
@@ -168,7 +184,7 @@ cdef class Tracer(Recorder):
             traced |= self.slot_of(operands[i].node) >= 0
         if not traced:
             return 0 if self.outer is None else self.outer.note(node, op, operands, n, params, output)
-        inputs = []
+        inputs, values = [], []
         for i in range(n):
             slot = self.slot_of(operands[i].node)
             if slot < 0 and self.lifts and (operands[i].node != NULL or operands[i].tangents != NULL):
@@ -177,9 +193,11 @@ cdef class Tracer(Recorder):
                     None if operands[i].node == NULL else <Node>operands[i].node,
                     None if operands[i].tangents == NULL else <tuple>operands[i].tangents))
             if slot < 0:
-                slot = self.constant(np.float64(operands[i].x) if operands[i].value == NULL
-                                     else <object>operands[i].value)
+                slot = self.constant(raw(&operands[i]))
             inputs.append(slot)
+            values.append(self.constants[slot] if slot in self.constants else raw(&operands[i]))
+        if self.deferred.is_fresh(output):
+            self.deferred.add(op, values, params, <object>output.value)
         if output.kind == NUMBER:
             outputs = (self.new_slot((), FLOAT64),)
         elif op.outputs > 1:
@@ -271,6 +289,7 @@ def trace(f, list values, warn, lifts=False):
     Returns
     -------
     tracer : Tracer
+        To be closed: until then large values may not be there.
     y
         What `f` returned.
     """
@@ -279,6 +298,9 @@ def trace(f, list values, warn, lifts=False):
     try:
         xs = [tracer.input(value) for value in values]
         y = f(*xs)
+    except BaseException:
+        tracer.close()
+        raise
     finally:
         tracer.leave()
     return tracer, y

@@ -122,9 +122,11 @@ class _Widening:
         avals = [self.one[slot] for slot in inputs]
         tracer, y = _trace.trace(lambda *values: rule(values, avals, self.one[outputs[0]], *params), zeros, None)
         if y is None:
+            tracer.close()
             return False
         moved = dict(zip(tracer.inputs, inputs))
         last = _trace.slot_of(tracer, y)
+        tracer.close()
         for slot, aval in enumerate(tracer.avals):
             if slot not in moved:
                 moved[slot] = self._slot(aval.shape, aval.dtype)
@@ -205,6 +207,7 @@ def pull_lanes(pull, seeds):
     """
     tracer, parts = _trace.trace(pull, [seeds[0]], None, True)
     slots = [_trace.slot_of(tracer, part) for part in parts if part is not None]
+    tracer.close()
     if tracer.guards or tracer.failed:
         return None
     inputs = (*tracer.inputs, *[slot for _, slot in tracer.lifted])

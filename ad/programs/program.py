@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ad._core import Array, apply, constant, is_traced, is_watched, peek, settled
+from ad._core import Array, apply, constant, is_traced, is_watched, plain_value, settled
 from ad._graph import Op
 from ad._leaves import Variable, stop_gradient
 from ad.errors import another_argument, another_call, another_input, cannot_write, lost_guard, lost_rule
@@ -168,7 +168,7 @@ class Program:
         for guard, value in zip(self.guards, found[count:]):
             value = settled(value) if guard.kind == "array" else stop_gradient(value)
             if not guard.holds(value):
-                raise lost_guard(guard, peek(value) if isinstance(value, Array) else value)
+                raise lost_guard(guard, plain_value(value) if isinstance(value, Array) else value)
         if self.guards and targets:
             found = [*map(_written, targets, found)]  # not before the guards are known to hold
         return found[:count] if self.results is None else self.results(found[:count])
@@ -343,7 +343,7 @@ def _without_derivative(x):
         return x
     if is_watched(x) or is_traced(x):
         raise cannot_write("a program")
-    return peek(x)
+    return plain_value(x)
 
 
 def _written(target, y):

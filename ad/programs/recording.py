@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ad import _calls, transforms, trees
-from ad._core import Array, constant, peek
+from ad._core import Array, constant, plain_value
 from ad._leaves import Variable
 from ad.errors import kind
 from ad.machine._vm import Machine
@@ -119,12 +119,24 @@ def derivative(program, name):
 class Recording:
     """One call of a function: its ops, its guards, and what it returned."""
 
-    def __init__(self, f, signature, lifts=False):
+    def __init__(self, f, signature, lifts=False, keep=False):
+        """`keep` says that somebody will see to the result, and `drop` it."""
         def run(*values):
             args, kwargs = signature.frame(values)
             return f(*args, **kwargs)
 
-        tracer, self.result = _trace.trace(run, [_seen(x) for x in signature.values], _warn_of_leak, lifts)
+        self.tracer, self.result = _trace.trace(run, [_seen(x) for x in signature.values], _warn_of_leak, lifts)
+        try:
+            self._read(f, signature)
+        except BaseException:
+            self.drop()
+            raise
+        if not keep:
+            self.drop()
+
+    def _read(self, f, signature):
+        """Note what was traced."""
+        tracer = self.tracer
         leaves, structure = trees.flatten(self.result)
         self.results = trees.Frame(structure, {i: y for i, y in enumerate(leaves) if not _is_output(y)})
         refuse(f, self.results.fixed.values(), signature)
@@ -136,6 +148,22 @@ class Recording:
         self.inputs, self.variables, self.lifted = tuple(tracer.inputs), tracer.variables, tracer.lifted
         self.relays, self.failed = tracer.relays, tracer.failed
         self.tried = self._tried() if tracer.risky else ()
+
+    @property
+    def waits(self):
+        """Whether a replay computes the result, and nothing has."""
+        return self.tracer.waits
+
+    def evaluated(self):
+        """What the function returned, with its values."""
+        self.tracer.close()
+        return self.result
+
+    def drop(self):
+        """Let go of what the function returned, which may hold arguments."""
+        tracer, self.tracer, self.result = self.tracer, None, None
+        if tracer is not None:
+            tracer.close()
 
     def _tried(self):
         """The slots of what would be dead code, but for that it may raise, and the function would handle it."""
@@ -206,7 +234,7 @@ def _apart(y, ours):
 
 def _seen(x):
     """The value as the function's ops see it."""
-    return peek(x) if isinstance(x, Array) else x
+    return plain_value(x) if isinstance(x, Array) else x
 
 
 def _warn_of_leak(what, line):
@@ -389,21 +417,32 @@ class Compiled(Quick):
         """Call the function, and keep the recording."""
         if tree.paths >= MAX_PATHS:
             return self._called(args, kwargs, signature.ours)
-        recording = Recording(self.f, signature)
+        recording = Recording(self.f, signature, keep=True)
+        try:
+            if self._is_kept(tree, recording, signature, args, kwargs) and recording.waits:
+                recording.drop()
+                return self._given(tree.replay(signature.values) or RAISED, signature.ours, args, kwargs)
+            return trees.map(functools.partial(_apart, ours=signature.ours), recording.evaluated())
+        finally:
+            recording.drop()
+
+    def _is_kept(self, tree, recording, signature, args, kwargs):
+        """Add a recording to a tree, if it can be replayed; whether it can."""
         if recording.failed:
             self._leave_out(tree, recording.failed)
-        elif not tree.graft(recording):
+            return False
+        if not tree.graft(recording):
             tree.paths = MAX_PATHS
             warnings.warn(f"ad.compile: {self!r} does something else each time it is called with the same values; it "
-                          "will not be replayed", stacklevel=3)
-        elif tree.paths == MAX_PATHS:
+                          "will not be replayed", stacklevel=4)
+            return False
+        if tree.paths == MAX_PATHS:
             warnings.warn(f"ad.compile: {tree.busiest()}: what Python sees here sends the function a new way each "
                           f"time; {MAX_PATHS} ways are recorded, and any other will run without a recording",
-                          stacklevel=3)
+                          stacklevel=4)
         elif not (recording.guards or kwargs or signature.ours or self.check):
             self._shorten(args, tree.root)
-        result, recording.result = recording.result, None  # which may hold arguments
-        return trees.map(functools.partial(_apart, ours=signature.ours), result)
+        return True
 
     def _called(self, args, kwargs, ours):
         """The call by the function itself, where no recording can be followed."""
@@ -415,7 +454,7 @@ class Compiled(Quick):
         if tree.paths == MAX_PATHS:
             warnings.warn(f"ad.compile: {line}: an op raised here time and again, and the function handled that, which "
                           "no recording can follow; a call that goes another way than those recorded will run without "
-                          "a recording", stacklevel=4)
+                          "a recording", stacklevel=5)
 
     def _shorten(self, args, node):
         """Remember the way of calls like this one, whose recording is this one stretch."""

@@ -1,0 +1,184 @@
+"""Deferral: while a program is being recorded, ops on large arrays are described and not evaluated.
+
+A recording has to know shapes and dtypes; values only where Python sees them. An op whose entry in the table says what
+its output looks like gets an array for it that is not filled in, and waits. Whoever needs a value calls `settle`, which
+evaluates what waits; if nobody does, it is the program that computes the result, and nothing is computed twice.
+
+A view of an array that waits is made at once: it has its values when the array has them.
+"""
+cimport cython
+from cpython.tuple cimport PyTuple_GET_ITEM
+
+cimport numpy as cnp
+from ad._graph cimport ARRAY, NodePtr, current, raw
+
+import numpy as np
+
+from ad.errors import used_in_another_thread
+
+cnp.import_array()
+
+VIEW = object()  # what an outline says of an op that reads no element: its output is a view of its input
+
+cdef cnp.npy_intp large = 1 << 14  # elements from which on it pays to wait
+cdef list opened = []
+
+
+def wait_from(size):
+    """Set from how many elements on ops wait; returns what it was. For tests, which would rather not wait for these."""
+    global large
+    before, large = large, size
+    return before
+
+
+@cython.final
+cdef class Deferred:
+    """What one recording, with those inside it, has not evaluated yet.
+
+    Attributes
+    ----------
+    mixed : bool
+        Whether large values have been computed all the same.
+    """
+
+    def __cinit__(self):
+        self.waiting, self.held = [], set()
+
+    cdef bint holds(self, PyObject *array) noexcept:
+        """Whether an array, or the one whose memory it shows, waits for its values."""
+        if not self.held:
+            return False
+        while array != NULL and isinstance(<object>array, cnp.ndarray):
+            if <size_t>array in self.held:
+                return True
+            array = cnp.PyArray_BASE(<cnp.ndarray>array)
+        return False
+
+    cdef bint is_fresh(self, Operand *output) noexcept:
+        """Whether an output was described just now."""
+        return output.kind == ARRAY and output.value == self.fresh
+
+    cdef int add(self, Op op, list inputs, object params, object output) except -1:
+        """Let an op wait whose output was described just now."""
+        self.fresh = NULL
+        self.waiting.append((op, inputs, params, output))
+        self.held.add(<size_t><PyObject *>output)
+        return 0
+
+    cdef int forget_unread(self) except -1:
+        """Leave out what nobody has: neither an Array, nor a view, nor an op that waits for it."""
+        cdef Py_ssize_t i
+        cdef PyObject *output
+        for i in range(len(self.waiting) - 1, -1, -1):
+            output = PyTuple_GET_ITEM(self.waiting[i], 3)
+            if output.ob_refcnt == 1:
+                self.held.discard(<size_t>output)
+                self.waiting[i] = None
+        self.waiting = [entry for entry in self.waiting if entry is not None]
+        return 0
+
+    cdef int evaluate(self) except -1:
+        """Fill in what waits and can still be seen."""
+        cdef Py_ssize_t i = 0
+        self.forget_unread()
+        self.mixed |= len(self.waiting) > 0
+        try:
+            with np.errstate(all="ignore"):  # as where an op is evaluated at once
+                while i < len(self.waiting):
+                    op, inputs, params, output = self.waiting[i]
+                    fill(op, inputs, params, output)
+                    self.held.discard(<size_t><PyObject *>output)
+                    self.waiting[i] = inputs = output = None  # the last one to need an array lets go of it
+                    i += 1
+        finally:
+            del self.waiting[:i]
+        return 0
+
+    def close(self):
+        """End with it: what somebody still has is evaluated, the rest never."""
+        global n_open
+        self.evaluate()
+        if self in opened:
+            opened.remove(self)
+            n_open -= 1
+            if self.state.deferred is self:
+                self.state.deferred = None
+
+
+cdef int fill(Op op, list inputs, object params, object output) except -1:
+    if isinstance(op.fn, np.ufunc):
+        op.fn(*inputs, out=output)
+    else:
+        output[...] = op.fn(*inputs, *(params or ()))
+    return 0
+
+
+cdef Deferred begin():
+    """That of a recording that begins now; one inside another has that of the other."""
+    global n_open
+    cdef State state = current()
+    cdef Deferred deferred = state.deferred
+    if deferred is None:
+        deferred = state.deferred = Deferred()
+        deferred.state = state
+        opened.append(deferred)
+        n_open += 1
+    return deferred
+
+
+cdef int settle(PyObject *array) except -1:
+    """See to it that an array has its values, for somebody who is going to read them."""
+    cdef Deferred deferred
+    for deferred in opened:
+        if deferred.holds(array):
+            if deferred.state is not current():
+                raise used_in_another_thread()
+            deferred.evaluate()
+    return 0
+
+
+cdef object described(Op op, Operand *operands, int n, object params):
+    """An array without values in the place of an op's output; None if the op has to be evaluated, and can be."""
+    cdef State state = current()
+    cdef Deferred deferred = state.deferred
+    cdef cnp.npy_intp size = 1
+    cdef bint waits = False, traced = False
+    cdef int i
+    for i in range(n):
+        if operands[i].kind == ARRAY:
+            size = min(size * max(cnp.PyArray_SIZE(<cnp.ndarray>operands[i].value), 1), large)
+            waits = waits or deferred is not None and deferred.holds(operands[i].value)
+    if waits or size == large:
+        if deferred is not None and state.tracer is not None and state.recording > 0:
+            for i in range(n):
+                traced = traced or state.tracer.knows(<NodePtr>operands[i].node)
+        if traced:
+            y = stand_in(deferred, op, operands, n, params, waits)
+            if y is not None:
+                return y
+            deferred.mixed = True
+        for i in range(n):
+            if operands[i].kind == ARRAY:
+                settle(operands[i].value)
+    return None
+
+
+cdef object stand_in(Deferred deferred, Op op, Operand *operands, int n, object params, bint waits):
+    """What the op's outline says of its output, as an array; None if it says nothing, or the op is soon done."""
+    cdef list inputs = []
+    cdef int i
+    deferred.fresh = NULL
+    if op.outline is None:
+        return None
+    for i in range(n):
+        inputs.append(raw(&operands[i]))
+    try:
+        outline = op.outline(*inputs, *(params or ()))
+        y = op.fn(*inputs, *(params or ())) if outline is VIEW else None if outline is None else np.empty(*outline)
+    except (IndexError, TypeError, ValueError):
+        return None  # the evaluation says what is wrong
+    if not isinstance(y, cnp.ndarray) or outline is not VIEW and not waits and y.size < large:
+        return None
+    if outline is not VIEW or waits and not deferred.holds(<PyObject *>y):
+        deferred.fresh = <PyObject *>y  # in the latter case no view, but a copy of what has no values
+    return y

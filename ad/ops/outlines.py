@@ -1,0 +1,48 @@
+"""Outlines: what the output of an op looks like, told without evaluating it.
+
+An op's `outline` takes what its `fn` takes. It returns the output's shape and dtype; or VIEW, for an op that reads no
+element; or None where it cannot tell, or the op might raise for some values: then the op is evaluated, as where the
+outline raises. An output that is not a view is in C order, as NumPy makes it of inputs in that order.
+"""
+import itertools
+
+import numpy as np
+
+from ad._deferred import VIEW
+
+__all__ = ["VIEW", "joint", "like", "view"]
+
+
+def view(*_):
+    """Of an op that returns a view, whatever its inputs."""
+    return VIEW
+
+
+def like(x, *_):
+    """Of an op whose output has the shape and dtype of its first input."""
+    return (x.shape, x.dtype) if _is_served(x) else None
+
+
+def joint(ufunc=None):
+    """Of an op that works element by element: in the dtype that a ufunc gives, or all inputs have together."""
+
+    def outline(*xs):
+        if not all(map(_is_served, xs)):
+            return None
+        dtype = _dtype_by(ufunc, xs) if ufunc else np.result_type(*xs)
+        return (np.broadcast(*xs).shape, dtype) if dtype.kind in "fcb" else None  # a power of integers may raise
+
+    return outline
+
+
+def _dtype_by(ufunc, xs):
+    given = [type(x) if type(x) in (int, float, complex) else x.dtype for x in xs]
+    return ufunc.resolve_dtypes((*given, None))[-1]
+
+
+def _is_served(x):
+    """Whether an input is one whose elements NumPy goes through in C order, if it is an array at all."""
+    if not isinstance(x, np.ndarray) or x.ndim < 2 or x.flags.c_contiguous:
+        return True
+    strides = [stride for stride, n in zip(x.strides, x.shape) if stride and n > 1]
+    return all(a >= b > 0 for a, b in itertools.pairwise(strides))
