@@ -471,6 +471,15 @@ def is_tracing():
     return current().tracer is not None
 
 
+def planted(value):
+    """An ndarray, as an Array ops on which a program that is being recorded, if any, has in it; or as it is.
+
+    They would be evaluated at once otherwise, and their results would be constants of the program.
+    """
+    cdef Recorder tracer = current().tracer
+    return value if tracer is None else tracer.plant(value)
+
+
 def peek(Array x):
     """The plain value, for what depends on its shape, dtype and layout only: the elements may not be there yet."""
     return (<Array>lift(x)).shown()

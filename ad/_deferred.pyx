@@ -141,14 +141,16 @@ cdef object described(Op op, Operand *operands, int n, object params):
     """An array without values in the place of an op's output; None if the op has to be evaluated, and can be."""
     cdef State state = current()
     cdef Deferred deferred = state.deferred
-    cdef cnp.npy_intp size = 1
-    cdef bint waits = False, traced = False
+    cdef cnp.npy_intp size, reach = 1  # of an operand; that the output may have
+    cdef bint waits = False, is_large = False, traced = False
     cdef int i
     for i in range(n):
         if operands[i].kind == ARRAY:
-            size = min(size * max(cnp.PyArray_SIZE(<cnp.ndarray>operands[i].value), 1), large)
+            size = max(cnp.PyArray_SIZE(<cnp.ndarray>operands[i].value), 1)
+            is_large |= size >= large
+            reach = large if is_large else min(reach * size, large)
             waits = waits or deferred is not None and deferred.holds(operands[i].value)
-    if waits or size == large:
+    if waits or reach == large:
         if deferred is not None and state.tracer is not None and state.recording > 0:
             for i in range(n):
                 traced = traced or state.tracer.knows(<NodePtr>operands[i].node)
@@ -156,7 +158,7 @@ cdef object described(Op op, Operand *operands, int n, object params):
             y = stand_in(deferred, op, operands, n, params, waits)
             if y is not None:
                 return y
-            deferred.mixed = True
+            deferred.mixed |= waits or is_large
         for i in range(n):
             if operands[i].kind == ARRAY:
                 settle(operands[i].value)

@@ -141,6 +141,7 @@ cdef class Recorder:
     cdef int leak(self, str what) except -1
     cdef int fail(self, NodePtr node) except -1
     cdef object read(self, object variable, object snapshot)
+    cdef object plant(self, object value)
 
 
 cdef class Level:

@@ -196,6 +196,9 @@ cdef class Recorder:
     cdef object read(self, object variable, object snapshot):
         """What ops see of a variable."""
 
+    cdef object plant(self, object value):
+        """An Array of an ndarray that is a constant of the program, ops on which belong to the program too."""
+
 
 cdef class Level:
     """One forward differentiation under way; tangents carry its tag."""

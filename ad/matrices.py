@@ -2,14 +2,17 @@
 import math
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from ad import _calls
-from ad._core import Array, is_tracing
+from ad._core import Array, is_tracing, planted
 
 __all__ = ["by_lanes", "check_real", "matrix", "rows"]
 
-# How many numbers the tangents of one value may hold when many directions go through a function at once.
+# How many numbers the tangents of one value may hold when many directions go through a function at once; and while a
+# program is being recorded, which goes through them in blocks.
 LANE_ROOM = 1 << 16
+RECORDED_ROOM = 1 << 20
 
 
 def matrix(call, plan, ys, mode=None, batch=0):
@@ -77,20 +80,27 @@ def by_lanes(plan, xs, ys, batch=0):
 def _push_chunk(plan, xs, i, x_dots):
     """The outputs' tangents for lanes of tangents of input i."""
     seeds = [None] * len(xs)
-    seeds[i] = x_dots
+    seeds[i] = planted(x_dots)
     return _calls.push(plan, seeds)
 
 
 def _one_hot(x, start, stop, batch=0):
     """A lane for each of some elements of x (of a row, if the first `batch` axes hold rows) with a 1 in that place."""
-    lanes = np.zeros((stop - start, math.prod(x.shape[:batch]), math.prod(x.shape[batch:])), x.dtype)
-    lanes[np.arange(stop - start), :, np.arange(start, stop)] = 1
-    return lanes.reshape(stop - start, *x.shape)
+    shape = k, rows, n = stop - start, math.prod(x.shape[:batch]), math.prod(x.shape[batch:])
+    if is_tracing():  # where a program keeps them: each lane is the same line of zeros with a 1, one element further on
+        line = np.zeros(k + n, x.dtype)
+        line[k + start] = 1
+        lanes = as_strided(line[k:], shape, (-line.itemsize, 0, line.itemsize))
+    else:
+        lanes = np.zeros(shape, x.dtype)
+        lanes[np.arange(k), :, np.arange(start, stop)] = 1
+    return lanes.reshape(k, *x.shape)
 
 
 def _chunks(x, ys, batch=0):
     """Ranges that together cover the elements of x (of a row of it)."""
-    n, step = math.prod(x.shape[batch:]), max(1, LANE_ROOM // max(x.size, *[y.size for y in ys], 1))
+    room = RECORDED_ROOM if is_tracing() else LANE_ROOM
+    n, step = math.prod(x.shape[batch:]), max(1, room // max(x.size, *[y.size for y in ys], 1))
     return [(start, min(start + step, n)) for start in range(0, n, step)]
 
 

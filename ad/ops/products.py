@@ -107,8 +107,17 @@ def _push_second(x2_dot, x1, _x2, _y):
     return matmul(x1, x2_dot) if x2_dot.ndim == _x2.ndim else _over_lanes((x1, x2_dot), (x1, _x2), _y)
 
 
+def _outline(x1, x2):
+    """What a product of floating numbers is: vectors are matrices of one row, or one column, that is left out."""
+    (*batch1, n, k), (*batch2, l, m) = (1,) * (x1.ndim < 2) + x1.shape, x2.shape + (1,) * (x2.ndim < 2)
+    dtype = np.result_type(x1, x2)
+    if k != l or dtype.kind not in "fc":
+        return None
+    return np.broadcast_shapes(tuple(batch1), tuple(batch2)) + (n,) * (x1.ndim > 1) + (m,) * (x2.ndim > 1), dtype
+
+
 @custom(np.matmul, inputs=2, jvp=(_push_first, _push_second), vjp=(_pull_first, _pull_second), batches=True,
-        lanes=Lanes(batched=_over_lanes), domain=REAL,
+        lanes=Lanes(batched=_over_lanes), domain=REAL, outline=_outline,
         cases=(case((2, 3), (3, 4)), case((3,), (3,)), case((2, 3), (3,)), case((3,), (3, 2)), case((2, 2, 3), (3,)),
                case((3,), (2, 3, 4)), case((2, 2, 3), (3, 2)), case((2, 3), (4, 3, 2)),
                case((2, 1, 2, 3), (4, 3, 2)), case((0, 3), (3, 2)), case((2, 0), (0, 3))))

@@ -18,6 +18,7 @@ import sys
 import numpy as np
 
 from ad.ops import RAISING
+from ad.programs.memory import copied, same
 from ad.programs.program import Instruction
 
 cnp.import_array()
@@ -144,7 +145,7 @@ cdef class Tracer(Recorder):
         if found is not None and same(self.constants[found], value):
             return found
         slot = self.new_slot((<object>value).shape, (<object>value).dtype)
-        self.constants[slot] = np.array(value, order="K")
+        self.constants[slot] = copied(value)
         self.captured[address] = slot
         self.alive.append(value)
         return slot
@@ -160,9 +161,14 @@ cdef class Tracer(Recorder):
         cdef size_t address = <size_t><PyObject *>part
         copy = self.copies.get(address)
         if copy is None or not same(copy, part):
-            copy = self.copies[address] = np.array(part, order="K")
+            copy = self.copies[address] = copied(part)
             self.alive.append(part)
         return copy
+
+    cdef object plant(self, object value):
+        cdef Array x = new_array(value, 0, new_leaf(), None)
+        self.enrol(x.node, self.constant(value))
+        return x
 
     cdef long lift(self, Array x):
         """The slot of a captured value, with what is to be known of it outside."""
@@ -254,10 +260,6 @@ cdef inline int64_t key_of(NodePtr node) noexcept:
     """A number of the node's own: for a leaf its address; for another, which may die while others are recorded, and the
     values that it keeps with it, its place in the sequence, below zero."""
     return <int64_t>node if (<Node>node).op == NULL else -<int64_t>(<Node>node).seq
-
-
-cdef bint same(object a, object b):
-    return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
 
 
 cdef str where():

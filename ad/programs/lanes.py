@@ -8,7 +8,7 @@ import functools
 import numpy as np
 
 from ad import _calls, trees
-from ad._core import Array, apply, constant, is_watched, settled
+from ad._core import Array, apply, constant, is_watched, planted, settled
 from ad._graph import Aval, Op
 from ad.errors import conversion_error, kind, not_a_function
 from ad.machine._vm import Machine
@@ -213,7 +213,7 @@ def pull_lanes(pull, seeds):
     inputs = (*tracer.inputs, *[slot for _, slot in tracer.lifted])
     program = Program(inputs, tuple(slots), tuple(tracer.instructions), tracer.constants, tuple(tracer.avals))
     wide = with_lanes(program, len(seeds), [True] + [False] * len(tracer.lifted))
-    found = iter(wide.interpreted([seeds, *[x for x, _ in tracer.lifted]]))
+    found = iter(wide.interpreted([planted(seeds), *[x for x, _ in tracer.lifted]]))
     return [None if part is None else _broadcast(next(found), (len(seeds), *part.shape)) for part in parts]
 
 

@@ -8,6 +8,8 @@ import numpy as np
 
 from ad._graph import Aval
 from ad.ops.forms import TABLE
+from ad.ops.outlines import is_view
+from ad.programs import memory
 from ad.programs.program import Instruction, Program
 
 __all__ = ["ANY", "FLOATING", "REAL", "Rewriting", "Rules", "fold"]
@@ -25,15 +27,15 @@ BROADCAST_TO, MULTIPLY, NEGATIVE = [TABLE[name].op for name in ("broadcast_to", 
 def fold(instruction, constants, avals):
     """The outputs of an instruction whose inputs are constants; None if they are better computed each time."""
     op, params, inputs, outputs, _ = instruction
-    size = sum([avals[slot].size for slot in outputs])
-    if op is BROADCAST_TO or (size > FOLDED and size > sum([avals[slot].size for slot in inputs])):
-        return None
+    size, given = sum([avals[slot].size for slot in outputs]), [constants[slot] for slot in inputs]
     try:
+        if op is BROADCAST_TO or (size > FOLDED and size > sum(map(memory.held, given)) and not is_view(op, given, params)):
+            return None
         with np.errstate(all="ignore"):
-            y = op.fn(*[constants[slot] for slot in inputs], *params)
+            y = op.fn(*given, *params)
     except (ValueError, ArithmeticError):
         return None  # the replay will raise it
-    values = [np.array(part) for part in (y if op.outputs > 1 else (y,))]
+    values = [memory.copied(np.asarray(part)) for part in (y if op.outputs > 1 else (y,))]
     for value, slot in zip(values, outputs):
         if value.shape != avals[slot].shape or value.dtype != avals[slot].dtype:
             return None
