@@ -212,7 +212,7 @@ cdef inline object defer(Op op, Operand *operands, int n, tuple params, Operand 
     return value
 
 
-cdef inline int need(Array x) except -1:
+cdef int need(Array x) except -1:
     """Have the value of an Array that is about to be read."""
     if n_open and x.array is not None:
         settle(<PyObject *>x.array)

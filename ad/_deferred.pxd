@@ -10,6 +10,7 @@ cdef class Deferred:
     cdef State state             # of the thread that records
     cdef list waiting            # [(op, inputs, params, output), ...] in the order of their evaluation
     cdef set held                # the addresses of those outputs
+    cdef long long bytes         # of those outputs
     cdef PyObject *fresh         # an output that was described and is not among them yet
     cdef readonly bint mixed
     cdef bint holds(self, PyObject *array) noexcept

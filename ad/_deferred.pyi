@@ -2,7 +2,7 @@ from typing import final
 
 VIEW: object
 
-def wait_from(size: int) -> int: ...
+def set_limits(from_size: int, total: int) -> tuple[int, int]: ...
 
 @final
 class Deferred:

@@ -21,13 +21,18 @@ cnp.import_array()
 VIEW = object()  # what an outline says of an op that reads no element: its output is a view of its input
 
 cdef cnp.npy_intp large = 1 << 14  # elements from which on it pays to wait
+cdef long long room = 1 << 32  # bytes that may wait: memory that is not there, but promised
 cdef list opened = []
 
 
-def wait_from(size):
-    """Set from how many elements on ops wait; returns what it was. For tests, which would rather not wait for these."""
-    global large
-    before, large = large, size
+def set_limits(from_size, total):
+    """Set from how many elements on an op waits, and how many bytes may wait in all; returns what they were.
+
+    For tests, whose arrays are small.
+    """
+    global large, room
+    before = large, room
+    large, room = from_size, total
     return before
 
 
@@ -38,7 +43,7 @@ cdef class Deferred:
     Attributes
     ----------
     mixed : bool
-        Whether large values have been computed all the same.
+        Whether large values have been computed all the same. Then nothing waits any more: the rest is soon done.
     """
 
     def __cinit__(self):
@@ -63,7 +68,8 @@ cdef class Deferred:
         self.fresh = NULL
         self.waiting.append((op, inputs, params, output))
         self.held.add(<size_t><PyObject *>output)
-        return 0
+        self.bytes += output.nbytes
+        return self.evaluate() if self.bytes > room else 0
 
     cdef int forget_unread(self) except -1:
         """Leave out what nobody has: neither an Array, nor a view, nor an op that waits for it."""
@@ -92,6 +98,7 @@ cdef class Deferred:
                     i += 1
         finally:
             del self.waiting[:i]
+        self.bytes = 0
         return 0
 
     def close(self):
@@ -150,8 +157,8 @@ cdef object described(Op op, Operand *operands, int n, object params):
             is_large |= size >= large
             reach = large if is_large else min(reach * size, large)
             waits = waits or deferred is not None and deferred.holds(operands[i].value)
-    if waits or reach == large:
-        if deferred is not None and state.tracer is not None and state.recording > 0:
+    if waits or reach == large or deferred is None:  # the last: perhaps what another thread records
+        if deferred is not None and not deferred.mixed and state.tracer is not None and state.recording > 0:
             for i in range(n):
                 traced = traced or state.tracer.knows(<NodePtr>operands[i].node)
         if traced:

@@ -9,6 +9,7 @@ from ad.errors import MissingRule
 from ad.ops.domains import REAL
 from ad.ops.forms import case, composite, linear, spelling
 from ad.ops.indexing import getitem, put_zeros, take
+from ad.ops.outlines import in_order
 from ad.ops.shaping import atleast_1d, atleast_2d, atleast_3d, broadcast_to, expand_dims, ravel, reshape, transpose
 
 __all__ = [
@@ -41,7 +42,7 @@ def _slab(y_bar, i, xs, axis, ends):
 def _outline_of_joined(*args):
     *arrays, axis, ends = args
     shape = arrays[0].shape
-    if any(x.shape[:axis] + x.shape[axis + 1:] != shape[:axis] + shape[axis + 1:] for x in arrays):
+    if len({x.shape[:axis] + x.shape[axis + 1:] for x in arrays}) > 1 or not in_order(*arrays):
         return None
     return (*shape[:axis], ends[-1], *shape[axis + 1:]), np.result_type(*arrays)
 
@@ -81,7 +82,7 @@ def _outline_of_stacked(*args):
     if len(shapes) > 1:
         return None
     (shape,) = shapes
-    return (*shape[:axis], len(arrays), *shape[axis:]), np.result_type(*arrays)
+    return (*shape[:axis], len(arrays), *shape[axis:]), np.result_type(*map(np.asarray, arrays))
 
 
 @linear(inputs=None, transpose=lambda y_bar, i, xs, axis: getitem(y_bar, (*(slice(None),) * axis, i) if axis else i),

@@ -10,7 +10,7 @@ import numpy as np
 
 from ad._deferred import VIEW
 
-__all__ = ["VIEW", "is_view", "joint", "like", "view"]
+__all__ = ["VIEW", "in_order", "is_view", "joint", "view"]
 
 
 def is_view(op, inputs, params):
@@ -23,13 +23,13 @@ def view(*_):
     return VIEW
 
 
-def like(x, *_):
-    """Of an op whose output has the shape and dtype of its first input."""
-    return (x.shape, x.dtype) if _is_served(x) else None
-
-
 def joint(ufunc=None):
-    """Of an op that works element by element: in the dtype that a ufunc gives, or all inputs have together."""
+    """Of an op that works element by element: in the dtype that a ufunc gives, or all inputs have together.
+
+    None for a ufunc with several outputs.
+    """
+    if ufunc and ufunc.nout > 1:
+        return None
 
     def outline(*xs):
         if not all(map(_is_served, xs)):
@@ -40,14 +40,25 @@ def joint(ufunc=None):
     return outline
 
 
+def in_order(*xs):
+    """Whether these inputs lie in C order, if not without gaps: NumPy's copies keep the order of what they copy."""
+    return all(x.ndim < 2 or x.flags.c_contiguous or (0 not in _steps(x) and _fall(_steps(x))) for x in xs)
+
+
 def _dtype_by(ufunc, xs):
     given = [type(x) if type(x) in (int, float, complex) else x.dtype for x in xs]
     return ufunc.resolve_dtypes((*given, None))[-1]
 
 
 def _is_served(x):
-    """Whether an input is one whose elements NumPy goes through in C order, if it is an array at all."""
-    if not isinstance(x, np.ndarray) or x.ndim < 2 or x.flags.c_contiguous:
-        return True
-    strides = [abs(stride) for stride, n in zip(x.strides, x.shape) if stride and n > 1]
-    return all(a >= b for a, b in itertools.pairwise(strides))
+    """Whether a ufunc goes through the elements of an input in C order, if it is an array at all."""
+    return not isinstance(x, np.ndarray) or x.flags.c_contiguous or _fall([step for step in _steps(x) if step])
+
+
+def _steps(x):
+    """The strides, without their signs, of the axes that have more than one element."""
+    return [abs(stride) for stride, n in zip(x.strides, x.shape) if n > 1]
+
+
+def _fall(steps):
+    return all(a >= b for a, b in itertools.pairwise(steps))

@@ -109,9 +109,9 @@ def _push_second(x2_dot, x1, _x2, _y):
 
 def _outline(x1, x2):
     """What a product of floating numbers is: vectors are matrices of one row, or one column, that is left out."""
-    (*batch1, n, k), (*batch2, l, m) = (1,) * (x1.ndim < 2) + x1.shape, x2.shape + (1,) * (x2.ndim < 2)
+    (*batch1, n, k), (*batch2, also_k, m) = (1,) * (x1.ndim < 2) + x1.shape, x2.shape + (1,) * (x2.ndim < 2)
     dtype = np.result_type(x1, x2)
-    if k != l or dtype.kind not in "fc":
+    if k != also_k or dtype.kind not in "fc":
         return None
     return np.broadcast_shapes(tuple(batch1), tuple(batch2)) + (n,) * (x1.ndim > 1) + (m,) * (x2.ndim > 1), dtype
 

@@ -1,5 +1,4 @@
-"""Arrays whose elements share memory (broadcast, sliding windows, rows of an identity): copied and searched as little as
-they hold."""
+"""Arrays whose elements share memory (broadcast, sliding windows, an identity): copied and searched as what they hold."""
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 

@@ -27,9 +27,9 @@ BROADCAST_TO, MULTIPLY, NEGATIVE = [TABLE[name].op for name in ("broadcast_to", 
 def fold(instruction, constants, avals):
     """The outputs of an instruction whose inputs are constants; None if they are better computed each time."""
     op, params, inputs, outputs, _ = instruction
-    size, given = sum([avals[slot].size for slot in outputs]), [constants[slot] for slot in inputs]
+    given = [constants[slot] for slot in inputs]
     try:
-        if op is BROADCAST_TO or (size > FOLDED and size > sum(map(memory.held, given)) and not is_view(op, given, params)):
+        if not _is_worth_folding(op, given, params, sum([avals[slot].size for slot in outputs])):
             return None
         with np.errstate(all="ignore"):
             y = op.fn(*given, *params)
@@ -41,6 +41,13 @@ def fold(instruction, constants, avals):
             return None
         value.flags.writeable = False
     return values
+
+
+def _is_worth_folding(op, given, params, size):
+    """Whether a result of this size takes no more memory than what it is made of, or little."""
+    if op is BROADCAST_TO:
+        return False
+    return size <= FOLDED or is_view(op, given, params) or size <= sum(map(memory.held, given))
 
 
 class Rules:
