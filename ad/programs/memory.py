@@ -1,4 +1,4 @@
-"""Arrays whose elements share memory (broadcast, sliding windows, an identity): copied and searched as what they hold."""
+"""Arrays whose elements share memory (broadcast, windows, an identity): copied and searched as what they hold."""
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
