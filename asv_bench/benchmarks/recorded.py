@@ -67,3 +67,6 @@ class Hessian:
 
     def time_call(self, n):
         self.hessian(self.x)
+
+    def time_first_call(self, n):
+        ad.compile(ad.hessian(rosen))(self.x)
