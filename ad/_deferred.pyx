@@ -162,7 +162,7 @@ cdef object described(Op op, Operand *operands, int n, object params):
             for i in range(n):
                 traced = traced or state.tracer.knows(<NodePtr>operands[i].node)
         if traced:
-            y = stand_in(deferred, op, operands, n, params, waits)
+            y = stand_in(deferred, op, operands, n, params, waits, is_large)
             if y is not None:
                 return y
             deferred.mixed |= waits or is_large
@@ -172,7 +172,7 @@ cdef object described(Op op, Operand *operands, int n, object params):
     return None
 
 
-cdef object stand_in(Deferred deferred, Op op, Operand *operands, int n, object params, bint waits):
+cdef object stand_in(Deferred deferred, Op op, Operand *operands, int n, object params, bint waits, bint is_large):
     """What the op's outline says of its output, as an array; None if it says nothing, or the op is soon done."""
     cdef list inputs = []
     cdef int i
@@ -186,7 +186,7 @@ cdef object stand_in(Deferred deferred, Op op, Operand *operands, int n, object 
         y = op.fn(*inputs, *(params or ())) if outline is VIEW else None if outline is None else np.empty(*outline)
     except (IndexError, TypeError, ValueError):
         return None  # the evaluation says what is wrong
-    if not isinstance(y, cnp.ndarray) or outline is not VIEW and not waits and y.size < large:
+    if not isinstance(y, cnp.ndarray) or outline is not VIEW and not (waits or is_large or y.size >= large):
         return None
     if outline is not VIEW or waits and not deferred.holds(<PyObject *>y):
         deferred.fresh = <PyObject *>y  # in the latter case no view, but a copy of what has no values

@@ -24,16 +24,16 @@ def _chosen_dot(pick):
     return push
 
 
-def _outline_of_choice(condition, x, y):
-    """The shape of all three, and the dtype of those to choose from."""
-    dtype = np.result_type(x, y)
-    return (np.broadcast(condition, x, y).shape, dtype) if joint()(condition, x, y) else None
+def _outline(condition, x, y):
+    """As that of an op on all three, in the dtype of those to choose from."""
+    found = joint()(condition, x, y)
+    return found and (found[0], np.result_type(x, y), *found[2:])
 
 
 @custom(jvp=(None, _chosen_dot(0), _chosen_dot(1)), inputs=3, batches=True, lanes=BROADCASTS, domain=REAL,
         vjp=(lambda *_: None, lambda y_bar, condition, _x1, _x2, _y: where(condition, y_bar, 0),
              lambda y_bar, condition, _x1, _x2, _y: where(condition, 0, y_bar)),
-        singular="the branch not taken gets an exact zero, whatever its own derivative", outline=_outline_of_choice)
+        singular="the branch not taken gets an exact zero, whatever its own derivative", outline=_outline)
 def _where(condition, x, y):
     return np.where(condition, x, y)
 

@@ -6,7 +6,7 @@ import numpy as np
 from ad._core import Array, apply, is_traced, is_tracing, settled
 from ad.ops.domains import REAL
 from ad.ops.forms import Lanes, case, composite, custom, linear, spelling
-from ad.ops.outlines import VIEW
+from ad.ops.outlines import VIEW, in_order
 from ad.ops.plain import Hole, filled, take_out
 from ad.ops.shaping import broadcast_to, moveaxis, ravel, reshape, swapaxes
 
@@ -43,8 +43,16 @@ def _getitem_lanes(ndim, index):
     return None if shifted is None else (shifted,)
 
 
+def _outline(x, index):
+    """A view, or an array in the shape of what the same index picks from another of the shape of x."""
+    if is_basic(index):
+        return VIEW
+    picked = np.broadcast_to(np.False_, x.shape)[index]
+    return (picked.shape, x.dtype) if picked.flags.c_contiguous and in_order(x) else None
+
+
 @linear(transpose=lambda y_bar, x, index: put_zeros(y_bar, index, x.shape), lanes=_getitem_lanes, domain=REAL,
-        outline=lambda x, index: VIEW if is_basic(index) else None)
+        outline=_outline)
 def _getitem(x, index):
     return x[index]
 
@@ -186,7 +194,7 @@ def _put_lanes(x_dots, xs, _y, index, shape):
 
 
 @linear(transpose=lambda y_bar, x, index, shape: getitem(y_bar, index), batched=_put_lanes, domain=REAL,
-        outline=lambda x, index, shape: (shape, x.dtype) if is_basic(index) else None, cases=(
+        outline=lambda x, index, shape: (shape, x.dtype), cases=(
     case((4,), index=slice(1, None), shape=(5,)), case((3,), index=np.array([0, 0, 3]), shape=(5,)),
     case((2, 3), index=(np.array([0, 1]), slice(None), np.array([1, 1])), shape=(2, 3, 4)),
     case((), index=(1, 2), shape=(2, 3)),

@@ -14,7 +14,7 @@ from ad.ops.factorisations import cholesky, eigh, eigvalsh, qr, svd, svdvals
 from ad.ops.forms import BROADCASTS, case, composite, custom
 from ad.ops.plain import evaluate
 from ad.ops.products import adjoint, einsum, matmul, operand
-from ad.ops.reductions import kept_shape
+from ad.ops.reductions import kept_shape, outline
 from ad.ops.reductions import sum as sum_
 from ad.ops.shaping import reshape
 from ad.ops.systems import det, inv, is_complex, matrix_power, pinv, slogdet, solve, tensorinv, tensorsolve
@@ -104,7 +104,8 @@ def _pull_norm(y_bar, x, y, order, axis, keepdims):
         cases=(case((4,), order=2, axis=(-1,), keepdims=False), case((2, 3), order=1, axis=(-2,), keepdims=True),
                case((2, 3), order=math.inf, axis=(-1,), keepdims=False),
                case((2, 3), order=3, axis=(-2, -1), keepdims=False), case((3,), order=0, axis=(-1,), keepdims=False)),
-        singular="0 at 0; elements tied for the largest share the gradient of the inf-norm")
+        singular="0 at 0; elements tied for the largest share the gradient of the inf-norm",
+        outline=lambda x, _order, axis, keepdims: outline(x.real, axis, keepdims))
 def norm_along(x, order, axis, keepdims):
     """The p-norm over axes counted from the last one."""
     return np.linalg.vector_norm(x, ord=order, axis=axis, keepdims=keepdims)

@@ -1,8 +1,8 @@
 """Outlines: what the output of an op looks like, told without evaluating it.
 
-An op's `outline` takes what its `fn` takes. It returns the output's shape and dtype; or VIEW, for an op that reads no
-element; or None where it cannot tell, or the op might raise for some values: then the op is evaluated, as where the
-outline raises. An output that is not a view is in C order, as NumPy makes it of inputs in that order.
+An op's `outline` takes what its `fn` takes. It returns the output's shape and dtype, and "F" if it is in that order and
+not in C's; or VIEW, for an op that reads no element. Where it cannot tell, or the op might raise for some values, it
+returns None: then the op is evaluated, as where the outline raises.
 """
 import itertools
 
@@ -32,10 +32,11 @@ def joint(ufunc=None):
         return None
 
     def outline(*xs):
-        if not all(map(_is_served, xs)):
-            return None
+        order = _order([x for x in xs if isinstance(x, np.ndarray) and x.ndim])
         dtype = _dtype_by(ufunc, xs) if ufunc else np.result_type(*xs)
-        return (np.broadcast(*xs).shape, dtype) if dtype.kind in "fcb" else None  # a power of integers may raise
+        if order is None or dtype.kind not in "fcb":  # a power of integers may raise
+            return None
+        return np.broadcast(*xs).shape, dtype, order
 
     return outline
 
@@ -50,9 +51,11 @@ def _dtype_by(ufunc, xs):
     return ufunc.resolve_dtypes((*given, None))[-1]
 
 
-def _is_served(x):
-    """Whether a ufunc goes through the elements of an input in C order, if it is an array at all."""
-    return not isinstance(x, np.ndarray) or x.flags.c_contiguous or _fall([step for step in _steps(x) if step])
+def _order(xs):
+    """In which order a ufunc goes through arrays; None where that is neither of two."""
+    if all(x.flags.c_contiguous or _fall([step for step in _steps(x) if step]) for x in xs):
+        return "C"
+    return "F" if all(x.flags.f_contiguous and x.shape == xs[0].shape for x in xs) else None
 
 
 def _steps(x):

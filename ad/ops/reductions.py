@@ -57,7 +57,7 @@ def _count(x, axis):
     return math.prod(x.shape[a] for a in (axis if isinstance(axis, tuple) else (axis,)))
 
 
-def _outline(x, axis, keepdims):
+def outline(x, axis, keepdims):
     """What a reduction makes of floating numbers."""
     if x.dtype.kind not in "fc":
         return None
@@ -82,7 +82,7 @@ def _unserved(name, **arguments):
 
 
 @linear(transpose=lambda y_bar, x, axis, keepdims: spread(y_bar, x, axis),
-        lanes=_reduced_behind_lanes, domain=REAL, fold=(np.add, -0.0), outline=_outline)
+        lanes=_reduced_behind_lanes, domain=REAL, fold=(np.add, -0.0), outline=outline)
 def _sum(a, axis, keepdims):
     return np.add.reduce(a, axis=axis, keepdims=keepdims)
 
@@ -212,7 +212,7 @@ def _prod_pull(y_bar, x, _y, axis, keepdims):
 
 
 @custom(jvp=_prod_push, vjp=_prod_pull, batches=True, lanes=Lanes(shifted=_reduced_behind_lanes), domain=NONZERO,
-        fold=(np.multiply, 1.0), singular="exact with any number of zeros")
+        fold=(np.multiply, 1.0), outline=outline, singular="exact with any number of zeros")
 def _prod(a, axis, keepdims):
     return np.multiply.reduce(a, axis=axis, keepdims=keepdims)
 
@@ -272,7 +272,7 @@ def _extreme(ufunc, worst):
     reduce.__name__ = "max" if ufunc is np.maximum else "min"
     return custom(
         jvp=_extreme_push, vjp=_extreme_pull, batches=True, lanes=Lanes(shifted=_reduced_behind_lanes), domain=REAL,
-        fold=(ufunc, worst), outline=_outline,
+        fold=(ufunc, worst), outline=outline,
         singular="ties share the gradient equally; where the result is nan, the nans share it",
     )(reduce)
 

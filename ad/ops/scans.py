@@ -8,6 +8,7 @@ from ad.ops.domains import NONZERO, REAL
 from ad.ops.forms import BROADCASTS, Lanes, case, composite, conjugated, custom, linear, spelling
 from ad.ops.indexing import flip, getitem, take_along_axis
 from ad.ops.joining import concatenate
+from ad.ops.outlines import in_order
 from ad.ops.plain import evaluate
 from ad.ops.shaping import broadcast_to, moveaxis, ravel, reshape
 
@@ -23,8 +24,14 @@ def _along_behind_lanes(ndim, axis):
     return (axis % ndim + 1,)
 
 
+def _outline(x, axis):
+    """As many floating numbers as there are."""
+    np.lib.array_utils.normalize_axis_index(axis, x.ndim)
+    return (x.shape, x.dtype) if x.dtype.kind in "fc" and in_order(x) else None
+
+
 @linear(transpose=lambda y_bar, x, axis: flip(cumsum(flip(y_bar, axis), axis), axis), domain=REAL,
-        lanes=_along_behind_lanes)
+        lanes=_along_behind_lanes, outline=_outline)
 def _cumsum(a, axis):
     return np.cumsum(a, axis)
 
@@ -110,7 +117,7 @@ def _cumprod_pull(y_bar, x, y, axis):
 
 
 @custom(jvp=_cumprod_push, vjp=_cumprod_pull, batches=True, lanes=Lanes(shifted=_along_behind_lanes), domain=NONZERO,
-        singular="exact with any number of zeros")
+        singular="exact with any number of zeros", outline=_outline)
 def _cumprod(a, axis):
     return np.cumprod(a, axis)
 
