@@ -90,7 +90,15 @@ def _as_matrix(x, shape, ndim):
 
 
 def _over_lanes(values, xs, y):
-    """The product of operands like `xs`, of which one or both have lanes; vectors become matrices for it."""
+    """The product of operands like `xs`, of which one or both have lanes.
+
+    Lanes that are rows, or more rows, of one product are that; otherwise vectors become matrices.
+    """
+    has_lanes = [value.ndim > x.ndim for value, x in zip(values, xs)]
+    if has_lanes == [True, False] and xs[1].ndim <= 2:
+        return matmul(*values)
+    if has_lanes == [False, True] and xs[0].ndim <= 2 and xs[1].ndim == 1:
+        return matmul(values[1], values[0] if xs[0].ndim == 1 else matrix_transpose(values[0]))
     k = next(value.shape[0] for value, x in zip(values, xs) if value.ndim > x.ndim)
     shapes = [x.shape if x.ndim > 1 else one for x, one in zip(xs, ((1, *xs[0].shape), (*xs[1].shape, 1)))]
     ndim = builtins.max(map(len, shapes))
