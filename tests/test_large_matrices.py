@@ -55,3 +55,37 @@ def test_triangular_matrix_with_zero_on_its_diagonal_is_singular():
 def test_single_precision_stays():
     a = np.tril(positive(SIZES[0])).astype(np.float32)
     assert solve_matrix(a, np.ones((len(a), 1), np.float32)).dtype == np.float32
+
+
+@pytest.mark.parametrize(("a", "b"), [
+    ((3, 3), (4, 3, 2)), ((1, 3, 3), (4, 3, 2)), ((3, 3), (2, 4, 3, 1)), ((1, 1, 3, 3), (2, 4, 3, 2)),
+    ((4, 3, 3), (4, 3, 2)), ((1, 3, 3), (1, 3, 2)), ((3, 3), (4, 3, 0)), ((3, 3), (0, 3, 2)),
+    ((SMALL + 1, SMALL + 1), (3, SMALL + 1, 2)),
+])
+def test_a_matrix_of_many_systems_is_taken_apart_once_with_the_same_solutions(a, b, rng):
+    a, b = rng.random(a) + 3 * np.eye(a[-1]), rng.random(b)
+    if len(a) > SMALL:
+        a = np.tril(a)
+    x = solve_matrix(a, b)
+    np.testing.assert_allclose(x, np.linalg.solve(a, b), rtol=1e-10)
+    assert x.flags.c_contiguous
+
+
+@pytest.mark.parametrize(("a", "b"), [((2, 2), (3, 4, 2)), ((2, 3), (3, 2, 2)), ((4, 2), (3, 2, 2))])
+def test_systems_that_do_not_fit_raise_as_they_do_in_numpy(a, b):
+    with pytest.raises((ValueError, np.linalg.LinAlgError)) as expected:
+        np.linalg.solve(np.ones(a), np.ones(b))
+    with pytest.raises(expected.type):
+        solve_matrix(np.ones(a), np.ones(b))
+
+
+@pytest.mark.parametrize("function", [
+    lambda x, a: np.sum(np.linalg.solve(a, x) ** 3), lambda x, a: np.sum(np.tanh(a @ np.tanh(a @ x))),
+    lambda x, a: np.sum(np.linalg.solve(a + np.diag(x), a) ** 2), lambda x, a: np.sum(np.tanh(np.outer(x, x) @ a)),
+])
+def test_a_hessian_through_matrices_is_the_jacobian_of_the_gradient(function, rng):
+    a, x = rng.random((5, 5)) + np.eye(5), rng.random(5)
+    gradient = ad.grad(lambda x: function(x, a))
+    steps = 1e-6 * np.eye(5)
+    expected = np.array([(gradient(x + step) - gradient(x - step)) / 2e-6 for step in steps])
+    np.testing.assert_allclose(ad.hessian(lambda x: function(x, a))(x), expected, rtol=1e-6, atol=1e-7)

@@ -46,12 +46,21 @@ def _pull_matrix(y_bar, a, _b, y):
              lambda b_dot, a, _b, _y: solve_matrix(a, b_dot)),
         vjp=(_pull_matrix, lambda y_bar, a, _b, _y: solve_matrix(adjoint(a), y_bar)))
 def solve_matrix(a, b):
-    """a^-1 b, for operands with as many axes."""
+    """a^-1 b, for operands with as many axes; or b may have lanes more."""
+    if math.prod(a.shape[:-2]) == 1 and a.ndim <= b.ndim > 2 and b.size and a.shape[-2:] == 2 * b.shape[-2:-1]:
+        return _solved_at_once(a.reshape(a.shape[-2:]), b)
     if a.ndim == 2 and len(a) > SMALL:
         for order, triangle in ((1, a), (-1, a[::-1, ::-1])):
             if _is_lower(triangle):
                 return substituted(triangle, b[::order])[::order]
     return np.linalg.solve(a, b)
+
+
+def _solved_at_once(a, b):
+    """a^-1 b for many b, whose columns are those of one matrix: a is taken apart once."""
+    columns = np.moveaxis(b, -2, 0)
+    x = solve_matrix.op.fn(a, columns.reshape(len(a), -1))
+    return np.ascontiguousarray(np.moveaxis(x.reshape(columns.shape), 0, -2))
 
 
 SMALL = 128  # rows up to which a matrix is not worth to be taken apart

@@ -61,3 +61,20 @@ class Tape:
         return best(self.first_program) / best(lambda: ten + ten)
 
     track_first_program_by_add.unit = "ratio"
+
+
+class HessianThroughMatrix:
+    """Directions that go through a matrix at once: one product, one factorisation."""
+
+    params = [["product", "system"]]
+    param_names = ["by"]
+
+    def setup(self, by):
+        rng = np.random.default_rng(0)
+        a, self.x = rng.normal(size=(200, 200)) + 20 * np.eye(200), rng.random(200)
+        self.hessian = ad.hessian({
+            "product": lambda x: np.sum(np.tanh(a @ x)), "system": lambda x: np.sum(np.linalg.solve(a, x) ** 3),
+        }[by])
+
+    def time_hessian(self, by):
+        self.hessian(self.x)
