@@ -967,3 +967,26 @@ def test_parts_that_overlap_minus_themselves_are_zero(rng):
     both = b.do("add", low, b.do("add", high, b.do("put_zeros", x, params=(slice(0, 60), (64,)))))
     (found,) = Machine(b.program(b.do("sqrt", b.do("subtract", both, both)))).run([b.values[x]])
     np.testing.assert_array_equal(found, 0.0)
+
+
+@pytest.mark.parametrize("function", [np.sin, np.cos])
+@pytest.mark.parametrize("reach", [1e-300, 1e-8, 1e-3, 1.0, 3.0, 100.0, 1e4, 9e5, 1e9, 1e300])
+def test_sines_of_many_numbers_are_right_to_the_last_place(function, reach, rng):
+    x = rng.uniform(-reach, reach, 5000)
+    if reach < 1e9:
+        quarters = np.rint(x[::3] * 2 / np.pi) * (np.pi / 2)
+        x[::3] = np.nextafter(quarters, rng.choice([-np.inf, 0.0, np.inf], quarters.size))
+    found, exact = ad.compile(function)(x), function(x.astype(np.longdouble))
+    assert np.max(np.abs(found - exact) / np.spacing(np.abs(exact).astype(float))) < 1
+
+
+@pytest.mark.parametrize("function", [np.sin, np.cos])
+def test_sines_of_what_is_not_finite_or_far_leave_their_neighbours_alone(function):
+    odd = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 5e-324, -1e-310, 1e6, -1e6, np.nextafter(1e6, 2e6), 1e22])
+    x = np.linspace(-20, 20, 1000)
+    x[::90][:len(odd)] = odd[:len(x[::90])]
+    found, expected = ad.compile(function)(x), function(x)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=3e-16)
+    np.testing.assert_array_equal(np.signbit(found), np.signbit(expected))
+    for n in (1, 2, 15, 16, 17, 255, 256, 257):
+        np.testing.assert_allclose(ad.compile(function)(x[:n]), expected[:n], rtol=0, atol=3e-16)

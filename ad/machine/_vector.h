@@ -33,29 +33,29 @@
     AD_BODY(NAME, 5, a0, pb[i], c0, VALUE)                                                      \
     AD_BODY(NAME, 6, pa[i], b0, c0, VALUE)                                                      \
     AD_BODY(NAME, 7, a0, b0, c0, VALUE)
-/* A product that is finite needs no comparison with zero (only the sign of a zero may be another), and they all are as a
- * rule. So a strip is computed with plain products; one that is not finite gives NaN when it is multiplied by zero, which
- * the lanes add up, and only then the strip is computed again as the op is defined. Therefore `out` must not be an
- * operand of a LOOK op. */
-#define AD_LOOK(NAME, C, LOOKED)                                                                \
+/* A strip of a LOOK op is computed by LOOKED, which is right as a rule; the lanes add up what DOUBT says of the elements,
+ * and where that is not zero the strip is computed again as the op is defined. Therefore `out` must not be an operand.
+ * A product that is finite needs no comparison with zero (only the sign of a zero may be another); one that is not
+ * gives NaN when it is multiplied by zero. Sines of numbers that are far from zero are left to the C library. */
+#define AD_LOOK(NAME, ARITY, DOUBT, LOOKED)                                                              \
     static int AD_ISA(NAME##_looks)(ptrdiff_t n, double *__restrict out, const double *pa,      \
                                     const double *pb, const double *pc)                         \
     {                                                                                           \
         double lanes[16] = {0};                                                                 \
-        const double c0 = 0;                                                                    \
         ptrdiff_t i = 0;                                                                        \
-        (void)pc;                                                                               \
         for (; i + 16 <= n; i += 16)                                                            \
             for (int k = 0; k < 16; k++) {                                                      \
-                const double product = pa[i + k] * pb[i + k], c = C(i + k);                     \
-                (void)c; (void)c0;                                                              \
-                lanes[k] += product * 0;                                                        \
+                const double a = pa[i + k], b = pb[ARITY > 1 ? i + k : 0];                      \
+                const double c = pc[ARITY > 2 ? i + k : 0], product = a * b;                    \
+                (void)c; (void)product;                                                         \
+                lanes[k] += DOUBT;                                                              \
                 out[i + k] = LOOKED;                                                            \
             }                                                                                   \
         for (; i < n; i++) {                                                                    \
-            const double product = pa[i] * pb[i], c = C(i);                                     \
-            (void)c; (void)c0;                                                                  \
-            lanes[0] += product * 0;                                                            \
+            const double a = pa[i], b = pb[ARITY > 1 ? i : 0], c = pc[ARITY > 2 ? i : 0];       \
+            const double product = a * b;                                                       \
+            (void)c; (void)product;                                                             \
+            lanes[0] += DOUBT;                                                                  \
             out[i] = LOOKED;                                                                    \
         }                                                                                       \
         for (int k = 1; k < 16; k++) lanes[0] += lanes[k];                                      \
@@ -71,22 +71,23 @@
         }                                                                                       \
         for (ptrdiff_t i = 0; i < n; i += STRIP) {                                              \
             const ptrdiff_t m = n - i < STRIP ? n - i : STRIP;                                  \
-            if (AD_ISA(NAME##_looks)(m, out + i, pa + i, pb + i, pc + i))                       \
-                AD_ISA(NAME##_0)(m, out + i, pa + i, pb + i, pc + i);                           \
+            const double *b = pb + (ARITY > 1 ? i : 0), *c = pc + (ARITY > 2 ? i : 0);          \
+            if (AD_ISA(NAME##_looks)(m, out + i, pa + i, b, c))                                 \
+                AD_ISA(NAME##_0)(m, out + i, pa + i, b, c);                                     \
         }                                                                                       \
     }
-#define AD_NONE(I) c0
-#define AD_THIRD(I) pc[I]
-#define AD_LOOK2(NAME, VALUE, LOOKED) AD_VECTOR2(NAME, VALUE) AD_LOOK(NAME, AD_NONE, LOOKED)
-#define AD_LOOK3(NAME, VALUE, LOOKED) AD_VECTOR3(NAME, VALUE) AD_LOOK(NAME, AD_THIRD, LOOKED)
-AD_SIMPLE(AD_VECTOR1, AD_VECTOR2, AD_VECTOR3, AD_LOOK2, AD_LOOK3)
+#define AD_LOOK1(NAME, VALUE, LOOKED, DOUBT) AD_VECTOR1(NAME, VALUE) AD_LOOK(NAME, 1, DOUBT, LOOKED)
+#define AD_LOOK2(NAME, VALUE, LOOKED) AD_VECTOR2(NAME, VALUE) AD_LOOK(NAME, 2, product * 0, LOOKED)
+#define AD_LOOK3(NAME, VALUE, LOOKED) AD_VECTOR3(NAME, VALUE) AD_LOOK(NAME, 3, product * 0, LOOKED)
+AD_SIMPLE(AD_VECTOR1, AD_VECTOR2, AD_VECTOR3, AD_LOOK1, AD_LOOK2, AD_LOOK3)
 #undef AD_BODY
 #undef AD_VECTOR1
 #undef AD_VECTOR2
 #undef AD_VECTOR3
 #undef AD_LOOK
-#undef AD_NONE
-#undef AD_THIRD
+#undef AD_LOOK1
+#undef AD_LOOK2
+#undef AD_LOOK3
 #undef AD_LOOK2
 #undef AD_LOOK3
 
@@ -95,14 +96,17 @@ AD_SIMPLE(AD_VECTOR1, AD_VECTOR2, AD_VECTOR3, AD_LOOK2, AD_LOOK3)
 #define AD_REST3(NAME) AD_REST2(NAME), AD_ISA(NAME##_4), AD_ISA(NAME##_5), AD_ISA(NAME##_6), AD_ISA(NAME##_7)
 #define AD_ROW2(NAME, VALUE) {AD_ISA(NAME##_0), AD_REST2(NAME)},
 #define AD_ROW3(NAME, VALUE) {AD_ISA(NAME##_0), AD_REST3(NAME)},
+#define AD_LOOKED1(NAME, VALUE, LOOKED, DOUBT) {AD_ISA(NAME##_look), AD_ISA(NAME##_1)},
 #define AD_LOOKED2(NAME, VALUE, LOOKED) {AD_ISA(NAME##_look), AD_REST2(NAME)},
 #define AD_LOOKED3(NAME, VALUE, LOOKED) {AD_ISA(NAME##_look), AD_REST3(NAME)},
-static const ad_kernel AD_ISA(kernels)[][8] = {AD_SIMPLE(AD_ROW1, AD_ROW2, AD_ROW3, AD_LOOKED2, AD_LOOKED3)};
+static const ad_kernel AD_ISA(kernels)[][8] = {
+    AD_SIMPLE(AD_ROW1, AD_ROW2, AD_ROW3, AD_LOOKED1, AD_LOOKED2, AD_LOOKED3)};
 #undef AD_ROW1
 #undef AD_ROW2
 #undef AD_ROW3
 #undef AD_REST2
 #undef AD_REST3
+#undef AD_LOOKED1
 #undef AD_LOOKED2
 #undef AD_LOOKED3
 

@@ -34,6 +34,7 @@ cdef extern from "_loops.h":
         HALT "AD_CODE_halt"
     int simple_arities "ad_simple_arities"[]
     int simple_looks "ad_simple_looks"[]
+    int simple_costs "ad_simple_costs"[]
     const char *code_names "ad_code_names"[]
     Kernel find_kernel "ad_kernel_of"(int op, int numbers) noexcept nogil
     void choose_kernels "ad_choose_kernels"() noexcept nogil
@@ -178,6 +179,13 @@ cdef int fill_view(View *view, object description) except -1:
     return 0
 
 
+cdef int cost_of(Vector *vector, str name) except -1:
+    """What an element of a loop counts as, in element operations."""
+    if vector.kind == NUMPY:
+        return LOOP_COST
+    return simple_costs[KERNELS[name]] if vector.kind == KERNEL else 1
+
+
 cdef int fill_vector(Vector *vector, object op) except -1:
     """One loop of a group, from a `plans.VectorOp`."""
     cdef int i, numbers = 0
@@ -218,7 +226,7 @@ cdef int fill_group(Step *step, object group) except -1:
         fill_vector(&step.ops[i], op)
         step.ops[i].seam = step.seam
         step.seam += step.ops[i].lag
-        step.work += <double>step.n * (LOOP_COST if step.ops[i].kind == NUMPY else 1)
+        step.work += <double>step.n * cost_of(&step.ops[i], op.name)
     step.align = group.align
     step.is_parallel = 2 * group.align <= group.n and step.work > SHARED_WORK
     step.n_sums = len(group.sums)
