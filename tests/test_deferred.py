@@ -137,6 +137,17 @@ def test_large_arrays_wait_and_small_ones_do_not(rng):
             assert recording.waits is waits
 
 
+def test_single_elements_wait_too(waiting, rng):
+    def f(x):
+        y = np.exp(x)
+        return y[0] * x[-1] + np.sum(y[1:]) + y[np.array([1, 2, 1])]
+
+    x = rng.random(4)
+    with recorded(f, x) as recording:
+        assert recording.waits
+    np.testing.assert_allclose(ad.compile(f)(x), f(x), rtol=1e-14)
+
+
 def test_a_large_hessian_is_one_sweep_over_all_lanes(rng):
     def f(x):
         return np.sum((x[1:] - x[:-1] ** 2) ** 2)

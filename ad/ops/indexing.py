@@ -44,10 +44,10 @@ def _getitem_lanes(ndim, index):
 
 
 def _outline(x, index):
-    """A view, or an array in the shape of what the same index picks from another of the shape of x."""
-    if is_basic(index):
-        return VIEW
+    """A view, or one element, or an array in the shape of what the same index picks from another of the shape of x."""
     picked = np.broadcast_to(np.False_, x.shape)[index]
+    if picked.ndim and is_basic(index):
+        return VIEW
     return (picked.shape, x.dtype) if picked.flags.c_contiguous and in_order(x) else None
 
 
