@@ -2,7 +2,7 @@
 
 Reverse mode by `GradientTape` and the transforms (`grad`, `vjp`, ...), forward mode by dual numbers
 (`jvp`, `Dual`, `ForwardAccumulator`), both together for Hessians. Every function of the op table is
-here under NumPy's name (`ad.sin`, `ad.linalg.solve`); those of SciPy are in `ad.special`. `ad.optimize`
+here under NumPy's name (`ad.sin`, `ad.linalg.solve`, `ad.fft.rfft`); those of SciPy are in `ad.special`. `ad.optimize`
 gives exact derivatives to SciPy's optimizers.
 """
 from importlib import import_module
@@ -17,6 +17,7 @@ from ad.custom_gradient import custom_gradient
 from ad.errors import MissingRule
 from ad.gradient_tape import ForwardAccumulator, GradientTape, UnconnectedGradients
 from ad.ops import TABLE, linalg
+from ad.ops import fourier as fft
 from ad.ops.joining import asarray
 from ad.transforms import batch_jacobian, grad, hessian, hvp, jacobian, jvp, linearize, value_and_grad, vjp
 
@@ -29,13 +30,15 @@ _LAZY = {
     "record": "ad.programs.recording", "set_num_threads": "ad.machine._vm", "special": "ad.ops.special",
     "testing": "ad.testing", "vmap": "ad.programs.lanes",
 }
-_FUNCTIONS = {name: entry.function for name, entry in TABLE.items() if entry.numpy and hasattr(np, name)}
+_FUNCTIONS = {
+    name: entry.function for name, entry in TABLE.items() if entry.numpy and callable(getattr(np, name, None))
+}
 globals().update(_FUNCTIONS)  # as attributes of the module itself: `ad.sin(x)` is hot
 
 __all__ = [
     "Array", "Dual", "ForwardAccumulator", "GradientTape", "MissingRule", "UnconnectedGradients", "Variable", "asarray",
-    "batch_jacobian", "constant", "custom_gradient", "grad", "hessian", "hvp", "jacobian", "jvp", "linalg", "linearize",
-    "stop_gradient", "value_and_grad", "vjp", *_LAZY, *_FUNCTIONS,
+    "batch_jacobian", "constant", "custom_gradient", "fft", "grad", "hessian", "hvp", "jacobian", "jvp", "linalg",
+    "linearize", "stop_gradient", "value_and_grad", "vjp", *_LAZY, *_FUNCTIONS,
 ]
 
 

@@ -14,6 +14,7 @@ from ad.custom_gradient import custom_gradient
 from ad.errors import MissingRule
 from ad.gradient_tape import ForwardAccumulator, GradientTape, UnconnectedGradients
 from ad.machine._vm import get_num_threads, set_num_threads
+from ad.ops import fourier as fft
 from ad.ops import linalg as linalg
 from ad.ops import special as special
 from ad.programs.lanes import vmap as vmap
@@ -30,8 +31,8 @@ __all__ = [
     "compile", "compress", "concatenate", "conjugate", "constant", "convolve", "copy", "copysign", "cos", "cosh",
     "cross", "cumprod", "cumsum", "custom_gradient", "deg2rad", "delete", "diag", "diagflat", "diagonal", "diff",
     "divide", "divmod", "dot", "dsplit", "dstack", "ediff1d", "einsum", "exp", "exp2", "expand_dims", "expm1",
-    "extract", "fabs", "flip", "fliplr", "flipud", "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod",
-    "frexp", "get_num_threads", "grad", "gradient", "heaviside", "hessian", "hsplit", "hstack", "hvp", "hypot",
+    "extract", "fabs", "fft", "flip", "fliplr", "flipud", "float_power", "floor", "floor_divide", "fmax", "fmin",
+    "fmod", "frexp", "get_num_threads", "grad", "gradient", "heaviside", "hessian", "hsplit", "hstack", "hvp", "hypot",
     "imag", "inner", "insert", "interp", "jacobian", "jvp", "kron", "ldexp", "linalg", "linearize", "load", "log",
     "log10", "log1p", "log2", "logaddexp", "logaddexp2", "matmul", "matrix_transpose", "matvec", "max", "maximum",
     "mean", "median", "min", "minimum", "modf", "moveaxis", "multiply", "nan_to_num", "nanmax", "nanmean", "nanmin",

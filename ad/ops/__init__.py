@@ -4,6 +4,7 @@ from ad.ops import (  # noqa: F401
     choice,
     elementwise,
     exponentials,
+    fourier,
     indexing,
     joining,
     linalg,
