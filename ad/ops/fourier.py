@@ -3,6 +3,8 @@
 The ops are the transforms along one axis, in two pairs: `fft` and `ifft` are each the other's transpose, and `rfft` and
 `irfft` are, but for how often a bin of half a spectrum counts in the whole. The other functions are written with these.
 """
+import operator
+
 import numpy as np
 
 from ad.errors import unsupported_argument
@@ -38,21 +40,24 @@ def _halved(n, x, axis):
     return 2 * (x.shape[axis] - 1) if n is None else n
 
 
-def _outline(points, length, dtype):
-    """Of a transform with so many points: by them the length of the output, by the dtype of the input its own."""
+def _outline(points, dtype, halves=False):
+    """Of a transform with so many points, in a dtype by that of the input; `halves` says that it is `rfft`."""
 
     def outline(x, n, axis, norm):
-        n = points(n, x, axis)
-        if n < 1 or norm not in OTHER_WAY or x.dtype.kind not in "fc" or not in_order(x):
+        n, axis = operator.index(points(n, x, axis)), range(x.ndim)[axis]
+        if n < 1 or norm not in OTHER_WAY or x.dtype.kind not in ("f" if halves else "fc") or not in_order(x):
             return None  # it raises, or the output has the order of the input
-        axis = range(x.ndim)[axis]
-        return (*x.shape[:axis], length(n), *x.shape[axis + 1 :]), dtype(x.dtype)
+        return (*x.shape[:axis], n // 2 + 1 if halves else n, *x.shape[axis + 1 :]), dtype(x.dtype)
 
     return outline
 
 
 def _complex(dtype):
     return np.result_type(dtype, 1j)
+
+
+def _real(dtype):
+    return np.zeros(0, dtype).real.dtype
 
 
 def _resized(x, like, axis):
@@ -89,26 +94,26 @@ _CASES = (
 _HALVES = (case((2,)), case((3,), n=1), case((3,), n=5), case((3,), n=4), case((2, 2), n=7, axis=0, norm="ortho"))
 
 
-@linear(np.fft.fft, domain=REAL, cases=_CASES, lanes=_behind_lanes, outline=_outline(_whole, int, _complex),
+@linear(np.fft.fft, domain=REAL, cases=_CASES, lanes=_behind_lanes, outline=_outline(_whole, _complex),
         transpose=lambda y_bar, x, n, axis, norm: _resized(ifft(y_bar, None, axis, OTHER_WAY[norm]), x, axis))
 def fft(a, n=None, axis=-1, norm=None):
     return np.fft.fft(a, n, axis, norm)
 
 
-@linear(np.fft.ifft, domain=REAL, cases=_CASES, lanes=_behind_lanes, outline=_outline(_whole, int, _complex),
+@linear(np.fft.ifft, domain=REAL, cases=_CASES, lanes=_behind_lanes, outline=_outline(_whole, _complex),
         transpose=lambda y_bar, x, n, axis, norm: _resized(fft(y_bar, None, axis, OTHER_WAY[norm]), x, axis))
 def ifft(a, n=None, axis=-1, norm=None):
     return np.fft.ifft(a, n, axis, norm)
 
 
 @linear(np.fft.rfft, domain=REAL, cases=_CASES, lanes=_behind_lanes, transpose=_pull_rfft,
-        outline=_outline(_whole, lambda n: n // 2 + 1, _complex))
+        outline=_outline(_whole, _complex, halves=True))
 def rfft(a, n=None, axis=-1, norm=None):
     return np.fft.rfft(a, n, axis, norm)
 
 
 @linear(np.fft.irfft, domain=REAL, cases=_CASES[:-2] + _HALVES, lanes=_behind_lanes, transpose=_pull_irfft,
-        outline=_outline(_halved, int, lambda dtype: np.zeros(0, dtype).real.dtype),
+        outline=_outline(_halved, _real),
         singular="0 for the imaginary part of the first bin, and of the last for even n: they have no effect")
 def irfft(a, n=None, axis=-1, norm=None):
     return np.fft.irfft(a, n, axis, norm)
@@ -162,13 +167,13 @@ def _complex_inverse(a, s, axes, norm):
 
 
 def _real_forward(a, s, axes, norm):
-    last, *others = _steps(a, s, axes)[::-1]
-    return _along(fft, rfft(a, *last, norm), others, norm)
+    steps = _steps(a, s, axes)[::-1]
+    return _along(fft, rfft(a, *steps[0], norm), steps[1:], norm)
 
 
 def _real_inverse(a, s, axes, norm):
-    *others, last = _steps(a, s, axes, half=True)
-    return irfft(_along(ifft, a, others, norm), *last, norm)
+    steps = _steps(a, s, axes, half=True)
+    return irfft(_along(ifft, a, steps[:-1], norm), *steps[-1], norm)
 
 
 def _over_axes(numpy, run, default, *cases):
