@@ -49,6 +49,8 @@ def test_a_program_is_a_value():
     (lambda b, x: b.getitem(x, params=(0,)), 0, 48), (lambda b, x: b.cumsum(x, params=(0,)), 6, 96),
     (lambda b, x: b.contract(x, np.ones((3, 4)), params=("...ab,...bc->...ac",)), 48, 48 + 96 + 64),
     (lambda b, x: b.matmul(x, np.ones((3, 4))), 48, 48 + 96 + 64), (lambda b, x: b.inv(np.eye(4)), 64, 256),
+    (lambda b, x: b.fft(np.ones((2, 4)), params=(None, -1, None)), 80, 64 + 128),
+    (lambda b, x: b.rfft(np.ones((2, 4)), params=(None, -1, None)), 40, 64 + 96),
 ], ids=str)
 def test_cost(build, operations, bytes):
     b = Builder()

@@ -7,6 +7,7 @@ MOVES = set(
     "getitem put_zeros reshape broadcast_to transpose concatenate stack roll rearrange identity positive astype where "
     "conjugate real imag detached".split()
 )
+TRANSFORMS = {"fft": 5, "ifft": 5, "rfft": 2.5, "irfft": 2.5}  # times n log n, with the logarithm to base 2
 MATRIX = set(
     "inv solve_matrix pinv det slogdet_parts cholesky_lower eigh_parts svd_parts qr_parts least_squares".split()
 )
@@ -22,6 +23,9 @@ def operations(program, instruction):
         return 2 * size * xs[0].shape[-1]
     if op.name == "contract":
         return 2 * size * _summed(params[0], xs)
+    if op.name in TRANSFORMS:
+        y, axis = program.avals[outputs[0]], params[1]
+        return round(TRANSFORMS[op.name] * max(xs[0].size, size) * math.log2(max(xs[0].shape[axis], y.shape[axis])))
     if op.name in MATRIX:
         return max([x.size * x.shape[-1] for x in xs])
     return size if op.form == "elementwise" else max([size, *[x.size for x in xs]])
