@@ -113,8 +113,7 @@ def rfft(a, n=None, axis=-1, norm=None):
 
 
 @linear(np.fft.irfft, domain=REAL, cases=_CASES[:-2] + _HALVES, lanes=_behind_lanes, transpose=_pull_irfft,
-        outline=_outline(_halved, _real),
-        singular="0 for the imaginary part of the first bin, and of the last for even n: they have no effect")
+        outline=_outline(_halved, _real))
 def irfft(a, n=None, axis=-1, norm=None):
     return np.fft.irfft(a, n, axis, norm)
 
