@@ -47,7 +47,7 @@ def steps(x):
 def lies(y, outline):
     """Whether an array lies in the order that its outline says."""
     flags = np.asarray(y).flags
-    return flags.f_contiguous if "F" in outline else flags.c_contiguous
+    return flags.f_contiguous if tuple(outline[2:]) == ("F",) else flags.c_contiguous
 
 
 def told(op, given, params):
@@ -171,7 +171,7 @@ ASKERS = {
     "repr": repr, "str": str, "format": lambda y: f"{y[0]:.3f}", "in": lambda y: 0.5 in y, "iteration": lambda y: [*y],
     "tobytes": lambda y: y.tobytes(), "all": lambda y: np.all(y > 0), "argmax": lambda y: np.argmax(y),
     "nonzero": lambda y: np.nonzero(y > 0.5)[0], "stop_gradient": ad.stop_gradient, "index": lambda y: y[np.argsort(y)],
-    "inv": lambda y: np.linalg.inv(y[:, None] * y + np.eye(len(y))), "fft": lambda y: y.numpy().sum(),
+    "inv": lambda y: np.linalg.inv(y[:, None] * y + np.eye(len(y))), "fft": lambda y: abs(np.fft.fft(y)),
     "constant": ad.constant, "sort": np.sort, "qr": lambda y: np.linalg.qr(y[:, None] * y + np.eye(len(y)))[1],
     "where": lambda y: np.where(y > 0.5, y, 0), "detached": lambda y: ad.constant(y).numpy().sum(), "copy": np.copy,
 }
