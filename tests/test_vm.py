@@ -990,3 +990,26 @@ def test_sines_of_what_is_not_finite_or_far_leave_their_neighbours_alone(functio
     np.testing.assert_array_equal(np.signbit(found), np.signbit(expected))
     for n in (1, 2, 15, 16, 17, 255, 256, 257):
         np.testing.assert_allclose(ad.compile(function)(x[:n]), expected[:n], rtol=0, atol=3e-16)
+
+
+@pytest.mark.parametrize("keepdims", [False, True])
+@pytest.mark.parametrize("axis", [0, 1, 2, -1, (0, 2), (1, 2), (0, 1, 2), None])
+def test_sums_of_an_array_in_parts_are_sums_of_its_parts(axis, keepdims, rng):
+    b = Builder()
+    x, y = b.input(rng.normal(size=(2, 3, 4))), b.input(rng.normal(size=5))
+    pieces = [b.do("put_zeros", x, params=((slice(1, 5, 3), slice(0, 3), slice(None, None, 2)), (6, 5, 8))),
+              b.do("put_zeros", y, params=((2, slice(None), 7), (6, 5, 8))),
+              b.do("put_zeros", y, params=((2, slice(None, None, -1), 7), (6, 5, 8)))]
+    joined = b.do("add", b.do("add", *pieces[:2]), pieces[2])
+    total = b.do("sum", joined, params=(axis, keepdims))
+    check(b.program(total, b.do("square", total)), [b.values[x], b.values[y]])
+    check(b.program(total, joined), [b.values[x], b.values[y]])
+
+
+def test_a_sum_over_the_lanes_of_an_identity_reads_no_zeros(rng):
+    x = rng.random(300)
+    program = ad.record(ad.hessian(lambda x: np.log(np.sum(np.exp(x)))))(x)
+    read = [op for step in program.machine.layout.steps if hasattr(step, "ops") and step.n == x.size ** 2
+            for op in step.ops if op.name in ("sum", "add_into")]
+    assert not read
+    np.testing.assert_allclose(program(x), ad.hessian(lambda x: np.log(np.sum(np.exp(x))))(x), atol=1e-15)

@@ -355,18 +355,23 @@ class Lowering:
             keep = params[0]
         else:
             return False
-        view = self._read(inputs[0])
-        keep = (1,) * (len(view.shape) - len(keep)) + keep
+        shape = self.shape(inputs[0])
+        keep = (1,) * (len(shape) - len(keep)) + keep
+        if math.prod(keep) == 1:
+            return self._as_total(self._read(inputs[0]), out)
+        strides = tuple(0 if k == 1 else stride for k, stride in zip(keep, contiguous(out, keep).strides))
+        target = View(out, 0, shape, strides)
+        parts = self._moved(self._parts_of(inputs[0]), target) or [Part(self._read(inputs[0]), target)]
+        self._add_root(out)
+        self._parts[out] = parts
+        return True
+
+    def _as_total(self, view, out):
         if view.size == 1:
             self.views[out] = View(view.root, view.offset, self.shape(out), (0,) * len(self.shape(out)))
-            return True
-        self._add_root(out)
-        if math.prod(keep) == 1:
+        else:
+            self._add_root(out)
             self.works.append(Work("vector", "sum", None, (), (view,), (out,)))
-            return True
-        kept = contiguous(out, keep)
-        strides = tuple(0 if k == 1 else stride for k, stride in zip(keep, kept.strides))
-        self._parts[out] = [Part(view, View(out, 0, view.shape, strides))]
         return True
 
     def _as_arithmetic(self, op, params, inputs, out):
