@@ -12,7 +12,7 @@ __all__ = ["by_lanes", "check_real", "matrix", "rows"]
 # How many numbers the tangents of one value may hold when many directions go through a function at once; and while a
 # program is being recorded, which goes through them in blocks.
 LANE_ROOM = 1 << 16
-RECORDED_ROOM = 1 << 20
+RECORDED_ROOM = 1 << 24
 
 
 def matrix(call, plan, ys, mode=None, batch=0):
