@@ -447,6 +447,37 @@ cdef void add_into(PyObject *a, npy_intp start, npy_intp step, npy_intp n, Facto
             to[i * step] += data[i]
 
 
+def add_rows(cnp.ndarray out, numbers, x):
+    """out[number] += row, for each of the numbers and the rows of x, one after the other.
+
+    False, and nothing done, where an array is not plain, a number is out of bounds, or shapes do not fit.
+    """
+    cdef npy_intp i, j, number, n, width, count
+    cdef const npy_intp *at
+    cdef const double *row
+    cdef double *to
+    if not (is_plain(<PyObject *>out) and is_plain(<PyObject *>x) and cnp.PyArray_CheckExact(numbers)):
+        return False
+    if cnp.PyArray_TYPE(numbers) != cnp.NPY_INTP or not cnp.PyArray_ISCARRAY_RO(numbers) or out.ndim == 0:
+        return False
+    if x.shape != numbers.shape + (<object>out).shape[1:]:
+        return False
+    n, count = out.shape[0], size_of(<PyObject *>numbers)
+    width = size_of(<PyObject *>x) // count if count else 0
+    at, row, to = <const npy_intp *>cnp.PyArray_DATA(numbers), data_of(<PyObject *>x), data_of(<PyObject *>out)
+    for i in range(count):
+        if not -n <= at[i] < n:
+            return False
+    for i in range(count):
+        number = at[i] + n if at[i] < 0 else at[i]
+        if width == 1:
+            to[number] += row[i]
+        else:
+            for j in range(width):
+                to[number * width + j] += row[i * width + j]
+    return True
+
+
 cdef object embedded(npy_intp size, npy_intp start, npy_intp step, npy_intp n, Factor b):
     """A new vector of zeros but for [start : start + n * step : step], where it is b."""
     cdef double *data

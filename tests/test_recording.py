@@ -54,6 +54,22 @@ def test_new_shapes_and_dtypes_are_recorded_and_old_ones_kept(rng):
     assert len(runs) == 6
 
 
+def test_arrays_of_integers_and_truths_are_told_apart_in_every_call(rng):
+    compiled, runs = counted(lambda x, index: np.sum(np.where(index, x, 2.0)[index]) * 3)
+    x = rng.random(4)
+    signatures = [np.array([0, 1, 3, 1]), np.array([0, 1, 3, 1], np.int32), np.array([3, 0]), np.arange(8)[::2] % 4]
+    for _ in range(3):
+        for index in signatures[:2]:
+            for shifted in (index, (index + 1) % 4, index[::-1]):
+                assert_equal(compiled(x, shifted), np.sum(np.where(shifted, x, 2.0)[shifted]) * 3)
+        assert_equal(compiled(x, signatures[3]), np.sum(np.where(signatures[3], x, 2.0)[signatures[3]]) * 3)
+    assert len(runs) == 2
+    chosen, runs = counted(lambda x, mask: np.where(mask, x, 0) * 2.0)
+    for mask in (x > 0.5, x > 0.1, (x > 0.5).astype(np.int8), (x > 0.5)[::-1]):
+        assert_equal(chosen(x, mask), np.where(mask, x, 0) * 2.0)
+    assert len(runs) == 2
+
+
 def test_float32_stays_float32_beside_python_floats():
     compiled, runs = counted(lambda x, c: x * c + 0.1)
     x = np.ones(3, np.float32)

@@ -4,6 +4,7 @@ import operator
 import numpy as np
 
 from ad._core import Array, apply, is_traced, is_tracing, settled
+from ad._kernels import add_rows
 from ad.ops.domains import REAL
 from ad.ops.forms import Lanes, case, composite, custom, linear, spelling
 from ad.ops.outlines import VIEW, in_order
@@ -204,8 +205,20 @@ def _put_zeros(x, index, shape):
     if is_basic(index) or _is_mask(index):
         out[index] = x
     else:
-        np.add.at(out, index, x)
+        _add_at(out, index, x)
     return out
+
+
+def _add_at(out, index, x):
+    """out[index] += x, where an element may be picked more than once: by a loop of ours if the index picks rows."""
+    parts = index if isinstance(index, tuple) else (index,)
+    rows = out.reshape(-1, *out.shape[len(parts):]) if out.size else out
+    try:
+        numbers = parts[0] if len(parts) == 1 else np.ravel_multi_index(parts, out.shape[:len(parts)])
+    except (TypeError, ValueError):
+        numbers = None  # there are others than integers, or some out of bounds, or from the end
+    if not add_rows(rows, numbers, x):
+        np.add.at(out, index, x)
 
 
 def _is_mask(index):

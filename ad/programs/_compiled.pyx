@@ -4,7 +4,7 @@ from cpython.ref cimport PyObject
 cimport numpy as cnp
 from ad._core cimport Array, is_live, value_of
 from ad._graph cimport State, current
-from ad._kernels cimport has_shape, is_plain
+from ad._kernels cimport has_shape
 from ad.machine._vm cimport Machine
 
 from functools import partial
@@ -23,8 +23,16 @@ cdef enum:
 cdef frozenset SIMPLE = frozenset([bool, int, str, type(None), FunctionType])  # what may be fixed in one
 
 
+cdef bint is_served(PyObject *array) noexcept:
+    """Whether an array is in C order, and no Python float adapts to its precision."""
+    cdef int type_number = cnp.PyArray_TYPE(<cnp.ndarray>array)
+    return (type_number == cnp.NPY_DOUBLE or cnp.PyTypeNum_ISINTEGER(type_number) or cnp.PyTypeNum_ISBOOL(type_number)
+            ) and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>array)
+
+
 cdef class Shortcut:
-    """A recording without guards, and what arguments it was made for: float64 arrays, floats, and what is fixed.
+    """A recording without guards, and what arguments it was made for: arrays of float64, of integers or truths, floats,
+    and what is fixed.
 
     Parameters
     ----------
@@ -47,7 +55,8 @@ cdef class Shortcut:
     cdef int chosen[VALUES]
 
     def __init__(self, args, machine, chosen, variables, results, single):
-        self.args = tuple([np.broadcast_to(0.0, x.shape) if type(x) is cnp.ndarray else x for x in args])
+        self.args = tuple([np.broadcast_to(np.zeros((), x.dtype), x.shape) if type(x) is cnp.ndarray else x
+                           for x in args])
         self.machine, self.variables, self.results, self.single = machine, variables, results, single
         self.n_chosen = len(chosen)
         for i, place in enumerate(chosen):
@@ -57,7 +66,7 @@ cdef class Shortcut:
     def serves(args, variables):
         """Whether calls like this one can be taken."""
         return len(args) + len(variables) <= VALUES and all([
-            is_plain(<PyObject *>x) if type(x) is cnp.ndarray else type(x) is float or type(x) in SIMPLE for x in args])
+            is_served(<PyObject *>x) if type(x) is cnp.ndarray else type(x) is float or type(x) in SIMPLE for x in args])
 
     cdef object call(self, tuple args):
         """What the function returns, as a tuple of one; None if the arguments are not like those of the recording."""
@@ -73,8 +82,10 @@ cdef class Shortcut:
             if type(<object>x) is not type(<object>like):
                 return None
             if type(<object>like) is cnp.ndarray:
-                if not (is_plain(x) and has_shape(x, cnp.PyArray_NDIM(<cnp.ndarray>like),
-                                                  cnp.PyArray_DIMS(<cnp.ndarray>like))):
+                if cnp.PyArray_TYPE(<cnp.ndarray>x) != cnp.PyArray_TYPE(<cnp.ndarray>like):
+                    return None
+                if not (cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>x) and has_shape(
+                        x, cnp.PyArray_NDIM(<cnp.ndarray>like), cnp.PyArray_DIMS(<cnp.ndarray>like))):
                     return None
             elif type(<object>like) is not float:
                 if x != like and <object>x != <object>like:

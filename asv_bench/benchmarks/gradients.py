@@ -78,3 +78,20 @@ class HessianThroughMatrix:
 
     def time_hessian(self, by):
         self.hessian(self.x)
+
+
+class Rows:
+    """Rows of a table that an index picks, some of them often: a batch of embeddings."""
+
+    params = [["eager", "compiled"]]
+    param_names = ["how"]
+
+    def setup(self, how):
+        rng = np.random.default_rng(0)
+        self.args = rng.random((1000, 16)), rng.integers(0, 1000, 64), rng.random((64, 16))
+        gradient = ad.grad(lambda table, index, y: np.sum((table[index] - y) ** 2))
+        self.gradient = gradient if how == "eager" else ad.compile(gradient)
+        self.gradient(*self.args)
+
+    def time_gradient(self, how):
+        self.gradient(*self.args)
