@@ -6,7 +6,7 @@ import numpy as np
 from ad._core import Array, apply, is_traced, is_tracing, settled
 from ad._kernels import add_rows
 from ad.ops.domains import REAL
-from ad.ops.forms import Lanes, case, composite, custom, linear, spelling
+from ad.ops.forms import Lanes, case, composite, custom, linear, over_lanes, spelling
 from ad.ops.outlines import VIEW, in_order
 from ad.ops.plain import Hole, filled, take_out
 from ad.ops.shaping import broadcast_to, moveaxis, ravel, reshape, swapaxes
@@ -108,8 +108,23 @@ def _scatter_lanes(values, xs, _y, index, shape):
     return scatter((x, *parts), (lanes, *items), (k, *shape))
 
 
-@custom(inputs=None, domain=REAL, lanes=Lanes(batched=_gather_lanes),
-        jvp=lambda x_dot, _x, *rest: gather((x_dot, *rest[:-2]), rest[-1]),
+def _push(function, lanes, n_params):
+    """The forward rule of an op that is linear in its first input: the op again, over lanes where there are any."""
+
+    def push(x_dot, _x, *rest):
+        *parts, y = rest[:-n_params]
+        params = rest[-n_params:]
+        if x_dot.ndim > _x.ndim:
+            found = lanes((x_dot, *parts), (_x, *parts), y, *params)
+            if found is not None:
+                return found
+        return over_lanes(lambda dot: function((dot, *parts), *params), (x_dot,), (_x,), y, False)
+
+    return push
+
+
+@custom(inputs=None, domain=REAL, lanes=Lanes(batched=_gather_lanes), batches=True,
+        jvp=_push(lambda *args: gather(*args), _gather_lanes, 1),
         vjp=lambda y_bar, _x, *rest: scatter((y_bar, *rest[:-2]), rest[-1], _x.shape), cases=(
             case([(5,), np.array([0, 0, 3])], index=Hole(0)),
             case([(3, 4), np.array(1), np.array([2, 0])], index=(Hole(0), Hole(1))),
@@ -121,8 +136,8 @@ def gather(arrays, index):
     return x[filled(index, parts)]
 
 
-@custom(inputs=None, domain=REAL, lanes=Lanes(batched=_scatter_lanes),
-        jvp=lambda x_dot, _x, *rest: scatter((x_dot, *rest[:-3]), *rest[-2:]),
+@custom(inputs=None, domain=REAL, lanes=Lanes(batched=_scatter_lanes), batches=True,
+        jvp=_push(lambda *args: scatter(*args), _scatter_lanes, 2),
         vjp=lambda y_bar, _x, *rest: gather((y_bar, *rest[:-3]), rest[-2]), cases=(
             case([(3,), np.array([0, 0, 3])], index=Hole(0), shape=(5,)),
             case([(4,), np.array(1)], index=(Hole(0), slice(None)), shape=(3, 4)),

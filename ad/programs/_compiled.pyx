@@ -66,7 +66,8 @@ cdef class Shortcut:
     def serves(args, variables):
         """Whether calls like this one can be taken."""
         return len(args) + len(variables) <= VALUES and all([
-            is_served(<PyObject *>x) if type(x) is cnp.ndarray else type(x) is float or type(x) in SIMPLE for x in args])
+            is_served(<PyObject *>x) if type(x) is cnp.ndarray else type(x) is float or type(x) in SIMPLE
+            for x in args])
 
     cdef object call(self, tuple args):
         """What the function returns, as a tuple of one; None if the arguments are not like those of the recording."""
