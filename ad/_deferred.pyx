@@ -188,6 +188,9 @@ cdef object stand_in(Deferred deferred, Op op, Operand *operands, int n, object 
         return None  # the evaluation says what is wrong
     if not isinstance(y, cnp.ndarray) or outline is not VIEW and not (waits or is_large or y.size >= large):
         return None
-    if outline is not VIEW or waits and not deferred.holds(<PyObject *>y):
-        deferred.fresh = <PyObject *>y  # in the latter case no view, but a copy of what has no values
+    if outline is VIEW:
+        if not waits or deferred.holds(<PyObject *>y):
+            return y
+        y = np.empty_like(y)  # for what is a copy, and in memory of its own: by that its views are known
+    deferred.fresh = <PyObject *>y
     return y

@@ -212,7 +212,8 @@ def test_an_array_that_changes_later_is_read_as_it_was(waiting, rng):
     assert np.isnan(compiled(np.full(3, x0))).all()
 
 
-@pytest.mark.parametrize("view", [lambda y: y, lambda y: y[1:], lambda y: y.reshape(2, 2).T[0], np.sum])
+@pytest.mark.parametrize("view", [lambda y: y, lambda y: y[1:], lambda y: y.reshape(2, 2).T[0], np.sum,
+                                  lambda y: y.reshape(2, 2).T.reshape(-1)[1:]])
 def test_what_the_function_has_kept_has_its_values(view, waiting, rng):
     kept = []
 
