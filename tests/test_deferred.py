@@ -252,6 +252,21 @@ def test_an_op_that_raises_says_what_it_says_otherwise(waiting):
         ad.compile(lambda x: np.exp(x) + np.ones(4))(np.ones(3))
 
 
+@pytest.mark.parametrize("extreme", [np.max, np.min])
+def test_an_extreme_of_nothing_raises_where_it_is_asked_for(extreme, waiting):
+    def f(x):
+        try:
+            return x * extreme(np.exp(x)[:, :0], axis=1)
+        except ValueError:
+            return x * 2
+
+    compiled = ad.compile(f)
+    for _ in range(2):
+        np.testing.assert_array_equal(compiled(np.ones((2, 3))), np.full((2, 3), 2.0))
+    with pytest.raises(ValueError, match="zero-size array"):
+        ad.compile(lambda x: (extreme(np.exp(x)[:, :0], axis=1), x)[1])(np.ones((2, 3)))
+
+
 def test_where_a_guard_needs_a_value_a_loop_goes_on(waiting):
     def f(x):
         while np.sum(x) < 100:

@@ -66,6 +66,11 @@ def outline(x, axis, keepdims):
     return (kept if keepdims else tuple([n for i, n in enumerate(kept) if i not in axes])), x.dtype
 
 
+def _outline_of_extreme(x, axis, keepdims):
+    """As `outline`; of no elements there is no extreme, which the evaluation says."""
+    return outline(x, axis, keepdims) if x.size else None
+
+
 def _counts(mask, axis, keepdims, total):
     """How many elements of a mask are true, in the floating type that a sum of them has."""
     return np.sum(mask, axis=axis, keepdims=keepdims, dtype=np.result_type(total.dtype, np.float16))
@@ -272,7 +277,7 @@ def _extreme(ufunc, worst):
     reduce.__name__ = "max" if ufunc is np.maximum else "min"
     return custom(
         jvp=_extreme_push, vjp=_extreme_pull, batches=True, lanes=Lanes(shifted=_reduced_behind_lanes), domain=REAL,
-        fold=(ufunc, worst), outline=outline,
+        fold=(ufunc, worst), outline=_outline_of_extreme,
         singular="ties share the gradient equally; where the result is nan, the nans share it",
     )(reduce)
 
