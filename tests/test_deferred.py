@@ -250,6 +250,9 @@ def test_an_op_that_raises_says_what_it_says_otherwise(waiting):
         ad.compile(f)(np.ones(3))
     with pytest.raises(ValueError, match="could not be broadcast"):
         ad.compile(lambda x: np.exp(x) + np.ones(4))(np.ones(3))
+    for product in (lambda y: y @ 2.0, lambda y: 2.0 @ y, lambda y: y @ np.sum(y)):
+        with pytest.raises(ValueError, match="does not have enough dimensions"):
+            ad.compile(lambda x, product=product: product(np.exp(x)))(np.ones(3))
 
 
 @pytest.mark.parametrize("extreme", [np.max, np.min])

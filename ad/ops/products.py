@@ -117,11 +117,11 @@ def _push_second(x2_dot, x1, _x2, _y):
 
 def _outline(x1, x2):
     """What a product of floating numbers is: vectors are matrices of one row, or one column, that is left out."""
-    (*batch1, n, k), (*batch2, also_k, m) = (1,) * (x1.ndim < 2) + x1.shape, x2.shape + (1,) * (x2.ndim < 2)
-    dtype = np.result_type(x1, x2)
+    shape1, shape2, dtype = np.shape(x1), np.shape(x2), np.result_type(x1, x2)
+    (*batch1, _, k), (*batch2, also_k, m) = (1,) * (len(shape1) < 2) + shape1, shape2 + (1,) * (len(shape2) < 2)
     if k != also_k or dtype.kind not in "fc":
         return None
-    return np.broadcast_shapes(tuple(batch1), tuple(batch2)) + (n,) * (x1.ndim > 1) + (m,) * (x2.ndim > 1), dtype
+    return np.broadcast_shapes(tuple(batch1), tuple(batch2)) + shape1[-2:-1] + (m,) * (len(shape2) > 1), dtype
 
 
 @custom(np.matmul, inputs=2, jvp=(_push_first, _push_second), vjp=(_pull_first, _pull_second), batches=True,
