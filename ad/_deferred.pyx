@@ -104,12 +104,12 @@ cdef class Deferred:
     def close(self):
         """End with it: what somebody still has is evaluated, the rest never."""
         global n_open
-        self.evaluate()
+        if self.state.deferred is self:
+            self.state.deferred = None
+        self.evaluate()  # which may be interrupted: then the next to need a value goes on with it
         if self in opened:
             opened.remove(self)
             n_open -= 1
-            if self.state.deferred is self:
-                self.state.deferred = None
 
 
 cdef int fill(Op op, list inputs, object params, object output) except -1:
@@ -121,15 +121,13 @@ cdef int fill(Op op, list inputs, object params, object output) except -1:
 
 
 cdef Deferred begin():
-    """That of a recording that begins now; one inside another has that of the other."""
+    """That of a recording that begins now, inside no other."""
     global n_open
-    cdef State state = current()
-    cdef Deferred deferred = state.deferred
-    if deferred is None:
-        deferred = state.deferred = Deferred()
-        deferred.state = state
-        opened.append(deferred)
-        n_open += 1
+    cdef Deferred deferred = Deferred()
+    deferred.state = current()
+    deferred.state.deferred = deferred
+    opened.append(deferred)
+    n_open += 1
     return deferred
 
 

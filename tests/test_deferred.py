@@ -11,6 +11,8 @@ from test_table import CALLS, arrays, flat, of_calls
 
 import ad
 from ad import _deferred
+from ad._core import apply
+from ad._graph import Op
 from ad.ops import TABLE
 from ad.ops.outlines import VIEW, in_order, joint
 from ad.programs import memory
@@ -308,6 +310,39 @@ def test_no_more_waits_than_there_is_room_for(waiting):
         assert not recording.waits
         np.testing.assert_allclose(recording.evaluated().numpy(), f(x), rtol=1e-14)
     np.testing.assert_allclose(ad.compile(f)(x), f(x), rtol=1e-14)
+
+
+def interrupted(times):
+    """An op that waits, and is interrupted when it is evaluated for the first time, or times."""
+    left = [KeyboardInterrupt] * times
+
+    def evaluated(x):
+        if left:
+            raise left.pop()
+        return 2 * x
+
+    op = Op("interrupted", "plain", evaluated, jvp=lambda *_: None, vjp=lambda *_: None)
+    op.outline = joint(np.negative)
+    return op
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_an_interrupt_does_not_keep_others_from_waiting(raises, waiting):
+    op, kept = interrupted(1), []
+
+    def f(x):
+        kept.append(apply(op, (x,)))
+        kept.append(kept[0][1:])
+        if raises:
+            raise ArithmeticError
+        return x
+
+    with pytest.raises(KeyboardInterrupt):
+        ad.compile(f)(np.ones(3))
+    with recorded(np.exp, np.ones(3)) as recording:
+        assert recording.waits
+    np.testing.assert_array_equal(kept[1].numpy(), np.full(2, 2.0))
+    np.testing.assert_array_equal(kept[0].numpy(), np.full(3, 2.0))
 
 
 def test_another_thread_is_told_that_it_cannot_have_the_values(waiting):

@@ -58,9 +58,8 @@ cdef class Tracer(Recorder):
     cdef bint lifts
     cdef readonly bint relays, risky
     cdef Deferred deferred
-    cdef bint is_inner    # inside another, which answers for what is deferred
     cdef readonly str failed
-    cdef Recorder outer   # the tracer around this one, or None
+    cdef Recorder outer   # the tracer around this one, which answers for what is deferred; or None
     cdef set levels       # tags of the forward levels around it
     cdef dict slots       # key of a node -> the slot of its value
     cdef list alive       # what the addresses in use as keys belong to
@@ -79,8 +78,7 @@ cdef class Tracer(Recorder):
     cdef void enter(self):
         Recorder.enter(self)
         self.outer, self.state.tracer = self.state.tracer, self
-        self.is_inner = self.state.deferred is not None
-        self.deferred = begin()
+        self.deferred = begin() if self.outer is None else (<Tracer>self.outer).deferred
 
     cdef void leave(self):
         self.state.tracer = self.outer
@@ -89,11 +87,11 @@ cdef class Tracer(Recorder):
     @property
     def waits(self):
         """Whether it has left all that is large to the program, so that this had better compute the result, too."""
-        return not (self.is_inner or self.deferred.mixed) and len(self.deferred.waiting) > 0
+        return self.outer is None and not self.deferred.mixed and len(self.deferred.waiting) > 0
 
     def close(self):
         """Evaluate what somebody still has of what was deferred, and end with that."""
-        if not self.is_inner:
+        if self.outer is None:
             self.deferred.close()
 
     # -- slots
