@@ -53,6 +53,12 @@ def test_nonzeros_of_random_views(rng):
         np.testing.assert_array_equal(memory.copied(view), view)
 
 
+def test_objects_are_the_same_if_they_are_one():
+    array = np.array([None, "a", 1.5], object)
+    assert memory.same(array, memory.copied(array))
+    assert not memory.same(array, np.array([None, "a", 2.5], object))
+
+
 @of_arrays
 def test_same_looks_at_every_bit(array):
     assert memory.same(array, memory.copied(array))

@@ -44,6 +44,8 @@ def same(a, b):
     """Whether two arrays are the same to the last bit."""
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
+    if a.dtype.hasobject:
+        return a.tobytes() == b.tobytes()  # the addresses: no other view of them is allowed
     if a.strides == b.strides and _shared(a):
         a, b = _extent(a)[0], _extent(b)[0]
     return np.array_equal(*[np.ascontiguousarray(x).reshape(-1).view(np.uint8) for x in (a, b)])
