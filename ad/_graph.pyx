@@ -161,7 +161,7 @@ cdef class Recorder:
             node = stack.pop()
             if self.is_source(node):
                 return True
-            if node.op == NULL or node in seen or not self.sees(node):
+            if node.op == NULL or op_of(node).plain or node in seen or not self.sees(node):
                 continue
             seen.add(node)
             inputs = inputs_of(<NodePtr>node)

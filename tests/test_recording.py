@@ -464,6 +464,14 @@ def test_python_sees_the_values(f):
     assert before > 1
 
 
+@pytest.mark.parametrize("cut", [ad.stop_gradient, lambda x: ad.stop_gradient(x) * 2, lambda x: np.sign(x) > 0])
+def test_python_sees_what_is_cut_off_in_a_recorded_gradient(cut):
+    slope = ad.grad(lambda x: np.sum(x * x) * float(np.sum(cut(x))))
+    compiled = ad.compile(slope)
+    for x in ([1.0, 2.0], [1.0, 2.0], [3.0, -1.0]):
+        np.testing.assert_array_equal(compiled(np.array(x)), slope(np.array(x)))
+
+
 def test_round_is_that_of_a_number():
     def f(x):
         return round(x) * x, round(x, 1), [1.0, 2.0, 3.0][round(x) % 3]
