@@ -76,6 +76,8 @@ cdef class Deferred:
         cdef Py_ssize_t i
         cdef PyObject *output
         for i in range(len(self.waiting) - 1, -1, -1):
+            if self.waiting[i] is None:
+                continue
             output = PyTuple_GET_ITEM(self.waiting[i], 3)
             if output.ob_refcnt == 1:
                 self.held.discard(<size_t>output)
@@ -84,20 +86,25 @@ cdef class Deferred:
         return 0
 
     cdef int evaluate(self) except -1:
-        """Fill in what waits and can still be seen."""
-        cdef Py_ssize_t i = 0
+        """Fill in what waits and can still be seen.
+
+        What Python runs meanwhile, as a finalizer or a signal handler, may itself need a value: all is there then.
+        """
+        cdef Py_ssize_t i
+        cdef list waiting
         self.forget_unread()
-        self.mixed |= len(self.waiting) > 0
+        waiting = self.waiting
+        self.mixed |= len(waiting) > 0
         try:
             with np.errstate(all="ignore"):  # as where an op is evaluated at once
-                while i < len(self.waiting):
-                    op, inputs, params, output = self.waiting[i]
-                    fill(op, inputs, params, output)
-                    self.held.discard(<size_t><PyObject *>output)
-                    self.waiting[i] = inputs = output = None  # the last one to need an array lets go of it
-                    i += 1
+                for i in range(len(waiting)):
+                    op, inputs, params, output = waiting[i]
+                    if <size_t><PyObject *>output in self.held:
+                        fill(op, inputs, params, output)
+                        self.held.discard(<size_t><PyObject *>output)
+                    waiting[i] = inputs = output = None  # the last one to need an array lets go of it
         finally:
-            del self.waiting[:i]
+            self.waiting = [entry for entry in self.waiting if entry is not None]
         self.bytes = 0
         return 0
 

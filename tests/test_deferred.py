@@ -312,26 +312,27 @@ def test_no_more_waits_than_there_is_room_for(waiting):
     np.testing.assert_allclose(ad.compile(f)(x), f(x), rtol=1e-14)
 
 
-def interrupted(times):
-    """An op that waits, and is interrupted when it is evaluated for the first time, or times."""
-    left = [KeyboardInterrupt] * times
-
+def doubling(meanwhile):
+    """An op that waits, and calls `meanwhile` when it is evaluated."""
     def evaluated(x):
-        if left:
-            raise left.pop()
+        meanwhile()
         return 2 * x
 
-    op = Op("interrupted", "plain", evaluated, jvp=lambda *_: None, vjp=lambda *_: None)
+    op = Op("doubling", "plain", evaluated, jvp=lambda *_: None, vjp=lambda *_: None)
     op.outline = joint(np.negative)
     return op
 
 
 @pytest.mark.parametrize("raises", [True, False])
 def test_an_interrupt_does_not_keep_others_from_waiting(raises, waiting):
-    op, kept = interrupted(1), []
+    left, kept = [KeyboardInterrupt], []
+
+    def interrupt():
+        if left:
+            raise left.pop()
 
     def f(x):
-        kept.append(apply(op, (x,)))
+        kept.append(apply(doubling(interrupt), (x,)))
         kept.append(kept[0][1:])
         if raises:
             raise ArithmeticError
@@ -343,6 +344,25 @@ def test_an_interrupt_does_not_keep_others_from_waiting(raises, waiting):
         assert recording.waits
     np.testing.assert_array_equal(kept[1].numpy(), np.full(2, 2.0))
     np.testing.assert_array_equal(kept[0].numpy(), np.full(3, 2.0))
+
+
+def test_a_finalizer_may_ask_for_what_is_being_evaluated(waiting):
+    kept, seen, left = [], [], [1]
+
+    def look():
+        if left:
+            left.pop()
+            seen.append(kept[1].numpy().copy())
+
+    def f(x):
+        y = np.exp(x)
+        kept.extend([apply(doubling(look), (y,)), y * 3])
+        kept.extend([kept[0] + 1, kept[1] + kept[0]])
+        return x
+
+    ad.compile(f)(np.zeros(3))
+    np.testing.assert_array_equal([y.numpy() for y in kept], [[2.0] * 3, [3.0] * 3, [3.0] * 3, [5.0] * 3])
+    np.testing.assert_array_equal(seen, [[3.0] * 3])
 
 
 def test_another_thread_is_told_that_it_cannot_have_the_values(waiting):
