@@ -15,7 +15,7 @@ from ad._core import apply
 from ad._graph import Op
 from ad.ops import TABLE
 from ad.ops.outlines import VIEW, in_order, joint
-from ad.programs import memory
+from ad.programs import _trace, memory
 from ad.programs.recording import Recording
 from ad.programs.signatures import Signature
 
@@ -363,6 +363,23 @@ def test_a_finalizer_may_ask_for_what_is_being_evaluated(waiting):
     ad.compile(f)(np.zeros(3))
     np.testing.assert_array_equal([y.numpy() for y in kept], [[2.0] * 3, [3.0] * 3, [3.0] * 3, [5.0] * 3])
     np.testing.assert_array_equal(seen, [[3.0] * 3])
+
+
+def test_ops_of_a_signal_handler_come_between_an_output_and_its_note(waiting, monkeypatch):
+    kept = []
+
+    def f(x):
+        def copied(value):
+            kept.append(np.exp(x))
+            return memory.copied(value)
+
+        monkeypatch.setattr(_trace, "copied", copied)
+        kept.append(x * np.full(3, 2.0))
+        return x
+
+    ad.compile(f)(np.ones(3))
+    for y in kept:
+        np.testing.assert_array_equal(y.numpy(), np.full(3, 2.0) if y is kept[-1] else np.exp(np.ones(3)))
 
 
 def test_another_thread_is_told_that_it_cannot_have_the_values(waiting):

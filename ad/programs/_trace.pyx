@@ -183,11 +183,12 @@ cdef class Tracer(Recorder):
     cdef int note(self, Node node, Op op, Operand *operands, int n, object params, Operand *output) except -1:
         cdef long slot
         cdef int i
-        cdef bint traced = False
+        cdef bint traced = False, waits
         for i in range(n):
             traced |= self.slot_of(operands[i].node) >= 0
         if not traced:
             return 0 if self.outer is None else self.outer.note(node, op, operands, n, params, output)
+        waits = self.deferred.is_fresh(output)  # asked first: copies of constants let a signal handler run ops between
         inputs, values = [], []
         for i in range(n):
             slot = self.slot_of(operands[i].node)
@@ -200,7 +201,7 @@ cdef class Tracer(Recorder):
                 slot = self.constant(raw(&operands[i]))
             inputs.append(slot)
             values.append(self.constants[slot] if slot in self.constants else raw(&operands[i]))
-        if self.deferred.is_fresh(output):
+        if waits:
             self.deferred.add(op, values, params, <object>output.value)
         if output.kind == NUMBER:
             outputs = (self.new_slot((), FLOAT64),)
