@@ -283,6 +283,21 @@ def test_where_a_guard_needs_a_value_a_loop_goes_on(waiting):
         np.testing.assert_array_equal(compiled(x), f(x))
 
 
+def test_where_a_replay_rounds_otherwise_a_first_call_is_that_of_the_recording(waiting, rng):
+    _deferred.set_limits(100, ROOM)
+    seen = []
+
+    def f(x, large):
+        seen.append(type(x))
+        return np.exp(large) * float(np.sum(np.exp(x) * np.sin(x) / 3))
+
+    large = rng.random(100)
+    for n in range(1, 40):
+        x = rng.random(n)
+        np.testing.assert_allclose(ad.compile(f)(x, large), f(ad.constant(x), large), rtol=1e-13)
+    assert seen == [ad.Array] * 78
+
+
 def test_a_function_that_handles_an_exception_gets_its_own_result(waiting):
     def f(x):
         try:

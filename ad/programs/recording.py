@@ -420,8 +420,9 @@ class Compiled(Quick):
         recording = Recording(self.f, signature, keep=True)
         try:
             if self._is_kept(tree, recording, signature, args, kwargs) and recording.waits:
-                recording.drop()
-                return self._given(tree.replay(signature.values) or RAISED, signature.ours, args, kwargs)
+                found = tree.replay(signature.values)
+                if found and found is not RAISED:  # a replay may round otherwise, and miss its own guards
+                    return self._given(found, signature.ours, args, kwargs)
             return trees.map(functools.partial(_apart, ours=signature.ours), recording.evaluated())
         finally:
             recording.drop()
