@@ -365,6 +365,17 @@ def test_functions_without_derivatives_take_constants_and_named_tuples():
             assert_equal(compiled(x), np.asarray(f(x)))
 
 
+def test_what_an_array_is_filled_with_is_no_constant():
+    def f(x):
+        own = np.full_like(x, 2.0)
+        own[0] = 1.0
+        return x * np.full_like(x, np.sum(x)) + np.full_like(x, fill_value=[x[0], x[1]]) * own
+
+    compiled = ad.compile(f)
+    for x in ([1.0, 2.0], [3.0, 5.0]):
+        np.testing.assert_array_equal(compiled(np.array(x)), f(np.array(x)))
+
+
 def test_captured_memory_maps_are_those_of_the_recording(tmp_path, rng):
     table = np.memmap(tmp_path / "table", float, "w+", shape=3)
     index = np.memmap(tmp_path / "index", np.int64, "w+", shape=3)

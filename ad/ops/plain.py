@@ -59,6 +59,7 @@ def evaluate(function, args, kwargs):
         return function(*plain_values(args), **plain_values(kwargs))
     if function in SHAPED:
         return function(*_replaced(args, settled), **_replaced(kwargs, settled))
+    static = _is_static(function, args, kwargs)
     taken, traced = take_out((args, kwargs), is_traced)
     args, kwargs = plain_values(taken)
     if traced and (function in WRITING or kwargs.get("out") is not None):
@@ -71,13 +72,18 @@ def evaluate(function, args, kwargs):
     except Exception:
         _core.note_failure(traced)
         raise
-    if function in STATIC or not traced:
+    if static or not traced:
         return found
     if not isinstance(found, (np.ndarray, np.generic, bool, int, float, complex, tuple, list)):
         plain_values(traced)  # text, or a file: which is told of
         return found
     outputs = len(found) if isinstance(found, (tuple, list)) else 1
     return apply(call_op(function, outputs), tuple(traced), (args, tuple(kwargs.items())))
+
+
+def _is_static(function, args, kwargs):
+    """Whether no value that a program computes goes into the result; what `full_like` fills with does."""
+    return function in STATIC and not (function is np.full_like and take_out((args[1:], kwargs), is_traced)[1])
 
 
 class Hole(int):
