@@ -9,10 +9,10 @@ cdef int n_open  # recordings that may have such values, in any thread
 cdef class Deferred:
     cdef State state             # of the thread that records
     cdef list waiting            # [(op, inputs, params, output), ...] in the order of their evaluation
-    cdef set held                # the addresses of those outputs
+    cdef set awaited                # the addresses of those outputs
     cdef long long bytes         # of those outputs
     cdef PyObject *fresh         # an output that was described and is not among them yet
-    cdef readonly bint mixed
+    cdef readonly bint stopped
     cdef bint holds(self, PyObject *array) noexcept
     cdef bint is_fresh(self, Operand *output) noexcept
     cdef int add(self, Op op, list inputs, object params, object output) except -1

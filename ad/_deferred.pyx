@@ -42,19 +42,19 @@ cdef class Deferred:
 
     Attributes
     ----------
-    mixed : bool
-        Whether large values have been computed all the same. Then nothing waits any more: the rest is soon done.
+    stopped : bool
+        Whether nothing waits any more: large values have been computed all the same, and the rest is soon done.
     """
 
     def __cinit__(self):
-        self.waiting, self.held = [], set()
+        self.waiting, self.awaited = [], set()
 
     cdef bint holds(self, PyObject *array) noexcept:
         """Whether an array, or the one whose memory it shows, waits for its values."""
-        if not self.held:
+        if not self.awaited:
             return False
         while array != NULL and isinstance(<object>array, cnp.ndarray):
-            if <size_t>array in self.held:
+            if <size_t>array in self.awaited:
                 return True
             array = cnp.PyArray_BASE(<cnp.ndarray>array)
         return False
@@ -67,7 +67,7 @@ cdef class Deferred:
         """Let an op wait whose output was described just now."""
         self.fresh = NULL
         self.waiting.append((op, inputs, params, output))
-        self.held.add(<size_t><PyObject *>output)
+        self.awaited.add(<size_t><PyObject *>output)
         self.bytes += output.nbytes
         return self.evaluate() if self.bytes > room else 0
 
@@ -80,7 +80,7 @@ cdef class Deferred:
                 continue
             output = PyTuple_GET_ITEM(self.waiting[i], 3)
             if output.ob_refcnt == 1:
-                self.held.discard(<size_t>output)
+                self.awaited.discard(<size_t>output)
                 self.waiting[i] = None
         self.waiting = [entry for entry in self.waiting if entry is not None]
         return 0
@@ -94,14 +94,14 @@ cdef class Deferred:
         cdef list waiting
         self.forget_unread()
         waiting = self.waiting
-        self.mixed |= len(waiting) > 0
+        self.stopped |= len(waiting) > 0
         try:
             with np.errstate(all="ignore"):  # as where an op is evaluated at once
                 for i in range(len(waiting)):
                     op, inputs, params, output = waiting[i]
-                    if <size_t><PyObject *>output in self.held:
+                    if <size_t><PyObject *>output in self.awaited:
                         fill(op, inputs, params, output)
-                        self.held.discard(<size_t><PyObject *>output)
+                        self.awaited.discard(<size_t><PyObject *>output)
                     waiting[i] = inputs = output = None  # the last one to need an array lets go of it
         finally:
             self.waiting = [entry for entry in self.waiting if entry is not None]
@@ -153,8 +153,8 @@ cdef object described(Op op, Operand *operands, int n, object params):
     """An array without values in the place of an op's output; None if the op has to be evaluated, and can be."""
     cdef State state = current()
     cdef Deferred deferred = state.deferred
-    cdef cnp.npy_intp size, reach = 1  # of an operand; that the output may have
-    cdef bint waits = False, is_large = False, traced = False
+    cdef cnp.npy_intp size, reach = 1  # of an operand; that the output may have at most
+    cdef bint waits = False, is_large = False  # an operand
     cdef int i
     for i in range(n):
         if operands[i].kind == ARRAY:
@@ -162,19 +162,27 @@ cdef object described(Op op, Operand *operands, int n, object params):
             is_large |= size >= large
             reach = large if is_large else min(reach * size, large)
             waits = waits or deferred is not None and deferred.holds(operands[i].value)
-    if waits or reach == large or deferred is None:  # the last: perhaps what another thread records
-        if deferred is not None and not deferred.mixed and state.tracer is not None and state.recording > 0:
-            for i in range(n):
-                traced = traced or state.tracer.knows(<NodePtr>operands[i].node)
-        if traced:
-            y = stand_in(deferred, op, operands, n, params, waits, is_large)
-            if y is not None:
-                return y
-            deferred.mixed |= waits or is_large
-        for i in range(n):
-            if operands[i].kind == ARRAY:
-                settle(operands[i].value)
+    if deferred is not None and not waits and reach < large:
+        return None
+    if deferred is not None and not deferred.stopped and is_recorded(state, operands, n):
+        y = stand_in(deferred, op, operands, n, params, waits, is_large)
+        if y is not None:
+            return y
+        deferred.stopped |= waits or is_large
+    for i in range(n):
+        if operands[i].kind == ARRAY:
+            settle(operands[i].value)  # perhaps it is what another thread records
     return None
+
+
+cdef bint is_recorded(State state, Operand *operands, int n):
+    """Whether the tracer will be told of an op on these."""
+    cdef int i
+    if state.tracer is not None and state.recording > 0:
+        for i in range(n):
+            if state.tracer.knows(<NodePtr>operands[i].node):
+                return True
+    return False
 
 
 cdef object stand_in(Deferred deferred, Op op, Operand *operands, int n, object params, bint waits, bint is_large):

@@ -150,6 +150,21 @@ def test_single_elements_wait_too(waiting, rng):
     np.testing.assert_allclose(ad.compile(f)(x), f(x), rtol=1e-14)
 
 
+@pytest.mark.parametrize("ask", [np.shape, np.ndim, np.size, np.result_type, np.zeros_like, np.ones_like, np.isrealobj])
+def test_what_depends_on_shapes_and_dtypes_needs_no_values(ask, waiting, rng):
+    asked = []
+
+    def f(x):
+        y = np.exp(x)
+        asked.append(ask(y))
+        return y * 2
+
+    x = rng.random(4)
+    with recorded(f, x) as recording:
+        assert recording.waits
+    np.testing.assert_array_equal(asked[0], ask(np.exp(x)))
+
+
 def test_a_large_hessian_is_one_sweep_over_all_lanes(rng):
     def f(x):
         return np.sum((x[1:] - x[:-1] ** 2) ** 2)

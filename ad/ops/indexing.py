@@ -210,7 +210,7 @@ def _put_lanes(x_dots, xs, _y, index, shape):
 
 
 @linear(transpose=lambda y_bar, x, index, shape: getitem(y_bar, index), batched=_put_lanes, domain=REAL,
-        outline=lambda x, index, shape: (shape, x.dtype), cases=(
+        outline=lambda x, index, shape: (shape, np.asarray(x).dtype), cases=(
     case((4,), index=slice(1, None), shape=(5,)), case((3,), index=np.array([0, 0, 3]), shape=(5,)),
     case((2, 3), index=(np.array([0, 1]), slice(None), np.array([1, 1])), shape=(2, 3, 4)),
     case((), index=(1, 2), shape=(2, 3)),

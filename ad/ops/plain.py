@@ -8,7 +8,7 @@ import inspect
 import numpy as np
 
 from ad import _core
-from ad._core import Array, apply, is_traced, is_tracing, plain_value, settled
+from ad._core import Array, apply, is_traced, is_tracing, peek, plain_value, settled
 from ad._graph import Op
 from ad.errors import cannot_write
 from ad.ops import outlines
@@ -25,15 +25,15 @@ ALONG = _functions(  # along axes, one or all, of a first argument with as many 
     "all any argmax argmin argpartition argsort count_nonzero nanargmax nanargmin"
 )
 STATIC = _functions(  # of shapes and dtypes only: the same whatever the values
-    "can_cast common_type empty_like full_like iscomplexobj isrealobj may_share_memory min_scalar_type ndim ones_like "
+    "can_cast common_type empty_like full_like iscomplexobj isrealobj may_share_memory ndim ones_like "
     "result_type shape shares_memory size tril_indices_from triu_indices_from zeros_like"
 )
 WRITING = _functions("copyto fill_diagonal place put put_along_axis putmask")
 SHAPED = _functions("argwhere bincount flatnonzero nonzero")  # whose results have a shape that depends on the values
 PLAIN = STATIC | SHAPED | _functions(
     "all allclose any argmax argmin argpartition argsort array2string array_equal array_equiv array_repr array_str "
-    "count_nonzero digitize in1d isclose iscomplex isin isneginf isposinf isreal lexsort nanargmax nanargmin save "
-    "savetxt savez searchsorted"
+    "count_nonzero digitize in1d isclose iscomplex isin isneginf isposinf isreal lexsort min_scalar_type nanargmax "
+    "nanargmin save savetxt savez searchsorted"
 ) | {np.maximum.accumulate, np.minimum.accumulate}  # by which `cummax` and `cummin` find where a record stands
 
 
@@ -66,7 +66,7 @@ def evaluate(function, args, kwargs):
         raise cannot_write(f"np.{name_of(function)}")
     if traced and isinstance(function, np.ufunc) and not kwargs and function.nin == len(args):
         return apply(plain_op(function, function.nout), tuple([traced[a] if type(a) is Hole else a for a in args]))
-    known = [plain_value(x) for x in traced]
+    known = [peek(x) if static else plain_value(x) for x in traced]
     try:
         found = function(*filled(args, known), **filled(kwargs, known))
     except Exception:

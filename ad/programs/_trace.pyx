@@ -87,7 +87,7 @@ cdef class Tracer(Recorder):
     @property
     def waits(self):
         """Whether it has left all that is large to the program, so that this had better compute the result, too."""
-        return self.outer is None and not self.deferred.mixed and len(self.deferred.waiting) > 0
+        return self.outer is None and not self.deferred.stopped and len(self.deferred.waiting) > 0
 
     def close(self):
         """Evaluate what somebody still has of what was deferred, and end with that."""
