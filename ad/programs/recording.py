@@ -57,8 +57,8 @@ def compile(f=None, *, check=False):
     `f` is called again for every new signature, and where Python takes a way that no recording has. Otherwise nothing
     of it is run but its ops: random numbers it drew, arrays it captured and what it printed are those of the recording.
     Variables are read anew at each call, and must not be assigned to; nor must arguments be changed while it runs.
-    Python floats are inputs, unless an argument is of lower precision, to which they would adapt; other numbers, strings
-    and objects belong to the signature.
+    Python floats are inputs, unless an argument is of lower precision, to which they would adapt; other numbers,
+    strings and objects belong to the signature.
     """
     if f is None:
         return functools.partial(compile, check=check)
