@@ -67,9 +67,9 @@ static const int ad_simple_arities[] = {
 #define AD_PLAIN(NAME, ...) 0,
 #define AD_LOOKS(NAME, ...) 1,
 static const int ad_simple_looks[] = {AD_SIMPLE(AD_PLAIN, AD_PLAIN, AD_PLAIN, AD_LOOKS, AD_LOOKS, AD_LOOKS)};
+enum { AD_LOOP_COST = 10 }; /* element operations that an element of NumPy's loops counts as, or one as dear of ours */
 #define AD_CHEAP(NAME, ...) 1,
-#define AD_DEAR(NAME, ...) 10,
-/* In element operations. */
+#define AD_DEAR(NAME, ...) AD_LOOP_COST,
 static const int ad_simple_costs[] = {AD_SIMPLE(AD_CHEAP, AD_CHEAP, AD_CHEAP, AD_DEAR, AD_CHEAP, AD_CHEAP)};
 enum { AD_SIMPLE_OPS = sizeof ad_simple_arities / sizeof *ad_simple_arities };
 

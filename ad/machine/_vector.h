@@ -37,7 +37,7 @@
  * and where that is not zero the strip is computed again as the op is defined. Therefore `out` must not be an operand.
  * A product that is finite needs no comparison with zero (only the sign of a zero may be another); one that is not
  * gives NaN when it is multiplied by zero. Sines of numbers that are far from zero are left to the C library. */
-#define AD_LOOK(NAME, ARITY, DOUBT, LOOKED)                                                              \
+#define AD_LOOK(NAME, ARITY, DOUBT, LOOKED)                                                     \
     static int AD_ISA(NAME##_looks)(ptrdiff_t n, double *__restrict out, const double *pa,      \
                                     const double *pb, const double *pc)                         \
     {                                                                                           \

@@ -32,6 +32,7 @@ cdef extern from "_loops.h":
         SIMPLE_OPS "AD_SIMPLE_OPS"
         CODES "AD_CODES"
         HALT "AD_CODE_halt"
+        LOOP_COST "AD_LOOP_COST"
     int simple_arities "ad_simple_arities"[]
     int simple_looks "ad_simple_looks"[]
     int simple_costs "ad_simple_costs"[]
@@ -72,7 +73,6 @@ cdef enum:
     SPARE = 8          # workspaces kept
     WORTH = 4000       # element operations for which it is worth to let other threads have the GIL
     SHARED_WORK = 200_000  # for which it is worth to wake workers
-    LOOP_COST = 10     # element operations that an element of NumPy's loops counts as
 
 
 def has_loop(Op op):
