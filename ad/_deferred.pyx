@@ -197,8 +197,8 @@ cdef object stand_in(Deferred deferred, Op op, Operand *operands, int n, object 
     try:
         outline = op.outline(*inputs, *(params or ()))
         y = op.fn(*inputs, *(params or ())) if outline is VIEW else None if outline is None else np.empty(*outline)
-    except (IndexError, TypeError, ValueError):
-        return None  # the evaluation says what is wrong
+    except (IndexError, TypeError, ValueError, MemoryError):
+        return None  # the evaluation says what is wrong; or there is no memory to promise, while there is some to use
     if not isinstance(y, cnp.ndarray) or outline is not VIEW and not (waits or is_large or y.size >= large):
         return None
     if outline is VIEW:

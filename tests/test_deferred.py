@@ -412,6 +412,22 @@ def test_ops_of_a_signal_handler_come_between_an_output_and_its_note(waiting, mo
         np.testing.assert_array_equal(y.numpy(), np.full(3, 2.0) if y is kept[-1] else np.exp(np.ones(3)))
 
 
+def test_where_no_memory_can_be_promised_ops_are_evaluated(waiting, monkeypatch, rng):
+    def f(x):
+        y = np.exp(x)
+        monkeypatch.setattr(np, "empty", refuse)
+        return np.sum(y * x)
+
+    def refuse(*args, **kwargs):
+        raise MemoryError
+
+    x = rng.random(4)
+    with recorded(f, x) as recording:
+        assert not recording.waits
+        monkeypatch.undo()
+        np.testing.assert_allclose(recording.evaluated().numpy(), np.sum(np.exp(x) * x))
+
+
 def test_another_thread_is_told_that_it_cannot_have_the_values(waiting):
     said = []
 
