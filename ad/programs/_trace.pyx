@@ -189,7 +189,7 @@ cdef class Tracer(Recorder):
         if not traced:
             return 0 if self.outer is None else self.outer.note(node, op, operands, n, params, output)
         waits = self.deferred.is_fresh(output)  # asked first: copies of constants let a signal handler run ops between
-        inputs, values = [], []
+        inputs = []
         for i in range(n):
             slot = self.slot_of(operands[i].node)
             if slot < 0 and self.lifts and (operands[i].node != NULL or operands[i].tangents != NULL):
@@ -200,8 +200,9 @@ cdef class Tracer(Recorder):
             if slot < 0:
                 slot = self.constant(raw(&operands[i]))
             inputs.append(slot)
-            values.append(self.constants[slot] if slot in self.constants else raw(&operands[i]))
         if waits:
+            values = [self.constants[slot] if slot in self.constants else raw(&operands[i])
+                      for i, slot in enumerate(inputs)]
             self.deferred.add(op, values, params, <object>output.value)
         if output.kind == NUMBER:
             outputs = (self.new_slot((), FLOAT64),)

@@ -121,12 +121,11 @@ class _Widening:
         zeros = [np.broadcast_to(np.zeros((), self.avals[slot].dtype), self.avals[slot].shape) for slot in inputs]
         avals = [self.one[slot] for slot in inputs]
         tracer, y = _trace.trace(lambda *values: rule(values, avals, self.one[outputs[0]], *params), zeros, None)
-        if y is None:
-            tracer.close()
+        last, y = None if y is None else _trace.slot_of(tracer, y), None
+        tracer.close()  # nobody has a value any more, so that none is evaluated
+        if last is None:
             return False
         moved = dict(zip(tracer.inputs, inputs))
-        last = _trace.slot_of(tracer, y)
-        tracer.close()
         for slot, aval in enumerate(tracer.avals):
             if slot not in moved:
                 moved[slot] = self._slot(aval.shape, aval.dtype)
