@@ -14,6 +14,7 @@ import numpy as np
 from ad.machine._vm import SIMPLE, has_loop
 from ad.machine.parts import MANY, Part, Scattered, are_apart, nonzeros, seen_in
 from ad.machine.works import View, Work, contiguous, regular
+from ad.ops import TABLE, outlines
 from ad.ops.indexing import is_basic
 from ad.programs.program import frozen
 
@@ -22,7 +23,7 @@ __all__ = ["Lowering"]
 FLOAT64 = np.dtype(np.float64)
 NUMBER = np.dtype(np.int32)  # of an element in memory, where it is picked out
 SAME = {"identity", "positive", "real", "conjugate", "detached"}
-VIEWS = SAME | {"getitem", "broadcast_to", "reshape", "transpose", "matrix_transpose"}
+VIEWS = SAME | {"getitem", *[name for name, entry in TABLE.items() if entry.op and entry.op.outline is outlines.view]}
 COMPARISONS = {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "logical_and", "logical_or",
                "logical_not"}
 SMALL_PRODUCT = 4096  # multiplications
