@@ -6,6 +6,9 @@ cdef class Array:
     cdef double number
     cdef Node node
     cdef tuple tangents              # ((tag, Array), ...) with rising tags, or None
+    cdef object base                 # what this is a power of, and with what exponent: see `_powers`; or None
+    cdef double exponent
+    cdef bint modulus                # whether it is a power of the modulus
     cdef Array read(self)
     cdef object plain(self)
     cdef object shown(self)

@@ -16,10 +16,11 @@ cimport numpy as cnp
 from ad._deferred cimport described, n_open, settle
 from ad._forward cimport blank_dual, push_tangents
 from ad._graph cimport (
-    ARRAY, FIRST_LEVEL, NUMBER, NodePtr, Operand, Recorder, State, current, find_level, new_leaf, new_pick, raw, record,
-    record_numbers,
+    ARRAY, BY_RADICAND, CARRIES, FIRST_LEVEL, NO_POWER, NUMBER, NodePtr, Operand, Recorder, State, current, find_level,
+    new_leaf, new_pick, raw, record, record_numbers,
 )
 from ad._kernels cimport Factor, fold_loop, is_plain, map1, map2, offer, slice1
+from ad._powers cimport is_power, power_of, remember_carried, remember_root, remembers
 
 import operator
 
@@ -252,6 +253,13 @@ cdef inline object finish_numbers(Op op, Operand *operands, int n, double y):
     return out
 
 
+cdef inline object kept_power(Op op, object a, object b, Array y):
+    """The output of an elementwise op, which remembers what it is a power of, if it is one that is differentiated."""
+    if op.power == NO_POWER or y.node is None and y.tangents is None or not is_power(op, a, b):
+        return y
+    return power_of(op, a, b, y)
+
+
 cdef object finish_many(Op op, Operand *operands, int n, tuple params, Operand *output):
     """The Arrays of an op with several outputs."""
     cdef Array packed = finish(op, operands, n, params, output)
@@ -283,7 +291,7 @@ cdef object apply1(Op op, object a):
         return NotImplemented
     value = None
     if operand.kind == NUMBER and op.native != NULL:
-        return finish_numbers(op, &operand, 1, op.native.value(operand.x, 0))
+        return kept_power(op, a, None, finish_numbers(op, &operand, 1, op.native.value(operand.x, 0)))
     waiting = defer(op, &operand, 1, None, &output)
     if waiting is None:
         if operand.kind == ARRAY and op.loop.run != NULL:
@@ -295,7 +303,7 @@ cdef object apply1(Op op, object a):
                 tell_failure(&operand, 1)
                 raise
         value = set_output(&output, value)
-    return finish(op, &operand, 1, None, &output)
+    return kept_power(op, a, None, finish(op, &operand, 1, None, &output))
 
 
 cdef object apply2(Op op, object a, object b):
@@ -309,7 +317,8 @@ cdef object apply2(Op op, object a, object b):
     value = None
     if operands[0].kind == NUMBER and operands[1].kind == NUMBER:
         if op.native != NULL:
-            return finish_numbers(op, operands, 2, op.native.value(operands[0].x, operands[1].x))
+            return kept_power(
+                op, a, b, finish_numbers(op, operands, 2, op.native.value(operands[0].x, operands[1].x)))
     waiting = defer(op, operands, 2, None, &output)
     if waiting is None:
         if op.loop.run != NULL and not (operands[0].kind == NUMBER and operands[1].kind == NUMBER):
@@ -321,7 +330,7 @@ cdef object apply2(Op op, object a, object b):
                 tell_failure(operands, 2)
                 raise
         value = set_output(&output, value)
-    return finish(op, operands, 2, None, &output)
+    return kept_power(op, a, b, finish(op, operands, 2, None, &output))
 
 
 cdef tuple FOLDS_ALL = (None, False)  # a reduction's params: axis, keepdims
@@ -371,7 +380,12 @@ cpdef object apply(Op op, tuple inputs, tuple params=None):
             value = set_output(&output, value)
         if op.outputs > 1:
             return finish_many(op, operands, n, params, &output)
-        return finish(op, operands, n, params, &output)
+        y = finish(op, operands, n, params, &output)
+        if op.power == BY_RADICAND:
+            remember_root(op, alive, params, y)
+        elif op.power == CARRIES and remembers(alive[0]):
+            remember_carried(op, tuple(alive), params, y)
+        return y
     finally:
         PyMem_Free(operands)
 
@@ -835,6 +849,8 @@ cdef void dealloc_array(PyObject *x) noexcept:
         (<Array>x).node = None
     if (<Array>x).tangents is not None:
         (<Array>x).tangents = None
+    if (<Array>x).base is not None:
+        (<Array>x).base = None
     if n_spare_arrays == SPARE:  # asked last: what was let go above may have filled the list
         free_array(x)
         return
@@ -877,7 +893,10 @@ cdef object take_slice(Array x, slice index):
     read_array(x, &operand)
     output.kind = ARRAY
     output.value = <PyObject *>view
-    return finish(op_getitem, &operand, 1, (index,), &output)
+    y = finish(op_getitem, &operand, 1, (index,), &output)
+    if x.base is not None:
+        remember_carried(op_getitem, (x,), (index,), y)
+    return y
 
 
 cdef Array as_value(object value, object dtype):

@@ -25,6 +25,15 @@ cdef enum Fit:
     ALIKE    # every operand has the output's shape and dtype, or is a constant number
     NUMBERS  # every operand is a float64 scalar
 
+# Whether an op computes a power of its first operand, and where the exponent comes from.
+cdef enum Power:
+    NO_POWER
+    FIXED        # the op's own `exponent`
+    BY_OPERAND   # the second operand, if it is a constant number
+    BY_ITSELF    # 2, where both operands are one Array
+    BY_RADICAND  # the op's `radicand` tells
+    CARRIES      # it computes none, but a power of its output is that of its first operand, moved or scaled
+
 cdef union Content:
     double x
     npy_intp n
@@ -59,6 +68,11 @@ cdef class Op:
     cdef readonly object jvp, vjp    # other forms: see `ops/forms.py`
     cdef readonly tuple parameters   # names of the static params, for printing
     cdef public object outline       # what the output looks like: see `ops/outlines.py`; or None
+    cdef Power power                 # see `_powers`
+    cdef double exponent
+    cdef bint joins                  # its operands are one value in two ways: see `_powers`
+    cdef readonly object radicand    # of what the output is a root: see `_powers`; or None
+    cdef readonly object carry       # a power of the output from that of an operand: see `_powers`; or None
     cdef readonly int outputs, arity
     cdef bint elementwise, plain     # plain: nothing flows through it
     cdef uint32_t needs[8]           # values input i's cotangent needs; bit 31: the output

@@ -270,6 +270,22 @@ cdef class Op:
             self.numpy_loop = self.loop
             self.loop.run, self.loop.data = self.native.loop, &self.numpy_loop
 
+    def set_power(self, exponent=None, radicand=None, carry=None):
+        """Say of what the op computes a power: see `ops/forms.py`."""
+        self.radicand, self.carry = radicand, carry
+        if isinstance(exponent, str):
+            self.power = {"operand": BY_OPERAND, "itself": BY_ITSELF}[exponent]
+        elif exponent:
+            self.power, self.exponent = FIXED, exponent
+        elif radicand is not None:
+            self.power = BY_RADICAND
+        elif carry is not None:
+            self.power = CARRIES
+
+    def set_joins(self):
+        """Say that the two operands are one value, computed in two ways: see `_powers`."""
+        self.joins = True
+
     def __repr__(self):
         return f"<ad op {self.name}>"
 

@@ -158,3 +158,4 @@ def rebind(Array target, Array value):
     if type(target) is not Array:
         raise not_an_output(target)
     target.array, target.number, target.node, target.tangents = value.array, value.number, value.node, value.tangents
+    target.base = None

@@ -25,6 +25,7 @@ cdef class Plan:
     cdef uint32_t stamp
     cdef uint64_t start, end         # of the recorder
     cdef bint tangents
+    cdef bint bypassed               # a source is the first way to a value that `_powers` has joined
     cdef int *target_slots
     cdef int *source_slots
     cdef int visit(self, NodePtr root) except -1

@@ -15,7 +15,7 @@ cimport numpy as cnp
 from ad._core cimport alias, apply, apply2, is_live, lift, need, new_array, roles, wrap
 from ad._forward cimport Dual, dual_depth, find_tangents, output_with, push_rule, scaled, without_duals
 from ad._graph cimport (
-    ALIKE, ARRAY, Aval, BOXED, Input, MIXED, NOTHING, NUMBER, NUMBERS, Op, SHAPE, SHAPE_NUMBER, SHAPE_VECTOR,
+    ALIKE, ARRAY, Aval, BOXED, Input, MIXED, NOTHING, NO_POWER, NUMBER, NUMBERS, Op, SHAPE, SHAPE_NUMBER, SHAPE_VECTOR,
     TangentNode, current, forget_values, inputs_of, op_of, params_of, saved_input, saved_output, shape_of, tangents_of,
 )
 from ad._kernels cimport scaled as scaled_number
@@ -62,6 +62,7 @@ cdef class Plan:
             if x.node is not None:
                 touch(self, <NodePtr>x.node)
                 x.node.slot = SOURCE
+                self.bypassed |= x.node.op != NULL and (op_of(x.node).power != NO_POWER or op_of(x.node).joins)
         for x in targets:
             if x.node is not None:
                 self.visit(<NodePtr>x.node)
@@ -121,6 +122,9 @@ cdef class Plan:
             slot = -1 if inputs[i].node == NULL else max(-1, (<Node>inputs[i].node).slot)
             self.edges[self.n_edges + i] = slot
             needed |= slot >= 0
+        if n == 2 and op_of(<Node>node).joins:  # of two ways to a value one is gone
+            self.edges[self.n_edges] = self.edges[self.n_edges + self.bypassed]
+            self.edges[self.n_edges + 1] = -1
         if needed:
             self.add_step(node, self.n_edges)
             self.n_edges += n

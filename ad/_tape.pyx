@@ -184,6 +184,7 @@ cdef class Tape(Recorder):
             return
         if x.node is None or x.node.op != NULL and x.node.seq < current().floor:
             x.node = new_leaf()  # a node older than the floor is cut off from its history already
+            x.base = None
             if isinstance(x, Variable):
                 variable = <Variable>x
                 variable.snapshot = None
@@ -315,6 +316,7 @@ cdef int detach(Array x, long tag) except -1:
 cdef int set_tangents(Array x, tuple tangents) except -1:
     cdef Variable variable
     x.tangents = tangents
+    x.base = None  # derivatives with respect to x itself begin here
     if isinstance(x, Variable):
         variable = <Variable>x
         variable.snapshot = None

@@ -9,6 +9,7 @@ from ad.ops import (  # noqa: F401
     joining,
     linalg,
     plain,
+    powers,
     products,
     reductions,
     scans,
@@ -29,5 +30,6 @@ _SERVING = (
 )
 _core.install(
     **{name: TABLE[name].op for name in _SERVING.split()}, getitem_function=indexing.getitem,
+    either=TABLE["either"].function, smooth_power=powers.smooth_power,
     asarray=joining.asarray, matmul_function=products.matmul, compare=plain.compare, detached=plain.detached,
 )

@@ -24,21 +24,38 @@ __all__ = [
 
 LN2, LN10 = math.log(2), math.log(10)
 
+
+def _scaled_power(op, power, p, factor):
+    """x to the power p, from that of x without a factor; None unless that is a constant, well inside the range."""
+    if isinstance(factor, Array):
+        if not factor.is_constant:
+            return None
+        factor = factor.numpy()
+    with np.errstate(all="ignore"):
+        whole = np.float_power(factor, p)
+    limits, size = np.finfo(power.dtype), np.abs(whole)
+    if not np.all((size > math.sqrt(limits.tiny)) & (size < math.sqrt(limits.max))):
+        return None
+    return op(power, whole.astype(factor.dtype) if isinstance(factor, (np.ndarray, np.floating)) else float(whole))
+
 # -- arithmetic ------------------------------------------------------------------------------
 
 add = elementwise("add", np.add, (1, 1), domain=(REAL, REAL))
 subtract = elementwise("subtract", np.subtract, (1, -1), domain=(REAL, REAL))
 multiply = elementwise(
-    "multiply", np.multiply, (lambda _x1, x2, _y: x2, lambda x1, _x2, _y: x1), domain=(REAL, REAL)
+    "multiply", np.multiply, (lambda _x1, x2, _y: x2, lambda x1, _x2, _y: x1), domain=(REAL, REAL),
+    exponent="itself", carry=lambda power, i, p, xs, params: _scaled_power(multiply, power, p, xs[1 - i]),
 )
 divide = elementwise(
-    "divide", np.divide, (lambda _x1, x2, _y: 1 / x2, lambda _x1, x2, y: -y / x2), domain=(REAL, NONZERO)
+    "divide", np.divide, (lambda _x1, x2, _y: 1 / x2, lambda _x1, x2, y: -y / x2), domain=(REAL, NONZERO),
+    carry=lambda power, i, p, xs, params: None if i else _scaled_power(divide, power, p, xs[1]),
 )
-negative = elementwise("negative", np.negative, -1, domain=REAL)
+negative = elementwise("negative", np.negative, -1, domain=REAL,
+                       carry=lambda power, i, p, xs, params: _scaled_power(multiply, power, p, -1.0))
 positive = elementwise("positive", np.positive, 1, domain=REAL)
 identity = elementwise("identity", None, 1, domain=REAL, fn=lambda x: x, outline=view)
 reciprocal = elementwise("reciprocal", np.reciprocal, lambda _x, y: -y * y, domain=NONZERO)
-square = elementwise("square", np.square, lambda x, _y: 2 * x, domain=REAL)
+square = elementwise("square", np.square, lambda x, _y: 2 * x, domain=REAL, exponent=2)
 
 
 def _power_base(x1, x2, _y):
@@ -57,9 +74,11 @@ def _power_exponent(x1, _x2, y):
 power = elementwise(
     "power", np.power, (_power_base, _power_exponent), domain=(POSITIVE, REAL),
     singular="x1 = 0 gives 0 for the exponent; exponent 0 gives 0 for the base; x1 < 0 gives nan for the exponent",
+    exponent="operand",
 )
 float_power = elementwise(
     "float_power", np.float_power, (_power_base, _power_exponent), domain=(POSITIVE, REAL), singular="as power",
+    exponent="operand",
 )
 
 
@@ -107,8 +126,13 @@ def _sign_partial(x, _y):
     return 0.0
 
 
-absolute = elementwise("absolute", np.absolute, _phase, domain=NONZERO, singular="0 at 0")
-fabs = elementwise("fabs", np.fabs, _phase, domain=NONZERO, singular="0 at 0")
+def _modulus_radicand(x):
+    return (lambda: square(real(x)) + square(imag(x))), 0.5
+
+
+absolute = elementwise("absolute", np.absolute, _phase, domain=NONZERO, singular="0 at 0", exponent=1,
+                       radicand=_modulus_radicand)
+fabs = elementwise("fabs", np.fabs, _phase, domain=NONZERO, singular="0 at 0", exponent=1)
 sign = elementwise("sign", np.sign, _sign_partial, domain=NONZERO, singular="0 everywhere")
 floor = elementwise("floor", np.floor, 0, domain=BETWEEN_STEPS, singular="0 everywhere")
 ceil = elementwise("ceil", np.ceil, 0, domain=BETWEEN_STEPS, singular="0 everywhere")
@@ -159,7 +183,7 @@ fmin = elementwise("fmin", np.fmin, (_first, _second), domain=(REAL, REAL), sing
 
 # -- roots, exponentials, logarithms ---------------------------------------------------------
 
-sqrt = elementwise("sqrt", np.sqrt, lambda _x, y: 0.5 / y, domain=POSITIVE, singular="inf at 0")
+sqrt = elementwise("sqrt", np.sqrt, lambda _x, y: 0.5 / y, domain=POSITIVE, singular="inf at 0", exponent=0.5)
 cbrt = elementwise("cbrt", np.cbrt, lambda _x, y: 1 / (3 * y * y), domain=NONZERO, singular="inf at 0")
 exp = elementwise("exp", np.exp, lambda _x, y: y, domain=REAL)
 exp2 = elementwise("exp2", np.exp2, lambda _x, y: LN2 * y, domain=REAL)
@@ -219,6 +243,7 @@ arctan2 = elementwise(
 hypot = elementwise(
     "hypot", np.hypot, (lambda x1, _x2, y: x1 / (y + (y == 0)), lambda _x1, x2, y: x2 / (y + (y == 0))),
     domain=(NONZERO, NONZERO), singular="0 at (0, 0)",
+    radicand=lambda x1, x2: ((lambda: square(x1) + square(x2)), 0.5),
 )
 sinh = elementwise("sinh", np.sinh, lambda x, _y: cosh(x), domain=REAL)
 cosh = elementwise("cosh", np.cosh, lambda x, _y: sinh(x), domain=REAL)

@@ -122,7 +122,8 @@ def _present(public, function, name, numpy, singular):
 # -- elementwise ----------------------------------------------------------------------------
 
 
-def elementwise(name, numpy, partials, *, domain, singular="", method=False, fn=None, outline=None):
+def elementwise(name, numpy, partials, *, domain, singular="", method=False, fn=None, outline=None, exponent=None,
+                radicand=None, carry=None):
     """An op that works element by element, and broadcasts.
 
     Parameters
@@ -142,11 +143,21 @@ def elementwise(name, numpy, partials, *, domain, singular="", method=False, fn=
         Computes it on raw values, where NumPy's callable does not do.
     outline : callable, optional
         What the output looks like (`ad/ops/outlines.py`), where that does not follow from a ufunc.
+    exponent : number, "operand" or "itself", optional
+        Of an op that is a power of its first input (of its modulus, if the exponent is 1 or even). The exponent is the
+        second input; or the op is the square of an input that is given twice. See `ad/_powers.pyx`.
+    radicand : callable, optional
+        Of an op that is a root of something that is not negative: `radicand(*inputs, *params)` gives a function that
+        computes that, and the exponent; or None.
+    carry : callable, optional
+        Of an op that moves or scales: `carry(power, i, p, inputs, params)` is the output to the power p, from input i
+        to that power; or None where it cannot tell.
     """
     partials, numpy = _tuple(partials), () if numpy is None else _tuple(numpy)
     needs = [_needs(partial, 0, len(partials)) for partial in partials]
     op = Op(name, "elementwise", fn or numpy[0], partials=partials, needs=needs)
     op.outline = outline or (outlines.joint(op.fn) if isinstance(op.fn, np.ufunc) else None)
+    op.set_power(exponent, radicand, carry)
     inputs = "x" if len(partials) == 1 else "x1, x2"
     signature = f"{name}({inputs}, /, **kwargs)\n--\n\n"  # as CPython wants it of a built-in function
     function = _core.elementwise_function(op, signature + _documentation(name, None, numpy, singular))
@@ -229,7 +240,7 @@ def _variadic_front(op, signature, raw):
 
 
 def _define(function, form, numpy, *, inputs, jvp, vjp, needs, domain, cases, singular, method, lanes, outputs=1,
-            fold=None, outline=None):
+            fold=None, outline=None, radicand=None, carry=None):
     """The op, public function and entry for a form with static parameters."""
     name = function.__name__.rstrip("_").lstrip("_")
     variadic = inputs is None
@@ -238,6 +249,7 @@ def _define(function, form, numpy, *, inputs, jvp, vjp, needs, domain, cases, si
     n = len(signature.parameters)
     op = Op(name, form, fn, jvp=jvp, vjp=vjp, needs=needs, parameters=signature.parameters, outputs=outputs, fold=fold)
     op.outline = outline
+    op.set_power(None, radicand, carry)
     _sweep.specialise(op)
     LANES[op] = lanes
     public = (_variadic_front if variadic else _front)(op, signature, function)
@@ -268,7 +280,7 @@ def spelling(name, *numpy, cases=(), method=False):
 
 
 def linear(*numpy, transpose, inputs=1, lanes=None, batched=None, domain=None, cases=(), singular="", method=False,
-           fold=None, outline=None):
+           fold=None, outline=None, moves=False):
     """An op that is linear in its inputs: the transpose is all its rule.
 
     Decorates the function that computes it on raw values: its first `inputs` parameters are the
@@ -290,6 +302,8 @@ def linear(*numpy, transpose, inputs=1, lanes=None, batched=None, domain=None, c
         For a reduction over `(axis, keepdims)`.
     outline : callable, optional
         `outline(*inputs, *params)` tells what the output looks like (`ad/ops/outlines.py`).
+    moves : bool
+        Whether all it does is to move elements of its one input.
     """
 
     def define(function):
@@ -321,6 +335,7 @@ def linear(*numpy, transpose, inputs=1, lanes=None, batched=None, domain=None, c
         public = _define(
             function, "linear", numpy, inputs=inputs, jvp=jvp, vjp=vjp, needs=(0,), domain=domain, cases=cases,
             singular=singular, method=method, lanes=Lanes(shifted=lanes, batched=batched), fold=fold, outline=outline,
+            carry=(lambda power, i, p, xs, params: apply(public.op, (power,), params)) if moves else None,
         )
         return public
 
@@ -359,14 +374,14 @@ def bilinear(*numpy, transposes, batches=False, batched=None, domain=None, cases
 
 
 def custom(*numpy, jvp, vjp, inputs=1, outputs=1, batches=False, lanes=None, domain=None, cases=(), singular="",
-           method=False, fold=None, outline=None):
+           method=False, fold=None, outline=None, radicand=None):
     """An op that no simpler form holds: both rules are given, one of each for every input.
 
     `jvp(x_dot, *inputs, y, *params)` is what an input's tangent adds to the output's;
     `vjp(y_bar, *inputs, y, *params)` is the input's cotangent. With several outputs, `y`,
     `y_bar` and what `jvp` returns are tuples. `batches` says that `jvp` also works when `x_dot`
     has a leading lane axis; `lanes` how the op itself runs over lanes (else one by one). `fold` and `outline` are as
-    for `linear`.
+    for `linear`, `radicand` as for `elementwise`.
     """
 
     def define(function):
@@ -388,6 +403,7 @@ def custom(*numpy, jvp, vjp, inputs=1, outputs=1, batches=False, lanes=None, dom
         public = _define(
             function, "custom", numpy, inputs=inputs, jvp=push, vjp=pull, needs=needs, domain=domain, cases=cases,
             singular=singular, method=method, lanes=lanes or Lanes(), outputs=outputs, fold=fold, outline=outline,
+            radicand=radicand,
         )
         return public
 

@@ -53,7 +53,7 @@ def _outline(x, index):
 
 
 @linear(transpose=lambda y_bar, x, index: put_zeros(y_bar, index, x.shape), lanes=_getitem_lanes, domain=REAL,
-        outline=_outline)
+        outline=_outline, moves=True)
 def _getitem(x, index):
     return x[index]
 

@@ -91,6 +91,13 @@ def _norm_direction(x, y, order, axis):
     return x / y if order == 2 else phase * (size / y) ** (order - 1)
 
 
+def _norm_radicand(x, order, axis, keepdims):
+    """The sum of powers of which the norm is a root."""
+    if not 1 < order < math.inf:
+        return None
+    return (lambda: sum_(absolute(x) ** order, axis=axis, keepdims=keepdims)), 1 / order
+
+
 def _push_norm(x_dot, x, y, order, axis, keepdims):
     product = conjugate(_norm_direction(x, y, order, axis)) * x_dot
     return sum_(real(product) if is_complex(x) else product, axis=axis, keepdims=keepdims)
@@ -105,7 +112,7 @@ def _pull_norm(y_bar, x, y, order, axis, keepdims):
                case((2, 3), order=math.inf, axis=(-1,), keepdims=False),
                case((2, 3), order=3, axis=(-2, -1), keepdims=False), case((3,), order=0, axis=(-1,), keepdims=False)),
         singular="0 at 0; elements tied for the largest share the gradient of the inf-norm",
-        outline=lambda x, _order, axis, keepdims: outline(x.real, axis, keepdims))
+        outline=lambda x, _order, axis, keepdims: outline(x.real, axis, keepdims), radicand=_norm_radicand)
 def norm_along(x, order, axis, keepdims):
     """The p-norm over axes counted from the last one."""
     return np.linalg.vector_norm(x, ord=order, axis=axis, keepdims=keepdims)

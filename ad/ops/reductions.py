@@ -146,7 +146,8 @@ def _half_inverse(_x, y):
 
 
 root = elementwise.elementwise(
-    "root", None, _half_inverse, domain=POSITIVE, fn=np.sqrt, singular="the square root, with derivative 0 at 0"
+    "root", None, _half_inverse, domain=POSITIVE, fn=np.sqrt, singular="the square root, with derivative 0 at 0",
+    radicand=lambda x: ((lambda: x), 0.5),
 )
 
 

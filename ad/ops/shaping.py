@@ -80,7 +80,7 @@ def _broadcast_lanes(x_dots, xs, y, shape):
 
 
 @linear(transpose=lambda y_bar, x, shape: sum_to(y_bar, x.shape), batched=_broadcast_lanes, domain=REAL,
-        outline=outlines.view)
+        outline=outlines.view, moves=True)
 def _broadcast_to(array, shape):
     return np.broadcast_to(array, shape)
 
@@ -129,7 +129,7 @@ def _reshape_lanes(x_dots, xs, y, shape, order="C"):
 
 
 @linear(transpose=lambda y_bar, x, shape, order="C": reshape(y_bar, x.shape, order), batched=_reshape_lanes,
-        domain=REAL, outline=outlines.view)
+        domain=REAL, outline=outlines.view, moves=True)
 def _reshape(a, shape, order="C"):
     return np.reshape(a, shape, order)
 
@@ -220,7 +220,7 @@ def _transpose_behind_lanes(ndim, axes):
 
 
 @linear(transpose=lambda y_bar, x, axes: transpose(y_bar, _inverse(axes)), lanes=_transpose_behind_lanes, domain=REAL,
-        outline=outlines.view)
+        outline=outlines.view, moves=True)
 def _transpose(a, axes):
     return np.asarray(a).transpose(axes)
 

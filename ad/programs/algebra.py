@@ -292,6 +292,11 @@ def unchanged(r, y, x, *params):
     return x
 
 
+@rule("either", dtypes=ANY)
+def first(r, y, a, b):
+    return a
+
+
 @rule("conjugate", dtypes=ANY)
 def conjugate(r, y, x):
     return x if y.dtype.kind != "c" else None

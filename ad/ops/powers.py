@@ -1,0 +1,35 @@
+"""Powers of what roots and moduli are made of: see `ad/_powers.pyx`."""
+import numpy as np
+
+from ad._core import Array
+from ad.ops.choice import where
+from ad.ops.domains import REAL
+from ad.ops.elementwise import absolute, positive, power
+from ad.ops.forms import case, linear
+
+__all__ = ["either", "smooth_power"]
+
+
+@linear(transpose=(lambda y_bar, _x1, _x2: y_bar, lambda *_: None), inputs=2, lanes=lambda ndim: (), domain=REAL,
+        cases=(case((3,), (3,)), case((2, 3), (2, 3))))
+def either(x1, x2):
+    """The first of two Arrays that are one value, computed in two ways."""
+    return x1
+
+
+either.op.set_joins()
+
+
+def smooth_power(base, exponent, modulus):
+    """base ** exponent, or that power of its modulus.
+
+    A function in the place of the base computes one that is not negative. Without a modulus, a negative base is under
+    a root, and gives nan.
+    """
+    if not isinstance(base, Array):
+        base = base()
+    elif modulus:
+        base = base if exponent % 2 == 0 else absolute(base)
+    elif base.dtype.kind != "c":
+        base = base * where(base < 0, np.nan, base.dtype.type(1))
+    return positive(base) if exponent == 1 else power(base, exponent)
