@@ -12,7 +12,7 @@ from ad.ops.products import adjoint, einsum, matmul
 from ad.ops.shaping import reshape
 from ad.ops.systems import SMALL, inv, is_complex, solve, substituted
 
-__all__ = ["cholesky", "cholesky_cotangent", "eigh", "eigvalsh", "qr", "svd", "svdvals"]
+__all__ = ["cholesky", "cholesky_cotangent", "eigh", "eigh_parts", "eigvalsh", "qr", "svd", "svdvals"]
 
 _NAMED = {name: type(getattr(np.linalg, name)(np.eye(1))) for name in ("eigh", "qr", "svd")}
 

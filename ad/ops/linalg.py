@@ -3,7 +3,7 @@
 Functions of a Hermitian matrix read one triangle of it, as NumPy's do; their derivative is that of the
 function of the Hermitian part (JAX's and PyTorch's convention), so that the gradient is Hermitian.
 """
-# Least squares and norms are made here; the rest comes from `systems` and `factorisations`.
+# Least squares and norms are made here; the rest comes from `systems`, `factorisations` and `matrix_functions`.
 import math
 
 import numpy as np
@@ -12,6 +12,7 @@ from ad.ops.domains import FULL_RANK, NONZERO, REAL
 from ad.ops.elementwise import absolute, conjugate, real
 from ad.ops.factorisations import cholesky, eigh, eigvalsh, qr, svd, svdvals
 from ad.ops.forms import BROADCASTS, case, composite, custom
+from ad.ops.matrix_functions import expmh, funmh, logmh, powmh, sqrtmh
 from ad.ops.plain import evaluate
 from ad.ops.products import adjoint, einsum, matmul, operand
 from ad.ops.reductions import kept_shape, outline
@@ -20,8 +21,9 @@ from ad.ops.shaping import reshape
 from ad.ops.systems import det, inv, is_complex, matrix_power, pinv, slogdet, solve, tensorinv, tensorsolve
 
 __all__ = [
-    "cholesky", "det", "eigh", "eigvalsh", "inv", "lstsq", "matrix_norm", "matrix_power", "norm", "pinv", "qr",
-    "slogdet", "solve", "svd", "svdvals", "tensorinv", "tensorsolve", "vector_norm",
+    "cholesky", "det", "eigh", "eigvalsh", "expmh", "funmh", "inv", "logmh", "lstsq", "matrix_norm", "matrix_power",
+    "norm", "pinv", "powmh", "qr", "slogdet", "solve", "sqrtmh", "svd", "svdvals", "tensorinv", "tensorsolve",
+    "vector_norm",
 ]
 
 
