@@ -4,11 +4,13 @@ An op with several outputs is followed by the function that gives them NumPy's n
 """
 import numpy as np
 
+from ad._leaves import stop_gradient
 from ad.errors import MissingRule
 from ad.ops.domains import FULL_RANK, INVERTIBLE, REAL, SPD, SYMMETRIC
-from ad.ops.elementwise import imag, real
+from ad.ops.elementwise import absolute, imag, real
 from ad.ops.forms import BROADCASTS, case, composite, custom
 from ad.ops.products import adjoint, einsum, matmul
+from ad.ops.reductions import max as largest
 from ad.ops.shaping import reshape
 from ad.ops.systems import SMALL, inv, is_complex, solve, substituted
 
@@ -130,15 +132,22 @@ def _inverse_gaps(gaps):
     return (1 - closed) / (gaps + closed)
 
 
+def _gaps(w):
+    """w_j - w_i, and 0 for values that are equal but for rounding, by 8 n eps max |w| at most."""
+    gaps, known = _columns(w) - _rows(w), stop_gradient(w)
+    noise = 8 * w.shape[-1] * np.finfo(w.dtype).eps * largest(absolute(known), axis=-1, keepdims=True, initial=0)
+    return gaps * (absolute(stop_gradient(gaps)) > _rows(noise))
+
+
 def _push_eigh(a_dot, _a, y, _UPLO):
     w, v = y
     turned = matmul(matmul(adjoint(v), _hermitian_part(a_dot)), v)
-    return _real_diagonal(turned), matmul(v, _inverse_gaps(_columns(w) - _rows(w)) * turned)
+    return _real_diagonal(turned), matmul(v, _inverse_gaps(_gaps(w)) * turned)
 
 
 def _pull_eigh(y_bar, _a, y, _UPLO):
     (w_bar, v_bar), (w, v) = y_bar, y
-    inner = _on_diagonal(w_bar) + _inverse_gaps(_columns(w) - _rows(w)) * matmul(adjoint(v), v_bar)
+    inner = _on_diagonal(w_bar) + _inverse_gaps(_gaps(w)) * matmul(adjoint(v), v_bar)
     return _hermitian_part(matmul(matmul(v, inner), adjoint(v)))
 
 
@@ -165,19 +174,24 @@ def eigvalsh(a, UPLO="L"):
 
 
 def _svd_factors(s):
-    """Inverse gaps between the squares of singular values, and their inverses (0 and 1 where there is none)."""
-    gaps = (_columns(s) - _rows(s)) * (_columns(s) + _rows(s))
-    return _inverse_gaps(gaps), 1 / (s + (s == 0))
+    """Inverse gaps between singular values, inverse sums of two of them, and their inverses (0, 0 and 1 for none).
+
+    With H and K the Hermitian and the skew part of U^H a_dot V, a gap divides H, and a sum divides K: at equal singular
+    values the latter is determined as everywhere else.
+    """
+    sums = _columns(s) + _rows(s)
+    others = 1 - np.eye(s.shape[-1], dtype=s.dtype)
+    return _inverse_gaps(_gaps(s)), others * _inverse_gaps(sums), 1 / (s + (s == 0))
 
 
 def _push_svd(a_dot, a, y):
     u, s, vh = y
     uh, v = adjoint(u), adjoint(vh)
-    gaps, inverses = _svd_factors(s)
+    gaps, sums, inverses = _svd_factors(s)
     core = matmul(matmul(uh, a_dot), v)
-    by_columns, by_rows = core * _columns(s), core * _rows(s)
-    u_dot = matmul(u, gaps * (by_columns + adjoint(by_columns)) + _imaginary_diagonal(core) * _columns(inverses))
-    v_dot = matmul(v, gaps * (by_rows + adjoint(by_rows)))
+    together, apart = gaps * _hermitian_part(core), sums * _skew(core) / 2
+    u_dot = matmul(u, together + apart + _imaginary_diagonal(core) * _columns(inverses))
+    v_dot = matmul(v, together - apart)
     if a.shape[-2] > a.shape[-1]:
         along = matmul(a_dot, v)
         u_dot = u_dot + (along - matmul(u, matmul(uh, along))) * _columns(inverses)
@@ -194,10 +208,10 @@ def _skew(x):
 def _pull_svd(y_bar, a, y):
     (u_bar, s_bar, vh_bar), (u, s, vh) = y_bar, y
     uh, v = adjoint(u), adjoint(vh)
-    gaps, inverses = _svd_factors(s)
+    gaps, sums, inverses = _svd_factors(s)
     of_u, of_v = matmul(uh, u_bar), matmul(vh, adjoint(vh_bar))
     core = (
-        _on_diagonal(s_bar) + gaps * _skew(of_u) * _columns(s) + _rows(s) * gaps * _skew(of_v)
+        _on_diagonal(s_bar) + (gaps * _skew(of_u + of_v) + sums * _skew(of_u - of_v)) / 2
         + _imaginary_diagonal(of_u) * _columns(inverses)
     )
     a_bar = matmul(matmul(u, core), vh)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ad._core import Array, is_traced
 from ad._leaves import stop_gradient
+from ad.errors import kind
 from ad.ops.divided_differences import divided_differences
 from ad.ops.domains import REAL, SPD, SYMMETRIC
 from ad.ops.factorisations import eigh_parts
@@ -147,8 +148,9 @@ def _checked(y, size):
     if isinstance(y, Array) and (is_traced(y) or not y.is_constant):
         raise TypeError(
             "ad.linalg.funmh: the function uses a value that is being differentiated or recorded, and its derivative "
-            "would be lost. A function of the eigenvalues alone is needed: scale the matrix itself, combine results of "
-            "funmh, or cut the value off on purpose with .numpy()"
+            "would be lost. Let it depend on its argument only, and put the value into the matrix or the result (expmh(t "
+            "* a)), or cut it off on purpose with ad.stop_gradient; where all eigenvalues are distinct, w, v = "
+            "np.linalg.eigh(a) and (v * function(w)) @ v.conj().T keep its derivative"
         )
     y = np.asarray(y.numpy() if isinstance(y, Array) else y)
     if y.dtype.kind not in "biuf":
@@ -292,4 +294,6 @@ def funmh(a, function, UPLO="L"):
     Array, or ndarray for plain `a`
         Of the shape of `a`.
     """
+    if not callable(function):
+        raise TypeError(f"ad.linalg.funmh takes a function of numbers, not {kind(function)}")
     return _of_matrix(a, ("function", function), UPLO)
