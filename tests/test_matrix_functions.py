@@ -26,11 +26,12 @@ FUNCTIONS = {
     "expmh": (linalg.expmh, mp.expm),
     "cube": (lambda a: linalg.powmh(a, 3), lambda a: a * a * a),
     "funmh of a ufunc": (lambda a: linalg.funmh(a, np.sqrt), mp.sqrtm),
-    "funmh of a ratio": (lambda a: linalg.funmh(a, lambda x: x / (1 + x)), lambda a: mp.inverse(mp.eye(a.rows) + a) * a),
+    "funmh of a ratio": (lambda a: linalg.funmh(a, lambda x: x / (1 + x)),
+                         lambda a: mp.inverse(mp.eye(a.rows) + a) * a),
 }
 SPECTRA = {
     "multiple of the identity": [1.5, 1.5, 1.5], "a pair": [1.0, 1.0, 3.0], "distinct": [0.5, 1.0, 4.0],
-    **{f"gap {gap}": [1.0, 1.0 + gap, 3.0] for gap in (1e-1, 1e-4, 1e-9, 1e-15)},
+    **{f"gap {gap}": [1.0, 1 + gap, 3.0] for gap in (1e-1, 1e-4, 1e-9, 1e-15)},
     "three close": [1.0, 1.0 + 1e-8, 1.0 + 1e-3],
 }
 functions = pytest.mark.parametrize("name", FUNCTIONS)
@@ -75,6 +76,10 @@ def forward(function, along):
     return function
 
 
+def gradient(function, weights):
+    return ad.grad(lambda a: np.sum(np.real(function(a) * weights)))
+
+
 def assert_near(found, expected, rtol=1e-12):
     found = found.numpy() if isinstance(found, ad.Array) else found
     np.testing.assert_allclose(found, expected, rtol=0, atol=rtol * max(1, np.max(np.abs(expected))))
@@ -91,8 +96,7 @@ def test_derivatives_to_third_order(name, spectrum):
     for order in (1, 2, 3):
         expected = reference(mpmaths, a, along[:order]).real
         assert_near(forward(ours, along[:order])(a), expected)
-        # the same number by a reverse sweep on top
-        inner = ad.grad(lambda a: np.sum(forward(ours, along[1:order])(a) * along[3]))
+        inner = gradient(forward(ours, along[1:order]), along[3])  # the same by a reverse sweep on top
         assert_near(np.sum(inner(a) * along[0]), np.sum(expected * along[3]))
 
 
@@ -104,7 +108,7 @@ def test_derivatives_of_complex_matrices(name, spectrum):
     for order in (1, 2):
         expected = reference(mpmaths, a, along[:order])
         assert_near(forward(ours, along[:order])(a), expected)
-        inner = ad.grad(lambda a: np.sum(np.real(forward(ours, along[1:order])(a) * along[3])))
+        inner = gradient(forward(ours, along[1:order]), along[3])
         assert_near(np.sum(np.real(np.conj(inner(a)) * along[0])), np.sum(np.real(expected * along[3])))
 
 
@@ -136,7 +140,7 @@ def test_a_negative_integer_power_of_an_indefinite_matrix():
 
 @pytest.mark.parametrize("spectrum", [[2.0, 2.0, 2.0], [1.0, 1.0, 3.0], [1.0, 2.0, 3.0]])
 def test_an_exponent_is_differentiated(spectrum):
-    a, (b, e) = matrix_of(spectrum), directions()[:2]
+    a, e = matrix_of(spectrum), directions()[1]
 
     def mpmaths(x):
         return lambda a: mp.expm((x + mp.mpf("0.7")) * logm(a))
@@ -277,8 +281,10 @@ def test_divided_differences_are_accurate_at_every_gap(order):
 
 # -- shapes, dtypes, triangles -------------------------------------------------------------------------
 
-CALLS = {"sqrtmh": linalg.sqrtmh, "logmh": linalg.logmh, "expmh": linalg.expmh,
-         "powmh": lambda a, **how: linalg.powmh(a, -1.3, **how), "funmh": lambda a, **how: linalg.funmh(a, np.cos, **how)}
+CALLS = {
+    "sqrtmh": linalg.sqrtmh, "logmh": linalg.logmh, "expmh": linalg.expmh,
+    "powmh": lambda a, **how: linalg.powmh(a, -1.3, **how), "funmh": lambda a, **how: linalg.funmh(a, np.cos, **how),
+}
 calls = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 
 
@@ -373,11 +379,10 @@ def test_a_value_that_is_differentiated_is_not_lost(transform):
 
 @pytest.mark.parametrize(("function", "error", "text"), [
     (lambda x: np.exp(1j * x), TypeError, "real numbers, and returned complex128"),
-    (np.sum, None, ""), (lambda x: x[:1], ValueError, "element by element"),
-    (lambda x: x[:, None] * x, ValueError, "element by element"), (3.0, TypeError, "takes a function of numbers, not a float"),
+    (lambda x: np.stack([np.sum(x)] * 2), ValueError, "element by element"),
+    (lambda x: x[:1], ValueError, "element by element"), (lambda x: x[:, None] * x, ValueError, "element by element"),
+    (3.0, TypeError, "takes a function of numbers, not a float"),
 ])
 def test_functions_that_do_not_work_element_by_element(function, error, text):
-    if error is None:
-        function, error, text = (lambda x: np.stack([np.sum(x)] * 2)), ValueError, "element by element"
     with pytest.raises(error, match=text):
         linalg.funmh(np.eye(3), function)

@@ -151,7 +151,7 @@ def _pull_eigh(y_bar, _a, y, _UPLO):
     return _hermitian_part(matmul(matmul(v, inner), adjoint(v)))
 
 
-_EIGENVALUES = "; equal eigenvalues: that of their eigenvectors leaves out the rotations among them"
+_EIGENVALUES = "; equal eigenvalues: right for what does not tell them apart, wrong for v f(w) v^H (ad.linalg.funmh)"
 
 
 @custom(outputs=2, domain=SYMMETRIC, cases=(case((3, 3)), case((2, 2, 2))),
@@ -222,7 +222,7 @@ def _pull_svd(y_bar, a, y):
     return a_bar
 
 
-_SINGULAR_VALUES = "equal or zero singular values: right for the values; the vectors' leaves out what is not determined"
+_SINGULAR_VALUES = "equal singular values: right for what does not tell them apart; zero: where they have no part in it"
 
 
 @custom(outputs=3, domain=FULL_RANK, cases=(case((3, 3)), case((3, 2)), case((2, 3)), case((2, 2, 2))),

@@ -78,9 +78,9 @@ _DIRECTIONS = range(MOST - 3)
         cases=tuple(case([np.diag([1, 2]), np.array([[1, 2]]), np.eye(2, dtype=int), *directions],
                          function=("power", 0.5)) for directions in ([(2, 2)], [(2, 2), (2, 2)])))
 def spectral_sum(arrays, function):
-    """V M V^H, where M is the sum of f[w_i, ..., w_l] x_ij ... z_kl over the inner indices, for X = V^H E V and so on.
+    """V M V^H, where M sums f[w_i, w_j, ...] x_ij y_jk ... over the inner indices, X = V^H E_1 V, ...
 
-    That is f(a) without directions, the derivative of f(a) along E for one of them; `docs/theory/linalg.md` has more.
+    Without directions E_k that is f(a), with one of them the derivative of f(a) along it (docs/theory/linalg.md).
     """
     _, w, v, *directions = arrays
     differences = _differences(function, w[..., 0, :], len(directions)).astype(np.result_type(w, np.float32), copy=False)
@@ -148,9 +148,9 @@ def _checked(y, size):
     if isinstance(y, Array) and (is_traced(y) or not y.is_constant):
         raise TypeError(
             "ad.linalg.funmh: the function uses a value that is being differentiated or recorded, and its derivative "
-            "would be lost. Let it depend on its argument only, and put the value into the matrix or the result (expmh(t "
-            "* a)), or cut it off on purpose with ad.stop_gradient; where all eigenvalues are distinct, w, v = "
-            "np.linalg.eigh(a) and (v * function(w)) @ v.conj().T keep its derivative"
+            "would be lost. Put it into the matrix or the result, as in expmh(t * a), or cut it off on purpose with "
+            "ad.stop_gradient; where all eigenvalues are distinct, w, v = np.linalg.eigh(a) and (v * function(w)) @ "
+            "v.conj().T keep its derivative"
         )
     y = np.asarray(y.numpy() if isinstance(y, Array) else y)
     if y.dtype.kind not in "biuf":
@@ -177,8 +177,7 @@ def _of_matrix(a, function, UPLO):
     return spectral_sum((a, reshape(w, (*w.shape[:-1], 1, w.shape[-1])), v), function)
 
 
-_HERMITIAN = "one triangle is read; the derivative is that of the function of the Hermitian part, and right to all " \
-             "orders at equal eigenvalues"
+_HERMITIAN = "one triangle is read, and the derivative is that of the function of the Hermitian part"
 _CASES = (case((3, 3)), case((2, 2, 2)), case((3, 3), UPLO="U"), case((1, 1)), case((0, 0)))
 
 
