@@ -380,7 +380,8 @@ def test_a_value_that_is_differentiated_is_not_lost(transform):
 @pytest.mark.parametrize(("function", "error", "text"), [
     (lambda x: np.exp(1j * x), TypeError, "real numbers, and returned complex128"),
     (lambda x: np.stack([np.sum(x)] * 2), ValueError, "element by element"),
-    (lambda x: x[:1], ValueError, "element by element"), (lambda x: x[:, None] * x, ValueError, "element by element"),
+    (np.sum, ValueError, "element by element"), (lambda x: x[:1], ValueError, "element by element"),
+    (lambda x: x[:, None] * x, ValueError, "element by element"),
     (3.0, TypeError, "takes a function of numbers, not a float"),
 ])
 def test_functions_that_do_not_work_element_by_element(function, error, text):

@@ -168,7 +168,8 @@ def eigh(a, UPLO="L"):
     return _NAMED["eigh"](*eigh_parts(a, UPLO))
 
 
-@composite(np.linalg.eigvalsh, domain=SYMMETRIC, cases=(case((3, 3)), case((2, 2, 2))), singular=_HERMITIAN)
+@composite(np.linalg.eigvalsh, domain=SYMMETRIC, cases=(case((3, 3)), case((2, 2, 2))),
+           singular=_HERMITIAN + "; equal eigenvalues: second derivatives are right for the sum of all of them")
 def eigvalsh(a, UPLO="L"):
     return eigh_parts(a, UPLO)[0]
 

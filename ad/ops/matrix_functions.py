@@ -3,7 +3,9 @@
 Their derivatives are right at equal eigenvalues, to all orders: they are sums over divided differences of the function
 (docs/theory/linalg.md), and not derivatives of eigenvectors.
 """
+import itertools
 import math
+import string
 
 import numpy as np
 
@@ -78,12 +80,12 @@ _DIRECTIONS = range(MOST - 3)
         cases=tuple(case([np.diag([1, 2]), np.array([[1, 2]]), np.eye(2, dtype=int), *directions],
                          function=("power", 0.5)) for directions in ([(2, 2)], [(2, 2), (2, 2)])))
 def spectral_sum(arrays, function):
-    """V M V^H, where M sums f[w_i, w_j, ...] x_ij y_jk ... over the inner indices, X = V^H E_1 V, ...
+    """V M V^H, where M sums f[w_i, w_j, ...] x_ij y_jk ... over inner indices; X is V^H E_1 V, and so on.
 
     Without directions E_k that is f(a), with one of them the derivative of f(a) along it (docs/theory/linalg.md).
     """
     _, w, v, *directions = arrays
-    differences = _differences(function, w[..., 0, :], len(directions)).astype(np.result_type(w, np.float32), copy=False)
+    differences = _differences(function, w[..., 0, :], len(directions))
     vh = np.conjugate(np.swapaxes(v, -1, -2))
     if directions:
         return v @ _contracted(differences, [vh @ direction @ v for direction in directions]) @ vh
@@ -92,21 +94,23 @@ def spectral_sum(arrays, function):
 
 
 def _differences(function, w, order):
-    """The divided differences in double precision."""
+    """The divided differences, computed in double precision, in that of w."""
     name, *parameters = function
-    return divided_differences(lambda x, m: _DERIVATIVES[name](x, m, *parameters), np.asarray(w, float), order)
+    y = divided_differences(lambda x, m: _DERIVATIVES[name](x, m, *parameters), np.asarray(w, float), order)
+    return y.astype(np.result_type(w, np.float32), copy=False)
 
 
 def _contracted(differences, parts):
-    """The sum over all but the first and the last index of the differences times a product along the indices.
-
-    A product of 0 gives 0, whatever the difference: it may be infinite.
-    """
+    """The sum over all but the first and the last index of the differences times a product along the indices."""
+    if len(parts) > 1 and np.all(np.isfinite(differences)):
+        labels = string.ascii_letters[: len(parts) + 1]
+        pairs = ",".join(f"...{a}{b}" for a, b in itertools.pairwise(labels))
+        return np.einsum(f"...{labels},{pairs}->...{labels[0]}{labels[-1]}", differences, *parts)
     product, *rest = parts
     for k, part in enumerate(rest, 1):
         product = product[..., None] * part[(..., *(None,) * k, slice(None), slice(None))]
     with np.errstate(invalid="ignore"):
-        terms = np.where(product == 0, 0, differences * product)
+        terms = np.where(product == 0, 0, differences * product)  # 0 times an infinite derivative is 0
     return np.sum(terms, axis=tuple(range(-len(parts), -1)), dtype=terms.dtype)
 
 
@@ -152,10 +156,14 @@ def _checked(y, size):
             "ad.stop_gradient; where all eigenvalues are distinct, w, v = np.linalg.eigh(a) and (v * function(w)) @ "
             "v.conj().T keep its derivative"
         )
+    is_constant = type(y) in (bool, int, float)
     y = np.asarray(y.numpy() if isinstance(y, Array) else y)
     if y.dtype.kind not in "biuf":
-        raise TypeError(f"ad.linalg.funmh: the function must return real numbers, and returned {y.dtype}")
-    if y.shape not in ((), (size,)):
+        raise TypeError(
+            f"ad.linalg.funmh: the function must return real numbers, and returned {y.dtype}. Give its real and its "
+            "imaginary part one by one: funmh(a, np.cos) + 1j * funmh(a, np.sin) for exp(1j * x)"
+        )
+    if y.shape != (size,) and not is_constant:
         raise ValueError(
             f"ad.linalg.funmh: the function must work element by element; of {size} eigenvalues in an array of shape "
             f"{(size,)} it made one of shape {y.shape}"
@@ -283,8 +291,7 @@ def funmh(a, function, UPLO="L"):
         Matrices of shape (..., n, n).
     function : callable
         A real function of real numbers, written with NumPy or `ad`, that works element by element on an array in
-        double precision. Its derivatives are those that `ad` computes. It must not use values that are being
-        differentiated other than its argument: that raises TypeError.
+        double precision. Its derivatives are those that `ad` computes.
     UPLO : {'L', 'U'}
         The triangle that is read, as for `np.linalg.eigh`.
 
@@ -292,6 +299,18 @@ def funmh(a, function, UPLO="L"):
     -------
     Array, or ndarray for plain `a`
         Of the shape of `a`.
+
+    Raises
+    ------
+    TypeError
+        If `function` uses a value that is being differentiated or recorded, besides its argument; or returns complex
+        numbers.
+
+    Examples
+    --------
+    >>> ad.linalg.funmh(np.array([[2.0, 1.0], [1.0, 2.0]]), lambda x: 1 / x)
+    array([[ 0.66666667, -0.33333333],
+           [-0.33333333,  0.66666667]])
     """
     if not callable(function):
         raise TypeError(f"ad.linalg.funmh takes a function of numbers, not {kind(function)}")
