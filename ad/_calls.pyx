@@ -14,6 +14,8 @@ from ad._sweep cimport Plan
 
 import numpy as np
 
+from ad.errors import kind as kind_of
+
 cnp.import_array()
 
 cdef object FLOAT64 = np.float64
@@ -113,7 +115,7 @@ def scalar(y, transform):
     """
     cdef Array found = None if isinstance(y, (str, bytes, list, tuple)) else lift(y)
     if found is None:
-        raise TypeError(f"ad.{transform}: the function returned a {type(y).__name__}; it must return one number "
+        raise TypeError(f"ad.{transform}: the function returned {kind_of(y)}; it must return one number "
                         "(with has_aux=True: a pair of that and anything else)")
     if found.ndim:
         raise ValueError(f"ad.{transform}: the function returned an array of shape {found.shape}; it must return "

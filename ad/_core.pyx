@@ -27,6 +27,7 @@ import operator
 import numpy as np
 
 from ad.errors import conversion_error, no_item_assignment
+from ad.errors import kind as kind_of
 
 cnp.import_array()
 
@@ -369,7 +370,7 @@ cpdef object apply(Op op, tuple inputs, tuple params=None):
         for i, a in enumerate(inputs):
             alive.append(read_operand(a, &operands[i]))
             if alive[i] is None:
-                raise TypeError(f"ad: {op.name} takes arrays and numbers, not {type(a).__name__}")
+                raise TypeError(f"ad: {op.name} takes arrays and numbers, not {kind_of(a)}")
         value = defer(op, operands, n, params, &output)
         if value is None:
             try:
@@ -908,7 +909,7 @@ cdef Array as_value(object value, object dtype):
     if dtype is None and isinstance(value, (int, list, tuple)) and raw_value.dtype.kind in "iu":
         raw_value = raw_value.astype(np.float64)
     if raw_value.dtype.kind not in "biufc":
-        raise TypeError(f"ad: an array holds numbers, not {type(value).__name__} {value!r:.60}")
+        raise TypeError(f"ad: an array holds numbers, not {kind_of(value)}, {value!r:.60}")
     return wrap(raw_value)
 
 

@@ -9,7 +9,7 @@ from ad._core import Array, apply, constant, is_tracing
 from ad._graph import Op
 from ad._leaves import Variable, stop_gradient
 from ad._tape import Tape, is_differentiating
-from ad.errors import MissingRule
+from ad.errors import MissingRule, kind
 from ad.ops.forms import TABLE, over_lanes
 from ad.trees import flatten, flatten_optional
 
@@ -121,7 +121,7 @@ class _Call:
         if isinstance(returned, tuple) and len(returned) == 2 and callable(returned[1]):
             return returned
         raise TypeError(f"ad: {self.f.__name__}, under custom_gradient, must return (y, grad_fn), "
-                        f"not {type(returned).__name__}")
+                        f"not {kind(returned)}")
 
     def evaluate(self, *raw):
         """The op on raw values; the first time they are those that `result` has computed from."""

@@ -1,10 +1,12 @@
 """Messages that name what was wrong and the remedy; each is built where all of it is known."""
+from ad.callers import find_caller
+from ad.remedies import remedy
 
 __all__ = [
     "CALLS", "MissingRule", "another_argument", "another_call", "another_input", "cannot_write", "conversion_error",
-    "kind", "lost_guard", "lost_rule", "missing_rule", "needs_scipy", "no_assignment", "no_item_assignment",
-    "not_a_function", "not_an_output", "not_argnums", "shown", "unsupported_argument",
-    "used_in_another_thread",
+    "differences_instead", "is_untraceable", "kind", "lost_guard", "lost_rule", "missing_rule", "needs_scipy",
+    "no_assignment", "no_item_assignment", "not_a_function", "not_an_output", "not_argnums", "shown",
+    "unsupported_argument", "used_in_another_thread",
 ]
 
 # How the transforms are called that are not called as `ad.grad(f)(x)` is.
@@ -12,19 +14,13 @@ CALLS = {
     "hvp": "ad.hvp(f)(x, v)", "jvp": "ad.jvp(f, (x,), (x_dot,))", "linearize": "ad.linearize(f, x)",
     "vjp": "ad.vjp(f, x)",
 }
-STACK = "np.stack([x, y]) or ad.asarray([x, y]) for np.array([x, y])"
-COLLECT = "a list of the pieces and np.stack for a[i] = x"
-# For a conversion what does the same and keeps the derivative.
-INSTEAD = {
-    "float": f"np.sin(x) for math.sin(x), {COLLECT}",
-    "complex": f"np.exp(x) for cmath.exp(x), {COLLECT}",
-    "np.asarray": f"{STACK}, {COLLECT}, a @ x for a.dot(x), ad.special.logsumexp for SciPy's",
-}
-
+CUT = "cut it off on purpose with x.numpy() or ad.stop_gradient(x)"
 
 def kind(value):
-    """What a value is, with its article: a float, an ndarray, None."""
+    """What a value is, with its article: a float, an ndarray, an ad.Array, None."""
     name = type(value).__name__
+    if type(value).__module__.partition(".")[0] == "ad":
+        name = f"ad.{name}"
     return "None" if value is None else f"{'an' if name[0] in 'aeiouAEIOU' or name == 'ndarray' else 'a'} {name}"
 
 
@@ -37,20 +33,24 @@ def shown(value):
 class MissingRule(NotImplementedError):
     """A NumPy function was called on a value of ours, and the table has no rule for it."""
 
+    is_untraceable = True
+
 
 def missing_rule(what, instead=""):
     """For a NumPy callable, `what` it is called, that no mode can differentiate."""
     return MissingRule(
         f"ad: {what} has no rule, in reverse or in forward mode, and was called on a value that is being "
-        f"differentiated. {instead or 'Write it in functions that have one, or'} cut the value off on purpose with "
-        "x.numpy() or ad.stop_gradient(x). To add the rule: one entry in ad/ops (CONTRIBUTING.md shows how)."
+        f"differentiated{_at(find_caller())}. {instead or 'Write it in functions that have one, or'} cut the value "
+        "off on purpose with x.numpy() or ad.stop_gradient(x). To add the rule: one entry in ad/ops (CONTRIBUTING.md "
+        "shows how)."
     )
 
 
 def unsupported_argument(function, argument, value, instead=""):
     """For an argument of a function of ours that its rule does not know."""
     return MissingRule(
-        f"ad.{function} has no rule, in reverse or in forward mode, for the argument {argument}={shown(value)}. "
+        f"ad.{function} has no rule, in reverse or in forward mode, for the argument {argument}={shown(value)}"
+        f"{_at(find_caller())}. "
         f"{instead or 'Leave it out, or write the call in functions that have one.'} "
         "To add the rule: one entry in ad/ops (CONTRIBUTING.md shows how)."
     )
@@ -74,26 +74,59 @@ def _call(transform):
 
 
 def conversion_error(how):
-    """For a conversion that would silently cut a value off from its derivative."""
-    instead = f"Use {INSTEAD[how]}; or" if how in INSTEAD else "Keep x itself; or"
-    return TypeError(
-        f"ad: {how}() of a value that is being differentiated or recorded would make a constant of it. {instead} "
-        "cut it off on purpose with x.numpy() or ad.stop_gradient(x)."
+    """For a conversion that would silently cut a value off from its derivative; says who asks, and what to do."""
+    caller = find_caller()
+    if caller.writes:
+        return _untraceable(
+            f"ad: {caller.text}: an element of a plain ndarray is a constant, and the value is being differentiated or "
+            f"recorded{_at(caller)}. Collect the pieces in a list and use np.stack(pieces); or {CUT}."
+        )
+    asked = caller.function if how in ("float", "complex", "np.asarray") else how
+    who = f"{asked or how}()" if caller.is_call or not asked else f"an operation with {asked}"
+    return _untraceable(
+        f"ad: {who} would make a constant of a value that is being differentiated or recorded{_at(caller)}. "
+        f"{remedy(asked or how) or 'Keep x itself'}; or {CUT}."
     )
+
+
+def _at(caller):
+    """The line of the user's, in brackets."""
+    return f" ({caller.place}: {caller.text})" if caller.text else ""
+
+
+def _untraceable(message):
+    """An error of a function that `ad` cannot follow, which differences could."""
+    error = TypeError(message)
+    error.is_untraceable = True
+    return error
+
+
+def is_untraceable(error):
+    """Whether an error, or what caused it, says that `ad` cannot follow a function."""
+    return getattr(error, "is_untraceable", False) or getattr(error.__cause__, "is_untraceable", False)
+
+
+def differences_instead(caller, error):
+    """For a function given to `ad.optimize` that cannot be followed: an error of the same type."""
+    what = error if getattr(error, "is_untraceable", False) else error.__cause__
+    jac = "jac=False" if caller.endswith("root") else 'jac="2-point"'
+    return type(what)(f"{caller}: f cannot be differentiated. {what} Or give {jac}, for finite differences by SciPy.")
 
 
 def no_item_assignment():
     """For `x[i] = v`."""
+    caller = find_caller()
     return TypeError(
-        "ad: arrays are not changed in place. Build the result with np.where, np.concatenate or np.stack, "
-        "or collect the pieces in a list."
+        f"ad: {caller.text or 'x[i] = v'}: arrays are not changed in place{_at(caller)}. Build the result with "
+        "np.where, np.concatenate or np.stack, or collect the pieces in a list."
     )
 
 
 def cannot_write(what):
     """For a plain ndarray as `out=` of a call whose result is being differentiated."""
     return TypeError(
-        f"ad: {what} cannot write a value that is being differentiated into a plain ndarray, which would cut it off. "
+        f"ad: {what} cannot write a value that is being differentiated into a plain ndarray, which would cut it off"
+        f"{_at(find_caller())}. "
         "Use the result instead (y = np.add(x, a), not np.add(x, a, out=y); a = a + x, not a += x), "
         "or give out= an array of ours (ad.constant)."
     )
@@ -102,7 +135,7 @@ def cannot_write(what):
 def not_an_output(target):
     """For an `out=` that cannot be rebound."""
     remedy = "use x.assign(...)" if hasattr(target, "assign") else "use the result"
-    return TypeError(f"ad: a {type(target).__name__} cannot be the out= of a NumPy function; {remedy}.")
+    return TypeError(f"ad: {kind(target)} cannot be the out= of a NumPy function; {remedy}.")
 
 
 def needs_scipy(module):

@@ -3,6 +3,7 @@
 Containers are dicts (in order of insertion), lists, tuples, namedtuples and dataclass instances;
 None is a container with nothing in it. Everything else is a leaf.
 """
+from ad.errors import kind as kind_of
 
 __all__ = ["LEAF", "Frame", "Structure", "flatten", "flatten_like", "flatten_optional", "map", "spread"]
 
@@ -168,12 +169,12 @@ def flatten_like(structure, tree, what="the tree"):
 def _collect(structure, tree, what, leaves):
     if structure is LEAF:
         if _parts(tree) is not None:
-            raise TypeError(f"ad: {what} is a {type(tree).__name__} where a single array or number is wanted")
+            raise TypeError(f"ad: {what} is {kind_of(tree)} where a single array or number is wanted")
         leaves.append(tree)
         return
     parts = _parts(tree)
     if parts is None or parts[0] is not structure.kind:
-        raise TypeError(f"ad: {what} is a {type(tree).__name__} where {structure!r} is wanted")
+        raise TypeError(f"ad: {what} is {kind_of(tree)} where {structure!r} is wanted")
     _, keys, values = parts
     if set(keys) != set(structure.keys):
         raise TypeError(f"ad: {what} has the parts {list(keys)} where {list(structure.keys)} are wanted")
@@ -194,7 +195,7 @@ def spread(prefix, tree, what="the tree"):
         return [prefix] * len(flatten(tree)[0])
     given, parts = _parts(prefix), _parts(tree)
     if given is None:
-        raise TypeError(f"ad.{what} has a {type(prefix).__name__} in it; it is made of ints and None")
+        raise TypeError(f"ad.{what} has {kind_of(prefix)} in it; it is made of ints and None")
     if parts is None or given[0] is not parts[0] or set(given[1]) != set(parts[1]):
         raise TypeError(f"ad.{what} has {prefix!r} for {flatten(tree)[1]!r}, where * is a leaf; it must be nested "
                         "alike, or be an int or None for all of it")

@@ -45,7 +45,8 @@ def lanes_of(op: Op) -> Lanes: ...
 def case(*inputs: Any, **params: Any) -> _Case: ...
 def elementwise(
     name: str, numpy: _Function | tuple[_Function, ...] | None, partials: Any, *, domain: Any, singular: str = "",
-    method: bool | str = False, fn: _Function | None = None, outline: _Function | None = None
+    method: bool | str = False, fn: _Function | None = None, outline: _Function | None = None,
+    exponent: float | str | None = None, radicand: _Function | None = None, carry: _Function | None = None
 ) -> _Function: ...
 def spelling(
     name: str, *numpy: _Function, cases: Sequence[_Case] = (), method: bool | str = False
@@ -53,7 +54,8 @@ def spelling(
 def linear(
     *numpy: _Function, transpose: _Rules, inputs: int | None = 1, lanes: _Function | None = None,
     batched: _Function | None = None, domain: Any = None, cases: Sequence[_Case] = (), singular: str = "",
-    method: bool | str = False, fold: tuple[np.ufunc, float] | None = None, outline: _Function | None = None
+    method: bool | str = False, fold: tuple[np.ufunc, float] | None = None, outline: _Function | None = None,
+    moves: bool = False
 ) -> _Decorator: ...
 def bilinear(
     *numpy: _Function, transposes: tuple[_Function, _Function], batches: bool = False,
@@ -63,7 +65,7 @@ def bilinear(
 def custom(
     *numpy: _Function, jvp: _Rules, vjp: _Rules, inputs: int | None = 1, outputs: int = 1, batches: bool = False,
     lanes: Any = None, domain: Any = None, cases: Sequence[_Case] = (), singular: str = "", method: bool | str = False,
-    fold: tuple[np.ufunc, float] | None = None, outline: _Function | None = None
+    fold: tuple[np.ufunc, float] | None = None, outline: _Function | None = None, radicand: _Function | None = None
 ) -> _Decorator: ...
 def composite(
     *numpy: _Function, domain: Any = None, cases: Sequence[_Case] = (), singular: str = "",

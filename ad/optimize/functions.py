@@ -5,6 +5,7 @@ from ad import trees
 from ad._calls import pull
 from ad._core import Array, constant
 from ad.calling import Call
+from ad.errors import differences_instead, is_untraceable, kind
 from ad.gradient_tape import GradientTape
 from ad.matrices import matrix
 from ad.transforms import grad, hessian, linearize, value_and_grad
@@ -47,6 +48,15 @@ class _Function:
         self.packing, self.f = packing, f
         self.is_first = True
 
+    def result(self, x):
+        """What f returns of a flat vector, plain or one of ours."""
+        try:
+            return self.f(self.packing.unpack(x))
+        except (TypeError, ValueError, NotImplementedError) as error:
+            if is_untraceable(error):
+                raise differences_instead(self.packing.caller, error) from error
+            raise
+
     def plain(self, x):
         """The value alone, by NumPy."""
         y = self.call(x)
@@ -74,8 +84,8 @@ class _Function:
         return self._error("f does not depend on x: what it returns is a constant; compute it from the argument of f, "
                            "without x.numpy() or ad.stop_gradient", TypeError)
 
-    def _error(self, message, kind):
-        return kind(f"{self.packing.caller}: {message}")
+    def _error(self, message, error):
+        return error(f"{self.packing.caller}: {message}")
 
 
 class Scalar(_Function):
@@ -92,7 +102,7 @@ class Scalar(_Function):
 
     def call(self, x):
         """The value at a flat vector, plain or one of ours, as something without axes."""
-        y = self.f(self.packing.unpack(x))
+        y = self.result(x)
         return y if isinstance(y, Array) and not y.ndim else self._one_number(y)
 
     def value(self, x):
@@ -143,7 +153,7 @@ class Scalar(_Function):
     def _one_number(self, y):
         """A value that is not an Array without axes: as such a number, if it is one."""
         if trees.flatten(y)[1] is not trees.LEAF or isinstance(y, (str, bytes)):
-            shown = "None: is there a return missing?" if y is None else f"a {type(y).__name__}; return one number"
+            shown = "None: is there a return missing?" if y is None else f"{kind(y)}; return one number"
             raise self._error(f"f returned {shown}", TypeError)
         if not isinstance(y, Array):
             y = np.asarray(y)
@@ -197,7 +207,7 @@ class Outputs(_Function):
 
     def call(self, x):
         """All outputs at a flat vector, plain or one of ours, in a row."""
-        leaves = trees.flatten(self.f(self.packing.unpack(x)))[0]
+        leaves = trees.flatten(self.result(x))[0]
         if not leaves:
             raise self._error("f returned nothing; return an array, or a container of arrays", TypeError)
         rows = [np.reshape(leaf, -1) for leaf in leaves]

@@ -5,6 +5,7 @@ import numpy as np
 from scipy.optimize import Bounds, OptimizeResult
 
 from ad import trees
+from ad.errors import kind
 
 __all__ = ["Packing", "keyed"]
 
@@ -31,10 +32,10 @@ class Packing:
         value = np.asarray(leaf)
         if value.dtype.kind in "iuf":
             return np.array(value, np.float64)
-        kind = f"an array of dtype {value.dtype}" if hasattr(leaf, "dtype") else f"a {type(leaf).__name__}"
+        what = f"an array of dtype {value.dtype}" if hasattr(leaf, "dtype") else kind(leaf)
         remedy = ("give its real and imaginary parts and join them in f" if value.dtype.kind == "c" else
                   "give real numbers, arrays of them, or a container of such")
-        raise TypeError(f"{self.caller}: {keyed('x0', path)} is {kind}; {remedy}")
+        raise TypeError(f"{self.caller}: {keyed('x0', path)} is {what}; {remedy}")
 
     # -- there and back
 

@@ -63,7 +63,7 @@ def compile(f=None, *, check=False):
     if f is None:
         return functools.partial(compile, check=check)
     if not callable(f):
-        raise TypeError(f"ad.compile takes a function, not a {type(f).__name__}; it returns one: ad.compile(f)(x)")
+        raise TypeError(f"ad.compile takes a function, not {kind(f)}; it returns one: ad.compile(f)(x)")
     if inspect.isgeneratorfunction(f) or inspect.iscoroutinefunction(f):
         raise TypeError(f"ad.compile takes a function that returns its result, not a generator or coroutine: {f!r}")
     return Compiled(f, check)
@@ -83,7 +83,7 @@ def record(f):
         Takes the arguments of `f`; returns a `Program`, simplified.
     """
     if not callable(f):
-        raise TypeError(f"ad.record takes a function, not a {type(f).__name__}; the program comes from a call of what "
+        raise TypeError(f"ad.record takes a function, not {kind(f)}; the program comes from a call of what "
                         "it returns: ad.record(f)(x)")
 
     @functools.wraps(f)

@@ -1,0 +1,177 @@
+"""Who asks for the plain value of an Array: for error messages that name the call and what to write instead.
+
+A conversion (`float`, `np.asarray`) does not know what it is for. The calling frames do: they have the line of the
+user's code, the expression that is being evaluated there, and the public function of the library that was called.
+"""
+import ast
+import builtins
+import inspect
+import linecache
+import sys
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ["Caller", "find_caller"]
+
+PACKAGE = __name__.partition(".")[0]
+# What the standard library does on behalf of whoever called it.
+TRANSPARENT = {"contextlib", "concurrent", "copy", "functools", "pickle", "threading"}
+
+
+class Caller(NamedTuple):
+    """Where a conversion comes from.
+
+    Attributes
+    ----------
+    place : str
+        File and line of the user's code; empty if there is none.
+    text : str
+        The call that is evaluated there, or its line; empty if the source is not known.
+    function : str
+        The function that is called, with its module ("math.sin", "scipy.stats.norm.logpdf"), or the type of what an
+        operator is used with ("pandas.Series"); empty if not known.
+    is_call : bool
+        Whether it is a call.
+    writes : bool
+        Whether it is an assignment to an element, `out[i] = x`.
+    """
+
+    place: str = ""
+    text: str = ""
+    function: str = ""
+    is_call: bool = False
+    writes: bool = False
+
+
+def find_caller():
+    """The `Caller` of the conversion under way.
+
+    Returns
+    -------
+    Caller
+    """
+    frame, entered = sys._getframe(1), None
+    while frame is not None and _is_foreign(frame):
+        if _package(frame) not in (PACKAGE, "numpy") and _package(frame) not in TRANSPARENT:
+            entered = frame  # the last of them is the function that the user called
+        frame = frame.f_back
+    if frame is None:
+        return Caller(function="" if entered is None else _name_of_frame(entered))
+    line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+    place = f"{frame.f_code.co_filename}, line {frame.f_lineno}"
+    segment = _segment(frame)
+    node = _parsed(segment)
+    is_call = isinstance(node, ast.Call)
+    called = _called(node, frame) if is_call else ""
+    if entered is not None:
+        called = _public_name(called, _name_of_frame(entered) if is_call else _type_in_frame(entered))
+    return Caller(place, segment if is_call else line, called, is_call, _is_assignment(node, entered))
+
+
+def _package(frame):
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
+def _is_foreign(frame):
+    """Whether a frame belongs to an installed library, this one or another, and not to the user's own code."""
+    package = _package(frame)
+    if package == "__main__":
+        return False
+    filename = frame.f_code.co_filename
+    return package in (PACKAGE, *TRANSPARENT) or "site-packages" in filename or "dist-packages" in filename
+
+
+def _name_of_frame(frame):
+    """The module, class and name of a function that is being called."""
+    module = _public_module(frame.f_globals.get("__name__", ""))
+    return f"{module}.{_owner(frame.f_locals.get('self'))}{frame.f_code.co_name}"
+
+
+def _type_in_frame(frame):
+    """The library and the type of the object whose method is being called."""
+    owner = frame.f_locals.get("self")
+    module = _public_module(type(owner).__module__ if owner is not None else frame.f_globals.get("__name__", ""))
+    return f"{'.'.join(module.split('.')[:2])}.{_owner(owner)}".rstrip(".")
+
+
+def _owner(owner):
+    """The object that a method belongs to, as a user names it: a distribution, or its type."""
+    if owner is None:
+        return ""
+    owner = getattr(owner, "dist", owner)  # of a frozen distribution
+    name = getattr(owner, "name", None)
+    return f"{name if isinstance(name, str) else type(owner).__name__.removesuffix('_gen')}."
+
+
+def _public_module(name):
+    """A module's name up to its first private part."""
+    parts = str(name).split(".")
+    if parts[0].startswith("_"):
+        return parts[0].lstrip("_")  # what is written in C: _pickle
+    return ".".join(parts[: next((i for i, part in enumerate(parts) if part.startswith("_")), len(parts))])
+
+
+def _public_name(called, entered):
+    """How the user called a function of a library that then called others."""
+    library = entered.partition(".")[0]
+    return called if called.partition(".")[0] == library else entered
+
+
+def _segment(frame):
+    """The source of the expression that a frame is evaluating; empty if that is not known."""
+    positions = list(frame.f_code.co_positions())[frame.f_lasti // 2]
+    first, last, begin, end = positions
+    if None in positions:
+        return ""
+    lines = [linecache.getline(frame.f_code.co_filename, i).encode() for i in range(first, last + 1)]
+    if not all(lines):
+        return ""
+    lines[-1] = lines[-1][:end]
+    lines[0] = lines[0][begin:]
+    return " ".join(b"".join(lines).decode(errors="replace").split())
+
+
+def _parsed(segment):
+    """The syntax tree of an expression or an assignment target; None for anything else."""
+    try:
+        return ast.parse(segment, mode="eval").body if segment else None
+    except SyntaxError:
+        return None
+
+
+def _is_assignment(node, entered):
+    """Whether the expression is an element: where that asks for a conversion, it is assigned to."""
+    return entered is None and isinstance(node, ast.Subscript)
+
+
+def _called(node, frame):
+    """The module and name of the function that an expression calls; empty if that is not known."""
+    function = _looked_up(node.func, frame)
+    if function is None:
+        return f"ndarray.{node.func.attr}" if isinstance(node.func, ast.Attribute) else ""
+    if isinstance(function, np.vectorize):  # which goes by the name of what it calls
+        return "numpy.vectorize"
+    name, owner = getattr(function, "__name__", ""), getattr(function, "__self__", None)
+    if getattr(function, "__module__", None) == "builtins" and owner is builtins:
+        return ""  # such as map, which calls something else
+    if isinstance(function, type) and function.__module__ == "builtins":
+        return name
+    if inspect.ismodule(owner):
+        return f"{_public_module(owner.__name__)}.{name}"
+    module = _public_module(getattr(function, "__module__", None) or type(owner).__module__)
+    return f"{module}.{_owner(owner)}{name}"
+
+
+def _looked_up(node, frame):
+    """The object that a dotted name stands for in a frame, looked up without running code of the user's."""
+    if isinstance(node, ast.Name):
+        for names in (frame.f_locals, frame.f_globals, vars(builtins)):
+            if node.id in names:
+                return names[node.id]
+        return None
+    if not isinstance(node, ast.Attribute):
+        return None
+    owner = _looked_up(node.value, frame)
+    is_library = inspect.ismodule(owner) or type(owner).__module__.partition(".")[0] in ("numpy", "scipy", "pandas")
+    return getattr(owner, node.attr, None) if is_library else None

@@ -1,0 +1,111 @@
+"""What to write instead of a call that needs plain numbers, by the function that asks for them."""
+import numpy as np
+
+__all__ = ["remedy"]
+
+# Functions of `math` and `cmath` whose twins have other names.
+MATH = {
+    "acos": "np.arccos", "acosh": "np.arccosh", "asin": "np.arcsin", "asinh": "np.arcsinh", "atan": "np.arctan",
+    "atan2": "np.arctan2", "atanh": "np.arctanh", "dist": "np.linalg.norm(p - q)", "erf": "ad.special.erf",
+    "erfc": "ad.special.erfc", "fsum": "np.sum", "gamma": "ad.special.gamma", "lgamma": "ad.special.gammaln",
+    "phase": "np.angle", "pow": "np.power",
+}
+_STANDARD = "with z = (x - loc) / scale"
+# The logarithms of densities, by the names of SciPy's distributions.
+LOG_DENSITIES = {
+    "norm": f"-z**2 / 2 - np.log(scale) - np.log(2 * np.pi) / 2 {_STANDARD}",
+    "expon": f"-z - np.log(scale) {_STANDARD}",
+    "laplace": f"-np.abs(z) - np.log(2 * scale) {_STANDARD}",
+    "cauchy": f"-np.log1p(z**2) - np.log(np.pi * scale) {_STANDARD}",
+    "logistic": f"-z - 2 * np.log1p(np.exp(-z)) - np.log(scale) {_STANDARD}",
+    "uniform": "np.where((x >= loc) & (x <= loc + scale), -np.log(scale), -np.inf)",
+    "t": "ad.special.gammaln((df + 1) / 2) - ad.special.gammaln(df / 2) - np.log(df * np.pi) / 2 "
+         f"- (df + 1) / 2 * np.log1p(z**2 / df) - np.log(scale) {_STANDARD}",
+    "gamma": f"(a - 1) * np.log(z) - z - ad.special.gammaln(a) - np.log(scale) {_STANDARD}",
+    "beta": "(a - 1) * np.log(x) + (b - 1) * np.log1p(-x) - ad.special.betaln(a, b)",
+    "lognorm": f"-(np.log(z) / s)**2 / 2 - np.log(s * z * scale) - np.log(2 * np.pi) / 2 {_STANDARD}",
+    "poisson": "k * np.log(mu) - mu - ad.special.gammaln(k + 1)",
+    "binom": "ad.special.gammaln(n + 1) - ad.special.gammaln(k + 1) - ad.special.gammaln(n - k + 1) "
+             "+ k * np.log(p) + (n - k) * np.log1p(-p)",
+    "bernoulli": "k * np.log(p) + (1 - k) * np.log1p(-p)",
+    "multivariate_normal": "-(r @ np.linalg.solve(cov, r) + np.linalg.slogdet(cov)[1] + len(r) * np.log(2 * np.pi)) "
+                           "/ 2 with r = x - mean",
+}
+PROBABILITIES = {"norm.cdf": "ad.special.ndtr(z)", "norm.logcdf": "ad.special.log_ndtr(z)",
+                 "norm.sf": "ad.special.ndtr(-z)", "norm.logsf": "ad.special.log_ndtr(-z)",
+                 "norm.ppf": "loc + scale * ad.special.ndtri(q)"}
+HERMITIAN = {"expm": "expmh", "funm": "funmh", "logm": "logmh", "sqrtm": "sqrtmh"}
+SPECIAL = ("log_softmax", "logsumexp", "softmax")
+OWN_RULE = "wrap the call in ad.custom_gradient, with its derivative"
+MODULES = {  # the longest name that fits decides
+    "scipy.integrate": "Integrate by steps that are written in NumPy (Runge-Kutta, Simpson's rule), or " + OWN_RULE,
+    "scipy.optimize": "Solve on plain numbers (x.numpy()), and " + OWN_RULE + ": that of the implicit function theorem",
+    "scipy.interpolate": "Use np.interp, or " + OWN_RULE,
+    "scipy.sparse": "Multiply by a dense array (A.toarray() @ x), or " + OWN_RULE,
+    "scipy.fft": "Use the function of the same name in np.fft, or " + OWN_RULE,
+    "scipy.signal": "Use np.convolve or np.correlate, or " + OWN_RULE,
+    "scipy": "Write it in functions of NumPy or ad.special, or " + OWN_RULE,
+    "pandas": "Take the numbers out of the table first: series.to_numpy() * x",
+}
+STACK = "Use np.stack([x, y]) or ad.asarray([x, y])"
+BUILTINS = {
+    "float": "Keep x itself, or use x.item(), which keeps the derivative",
+    "complex": "Keep x itself, or write x + 0j",
+    "numpy.array": STACK, "numpy.asarray": "Use ad.asarray(x), or " + STACK[4:], "numpy.asanyarray": STACK,
+    "numpy.full": "Use np.ones(shape) * x", "numpy.linspace": "Use a + (b - a) * np.linspace(0, 1, n)",
+    "numpy.arange": "Use a + step * np.arange(n)", "numpy.fromiter": STACK,
+    "numpy.vectorize": "Call the function on arrays",
+    "ndarray.dot": "Use a @ x", "copy.copy": "Keep x itself", "copy.deepcopy": "Keep x itself",
+    "pickle.dumps": "Keep x itself",
+}
+
+
+def remedy(function):
+    """What to write instead, by the function that was called.
+
+    Parameters
+    ----------
+    function : str
+        Its module and name, as of `ad.callers.Caller`.
+
+    Returns
+    -------
+    str
+        A sentence without its full stop; empty where nothing better is known than what is always so.
+    """
+    module, _, name = function.rpartition(".")
+    if module in ("math", "cmath"):
+        twin = MATH.get(name) or (f"np.{name}" if hasattr(np, name) else "")
+        return f"Use {twin} for {function}" if twin else f"Write {function} in functions of NumPy"
+    if function.startswith("scipy.stats"):
+        return _of_distribution(function)
+    if function.startswith("scipy.linalg"):
+        return _of_linear_algebra(name)
+    if module == "scipy.special" and name in SPECIAL:
+        return f"Use ad.special.{name}"
+    if function in BUILTINS:
+        return BUILTINS[function]
+    fitting = [prefix for prefix in MODULES if f"{function}.".startswith(f"{prefix}.")]
+    if fitting:
+        return MODULES[max(fitting, key=len)]
+    if module in ("", "ndarray"):
+        return ""
+    return f"{function} asks for plain numbers: write it in functions of NumPy, or {OWN_RULE}"
+
+
+def _of_distribution(function):
+    *_, distribution, method = function.split(".")
+    if f"{distribution}.{method}" in PROBABILITIES:
+        return f"Write it out: {PROBABILITIES[f'{distribution}.{method}']} {_STANDARD}"
+    density = LOG_DENSITIES.get(distribution)
+    if density is None or method not in ("pdf", "logpdf", "pmf", "logpmf"):
+        return "Write out the density, with ad.special for its special functions"
+    return f"Write out its logarithm: {density}" + ("" if method.startswith("log") else "; and take np.exp of that")
+
+
+def _of_linear_algebra(name):
+    if name in HERMITIAN:
+        return f"Use ad.linalg.{HERMITIAN[name]} of a Hermitian matrix, or {OWN_RULE}"
+    if hasattr(np.linalg, name):
+        return f"Use np.linalg.{name}"
+    return "Use the functions of np.linalg and ad.linalg, or " + OWN_RULE

@@ -1,0 +1,149 @@
+"""Errors of values that would become constants: they quote the user's line, name the call, and say what to write."""
+import cmath
+import copy
+import math
+import pickle
+from math import lgamma
+
+import numpy as np
+import pytest
+import scipy.integrate
+import scipy.interpolate
+import scipy.linalg
+import scipy.optimize
+import scipy.signal
+import scipy.sparse
+import scipy.special
+from scipy import stats
+
+import ad
+from ad.remedies import LOG_DENSITIES
+
+X = np.array([1.0, 2.0, 3.0])
+MATRIX = scipy.sparse.eye(3).tocsr()
+
+
+def write_one(x):
+    out = np.zeros(3)
+    out[1] = x[0]
+
+
+def write_row(x):
+    out = np.zeros((3, 3))
+    out[1, :] = x
+
+
+CALLS = [  # what is written, the text that is quoted, the function, the remedy
+    (lambda x: math.sin(x[0]) + 1, "math.sin(x[0])", "math.sin()", "Use np.sin"),
+    (lambda x: lgamma(x[0]), "lgamma(x[0])", "math.lgamma()", "Use ad.special.gammaln"),
+    (lambda x: math.pow(x[0], 2), "math.pow(x[0], 2)", "math.pow()", "Use np.power"),
+    (lambda x: cmath.exp(x[0]), "cmath.exp(x[0])", "cmath.exp()", "Use np.exp"),
+    (lambda x: math.floor(x[0]), "math.floor(x[0])", "math.floor()", "Use np.floor"),
+    (lambda x: float(x[0]), "float(x[0])", "float()", "x.item()"),
+    (lambda x: sum(map(float, x)), "sum(map(float, x))", "float()", "x.item()"),
+    (lambda x: np.array([x[0], 1.0]), "np.array([x[0], 1.0])", "numpy.array()", "np.stack([x, y])"),
+    (lambda x: np.full(3, x[0]), "np.full(3, x[0])", "numpy.full()", "np.ones(shape) * x"),
+    (lambda x: np.arange(3.0).dot(x), "np.arange(3.0).dot(x)", "ndarray.dot()", "a @ x"),
+    (lambda x: copy.deepcopy(x), "copy.deepcopy(x)", "copy.deepcopy()", "Keep x itself"),
+    (lambda x: pickle.dumps(x), "pickle.dumps(x)", "pickle.dumps()", "Keep x itself"),
+    (lambda x: stats.norm.logpdf(x), "stats.norm.logpdf(x)", "scipy.stats.norm.logpdf()", "np.log(2 * np.pi)"),
+    (lambda x: stats.norm(0, x[0]).pdf(1.0), "stats.norm(0, x[0]).pdf(1.0)", "scipy.stats.norm.pdf()", "np.exp"),
+    (lambda x: stats.gamma.logpdf(x, 2.0), "stats.gamma.logpdf(x, 2.0)", "scipy.stats.gamma.logpdf()", "gammaln(a)"),
+    (lambda x: stats.norm.cdf(x), "stats.norm.cdf(x)", "scipy.stats.norm.cdf()", "ad.special.ndtr(z)"),
+    (lambda x: stats.multivariate_normal.logpdf(x, X, np.eye(3)), "stats.multivariate_normal.logpdf(x, X, np.eye(3))",
+     "scipy.stats.multivariate_normal.logpdf()", "np.linalg.slogdet(cov)"),
+    (lambda x: stats.wrapcauchy.pdf(x, 0.5), "stats.wrapcauchy.pdf(x, 0.5)", "scipy.stats.wrapcauchy.pdf()",
+     "Write out the density"),
+    (lambda x: scipy.linalg.solve(np.eye(3), x), "scipy.linalg.solve(np.eye(3), x)", "scipy.linalg.solve()",
+     "Use np.linalg.solve"),
+    (lambda x: scipy.linalg.expm(np.eye(3) * x), "scipy.linalg.expm(np.eye(3) * x)", "scipy.linalg.expm()",
+     "ad.linalg.expmh"),
+    (lambda x: scipy.special.logsumexp(x), "scipy.special.logsumexp(x)", "scipy.special.logsumexp()",
+     "Use ad.special.logsumexp"),
+    (lambda x: scipy.integrate.quad(lambda t: t * x[0], 0, 1), "scipy.integrate.quad(lambda t: t * x[0], 0, 1)",
+     "scipy.integrate.quad()", "Simpson"),
+    (lambda x: scipy.integrate.solve_ivp(lambda t, y: -y * x[0], (0, 1), [1.0]),
+     "scipy.integrate.solve_ivp(lambda t, y: -y * x[0], (0, 1), [1.0])", "scipy.integrate.solve_ivp()", "Runge-Kutta"),
+    (lambda x: scipy.optimize.fsolve(lambda t: t - x, X), "scipy.optimize.fsolve(lambda t: t - x, X)",
+     "scipy.optimize.fsolve()", "implicit function theorem"),
+    (lambda x: scipy.interpolate.CubicSpline(np.arange(3.0), x), "scipy.interpolate.CubicSpline(np.arange(3.0), x)",
+     "scipy.interpolate.CubicSpline()", "np.interp"),
+    (lambda x: scipy.signal.lfilter([1.0], [1.0], x), "scipy.signal.lfilter([1.0], [1.0], x)",
+     "scipy.signal.lfilter()", "np.convolve"),
+    (lambda x: MATRIX.dot(x), "MATRIX.dot(x)", "scipy.sparse.", "A.toarray() @ x"),
+    (lambda x: (lambda function: function(x))(np.vectorize(math.sin)), "function(x)", "numpy.vectorize",
+     "Call the function on arrays"),
+]
+
+
+@pytest.mark.parametrize("f, text, function, remedy", CALLS, ids=[row[1] for row in CALLS])
+@pytest.mark.parametrize("transform", [ad.grad, lambda f: ad.compile(ad.grad(f)), lambda f: ad.hessian(f)],
+                         ids=["grad", "compile", "hessian"])
+def test_a_call_that_needs_plain_numbers(transform, f, text, function, remedy):
+    with pytest.raises(TypeError) as raised:
+        transform(lambda x: np.sum(f(x)))(X)
+    message = str(raised.value)
+    assert message.startswith(f"ad: {function}") and remedy in message and "x.numpy()" in message
+    assert f"{__file__}, line {f.__code__.co_firstlineno}: {text})" in message
+
+
+@pytest.mark.parametrize("f, line", [(write_one, "out[1] = x[0]"), (write_row, "out[1, :] = x")])
+def test_an_assignment_to_an_element_is_named_first(f, line):
+    with pytest.raises((TypeError, ValueError)) as raised:
+        ad.grad(f)(X)
+    error = raised.value if isinstance(raised.value, TypeError) else raised.value.__cause__
+    assert str(error).startswith(f"ad: {line}: ") and "np.stack(pieces)" in str(error)
+
+
+def test_tables_of_pandas():
+    pandas = pytest.importorskip("pandas")
+    series = pandas.Series(X)
+    with pytest.raises(TypeError, match=r"pandas\.Series.*to_numpy\(\)"):
+        ad.grad(lambda x: np.sum(series * x))(X)
+
+
+def test_code_without_source():
+    f = eval("lambda x: math.sin(x)", {"math": math})
+    with pytest.raises(TypeError, match=r"^ad: float\(\) would make"):
+        ad.grad(f)(1.0)
+
+
+def evaluated(name, *parameters):
+    """A density as its remedy writes it, on plain numbers."""
+    formula, _, given = LOG_DENSITIES[name].partition(" with ")
+    names = {"np": np, "ad": ad, **dict(zip(*parameters))}
+    for part in filter(None, [given]):
+        variable, _, expression = part.partition(" = ")
+        names[variable] = eval(expression, names)
+    return eval(formula, names)
+
+
+@pytest.mark.parametrize("name, point, parameters", [
+    *[(name, {"x": 1.3}, {"loc": 0.4, "scale": 1.7})
+      for name in ("norm", "expon", "laplace", "cauchy", "logistic", "uniform")],
+    ("t", {"x": 1.3}, {"df": 3.5, "loc": 0.4, "scale": 1.7}),
+    ("gamma", {"x": 1.3}, {"a": 2.5, "loc": 0.4, "scale": 1.7}),
+    ("beta", {"x": 0.3}, {"a": 2.5, "b": 1.5}), ("lognorm", {"x": 1.3}, {"s": 0.7, "loc": 0.4, "scale": 1.7}),
+    ("poisson", {"k": 3}, {"mu": 2.5}), ("binom", {"k": 3}, {"n": 7, "p": 0.3}), ("bernoulli", {"k": 1}, {"p": 0.3}),
+    ("multivariate_normal", {"x": X}, {"mean": np.ones(3), "cov": np.diag([1.0, 2.0, 3.0])}),
+])
+def test_the_densities_to_write_are_scipys(name, point, parameters):
+    distribution = getattr(stats, name)
+    method = getattr(distribution, "logpdf", None) or distribution.logpmf
+    wanted = method(*point.values(), **parameters)
+    assert np.allclose(evaluated(name, [*point, *parameters], [*point.values(), *parameters.values()]), wanted)
+
+
+@pytest.mark.parametrize("solve, remedy", [
+    (lambda f: ad.optimize.minimize(f, X), 'jac="2-point"'),
+    (lambda f: ad.optimize.least_squares(f, X), 'jac="2-point"'),
+    (lambda f: ad.optimize.root(f, X), "jac=False"),
+])
+@pytest.mark.parametrize("f", [
+    lambda x: math.sin(x[0]), lambda x: write_one(x), lambda x: np.sum(np.unwrap(x)), lambda x: np.array([x[0]]),
+])
+def test_optimizers_say_how_to_go_on_without_derivatives(solve, remedy, f):
+    with pytest.raises((TypeError, NotImplementedError)) as raised:
+        solve(f)
+    message = str(raised.value)
+    assert message.startswith("ad.optimize.") and "cannot be differentiated" in message and remedy in message
