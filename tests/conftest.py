@@ -1,6 +1,9 @@
 """What the tests share."""
+import sys
+
 import numpy as np
 import pytest
+from termination import MeasuredRewriting
 
 
 @pytest.fixture
@@ -13,3 +16,9 @@ def quiet_numpy():
     """Singular points are visited on purpose."""
     with np.errstate(all="ignore"):
         yield
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Every application of a rule is held to the measures by which rewriting ends."""
+    monkeypatch.setattr(sys.modules["ad.programs.algebra"], "Rewriting", MeasuredRewriting)

@@ -6,6 +6,8 @@ from programs import Builder, assert_same_results, names, values_of
 from ad.ops import TABLE
 from ad.programs import passes
 
+pytestmark = pytest.mark.usefixtures("measured")
+
 # -- dead code, common subexpressions, constants, numbering -------------------------------------------
 
 

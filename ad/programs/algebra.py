@@ -1,8 +1,27 @@
 """Algebra: cheaper ways to compute the same, as a table of rewrites (see `rewriting` for what a rule is).
 
-The rules hold for every value, signed zeros, infinities and nan among them, but for rounding; a product or a sum put
-together in another way may over- or underflow where it did not, or no longer do so; a zero to which two terms cancel
-may get the other sign; and x ** 0.5 is sqrt(x), as NumPy has it for arrays, at -0.0 and -inf too.
+The rules hold for every value, signed zeros, infinities and nan among them, but for rounding. What is different:
+
+- A value within a factor of 2 ** 20 of the largest number or of the smallest normal one may over- or underflow in an
+  intermediate result where it did not, or no longer do so. Rules that could make a larger difference ask for numbers
+  that are `moderate`.
+  A number that is no normal one of the dtype is left where it is, and so are two whose product is none.
+- A zero to which two terms cancel may get the other sign.
+- x ** 0.5 is sqrt(x), as NumPy has it for arrays, at -0.0 and -inf too.
+
+The rewriting ends, since each rule makes less of what it rewrites, and asks for nothing to be rewritten that is not
+less. "Less" is by three measures of an expression, written out as a tree; the first that differs decides:
+
+1. Its extent: for each op but `broadcast_to` the axes of its result, those that have not one element twice; for
+   `put_zeros` those of its operand too; and for `matmul` and powers twice as much, for a power also of its base. Rules
+   that move an op to a smaller operand, or before a broadcast or a sum, make it less.
+2. Its weight: that of its ops, numbers and inputs, where `reciprocal` weighs more than `divide`, which weighs more than
+   `multiply`; `add` and `subtract`, `sum` and `sum_to` weigh more than `multiply` and a number; and a power weighs more
+   than twice its base. Most rules take something away, or put something lighter in its place.
+3. The depth of its numbers and signs: for each, the products and quotients around it whose other operand is no number.
+   `hoist` and `divide_negatives`, which move them outwards past one of these, leave extent and weight as they are.
+
+`tests/termination.py` computes the three, and holds every application of a rule in the tests of this module to them.
 """
 import math
 
@@ -21,6 +40,7 @@ __all__ = ["algebra"]
      "add subtract multiply divide scale negative absolute square sqrt sum transpose reshape broadcast_to "
      "sum_to getitem put_zeros matmul").split()]
 NORMAL = {char: (float(np.finfo(char).tiny), float(np.finfo(char).max)) for char in REAL}
+MODERATE = 2.0 ** 20
 RULES: dict = {}  # op, or the form of ops -> Rules
 
 
@@ -41,10 +61,39 @@ def rule(names, inputs="plain", dtypes=REAL):
     return define
 
 
-def normal(c, y):
-    """Whether this factor is no zero, infinity or nan, and keeps its precision in the dtype of y."""
+def normal(c, y, margin=1):
+    """Whether this factor is no zero, infinity or nan, and keeps its precision in the dtype of y.
+
+    With a margin, also after it is multiplied or divided by that.
+    """
     low, high = NORMAL[y.dtype.char]
-    return low <= abs(c) <= high
+    return low * margin <= abs(c) <= high / margin
+
+
+def moderate(c):
+    """Whether a factor takes only values near the ends of a dtype's range beyond them."""
+    return 1 / MODERATE <= abs(c) <= MODERATE
+
+
+def enlarging(c):
+    """Whether a moderate factor may be applied later: what overflows without it does so with it."""
+    return 1 <= abs(c) <= MODERATE
+
+
+def may_join(k, c, product, y):
+    """Whether (z k) c may be z times this product, for every z that is not near the ends of the dtype's range.
+
+    Factors that both enlarge or both reduce give an infinity or a zero on the way only if they do in the end.
+    """
+    if abs(k) == 1 or abs(c) == 1:
+        return True
+    if (abs(k) < 1) == (abs(c) < 1):
+        return normal(k, y) and normal(c, y) and normal(product, y)
+    return normal(k, y, MODERATE) and normal(c, y, MODERATE) and (moderate(k) or moderate(c))
+
+
+def times(r, y, x, c):
+    return r.emit(NEGATIVE, y, x) if c == -1 else r.emit(MULTIPLY, y, x, c)
 
 
 def power_of_two(c):
@@ -88,12 +137,14 @@ def add_to_itself(r, y, a, b):
 
 
 def _common_factor(op, opposite):
-    """c a + c b is c (a + b): exactly so if c is a power of two."""
+    """c a + c b is c (a + b): exactly so if c is a power of two, and without overflow if it is no fraction."""
 
     def common_factor(r, y, a, b):
         p, q = r.product(a), r.product(b)
-        if p and q and abs(p[1]) == abs(q[1]) and power_of_two(p[1]) and r.alone(a, y) and r.alone(b, y):
-            return r.emit(MULTIPLY, y, r.emit(op if p[1] == q[1] else opposite, y, p[0], q[0]), p[1])
+        if not (p and q and abs(p[1]) == abs(q[1]) and r.alone(a, y) and r.alone(b, y)):
+            return None
+        if enlarging(p[1]) and power_of_two(p[1]):
+            return times(r, y, r.emit(op if p[1] == q[1] else opposite, y, p[0], q[0]), p[1])
 
     return common_factor
 
@@ -111,19 +162,19 @@ def times_one(r, y, x, c):
 
 @rule("scale", "right")
 def scale_by_number(r, y, x, c):
-    return r.emit(MULTIPLY, y, x, c) if c and math.isfinite(c) else None
+    return r.emit(MULTIPLY, y, x, c) if normal(c, y) else None
 
 
 @rule("scale", "left")
 def scale_number(r, y, c, x):
-    return r.emit(MULTIPLY, y, x, c) if c and math.isfinite(c) else None
+    return r.emit(MULTIPLY, y, x, c) if normal(c, y) else None
 
 
 @rule("multiply", "right")
 def regroup_factors(r, y, x, c):
     """(z k) c is z (k c)."""
-    if z := r.product(x):
-        return r.emit(MULTIPLY, y, z[0], z[1] * c) if normal(z[1] * c, y) else None
+    if (z := r.product(x)) and may_join(z[1], c, z[1] * c, y):
+        return times(r, y, z[0], z[1] * c)
 
 
 @rule("multiply", "right")
@@ -131,18 +182,18 @@ def regroup_quotient(r, y, x, c):
     """(a / b) c is (a c) / b, if a is a number, and a (c / b), if b is."""
     if not (parts := r.made_by(x, DIVIDE)) or not r.alone(x, y):
         return None
-    a, b = parts
-    if a in r.numbers and normal(r.numbers[a] * c, y):
-        return r.emit(DIVIDE, y, r.numbers[a] * c, b)
-    if b in r.numbers and normal(r.numbers[b], y) and normal(c / r.numbers[b], y):
-        return r.emit(MULTIPLY, y, a, c / r.numbers[b])
+    (a, b), (k, d) = parts, map(r.numbers.get, parts)
+    if k is not None and moderate(c) and normal(k, y, MODERATE):
+        return r.emit(DIVIDE, y, k * c, b)
+    if d is not None and normal(d, y) and may_join(1 / d, c, c / d, y):
+        return times(r, y, a, c / d)
 
 
 @rule("multiply", "right")
 def number_with_smaller(r, y, x, c):
     """(A b) c, for a factor b of fewer elements than the product, is A (b c)."""
     op = next((op for op in (MULTIPLY, SCALE) if r.made_by(x, op)), None)
-    if op is None or not r.alone(x, y) or not normal(c, y):
+    if op is None or not r.alone(x, y) or not moderate(c):
         return None
     a, b = r.made_by(x, op)
     if b not in r.numbers and r.avals[b].size < y.size:
@@ -162,13 +213,17 @@ def number_first(r, y, c, x):
 
 
 def _hoist(op):
-    """(z c) b is (z b) c: numbers meet at the end, where they become one, and signs where they change a sum."""
+    """(z c) b is (z b) c: numbers meet at the end, where they become one, and signs where they change a sum.
+
+    Two numbers that could not become one stay in their order.
+    """
 
     def hoist(r, y, a, b):
-        for x, at in ((a, 0), (b, 1)):
-            z = r.product(x)
-            if z and r.avals[x].shape == y.shape and (z[1] == -1 or (r.alone(x, y) and normal(z[1], y))):
-                return r.emit(MULTIPLY, y, r.emit(op, y, *((z[0], b), (a, z[0]))[at]), z[1])
+        for x, other, at in ((a, b, 0), (b, a, 1)):
+            if r.is_number(other) or not (z := r.product(x)) or r.avals[x].shape != y.shape:
+                continue
+            if z[1] == -1 or (r.alone(x, y) and enlarging(z[1])):
+                return times(r, y, r.emit(op, y, *((z[0], b), (a, z[0]))[at]), z[1])
 
     return hoist
 
@@ -201,22 +256,27 @@ def divide_by_number(r, y, x, c):
 @rule("divide", "right")
 def divide_product(r, y, x, c):
     """(z k) / c is z (k / c)."""
-    if (z := r.product(x)) and normal(c, y) and normal(z[1] / c, y):
-        return r.emit(MULTIPLY, y, z[0], z[1] / c) if z[1] != -1 else r.emit(DIVIDE, y, z[0], -c)
+    if not (z := r.product(x)):
+        return None
+    if z[1] == -1:
+        return r.emit(DIVIDE, y, z[0], -c)
+    if normal(c, y) and may_join(z[1], 1 / c, z[1] / c, y):
+        return times(r, y, z[0], z[1] / c)
 
 
 @rule("divide", "left")
 def divide_number(r, y, c, x):
     """c / (z k) is (c / k) / z."""
-    if (z := r.product(x)) and normal(z[1], y) and normal(c / z[1], y) and r.alone(x, y):
-        return r.emit(DIVIDE, y, c / z[1], z[0])
+    if (z := r.product(x)) and r.alone(x, y):
+        if z[1] == -1 or (moderate(z[1]) and normal(c, y) and normal(c / z[1], y)):
+            return r.emit(DIVIDE, y, c / z[1], z[0])
 
 
 @rule("divide")
 def divide_negatives(r, y, a, b):
-    for x, at in ((a, 0), (b, 1)):
+    for x, other, at in ((a, b, 0), (b, a, 1)):
         z = r.made_by(x, NEGATIVE)
-        if z and r.alone(x, y):
+        if z and r.alone(x, y) and other not in r.numbers:
             return r.emit(NEGATIVE, y, r.emit(DIVIDE, y, *((*z, b), (a, *z))[at]))
 
 
@@ -456,9 +516,9 @@ def sum_of_copies(r, y, x, *params):
 def sum_of_product(r, y, x, *params):
     """The sum of c z is c times that of z."""
     z = r.product(x)
-    if z and normal(z[1], y) and r.alone(x, r.avals[z[0]]) and y.size < r.avals[x].size:
+    if z and moderate(z[1]) and r.alone(x, r.avals[z[0]]) and y.size < r.avals[x].size:
         op = SUM if len(params) == 2 else SUM_TO
-        return r.emit(MULTIPLY, y, r.emit(op, y, z[0], params=params), z[1])
+        return times(r, y, r.emit(op, y, z[0], params=params), z[1])
 
 
 @rule("sum_to", dtypes=FLOATING)

@@ -19,6 +19,7 @@ REAL, FLOATING, ANY = "fd", "fdFD", None
 
 FOLDED = 1024  # elements of a result that is kept as a constant, whatever the size of what it was made from
 EXACT = 2 ** 53  # integers up to here are floats too
+DEEP = 40  # results of rules within rules, beyond which one is rewritten in the next round only
 SCALAR = Aval((), np.float64)
 WEAK = {int, float, complex, bool}
 BROADCAST_TO, MULTIPLY, NEGATIVE = [TABLE[name].op for name in ("broadcast_to", "multiply", "negative")]
@@ -71,7 +72,7 @@ class Rewriting:
         self.same = {}  # slot -> the slot that takes its place
         self.numbers = {}  # slot -> the value of a constant real scalar
         self.uniform = {}  # slot of a constant array -> that of the scalar which every element is, or None
-        self.instructions, self.line = [], ""
+        self.instructions, self.line, self.depth = [], "", 0
         for slot, value in self.constants.items():
             self._note(slot, value)
         self.uses = uses = [0] * len(self.avals)
@@ -179,9 +180,13 @@ class Rewriting:
         if not (factors := self.made_by(slot, MULTIPLY)):
             return ()
         a, b = factors
-        if b in self.numbers:
-            return a, self.numbers[b]
-        return (b, self.numbers[a]) if a in self.numbers else ()
+        if (a in self.numbers) == (b in self.numbers):
+            return ()
+        return (a, self.numbers[b]) if b in self.numbers else (b, self.numbers[a])
+
+    def is_number(self, slot):
+        """Whether it is a constant real number, or an array of copies of one."""
+        return slot in self.numbers or (slot in self.constants and self.spread_from(slot) in self.numbers)
 
     def spread_from(self, slot):
         """The slot of a value that was broadcast to make this one, which may be a constant; or None."""
@@ -204,9 +209,12 @@ class Rewriting:
         if y.dtype.char in REAL and all(type(self.constants.get(x)) in WEAK for x in inputs):
             # Python's numbers among themselves have no dtype to give.
             inputs = (self.constant(np.asarray(self.constants[inputs[0]], y.dtype)), *inputs[1:])
-        found = self._rewritten(op, inputs, params, y)
-        if found is not None:
-            return found
+        if self.depth < DEEP:
+            self.depth += 1
+            found = self._rewritten(op, inputs, params, y)
+            self.depth -= 1
+            if found is not None:
+                return found
         slot = self._new_slot(y)
         instruction = Instruction(op, params, inputs, (slot,), self.line)
         if all(x in self.constants for x in inputs):
