@@ -68,6 +68,7 @@ def install(**ops):
     op_divide, op_power, op_floor_divide = roles["divide"], roles["power"], roles["floor_divide"]
     op_remainder, op_negative = roles["remainder"], roles["negative"]
     op_absolute, op_positive, op_getitem = roles["absolute"], roles["positive"], roles["getitem"]
+    (<Op>roles["identity"]).is_alias = True
 
 
 def add_method(str name, function):

@@ -75,13 +75,14 @@ cdef class Op:
     cdef readonly object carry       # a power of the output from that of an operand: see `_powers`; or None
     cdef readonly int outputs, arity
     cdef bint elementwise, plain     # plain: nothing flows through it
+    cdef bint is_alias               # whether it is the table's `identity`, of which sources are made
     cdef uint32_t needs[8]           # values input i's cotangent needs; bit 31: the output
     cdef bint constant[2]            # elementwise: whether partial i is a number, `factor[i]`
     cdef double factor[2]
     cdef Loop loop, folding, numpy_loop
     cdef double fold_start
     cdef const Native *native
-    cdef void *pull                  # a NativePull of `_sweep`, by the op's name
+    cdef void *pull                  # a NativePull of `_sweep`, or NULL
     cdef void *push                  # a NativePush, likewise
     cdef tuple public                # name and doc of the public function
 

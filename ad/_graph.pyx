@@ -142,7 +142,7 @@ cdef class Recorder:
         """
         cdef Recorder recorder
         if node.op != NULL:
-            return op_of(node).name == "identity" and self.sees(node)
+            return op_of(node).is_alias and self.sees(node)
         for recorder in self.state.recorders:
             if recorder.knows(<NodePtr>node):
                 return False
@@ -264,11 +264,6 @@ cdef class Op:
         find_loop(fn, &self.loop)
         find_loop(None if fold is None else fold[0], &self.folding)
         self.fold_start = 0 if fold is None else fold[1]
-        encoded = name.encode()
-        self.native = find_native(encoded) if self.elementwise else NULL
-        if self.native != NULL and self.native.loop != NULL:
-            self.numpy_loop = self.loop
-            self.loop.run, self.loop.data = self.native.loop, &self.numpy_loop
 
     def set_power(self, exponent=None, radicand=None, carry=None):
         """Say of what the op computes a power: see `ops/forms.py`."""
@@ -288,6 +283,17 @@ cdef class Op:
 
     def __repr__(self):
         return f"<ad op {self.name}>"
+
+
+def bind_natives(list ops):
+    """Give elementwise ops of the table the native kernels that have their names."""
+    cdef Op op
+    for op in ops:
+        encoded = op.name.encode()
+        op.native = find_native(encoded)
+        if op.native != NULL and op.native.loop != NULL:
+            op.numpy_loop = op.loop
+            op.loop.run, op.loop.data = op.native.loop, &op.numpy_loop
 
 
 cdef Op PICK = Op("pick", "pick", None, outputs=1)

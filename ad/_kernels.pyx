@@ -45,7 +45,7 @@ cdef int find_loop(object ufunc, Loop *loop) except -1:
     cdef UFunc *table
     cdef int i, j
     loop.run = NULL
-    if not isinstance(ufunc, cnp.ufunc):
+    if not isinstance(ufunc, cnp.ufunc) or ufunc.signature is not None:  # a generalised one goes through vectors
         return False
     table = <UFunc *><PyObject *>ufunc
     if table.nout != 1:

@@ -598,14 +598,11 @@ cdef bint pull_sum(Node node, Saved *y_bar, Saved *slot) except -1:
     return True
 
 
-def specialise(Op op):
-    """Give an op the native steps that go by its name, if there are any."""
-    if op.name == "getitem":
-        op.pull, op.push = <void *>pull_slice, <void *>push_slice
-    elif op.name == "put_zeros":
-        op.push = <void *>push_put
-    elif op.name == "sum":
-        op.pull = <void *>pull_sum
+def specialise(Op getitem, Op put_zeros, Op sum):
+    """Give these ops of the table their native steps."""
+    getitem.pull, getitem.push = <void *>pull_slice, <void *>push_slice
+    put_zeros.push = <void *>push_put
+    sum.pull = <void *>pull_sum
 
 
 # -- one node, forwards --------------------------------------------------------------------

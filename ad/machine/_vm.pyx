@@ -77,7 +77,7 @@ cdef enum:
 
 def has_loop(Op op):
     """Whether an op is elementwise and has an inner loop on float64."""
-    return op.loop.run != NULL and getattr(op.fn, "signature", None) is None
+    return op.loop.run != NULL
 
 
 # -- threads -------------------------------------------------------------------------------------

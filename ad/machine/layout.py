@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 
 import numpy as np
 
-from ad.machine._vm import SCALARS
 from ad.machine.grouping import PADDING, GroupMaker
+from ad.machine.kernels import SCALAR_CODES
 from ad.machine.lowering import FLOAT64, Lowering
 from ad.machine.plans import ARRAYS, BUFFERS, REGISTERS, Array, Call, Layout, Matrix, Product, Scalars
 from ad.machine.scheduling import fused, schedule
@@ -242,7 +242,7 @@ class _Places:
                 code.append(("accumulate", 0, base, operands[0], offset + work.target.offset, None))
                 continue
             out = offset if base == REGISTERS else self.new_register()
-            name = work.op.name if work.name == "loop" and work.op.name in SCALARS else work.name
+            name = SCALAR_CODES.get(work.op, "loop") if work.name == "loop" else work.name
             if not _joined(name, out, operands[0], code, circular):
                 code.append((name, out, *(operands + [0, 0])[:3], work.op))
             if base != REGISTERS:

@@ -5,27 +5,30 @@ arithmetic reads, which is then 1.0 or 0.0. A native value is a `View` of the el
 reshapes, transposes and broadcasts are no work at all. What is left are four kinds of `Work`: arithmetic on one
 number, on n elements, products of small matrices, and calls of an op's own function for everything else.
 
-The names of ops that appear here are shortcuts: an op of another name is an inner loop or a call.
+The ops that appear here are shortcuts: any other is an inner loop or a call.
 """
 import math
 
 import numpy as np
 
-from ad.machine._vm import SIMPLE, has_loop
+from ad.machine.kernels import COMPARISONS, KERNELS, has_loop
 from ad.machine.parts import MANY, Part, Scattered, are_apart, nonzeros, seen_in
 from ad.machine.works import View, Work, contiguous, regular
 from ad.ops import TABLE, outlines
 from ad.ops.indexing import is_basic
+from ad.ops.plain import DETACHED
 from ad.programs.program import frozen
 
 __all__ = ["Lowering"]
 
 FLOAT64 = np.dtype(np.float64)
 NUMBER = np.dtype(np.int32)  # of an element in memory, where it is picked out
-SAME = {"identity", "positive", "real", "conjugate", "detached"}
-VIEWS = SAME | {"getitem", *[name for name, entry in TABLE.items() if entry.op and entry.op.outline is outlines.view]}
-COMPARISONS = {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "logical_and", "logical_or",
-               "logical_not"}
+(ADD, CLIP, CONCATENATE, FABS, GETITEM, MATMUL, MULTIPLY, NEGATIVE, POWER, PUT_ZEROS, SCALE, SUBTRACT, SUM,
+ SUM_TO) = [TABLE[name].op for name in (
+     "add clip concatenate fabs getitem matmul multiply negative power put_zeros scale subtract sum "
+     "sum_to").split()]
+SAME = {DETACHED, *[TABLE[name].op for name in ("identity", "positive", "real", "conjugate")]}
+VIEWS = SAME | {GETITEM, *[entry.op for entry in TABLE.values() if entry.op and entry.op.outline is outlines.view]}
 SMALL_PRODUCT = 4096  # multiplications
 VAST = 1 << 22  # elements that NumPy had better clear: it leaves pages to the system until they are written to
 POWERS = {2.0: "square", 3.0: "cube", 0.5: "sqrt", -1.0: "reciprocal"}
@@ -145,15 +148,15 @@ class Lowering:
         self._call(op, params, inputs, outputs)
 
     def _as_view(self, op, params, inputs, out):
-        if op.name not in VIEWS or op.name == "getitem" and not is_basic(*params):
+        if op not in VIEWS or op is GETITEM and not is_basic(*params):
             return False
         (x,) = inputs
         view = self._read(x)
-        if op.name in SAME:
+        if op in SAME:
             self.views[out] = view
             return True
         before = self._shadow(x)
-        after = _picked(before, *params) if op.name == "getitem" else op.fn(before, *params)
+        after = _picked(before, *params) if op is GETITEM else op.fn(before, *params)
         if after.size and not np.may_share_memory(before, after):  # a reshape that copies
             if "F" in params:  # what is copied here is in C order
                 return False
@@ -167,7 +170,7 @@ class Lowering:
 
     def _as_take(self, op, params, inputs, out):
         """Elements by an array of indices that is known: by their numbers in memory."""
-        view = self._read(inputs[0]) if op.name == "getitem" else None
+        view = self._read(inputs[0]) if op is GETITEM else None
         found = None if view is None else self._numbers(view, math.prod(self.shapes[view.root]), params[0])
         if found is None:
             return False
@@ -215,7 +218,7 @@ class Lowering:
         return self._parts[slot]
 
     def _as_put(self, op, params, inputs, out):
-        if op.name != "put_zeros":
+        if op is not PUT_ZEROS:
             return False
         (x,) = inputs
         if not is_basic(params[0]):
@@ -252,7 +255,7 @@ class Lowering:
 
     def _as_concatenation(self, op, params, inputs, out):
         """Of arrays in parts: their parts, moved."""
-        if op.name != "concatenate" or not all(map(self._parts_of, inputs)):
+        if op is not CONCATENATE or not all(map(self._parts_of, inputs)):
             return False
         whole, axis = contiguous(out, self.shape(out)), params[0]
         start, joined = 0, []
@@ -268,18 +271,18 @@ class Lowering:
 
     def _as_join(self, op, _params, inputs, out):
         """A sum of arrays in parts, and perhaps of one that is not: all are added into one."""
-        if op.name not in ("add", "subtract") or any(self.shape(slot) != self.shape(out) for slot in inputs):
+        if op not in (ADD, SUBTRACT) or any(self.shape(slot) != self.shape(out) for slot in inputs):
             return False
-        if op.name == "subtract" and inputs[0] == inputs[1]:
+        if op is SUBTRACT and inputs[0] == inputs[1]:
             return False  # which is zero, and not what rounding leaves of parts that overlap
         first, second = map(self._parts_of, inputs)
-        if op.name == "subtract":
-            negative = second and first and self._scaled("negative", None, second, ())
+        if op is SUBTRACT:
+            negative = second and first and self._scaled(NEGATIVE, second, ())
             second = negative or None
         if first is None or second is None:
-            return op.name == "add" and self._as_join_with_whole(inputs, out)
+            return op is ADD and self._as_join_with_whole(inputs, out)
         self._add_root(out)
-        if op.name == "add" and self._uses[inputs[0]] == 1 and inputs[0] not in self._flushed:
+        if op is ADD and self._uses[inputs[0]] == 1 and inputs[0] not in self._flushed:
             first += second
             self._parts[out] = self._parts.pop(inputs[0])
         else:
@@ -297,23 +300,23 @@ class Lowering:
 
     def _as_scaled(self, op, params, inputs, out):
         """What makes zeros of zeros is done to the parts alone."""
-        if op.name not in ("negative", "scale", "multiply") or params:
+        if op not in (NEGATIVE, SCALE, MULTIPLY) or params:
             return False
         (x, *factors) = inputs
-        if op.name == "multiply":
+        if op is MULTIPLY:
             if self._number(x) is not None:
                 x, factors = factors[0], [x]
             if not math.isfinite(math.nan if self._number(factors[0]) is None else self._number(factors[0])):
                 return False
         parts = self._parts_of(x) if self.shape(x) == self.shape(out) else None
-        scaled = parts and are_apart(parts) and self._scaled(op.name, op, parts, factors, self.shape(out))
+        scaled = parts and are_apart(parts) and self._scaled(op, parts, factors, self.shape(out))
         if not scaled:
             return False
         self._add_root(out)
         self._parts[out] = scaled
         return True
 
-    def _scaled(self, name, op, parts, factors, shape=()):
+    def _scaled(self, op, parts, factors, shape=()):
         """The parts with an op done to their values; None if a factor's elements do not lie regularly there."""
         operands = []
         for part in parts:
@@ -328,14 +331,14 @@ class Lowering:
         scaled = []
         for part, views in zip(parts, operands):
             slot = self._new_slot(part.view.shape)
-            special, _ = self._special(name, factors and (None, *factors))
-            self._add(special, views, slot, op)
+            kernel, _ = self._kernel(op, factors and (None, *factors))
+            self._add(kernel, views, slot, op)
             scaled.append(Part(self._read(slot), part.target))
         return scaled
 
     def _as_product(self, op, _params, inputs, out):
         """Of small matrices, where calling BLAS takes longer than to multiply."""
-        if op.name != "matmul" or any(len(self.shape(slot)) not in (1, 2) for slot in inputs):
+        if op is not MATMUL or any(len(self.shape(slot)) not in (1, 2) for slot in inputs):
             return False
         a, b = [self._read(slot) for slot in inputs]
         if len(a.shape) == 1:
@@ -350,9 +353,9 @@ class Lowering:
         return True
 
     def _as_sum(self, op, params, inputs, out):
-        if op.name == "sum":
+        if op is SUM:
             keep = np.sum(np.broadcast_to(0.0, self.shape(inputs[0])), params[0], keepdims=True).shape
-        elif op.name == "sum_to":
+        elif op is SUM_TO:
             keep = params[0]
         else:
             return False
@@ -376,29 +379,30 @@ class Lowering:
         return True
 
     def _as_arithmetic(self, op, params, inputs, out):
-        name = op.name
         if params:
             return False
-        name, inputs = self._special(name, inputs)
-        if name == "clip":
+        name, inputs = self._kernel(op, inputs)
+        if op is CLIP:
             bounded = self._new_slot(np.broadcast_shapes(*map(self.shape, inputs[:2])))
             self._add("maximum", self._views(inputs[:2], bounded), bounded)
             name, inputs = "minimum", (bounded, inputs[2])
-        if name not in SIMPLE and not (has_loop(op) and len(inputs) <= 2):
-            return False
+        if name is None:
+            if not _has_loop(op, [self.dtype(slot) for slot in inputs]):
+                return False
+            name = "loop"
         self._add_root(out)
-        self._add(name if name in SIMPLE else "loop", self._views(inputs, out), out, op)
+        self._add(name, self._views(inputs, out), out, op)
         return True
 
-    def _special(self, name, inputs):
-        """A simpler op where an operand is a known number."""
-        if name == "fabs":
+    def _kernel(self, op, inputs):
+        """The kernel of an op, or a simpler one where an operand is a known number; None if there is none."""
+        if op is FABS:
             return "absolute", inputs
-        if name == "scale" and any(number and math.isfinite(number) for number in map(self._number, inputs)):
+        if op is SCALE and any(number and math.isfinite(number) for number in map(self._number, inputs)):
             return "multiply", inputs
-        if name == "power" and self._number(inputs[1]) in POWERS:
+        if op is POWER and self._number(inputs[1]) in POWERS:
             return POWERS[self._number(inputs[1])], inputs[:1]
-        return name, inputs
+        return KERNELS.get(op), inputs
 
     def _views(self, inputs, out):
         return tuple([self._read(slot).broadcast(self.shape(out)) for slot in inputs])
@@ -471,10 +475,22 @@ def _numeric_truths(program):
     needed = set(program.outputs)
     for op, params, inputs, outputs, *_ in program.instructions[::-1]:
         (out, *more) = outputs
-        is_truth = (not more and op.name in COMPARISONS and op.fn is getattr(np, op.name)
-                    and program.avals[out].dtype == bool and out not in needed)
+        is_truth = not more and op in COMPARISONS and program.avals[out].dtype == bool and out not in needed
         if is_truth:
             truths.add(out)
-        elif more or params or program.avals[out].dtype != FLOAT64 or not (op.name in SIMPLE or has_loop(op)):
+        elif more or params or program.avals[out].dtype != FLOAT64 or not _reads_numbers(op, program, inputs):
             needed.update(inputs)
     return truths
+
+
+def _reads_numbers(op, program, inputs):
+    return op in KERNELS or _has_loop(op, [program.avals[slot].dtype for slot in inputs])
+
+
+def _has_loop(op, dtypes):
+    """Whether an op on these, taken as float64, may be done by its inner loop.
+
+    A ufunc that is not of the table might do something else with other dtypes.
+    """
+    ours = op.form == "elementwise" or all(dtype == FLOAT64 for dtype in dtypes)
+    return ours and has_loop(op) and len(dtypes) <= 2

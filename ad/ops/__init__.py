@@ -1,5 +1,5 @@
 """The table of ops. Importing it makes every entry and tells the core which serve its operators."""
-from ad import _core
+from ad import _core, _graph, _sweep
 from ad.ops import (  # noqa: F401
     choice,
     elementwise,
@@ -28,6 +28,8 @@ _SERVING = (
     "add subtract multiply divide power floor_divide remainder negative positive absolute identity scale conjugate "
     "getitem reshape broadcast_to sum_to astype"
 )
+_graph.bind_natives([entry.op for entry in TABLE.values() if entry.form == "elementwise"])
+_sweep.specialise(TABLE["getitem"].op, TABLE["put_zeros"].op, TABLE["sum"].op)
 _core.install(
     **{name: TABLE[name].op for name in _SERVING.split()}, getitem_function=indexing.getitem,
     either=TABLE["either"].function, smooth_power=powers.smooth_power,

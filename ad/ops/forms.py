@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ad import _core, _sweep
+from ad import _core
 from ad._core import Array, apply
 from ad._graph import Op
 from ad.errors import unsupported_argument
@@ -61,7 +61,7 @@ BROADCASTS = Lanes(broadcasts=True)
 
 def lanes_of(op):
     """How an op runs over lanes; one that nobody told of must be run lane by lane."""
-    if op.form == "elementwise" or (isinstance(op.fn, np.ufunc) and not op.parameters):
+    if op.form == "elementwise" or (outlines.is_elementwise(op.fn) and not op.parameters):
         return BROADCASTS
     return LANES.get(op) or Lanes()
 
@@ -156,7 +156,7 @@ def elementwise(name, numpy, partials, *, domain, singular="", method=False, fn=
     partials, numpy = _tuple(partials), () if numpy is None else _tuple(numpy)
     needs = [_needs(partial, 0, len(partials)) for partial in partials]
     op = Op(name, "elementwise", fn or numpy[0], partials=partials, needs=needs)
-    op.outline = outline or (outlines.joint(op.fn) if isinstance(op.fn, np.ufunc) else None)
+    op.outline = outline or (outlines.joint(op.fn) if outlines.is_elementwise(op.fn) else None)
     op.set_power(exponent, radicand, carry)
     inputs = "x" if len(partials) == 1 else "x1, x2"
     signature = f"{name}({inputs}, /, **kwargs)\n--\n\n"  # as CPython wants it of a built-in function
@@ -250,7 +250,6 @@ def _define(function, form, numpy, *, inputs, jvp, vjp, needs, domain, cases, si
     op = Op(name, form, fn, jvp=jvp, vjp=vjp, needs=needs, parameters=signature.parameters, outputs=outputs, fold=fold)
     op.outline = outline
     op.set_power(None, radicand, carry)
-    _sweep.specialise(op)
     LANES[op] = lanes
     public = (_variadic_front if variadic else _front)(op, signature, function)
     _present(public, function, name, numpy, singular)

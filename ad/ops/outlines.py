@@ -10,7 +10,12 @@ import numpy as np
 
 from ad._deferred import VIEW
 
-__all__ = ["VIEW", "in_order", "is_view", "joint", "view"]
+__all__ = ["VIEW", "in_order", "is_elementwise", "is_view", "joint", "view"]
+
+
+def is_elementwise(function):
+    """Whether it is a ufunc that works element by element, and not on vectors or matrices as a generalised one does."""
+    return isinstance(function, np.ufunc) and function.signature is None
 
 
 def is_view(op, inputs, params):

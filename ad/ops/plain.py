@@ -115,7 +115,7 @@ def plain_op(function, outputs=1, parameters=()):
 @functools.cache
 def _plain_op(function, outputs, parameters):
     op = Op(name_of(function), "plain", function, jvp=_nothing, vjp=_nothing, parameters=parameters, outputs=outputs)
-    op.outline = outlines.joint(function) if isinstance(function, np.ufunc) else None
+    op.outline = outlines.joint(function) if outlines.is_elementwise(function) else None
     return op
 
 
