@@ -53,15 +53,13 @@ def check(build, dtype, shape=(4,)):
     """Simplified and not, a program gives the same infinities, zeros and nan, and the same numbers but for rounding.
 
     Where the program as it is passes near an end of the range, there may be a value for its infinity, zero or nan, but
-    none of these for a value. The sign of a zero to which two terms cancel is not kept.
+    none of these for a value.
     """
     b, inputs = Builder(), values_in(dtype, shape)
     program = b.program(build(b, *map(b.input, inputs)))
     found = passes.simplify(program)
     (y,), (expected,) = values_of(found, inputs), values_of(program, inputs)
     assert (y.dtype, y.shape) == (expected.dtype, expected.shape)
-    if any(i.op.name == "subtract" and np.any(b.values[i.outputs[0]] == 0) for i in program.instructions):
-        return found
     tiny, eps = np.finfo(dtype).tiny, np.finfo(dtype).eps
     if any(is_near_the_ends(b.values[i.outputs[0]]) for i in program.instructions):
         sound = np.isfinite(expected) & (abs(expected) >= MODERATE * tiny)
@@ -134,7 +132,8 @@ def test_compiled_functions(dtype, mode):
                 c, d = dtype(c), dtype(d)
             g = MODES[mode](lambda x, c=c, d=d, f=f: f(x, c, d))
             expected = np.stack([f(part, c, d) for part in x]) if mode == "lanes" else np.asarray(g(x))
-            found = np.asarray((g if mode == "lanes" else ad.compile(g))(x))
+            replayed = g if mode == "lanes" else ad.compile(g)
+            _, found = (np.asarray(replayed(x)) for _ in range(2))
             sound = np.isfinite(expected) & (abs(expected) >= MODERATE * tiny)
             np.testing.assert_allclose(found[sound], expected[sound], 100 * eps ** 0.75, err_msg=f"{f} {c} {d}")
 
@@ -146,7 +145,9 @@ def test_hessians_and_complex_numbers():
             hessian = ad.hessian(lambda x, f=f, c=c, d=d: np.sum(f(x, c, d)))
             np.testing.assert_array_equal(hessian(np.array([0.3, 1.7]))[0, 1], 0)
         x = np.array([0.3 + 1j, 1.7 - 2j])
-        np.testing.assert_array_equal(ad.compile(lambda x, c=c, d=d: -x * c * d / c)(x), -x * c * d / c)
+        replayed = ad.compile(lambda x, c=c, d=d: -x * c * d / c)
+        for _ in range(2):
+            np.testing.assert_array_equal(replayed(x), -x * c * d / c)
 
 
 # -- long chains ----------------------------------------------------------------------------------------

@@ -245,7 +245,9 @@ REWRITES = {
     "-x / -y": (lambda b, x, y: b.divide(b.negative(x), b.negative(y)), "divide"),
     "-(x * 2)": (lambda b, x, y: b.negative(b.multiply(x, 2.0)), "multiply"),
     "-(1 / x)": (lambda b, x, y: b.negative(b.divide(1.0, x)), "divide"),
-    "-(x - y)": (lambda b, x, y: b.negative(b.subtract(x, y)), "subtract"),
+    "-(x - y)": (lambda b, x, y: b.negative(b.subtract(x, y)), "subtract negative"),
+    "x * -2 - y * -2": (lambda b, x, y: b.subtract(b.multiply(x, -2.0), b.multiply(-2.0, y)), "subtract multiply"),
+    "x * -2 + y * 2": (lambda b, x, y: b.add(b.multiply(x, -2.0), b.multiply(2, y)), "subtract multiply"),
     "-(-x)": (lambda b, x, y: b.negative(b.negative(x)), ""),
     "square(-x)": (lambda b, x, y: b.square(b.negative(x)), "square"),
     "abs(-x)": (lambda b, x, y: b.absolute(b.negative(x)), "absolute"),
@@ -291,7 +293,7 @@ REWRITES = {
 }
 # Of zeros that two terms cancel to, and of those of `scale` and sums, the sign is not kept.
 UNSIGNED = {name for name in REWRITES if "scale" in name} | {
-    "-(x - y)", "x * 2 - y * -2", "x * 2 + y * 2", "sum_to its shape",
+    "sum_to its shape",
 }
 
 

@@ -6,7 +6,7 @@ The rules hold for every value, signed zeros, infinities and nan among them, but
   intermediate result where it did not, or no longer do so. Rules that could make a larger difference ask for numbers
   that are `moderate`.
   A number that is no normal one of the dtype is left where it is, and so are two whose product is none.
-- A zero to which two terms cancel may get the other sign.
+- A zero to which the terms of a sum cancel may get the other sign, if they all had a negative factor.
 - x ** 0.5 is sqrt(x), as NumPy has it for arrays, at -0.0 and -inf too.
 
 The rewriting ends, since each rule makes less of what it rewrites, and asks for nothing to be rewritten that is not
@@ -143,8 +143,11 @@ def _common_factor(op, opposite):
         p, q = r.product(a), r.product(b)
         if not (p and q and abs(p[1]) == abs(q[1]) and r.alone(a, y) and r.alone(b, y)):
             return None
-        if enlarging(p[1]) and power_of_two(p[1]):
-            return times(r, y, r.emit(op if p[1] == q[1] else opposite, y, p[0], q[0]), p[1])
+        (x, c), z, made = p, q[0], op if p[1] == q[1] else opposite
+        if made is SUBTRACT and c < 0:
+            x, z, c = z, x, -c  # by which a zero keeps its sign
+        if enlarging(c) and power_of_two(c):
+            return times(r, y, r.emit(made, y, x, z), c)
 
     return common_factor
 
@@ -305,12 +308,6 @@ def negative_quotient(r, y, x):
     parts = r.made_by(x, DIVIDE)
     if parts and parts[0] in r.numbers and r.alone(x, y):
         return r.emit(DIVIDE, y, -r.numbers[parts[0]], parts[1])
-
-
-@rule("negative")
-def negative_difference(r, y, x):
-    parts = r.made_by(x, SUBTRACT)
-    return r.emit(SUBTRACT, y, *parts[::-1]) if parts and r.alone(x, y) else None
 
 
 def _even(op):

@@ -137,8 +137,8 @@ def _op_name(op):
                         "saved; save that of the function for one lane, and use ad.vmap on what ad.load gives")
     if known is not op:
         raise TypeError(f"ad: a program with the op {op.name!r} cannot be saved: it is not in the table, and none of "
-                        "NumPy's own functions, where its reader would look; write the function in ops of ad and NumPy, "
-                        "not under custom_gradient or as another library's ufunc")
+                        "NumPy's own functions, where its reader would look; write the function in ops of ad and "
+                        "NumPy, not under custom_gradient or as another library's ufunc")
     return name
 
 
