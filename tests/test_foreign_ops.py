@@ -1,4 +1,7 @@
 """Ufuncs of someone else's that are called as ops of the table are: they are told apart by what they are."""
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from foreign import foreign_gufunc, foreign_ufunc
@@ -119,6 +122,23 @@ def test_an_entry_of_ones_own_cannot_have_the_name_of_another():
         elementwise("square", foreign_ufunc("square", one), lambda x: 3.0, domain=REAL)
     assert TABLE["square"] is entry
     assert_equal([np.square(ad.constant(X)).numpy()], [X**2])
+
+
+def test_nor_that_of_an_entry_for_scipy_which_is_made_later():
+    code = """
+from ad.ops.domains import REAL
+from ad.ops.forms import elementwise
+try:
+    elementwise("expit", abs, lambda x: 1.0, domain=REAL)
+except ValueError as error:
+    print(error)
+import ad
+print(ad.special.expit(0.0))
+"""
+    pytest.importorskip("scipy")
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "has an op 'expit' already" in printed
+    assert printed.endswith("0.5\n")
 
 
 def test_an_op_is_not_known_by_its_name():

@@ -16,7 +16,7 @@ from ad.ops import (  # noqa: F401
     shaping,
     sorting,
 )
-from ad.ops.forms import FUNCTIONS, TABLE, UFUNCS, Entry, bilinear, case, composite, custom, linear
+from ad.ops.forms import FUNCTIONS, LATER, TABLE, UFUNCS, Entry, bilinear, case, composite, custom, linear
 
 __all__ = ["FUNCTIONS", "RAISING", "TABLE", "UFUNCS", "Entry", "bilinear", "case", "composite", "custom", "linear"]
 
@@ -35,3 +35,4 @@ _core.install(
     either=TABLE["either"].function, smooth_power=powers.smooth_power,
     asarray=joining.asarray, matmul_function=products.matmul, compare=plain.compare, detached=plain.detached,
 )
+LATER.append("ad.ops.special")

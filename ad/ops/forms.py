@@ -8,6 +8,7 @@ In a rule, a parameter whose name begins with an underscore is not needed by val
 it, and the rule is given what is left (`.shape`, `.dtype`, `.ndim`, `.size`; None in a partial).
 """
 import builtins
+import importlib.util
 import inspect
 from typing import NamedTuple
 
@@ -20,8 +21,8 @@ from ad.errors import unsupported_argument
 from ad.ops import outlines
 
 __all__ = [
-    "BROADCASTS", "FUNCTIONS", "LANES", "TABLE", "UFUNCS", "Entry", "Lanes", "bilinear", "case", "composite", "custom",
-    "elementwise", "lanes_of", "linear", "spelling",
+    "BROADCASTS", "FUNCTIONS", "LANES", "LATER", "TABLE", "UFUNCS", "Entry", "Lanes", "bilinear", "case", "composite",
+    "custom", "elementwise", "lanes_of", "linear", "spelling",
 ]
 
 OUTPUT = 1 << 31
@@ -30,6 +31,7 @@ TABLE = {}  # name -> Entry
 UFUNCS = {}  # NumPy ufunc -> public function
 FUNCTIONS = {}  # NumPy function -> public function
 LANES = {}  # Op -> Lanes
+LATER = []  # modules whose entries are made when one is first asked for, and whose names are taken all the same
 
 
 class Entry:
@@ -67,6 +69,9 @@ def lanes_of(op):
 
 
 def _register(entry, method):
+    if entry.name not in TABLE and LATER and importlib.util.find_spec("scipy"):
+        for module in LATER:
+            importlib.import_module(module)
     if TABLE.setdefault(entry.name, entry) is not entry:
         raise ValueError(f"ad: the table has an op {entry.name!r} already; give this one another name")
     for callable_ in entry.numpy:
