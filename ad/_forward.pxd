@@ -15,4 +15,4 @@ cdef object push_tangents(Op op, Operand *operands, int n, tuple params, Array y
 cdef list find_tangents(Op op, list xs, list dots, Array y, tuple params)
 cdef object output_with(Op op, Array y, list found)
 cdef object push_rule(Op op, tuple x_dots, tuple xs, object y, tuple params)
-cdef object scaled(object dot, object partial, tuple xs, object y, bint conjugate)
+cdef object scaled(object dot, Op op, int i, tuple xs, object y, bint conjugate)

@@ -113,7 +113,7 @@ cdef object push_rule(Op op, tuple x_dots, tuple xs, object y, tuple params):
         return op.jvp(x_dots, xs, y, params)
     for i, x_dot in enumerate(x_dots):
         if x_dot is not None:
-            term = scaled(align(x_dot, xs[i], y), op.partials[i], xs, y, False)
+            term = scaled(align(x_dot, xs[i], y), op, i, xs, y, False)
             y_dot = term if y_dot is None else apply2(roles["add"], y_dot, term)
     return to_output(y_dot, x_dots, xs, y)
 
@@ -153,8 +153,9 @@ cdef object to_output(Array y_dot, tuple x_dots, tuple xs, object y):
     return apply(roles["broadcast_to"], (y_dot,), (shape,))
 
 
-cdef object scaled(object dot, object partial, tuple xs, object y, bint conjugate):
-    """dot * partial(*xs, y), or its conjugate; a number stands for a constant partial."""
+cdef object scaled(object dot, Op op, int i, tuple xs, object y, bint conjugate):
+    """dot * partial i of (*xs, y), or its conjugate; a number stands for a constant partial."""
+    partial = op.partials[i]
     if callable(partial):
         partial = partial(*xs, y)
     elif partial == 1:
@@ -164,7 +165,7 @@ cdef object scaled(object dot, object partial, tuple xs, object y, bint conjugat
             partial = partial.conjugate()
         elif isinstance(partial, (Array, np.ndarray)) and partial.dtype.kind == "c":
             partial = apply(roles["conjugate"], (partial,), ())
-    return apply2(roles["scale"], dot, partial)
+    return apply2(roles["scale_dots" if op.dots >> i & 1 else "scale"], dot, partial)
 
 
 # -- dual numbers --------------------------------------------------------------------------

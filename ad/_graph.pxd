@@ -79,6 +79,7 @@ cdef class Op:
     cdef uint32_t needs[8]           # values input i's cotangent needs; bit 31: the output
     cdef bint constant[2]            # elementwise: whether partial i is a number, `factor[i]`
     cdef double factor[2]
+    cdef uint8_t dots                # elementwise: bit i: partial i is itself a (co)tangent
     cdef Loop loop, folding, numpy_loop
     cdef double fold_start
     cdef const Native *native

@@ -244,12 +244,13 @@ cdef class Op:
     `fn(*values, *params)` computes on raw values. An elementwise op has `partials`, one for
     each input: a number, or a callable of `(*inputs, output)`. Every other form has
     `jvp(x_dots, xs, y, params)` and `vjp(i, y_bar, xs, y, params)`. `needs[i]` tells which
-    values the cotangent of input i needs: bit k for input k, bit 31 for the output. A reduction
-    may have `fold`, the ufunc and its neutral element, for the case that reduces to one number.
+    values the cotangent of input i needs: bit k for input k, bit 31 for the output. `dots` are the
+    inputs whose partial is itself a (co)tangent. A reduction may have `fold`, the ufunc and its
+    neutral element, for the case that reduces to one number.
     """
 
     def __init__(self, name, form, fn, *, partials=(), jvp=None, vjp=None, needs=(0,),
-                 parameters=(), outputs=1, fold=None):
+                 parameters=(), outputs=1, fold=None, dots=()):
         cdef int i
         self.name, self.form, self.fn = name, form, fn
         self.partials, self.jvp, self.vjp = tuple(partials), jvp, vjp
@@ -261,6 +262,8 @@ cdef class Op:
         for i, partial in enumerate(self.partials[:2]):
             self.constant[i] = isinstance(partial, (int, float))
             self.factor[i] = partial if self.constant[i] else 0
+        for i in dots:
+            self.dots |= 1 << i
         find_loop(fn, &self.loop)
         find_loop(None if fold is None else fold[0], &self.folding)
         self.fold_start = 0 if fold is None else fold[1]

@@ -14,6 +14,7 @@ cdef extern from "_native.h":
         ptrdiff_t n, const double *a, int sa, const double *b, int sb,
         const double *y, const double *g, int sg, double *out) noexcept nogil
     double scaled "ad_scaled"(double dot, double partial) noexcept nogil
+    double scaled_dots "ad_scaled_dots"(double a, double b) noexcept nogil
     ctypedef struct Native "ad_native":
         const char *name
         Value value

@@ -3,7 +3,8 @@
  * NATIVE1(name, y, dy/da) and NATIVE2(name, y, dy/da, dy/db) are written in the inputs a, b
  * and the output y. Each line gives a scalar value, scalar partials and one loop a partial,
  * `out = g * partial`, in which every operand is contiguous or one number (stride 0). The
- * product is `ad_scaled`: no NaN leaks from a branch that was not taken.
+ * product is `ad_scaled`, or, where the partial is itself a (co)tangent, `ad_scaled_dots`: no
+ * NaN leaks from a branch that was not taken.
  * The declared rule of the op table is the authority; its tests hold these lines against it.
  */
 #ifndef AD_NATIVE_H
@@ -47,6 +48,13 @@ static inline double ad_scaled(double dot, double partial)
     return ((dot == 0) | ((partial == 0) & (dot == dot))) ? 0 : product;
 }
 
+/* The product of two (co)tangents, such as that of a partial with the one that it scales: a zero of either stays zero. */
+static inline double ad_scaled_dots(double a, double b)
+{
+    const double product = a * b;
+    return ((a == 0) | (b == 0)) ? 0 : product;
+}
+
 static double ad_pow(double a, double b)
 {
     return b == 2 ? a * a : b == 0.5 ? sqrt(a) : pow(a, b);
@@ -61,31 +69,31 @@ static double ad_pow_db(double a, double b, double y)
 }
 static double ad_sign(double a) { return a > 0 ? 1 : a < 0 ? -1 : a; }
 
-#define AD_LOOP(A, B, Y, G, PARTIAL)                                                            \
+#define AD_LOOP(A, B, Y, G, PRODUCT)                                                            \
     AD_NO_CARRY for (ptrdiff_t i = 0; i < n; i++) {                                             \
         const double a = (A), b = (B), y = (Y), g = (G);                                        \
         (void)a; (void)b; (void)y;                                                              \
-        out[i] = ad_scaled(g, PARTIAL);                                                         \
+        out[i] = PRODUCT;                                                                       \
     }
-#define AD_LOOPS(Y, PARTIAL)                                                                    \
+#define AD_LOOPS(Y, PRODUCT)                                                                    \
     if (sg) {                                                                                   \
-        if (sa && sb) AD_LOOP(a_[i], b_[i], Y, g_[i], PARTIAL)                                  \
-        else if (sa) AD_LOOP(a_[i], b0, Y, g_[i], PARTIAL)                                      \
-        else if (sb) AD_LOOP(a0, b_[i], Y, g_[i], PARTIAL)                                      \
-        else AD_LOOP(a0, b0, Y, g_[i], PARTIAL)                                                 \
+        if (sa && sb) AD_LOOP(a_[i], b_[i], Y, g_[i], PRODUCT)                                  \
+        else if (sa) AD_LOOP(a_[i], b0, Y, g_[i], PRODUCT)                                      \
+        else if (sb) AD_LOOP(a0, b_[i], Y, g_[i], PRODUCT)                                      \
+        else AD_LOOP(a0, b0, Y, g_[i], PRODUCT)                                                 \
     } else {                                                                                    \
-        if (sa && sb) AD_LOOP(a_[i], b_[i], Y, g0, PARTIAL)                                     \
-        else if (sa) AD_LOOP(a_[i], b0, Y, g0, PARTIAL)                                         \
-        else if (sb) AD_LOOP(a0, b_[i], Y, g0, PARTIAL)                                         \
-        else AD_LOOP(a0, b0, Y, g0, PARTIAL)                                                    \
+        if (sa && sb) AD_LOOP(a_[i], b_[i], Y, g0, PRODUCT)                                     \
+        else if (sa) AD_LOOP(a_[i], b0, Y, g0, PRODUCT)                                         \
+        else if (sb) AD_LOOP(a0, b_[i], Y, g0, PRODUCT)                                         \
+        else AD_LOOP(a0, b0, Y, g0, PRODUCT)                                                    \
     }
-#define AD_PULLBACK(NAME, PARTIAL)                                                              \
+#define AD_PULLBACK(NAME, PRODUCT)                                                              \
     static void NAME(ptrdiff_t n, const double *a_, int sa, const double *b_, int sb,           \
                      const double *y_, const double *g_, int sg, double *out)                   \
     {                                                                                           \
         const double a0 = *a_, b0 = *b_, g0 = *g_;                                              \
         if (n == 0) return;                                                                     \
-        if (y_) { AD_LOOPS(y_[i], PARTIAL) } else { AD_LOOPS(0, PARTIAL) }                      \
+        if (y_) { AD_LOOPS(y_[i], PRODUCT) } else { AD_LOOPS(0, PRODUCT) }                      \
     }
 #define AD_PARTIAL(NAME, PARTIAL)                                                               \
     static double NAME(double a, double b, double y)                                            \
@@ -93,12 +101,14 @@ static double ad_sign(double a) { return a > 0 ? 1 : a < 0 ? -1 : a; }
         (void)a; (void)b; (void)y;                                                              \
         return PARTIAL;                                                                         \
     }
-#define NATIVE2(NAME, VALUE, DA, DB)                                                            \
+/* PULL_A and PULL_B are the products of g with the partials. */
+#define NATIVE(NAME, VALUE, DA, PULL_A, DB, PULL_B)                                             \
     static double ad_##NAME##_f(double a, double b) { (void)b; return VALUE; }                  \
     AD_PARTIAL(ad_##NAME##_da, DA)                                                              \
     AD_PARTIAL(ad_##NAME##_db, DB)                                                              \
-    AD_PULLBACK(ad_##NAME##_pa, DA)                                                             \
-    AD_PULLBACK(ad_##NAME##_pb, DB)
+    AD_PULLBACK(ad_##NAME##_pa, PULL_A)                                                         \
+    AD_PULLBACK(ad_##NAME##_pb, PULL_B)
+#define NATIVE2(NAME, VALUE, DA, DB) NATIVE(NAME, VALUE, DA, ad_scaled(g, DA), DB, ad_scaled(g, DB))
 #define NATIVE1(NAME, VALUE, DA) NATIVE2(NAME, VALUE, DA, 0)
 
 #define AD_STRIDED_LOOP(NAME, VALUE)                                                            \
@@ -132,6 +142,7 @@ static double ad_sign(double a) { return a > 0 ? 1 : a < 0 ? -1 : a; }
     }
 
 AD_STRIDED_LOOP(ad_scale_loop, ad_scaled(a, b))
+AD_STRIDED_LOOP(ad_scale_dots_loop, ad_scaled_dots(a, b))
 AD_STRIDED_LOOP(ad_square_loop, a * a)
 AD_STRIDED_LOOP(ad_sqrt_loop, sqrt(a))
 
@@ -149,7 +160,8 @@ static void ad_power_loop(char **args, const ptrdiff_t *n, const ptrdiff_t *step
     else numpy->run(args, n, steps, numpy->data);
 }
 
-NATIVE2(scale, ad_scaled(a, b), b, a)
+NATIVE(scale, ad_scaled(a, b), b, ad_scaled(g, b), a, ad_scaled_dots(g, a))
+NATIVE(scale_dots, ad_scaled_dots(a, b), b, ad_scaled_dots(g, b), a, ad_scaled_dots(g, a))
 NATIVE2(add, a + b, 1, 1)
 NATIVE2(subtract, a - b, 1, -1)
 NATIVE2(multiply, a * b, b, a)
@@ -177,6 +189,7 @@ NATIVE1(absolute, fabs(a), ad_sign(a))
 #define AD_ENTRY(NAME) AD_ENTRY_WITH(NAME, ad_##NAME##_pa, NULL)
 static const ad_native ad_natives[] = {
     AD_ENTRY_WITH(scale, ad_scale_pa, ad_scale_loop),
+    AD_ENTRY_WITH(scale_dots, ad_scale_dots_pa, ad_scale_dots_loop),
     AD_ENTRY(add), AD_ENTRY(subtract), AD_ENTRY(multiply), AD_ENTRY(divide), AD_ENTRY_WITH(power, ad_power_base, ad_power_loop),
     AD_ENTRY(negative), AD_ENTRY(square), AD_ENTRY(sqrt), AD_ENTRY(exp), AD_ENTRY(log),
     AD_ENTRY(sin), AD_ENTRY(cos), AD_ENTRY(tanh), AD_ENTRY(absolute),

@@ -19,7 +19,9 @@ from ad._graph cimport (
     TangentNode, current, forget_values, inputs_of, op_of, params_of, saved_input, saved_output, shape_of, tangents_of,
 )
 from ad._kernels cimport scaled as scaled_number
-from ad._kernels cimport Factor, Partial, add_into, embedded, filled, is_owned, is_plain, offer, pull_loop, push_loop
+from ad._kernels cimport (
+    Factor, Partial, add_into, embedded, filled, is_owned, is_plain, offer, pull_loop, push_loop, scaled_dots,
+)
 
 import numpy as np
 
@@ -445,6 +447,7 @@ cdef int pull_node(Node node, Saved *y_bar, int *edges, Saved *slots, bint gener
 cdef inline void pull_numbers(NodePtr node, double y_bar, int *edges, Saved *slots) noexcept:
     """An elementwise op on float64 scalars: no Python at all."""
     cdef const Partial *partial = (<Op>(<Node>node).op).native.partial
+    cdef int dots = (<Op>(<Node>node).op).dots
     cdef Input *inputs = &(<Node>node).narrow[0]
     cdef double x_bar
     cdef Saved *slot
@@ -452,8 +455,8 @@ cdef inline void pull_numbers(NodePtr node, double y_bar, int *edges, Saved *slo
     for i in range((<Node>node).n):
         if edges[i] >= 0:
             slot = &slots[edges[i]]
-            x_bar = scaled_number(
-                y_bar, partial[i](inputs[0].value.x, inputs[1].value.x, (<Node>node).output.x))
+            x_bar = partial[i](inputs[0].value.x, inputs[1].value.x, (<Node>node).output.x)
+            x_bar = scaled_dots(y_bar, x_bar) if dots >> i & 1 else scaled_number(y_bar, x_bar)
             if slot.kind == NOTHING:
                 slot.kind, slot.of.x = NUMBER, x_bar
             else:
@@ -516,7 +519,7 @@ cdef int pull_rule(Node node, Saved *y_bar, int *edges, Saved *slots, bint gener
         if edges[i] < 0:
             continue
         if op.elementwise:
-            found = scaled(cotangent, op.partials[i], xs, y, True)
+            found = scaled(cotangent, op, i, xs, y, True)
         else:
             found = op.vjp(i, cotangent, xs, y, params_of(node))
         if found is None:

@@ -51,13 +51,15 @@ static inline double ad_circular(double x, int later)
     LOOK1(cos, cos(a), ad_circular(a, 1), !(fabs(a) <= AD_FAR))                                 \
     OP2(add, a + b) OP2(subtract, a - b) OP2(multiply, a * b) OP2(divide, a / b)                \
     LOOK2(scale, ad_scaled(a, b), product)                                                      \
+    LOOK2(scale_dots, ad_scaled_dots(a, b), product)                                            \
     OP2(maximum, ad_maximum(a, b)) OP2(minimum, ad_minimum(a, b))                               \
     OP2(less, a < b) OP2(less_equal, a <= b) OP2(greater, a > b) OP2(greater_equal, a >= b)     \
     OP2(equal, a == b) OP2(not_equal, a != b)                                                   \
     OP2(logical_and, (a != 0) & (b != 0)) OP2(logical_or, (a != 0) | (b != 0))                  \
     OP3(where, a != 0 ? b : c) OP3(multiply_add, a * b + c) OP3(multiply_subtract, a * b - c)   \
     OP3(subtract_multiply, c - a * b) OP3(add_times, (a + b) * c) OP3(subtract_times, (a - b) * c) \
-    LOOK3(scale_add, ad_scaled(a, b) + c, product + c)
+    LOOK3(scale_add, ad_scaled(a, b) + c, product + c)                                          \
+    LOOK3(scale_dots_add, ad_scaled_dots(a, b) + c, product + c)
 
 #define AD_ARITY1(NAME, ...) 1,
 #define AD_ARITY2(NAME, ...) 2,

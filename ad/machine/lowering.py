@@ -23,10 +23,10 @@ __all__ = ["Lowering"]
 
 FLOAT64 = np.dtype(np.float64)
 NUMBER = np.dtype(np.int32)  # of an element in memory, where it is picked out
-(ADD, CLIP, CONCATENATE, FABS, GETITEM, MATMUL, MULTIPLY, NEGATIVE, POWER, PUT_ZEROS, SCALE, SUBTRACT, SUM,
- SUM_TO) = [TABLE[name].op for name in (
-     "add clip concatenate fabs getitem matmul multiply negative power put_zeros scale subtract sum "
-     "sum_to").split()]
+(ADD, CLIP, CONCATENATE, FABS, GETITEM, MATMUL, MULTIPLY, NEGATIVE, POWER, PUT_ZEROS, SCALE, SCALE_DOTS, SUBTRACT,
+ SUM, SUM_TO) = [TABLE[name].op for name in (
+     "add clip concatenate fabs getitem matmul multiply negative power put_zeros scale scale_dots subtract "
+     "sum sum_to").split()]
 SAME = {DETACHED, *[TABLE[name].op for name in ("identity", "positive", "real", "conjugate")]}
 VIEWS = SAME | {GETITEM, *[entry.op for entry in TABLE.values() if entry.op and entry.op.outline is outlines.view]}
 SMALL_PRODUCT = 4096  # multiplications
@@ -300,7 +300,7 @@ class Lowering:
 
     def _as_scaled(self, op, params, inputs, out):
         """What makes zeros of zeros is done to the parts alone."""
-        if op not in (NEGATIVE, SCALE, MULTIPLY) or params:
+        if op not in (NEGATIVE, SCALE, SCALE_DOTS, MULTIPLY) or params:
             return False
         (x, *factors) = inputs
         if op is MULTIPLY:
@@ -398,7 +398,7 @@ class Lowering:
         """The kernel of an op, or a simpler one where an operand is a known number; None if there is none."""
         if op is FABS:
             return "absolute", inputs
-        if op is SCALE and any(number and math.isfinite(number) for number in map(self._number, inputs)):
+        if op in (SCALE, SCALE_DOTS) and any(c and math.isfinite(c) for c in map(self._number, inputs)):
             return "multiply", inputs
         if op is POWER and self._number(inputs[1]) in POWERS:
             return POWERS[self._number(inputs[1])], inputs[:1]

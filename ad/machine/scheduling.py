@@ -114,6 +114,7 @@ _PAIRS = {
     ("square", "add"): ("multiply_add", "multiply_add"),
     ("square", "subtract"): ("multiply_subtract", "subtract_multiply"),
     ("scale", "add"): ("scale_add", "scale_add"),
+    ("scale_dots", "add"): ("scale_dots_add", "scale_dots_add"),
 }
 
 

@@ -25,8 +25,8 @@ RAISING = {TABLE[name].op for name in
            "cholesky_lower eigh_parts gather inv least_squares pinv solve_matrix svd_parts".split()}
 
 _SERVING = (
-    "add subtract multiply divide power floor_divide remainder negative positive absolute identity scale conjugate "
-    "getitem reshape broadcast_to sum_to astype"
+    "add subtract multiply divide power floor_divide remainder negative positive absolute identity scale scale_dots "
+    "conjugate getitem reshape broadcast_to sum_to astype"
 )
 _graph.bind_natives([entry.op for entry in TABLE.values() if entry.form == "elementwise"])
 _sweep.specialise(TABLE["getitem"].op, TABLE["put_zeros"].op, TABLE["sum"].op)

@@ -18,8 +18,8 @@ __all__ = [
     "ceil", "conjugate", "copysign", "cos", "cosh", "deg2rad", "divide", "divmod", "exp", "exp2", "expm1", "fabs",
     "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod", "frexp", "heaviside", "hypot", "identity", "imag",
     "ldexp", "log", "log10", "log1p", "log2", "logaddexp", "logaddexp2", "maximum", "minimum", "modf", "multiply",
-    "negative", "positive", "power", "rad2deg", "real", "reciprocal", "remainder", "rint", "round", "scale", "sign",
-    "sin", "sinh", "sqrt", "square", "subtract", "tan", "tanh", "trunc",
+    "negative", "positive", "power", "rad2deg", "real", "reciprocal", "remainder", "rint", "round", "scale",
+    "scale_dots", "sign", "sin", "sinh", "sqrt", "square", "subtract", "tan", "tanh", "trunc",
 ]
 
 LN2, LN10 = math.log(2), math.log(10)
@@ -82,19 +82,32 @@ float_power = elementwise(
 )
 
 
-def _scale(dot, partial):
-    """dot * partial, but zero wherever dot is zero, or partial is zero and dot infinite."""
-    product = np.multiply(dot, partial)
+def _product(a, b, is_zero):
+    """a * b, but zero wherever that is nan and `is_zero(a, b)`."""
+    product = np.multiply(a, b)
     if not np.isnan(product).any():
         return product
-    zero = np.equal(dot, 0) | (np.equal(partial, 0) & np.equal(dot, dot))
-    return np.where(zero, 0, product).astype(product.dtype, copy=False)
+    return np.where(is_zero(a, b), 0, product).astype(product.dtype, copy=False)
 
 
+def _scale(dot, partial):
+    """dot * partial, but zero wherever dot is zero, or partial is zero and dot infinite."""
+    return _product(dot, partial, lambda d, p: np.equal(d, 0) | (np.equal(p, 0) & np.equal(d, d)))
+
+
+def _scale_dots(a, b):
+    """a * b, but zero wherever one of them is zero."""
+    return _product(a, b, lambda a, b: np.equal(a, 0) | np.equal(b, 0))
+
+
+_FACTORS = (lambda _x1, x2, _y: x2, lambda x1, _x2, _y: x1)
 scale = elementwise(
-    "scale", None, (lambda _x1, x2, _y: x2, lambda x1, _x2, _y: x1), domain=(NONZERO, REAL), fn=_scale,
-    outline=joint(np.multiply),
+    "scale", None, _FACTORS, dots=(1,), domain=(NONZERO, REAL), fn=_scale, outline=joint(np.multiply),
     singular="a zero (co)tangent stays zero beside an infinite or undefined partial, and 0 times ±inf is 0",
+)
+scale_dots = elementwise(  # what scales a (co)tangent of a partial by the one that the partial scales
+    "scale_dots", None, _FACTORS, dots=(0, 1), domain=(NONZERO, REAL), fn=_scale_dots, outline=joint(np.multiply),
+    singular="a zero of either (co)tangent stays zero beside an infinite or undefined one",
 )
 floor_divide = elementwise("floor_divide", np.floor_divide, (0, 0), domain=(REAL, NONZERO), singular="0 at the steps")
 remainder = elementwise(

@@ -128,7 +128,7 @@ def _present(public, function, name, numpy, singular):
 
 
 def elementwise(name, numpy, partials, *, domain, singular="", method=False, fn=None, outline=None, exponent=None,
-                radicand=None, carry=None):
+                radicand=None, carry=None, dots=()):
     """An op that works element by element, and broadcasts.
 
     Parameters
@@ -157,10 +157,12 @@ def elementwise(name, numpy, partials, *, domain, singular="", method=False, fn=
     carry : callable, optional
         Of an op that moves or scales: `carry(power, i, p, inputs, params)` is the output to the power p, from input i
         to that power; or None where it cannot tell.
+    dots : tuple of int
+        The inputs whose partial is itself a (co)tangent: where it is zero, the product with it is.
     """
     partials, numpy = _tuple(partials), () if numpy is None else _tuple(numpy)
     needs = [_needs(partial, 0, len(partials)) for partial in partials]
-    op = Op(name, "elementwise", fn or numpy[0], partials=partials, needs=needs)
+    op = Op(name, "elementwise", fn or numpy[0], partials=partials, needs=needs, dots=dots)
     op.outline = outline or (outlines.joint(op.fn) if outlines.is_elementwise(op.fn) else None)
     op.set_power(exponent, radicand, carry)
     inputs = "x" if len(partials) == 1 else "x1, x2"

@@ -46,7 +46,8 @@ def case(*inputs: Any, **params: Any) -> _Case: ...
 def elementwise(
     name: str, numpy: _Function | tuple[_Function, ...] | None, partials: Any, *, domain: Any, singular: str = "",
     method: bool | str = False, fn: _Function | None = None, outline: _Function | None = None,
-    exponent: float | str | None = None, radicand: _Function | None = None, carry: _Function | None = None
+    exponent: float | str | None = None, radicand: _Function | None = None, carry: _Function | None = None,
+    dots: Sequence[int] = ()
 ) -> _Function: ...
 def spelling(
     name: str, *numpy: _Function, cases: Sequence[_Case] = (), method: bool | str = False

@@ -35,9 +35,9 @@ from ad.programs.rewriting import ANY, FLOATING, REAL, Rewriting, Rules
 
 __all__ = ["algebra"]
 
-(ADD, SUBTRACT, MULTIPLY, DIVIDE, SCALE, NEGATIVE, ABSOLUTE, SQUARE, SQRT, SUM, TRANSPOSE, RESHAPE, BROADCAST_TO,
- SUM_TO, GETITEM, PUT_ZEROS, MATMUL) = [TABLE[name].op for name in (
-     "add subtract multiply divide scale negative absolute square sqrt sum transpose reshape broadcast_to "
+(ADD, SUBTRACT, MULTIPLY, DIVIDE, SCALE, SCALE_DOTS, NEGATIVE, ABSOLUTE, SQUARE, SQRT, SUM, TRANSPOSE, RESHAPE,
+ BROADCAST_TO, SUM_TO, GETITEM, PUT_ZEROS, MATMUL) = [TABLE[name].op for name in (
+     "add subtract multiply divide scale scale_dots negative absolute square sqrt sum transpose reshape broadcast_to "
      "sum_to getitem put_zeros matmul").split()]
 NORMAL = {char: (float(np.finfo(char).tiny), float(np.finfo(char).max)) for char in REAL}
 MODERATE = 2.0 ** 20
@@ -158,17 +158,17 @@ rule("subtract")(_common_factor(SUBTRACT, ADD))
 # -- products with a number -------------------------------------------------------------------------
 
 
-@rule("multiply scale", "right")
+@rule("multiply scale scale_dots", "right")
 def times_one(r, y, x, c):
     return x if c == 1 else r.emit(NEGATIVE, y, x) if c == -1 else None
 
 
-@rule("scale", "right")
+@rule("scale scale_dots", "right")
 def scale_by_number(r, y, x, c):
     return r.emit(MULTIPLY, y, x, c) if normal(c, y) else None
 
 
-@rule("scale", "left")
+@rule("scale scale_dots", "left")
 def scale_number(r, y, c, x):
     return r.emit(MULTIPLY, y, x, c) if normal(c, y) else None
 
@@ -195,7 +195,7 @@ def regroup_quotient(r, y, x, c):
 @rule("multiply", "right")
 def number_with_smaller(r, y, x, c):
     """(A b) c, for a factor b of fewer elements than the product, is A (b c)."""
-    op = next((op for op in (MULTIPLY, SCALE) if r.made_by(x, op)), None)
+    op = next((op for op in (MULTIPLY, SCALE, SCALE_DOTS) if r.made_by(x, op)), None)
     if op is None or not r.alone(x, y) or not moderate(c):
         return None
     a, b = r.made_by(x, op)
@@ -233,6 +233,7 @@ def _hoist(op):
 
 rule("multiply")(_hoist(MULTIPLY))
 rule("scale")(_hoist(SCALE))
+rule("scale_dots")(_hoist(SCALE_DOTS))
 
 
 @rule("multiply")
