@@ -58,23 +58,40 @@ reciprocal = elementwise("reciprocal", np.reciprocal, lambda _x, y: -y * y, doma
 square = elementwise("square", np.square, lambda x, _y: 2 * x, domain=REAL, exponent=2)
 
 
+def quotient(x1, x2, undefined=None):
+    """x1 / x2, and 0 with all its derivatives where x2 is 0, or where a condition says so.
+
+    No division by zero takes place, so that none is differentiated.
+    """
+    undefined = x2 == 0 if undefined is None else undefined
+    return np.where(undefined, 0, x1 / np.where(undefined, 1, x2))
+
+
 def _power_base(x1, x2, _y):
     """x2 x1^(x2 - 1), and 0 where x2 is 0 (the power is constant there)."""
     if x2.ndim == 0 and x2.is_constant:
         exponent = x2.item()
         return 2 * x1 if exponent == 2 else scale(exponent, x1 ** (exponent - 1))
-    return scale(x2, x1 ** (x2 - 1))
+    return scale(x2, x1 ** (x2 - 1) if x2.is_constant else _lower_power(x1, x2 - 1))
+
+
+def _lower_power(x1, x2):
+    """x1^x2, which as the exponent grows falls from 1 to 0 where both are 0."""
+    falls = (x1 == 0) & (x2 == 0)
+    return np.where(falls, 1 - scale(x2, np.inf), x1**x2)
 
 
 def _power_exponent(x1, _x2, y):
-    """y log x1, and 0 where x1 is 0."""
-    return y * log(x1 + (x1 == 0))
+    """y log x1; where x1 is 0 it is 0, or nan where y is infinite."""
+    zero = x1 == 0
+    at_zero = np.where(y == 0, scale(y, -np.inf), y - y)
+    return np.where(zero, at_zero, y * log(np.where(zero, 1, x1)))
 
 
 power = elementwise(
     "power", np.power, (_power_base, _power_exponent), domain=(POSITIVE, REAL),
-    singular="x1 = 0 gives 0 for the exponent; exponent 0 gives 0 for the base; x1 < 0 gives nan for the exponent",
     exponent="operand",
+    singular="x1 = 0 gives 0 for an exponent from 0 on; exponent 0 gives 0 for the base; x1 < 0 gives nan for the exponent",
 )
 float_power = elementwise(
     "float_power", np.float_power, (_power_base, _power_exponent), domain=(POSITIVE, REAL), singular="as power",
@@ -127,9 +144,14 @@ def divmod(x1, x2):
 # -- size and sign ---------------------------------------------------------------------------
 
 
+def phase(x):
+    """x / |x|, and 0 where x is 0."""
+    return quotient(x, absolute(x)) if x.dtype.kind == "c" else sign(x)
+
+
 def _phase(x, _y):
     """sign x; for complex x the conjugate of x / |x|, so that the gradient points along x."""
-    return sign(x) if x.dtype.kind != "c" else conjugate(x) / (absolute(x) + (x == 0))
+    return conjugate(phase(x)) if x.dtype.kind == "c" else sign(x)
 
 
 def _sign_partial(x, _y):
@@ -254,7 +276,7 @@ arctan2 = elementwise(
     domain=(NONZERO, NONZERO), singular="nan at (0, 0)",
 )
 hypot = elementwise(
-    "hypot", np.hypot, (lambda x1, _x2, y: x1 / (y + (y == 0)), lambda _x1, x2, y: x2 / (y + (y == 0))),
+    "hypot", np.hypot, (lambda x1, _x2, y: quotient(x1, y), lambda _x1, x2, y: quotient(x2, y)),
     domain=(NONZERO, NONZERO), singular="0 at (0, 0)",
     radicand=lambda x1, x2: ((lambda: square(x1) + square(x2)), 0.5),
 )

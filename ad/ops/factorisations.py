@@ -7,7 +7,7 @@ import numpy as np
 from ad._leaves import stop_gradient
 from ad.errors import MissingRule
 from ad.ops.domains import FULL_RANK, INVERTIBLE, REAL, SPD, SYMMETRIC
-from ad.ops.elementwise import absolute, imag, real
+from ad.ops.elementwise import absolute, imag, quotient, real
 from ad.ops.forms import BROADCASTS, case, composite, custom
 from ad.ops.products import adjoint, einsum, matmul
 from ad.ops.reductions import max as largest
@@ -128,8 +128,7 @@ def cholesky(a, upper=False):
 
 def _inverse_gaps(gaps):
     """1 / gaps, and 0 where there is none: rotations among equal values are left out."""
-    closed = gaps == 0
-    return (1 - closed) / (gaps + closed)
+    return quotient(1.0, gaps)
 
 
 def _gaps(w):
@@ -175,14 +174,14 @@ def eigvalsh(a, UPLO="L"):
 
 
 def _svd_factors(s):
-    """Inverse gaps between singular values, inverse sums of two of them, and their inverses (0, 0 and 1 for none).
+    """Inverse gaps between singular values, inverse sums of two of them, and their inverses (0 for none).
 
     With H and K the Hermitian and the skew part of U^H a_dot V, a gap divides H, and a sum divides K: at equal singular
     values the latter is determined as everywhere else.
     """
     sums = _columns(s) + _rows(s)
     others = 1 - np.eye(s.shape[-1], dtype=s.dtype)
-    return _inverse_gaps(_gaps(s)), others * _inverse_gaps(sums), 1 / (s + (s == 0))
+    return _inverse_gaps(_gaps(s)), others * _inverse_gaps(sums), _inverse_gaps(s)
 
 
 def _push_svd(a_dot, a, y):

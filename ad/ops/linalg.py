@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from ad.ops.domains import FULL_RANK, NONZERO, REAL
-from ad.ops.elementwise import absolute, conjugate, real
+from ad.ops.elementwise import absolute, conjugate, phase, quotient, real, scale
 from ad.ops.factorisations import cholesky, eigh, eigvalsh, qr, svd, svdvals
 from ad.ops.forms import BROADCASTS, case, composite, custom
 from ad.ops.matrix_functions import expmh, funmh, logmh, powmh, sqrtmh
@@ -78,19 +78,18 @@ def lstsq(a, b, rcond=None):
 
 def _norm_direction(x, y, order, axis):
     """The gradient of a vector norm; 0 where the norm is 0."""
-    size = absolute(x)
-    size = size + (size == 0)
-    phase = x / size
     y = reshape(y, kept_shape(x.shape, axis))
     if order == 0:
         return np.zeros(x.shape)
     if order == 1:
-        return phase
+        return phase(x)
+    if order == 2:
+        return quotient(x, y)
     if abs(order) == math.inf:
         reached = absolute(x) == y
-        return phase * (reached / np.sum(reached, axis=axis, keepdims=True))
-    y = y + (y == 0)
-    return x / y if order == 2 else phase * (size / y) ** (order - 1)
+        return phase(x) * (reached / np.sum(reached, axis=axis, keepdims=True))
+    size = quotient(absolute(x), y)  # to a power that may be infinite where it is 0
+    return scale(quotient(x, y), size ** (order - 2)) if order > 1 else scale(phase(x), size ** (order - 1))
 
 
 def _norm_radicand(x, order, axis, keepdims):
@@ -101,12 +100,12 @@ def _norm_radicand(x, order, axis, keepdims):
 
 
 def _push_norm(x_dot, x, y, order, axis, keepdims):
-    product = conjugate(_norm_direction(x, y, order, axis)) * x_dot
+    product = scale(x_dot, conjugate(_norm_direction(x, y, order, axis)))
     return sum_(real(product) if is_complex(x) else product, axis=axis, keepdims=keepdims)
 
 
 def _pull_norm(y_bar, x, y, order, axis, keepdims):
-    return reshape(y_bar, kept_shape(x.shape, axis)) * _norm_direction(x, y, order, axis)
+    return scale(reshape(y_bar, kept_shape(x.shape, axis)), _norm_direction(x, y, order, axis))
 
 
 @custom(domain=NONZERO, batches=True, lanes=BROADCASTS, jvp=_push_norm, vjp=_pull_norm,

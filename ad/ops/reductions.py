@@ -142,7 +142,7 @@ def _squares(x):
 
 
 def _half_inverse(_x, y):
-    return (y != 0) * (0.5 / (y + (y == 0)))
+    return elementwise.quotient(0.5, y)
 
 
 root = elementwise.elementwise(
@@ -209,12 +209,12 @@ def _others(x, axis):
 
 
 def _prod_push(x_dot, x, _y, axis, keepdims):
-    return sum(x_dot * _others(x, axis), _from_the_end(x.ndim, axis), keepdims=keepdims)
+    return sum(elementwise.scale(x_dot, _others(x, axis)), _from_the_end(x.ndim, axis), keepdims=keepdims)
 
 
 def _prod_pull(y_bar, x, _y, axis, keepdims):
     (x,) = conjugated((x,))
-    return spread(y_bar, x, axis) * _others(x, axis)
+    return elementwise.scale(spread(y_bar, x, axis), _others(x, axis))
 
 
 @custom(jvp=_prod_push, vjp=_prod_pull, batches=True, lanes=Lanes(shifted=_reduced_behind_lanes), domain=NONZERO,

@@ -5,6 +5,7 @@ from ad._core import Array, apply, plain_unless_traced
 from ad.errors import MissingRule
 from ad.ops.choice import where
 from ad.ops.domains import NONZERO, REAL
+from ad.ops.elementwise import scale, scale_dots
 from ad.ops.forms import BROADCASTS, Lanes, case, composite, conjugated, custom, linear, spelling
 from ad.ops.indexing import flip, getitem, take_along_axis
 from ad.ops.joining import concatenate
@@ -78,23 +79,32 @@ def _from_behind(s_bar, a):
 
 def _pull_factor(s_bar, a, _b, s):
     a, s = conjugated((a, s))
-    return _from_behind(s_bar, a) * _shifted(s, 0)
+    return scale_dots(_from_behind(s_bar, a), _shifted(s, 0))
 
 
 def _pull_term(s_bar, a, _b, _s):
     return _from_behind(s_bar, *conjugated((a,)))
 
 
+def _aligned(x_dot, x, s):
+    """A tangent with the axes that broadcasting will add behind its lanes."""
+    missing = s.ndim - x.ndim
+    return reshape(x_dot, (*x_dot.shape[:1], *(1,) * missing, *x.shape)) if missing and x_dot.ndim > x.ndim else x_dot
+
+
 @custom(inputs=2, batches=True, lanes=BROADCASTS, domain=REAL, vjp=(_pull_factor, _pull_term),
-        jvp=(lambda a_dot, a, _b, s: recurrence(a, a_dot * _shifted(s, 0)),
-             lambda b_dot, a, _b, _s: recurrence(a, b_dot)),
+        jvp=(lambda a_dot, a, _b, s: recurrence(a, scale_dots(_aligned(a_dot, a, s), _shifted(s, 0))),
+             lambda b_dot, a, _b, _s: recurrence(a, _aligned(b_dot, _b, _s))),
         cases=(case((5,), (5,)), case((2, 3), (2, 3)), case((1,), (1,)), case((0,), (0,))))
 def _recurrence(a, b):
-    """s[j] = b[j] + a[j] s[j - 1] along the last axis, by doubling: log n steps on whole arrays."""
+    """s[j] = b[j] + a[j] s[j - 1] along the last axis, by doubling: log n steps on whole arrays.
+
+    The terms b are (co)tangents, and a partial derivatives: a zero s[j - 1] is zero beside an a[j] that is nan.
+    """
     a, b = (np.array(x, dtype=np.result_type(a, b)) for x in np.broadcast_arrays(a, b))
     step = 1
     while step < a.shape[-1]:
-        b[..., step:] += a[..., step:] * b[..., :-step]
+        b[..., step:] += scale(b[..., :-step], a[..., step:])
         a[..., step:] *= a[..., :-step].copy()
         step *= 2
     return b
@@ -108,12 +118,12 @@ def recurrence(a, b):
 
 def _cumprod_push(x_dot, x, y, axis):
     x, x_dot, y = (moveaxis(v, axis - x.ndim, -1) for v in (x, x_dot, y))
-    return moveaxis(recurrence(x, x_dot * _shifted(y, 1)), -1, axis - x.ndim)
+    return moveaxis(recurrence(x, scale(x_dot, _shifted(y, 1))), -1, axis - x.ndim)
 
 
 def _cumprod_pull(y_bar, x, y, axis):
     x, y, y_bar = (moveaxis(v, axis, -1) for v in (*conjugated((x, y)), y_bar))
-    return moveaxis(_shifted(y, 1) * _from_behind(y_bar, x), -1, axis)
+    return moveaxis(scale(_from_behind(y_bar, x), _shifted(y, 1)), -1, axis)
 
 
 @custom(jvp=_cumprod_push, vjp=_cumprod_pull, batches=True, lanes=Lanes(shifted=_along_behind_lanes), domain=NONZERO,

@@ -16,10 +16,11 @@ from ad._leaves import stop_gradient
 from ad.errors import MissingRule, needs_scipy
 from ad.ops.choice import where
 from ad.ops.domains import NONZERO, POSITIVE, REAL, UNIT, UNIT_INTERVAL
-from ad.ops.elementwise import LN10, absolute, cbrt, exp, exp2, expm1, log, log1p, sign
+from ad.ops.elementwise import LN10, absolute, cbrt, exp, exp2, expm1, log, log1p, quotient, scale, sign, sinh
 from ad.ops.exponentials import gap, largest, log_sum_exp
 from ad.ops.forms import TABLE, UFUNCS, case, composite, elementwise
 from ad.ops.joining import asarray
+from ad.ops.outlines import joint
 from ad.ops.reductions import sum
 
 try:
@@ -178,14 +179,27 @@ logit = elementwise(
 
 
 def _ratio(x1, x2):
-    """x1 / x2, and 0 where both are 0."""
-    return x1 / (x2 + ((x1 == 0) & (x2 == 0)))
+    """x1 / x2, and 0 where both are 0; as x1 * (1 / x2) where x2 is 0, for its derivatives."""
+    zero = x2 == 0
+    return where(zero, scale(x1, 1 / x2), x1 / where(zero, 1, x2))
 
 
-def _log_ratio(x1, x2):
+def _constant_ratio(x1, x2):
+    """x1 / x2, and 0 with all its derivatives where both are 0."""
+    return quotient(x1, x2, (x1 == 0) & (x2 == 0))
+
+
+def _log_of_ratio(x1, x2):
     """log(x1 / x2), and 0 where both are 0."""
-    both = (x1 == 0) & (x2 == 0)
-    return log((x1 + both) / (x2 + both))
+    both = np.equal(x1, 0) & np.equal(x2, 0)
+    return np.log(np.divide(np.where(both, 1, x1), np.where(both, 1, x2)))
+
+
+log_ratio = elementwise(
+    "log_ratio", None, (lambda x1, x2, _y: quotient(1, x1, (x1 == 0) & (x2 == 0)),
+                        lambda x1, x2, _y: quotient(-1, x2, (x1 == 0) & (x2 == 0))),
+    domain=(POSITIVE, POSITIVE), fn=_log_of_ratio, outline=joint(np.divide),
+)
 
 
 xlogy = elementwise(
@@ -199,11 +213,11 @@ xlog1py = elementwise(
 entr = elementwise("entr", scipy_special.entr, lambda x, _y: -log(x) - 1, domain=POSITIVE, singular="inf at 0")
 rel_entr = elementwise(
     "rel_entr", scipy_special.rel_entr,
-    (lambda x1, x2, _y: _log_ratio(x1, x2) + 1, lambda x1, x2, _y: -_ratio(x1, x2)),
+    (lambda x1, x2, _y: log_ratio(x1, x2) + 1, lambda x1, x2, _y: -_constant_ratio(x1, x2)),
     domain=(POSITIVE, POSITIVE), singular="-inf for x1 at 0; at (0, 0), 1 for x1 and 0 for x2",
 )
 kl_div = elementwise(
-    "kl_div", scipy_special.kl_div, (lambda x1, x2, _y: _log_ratio(x1, x2), lambda x1, x2, _y: 1 - _ratio(x1, x2)),
+    "kl_div", scipy_special.kl_div, (lambda x1, x2, _y: log_ratio(x1, x2), lambda x1, x2, _y: 1 - _constant_ratio(x1, x2)),
     domain=(POSITIVE, POSITIVE), singular="-inf for x1 at 0; at (0, 0), 0 for x1 and 1 for x2",
 )
 
@@ -239,9 +253,15 @@ boxcox = elementwise(
 # -- Bessel functions: the order is a constant -------------------------------------------------------
 
 
+def _odd_part(x, y, unscaled):
+    """sign(x) y, for y = exp(-|x|) unscaled(x). At 0 it and all its derivatives are the means of both sides."""
+    kink = x == 0
+    return where(kink, -sinh(where(kink, x, 0)) * unscaled(where(kink, x, 0)), sign(x) * y)
+
+
 def _ive_partial(x1, x2, y):
     _real_only("ive", x2)
-    return 0.5 * (ive(x1 - 1.0, x2) + ive(x1 + 1.0, x2)) - sign(x2) * y
+    return 0.5 * (ive(x1 - 1.0, x2) + ive(x1 + 1.0, x2)) - _odd_part(x2, y, lambda x: iv(x1, x))
 
 
 def _bessel(name, partial, domain, singular="no derivative in v"):
@@ -263,9 +283,9 @@ y0 = elementwise("y0", scipy_special.y0, lambda x, _y: -y1(x), domain=POSITIVE, 
 y1 = elementwise("y1", scipy_special.y1, lambda x, _y: 0.5 * (y0(x) - yv(2.0, x)), domain=POSITIVE, singular="inf at 0")
 i0 = elementwise("i0", scipy_special.i0, lambda x, _y: i1(x), domain=REAL)
 i1 = elementwise("i1", scipy_special.i1, lambda x, _y: 0.5 * (i0(x) + iv(2.0, x)), domain=REAL)
-i0e = elementwise("i0e", scipy_special.i0e, lambda x, y: i1e(x) - sign(x) * y, domain=NONZERO, singular=_KINK)
+i0e = elementwise("i0e", scipy_special.i0e, lambda x, y: i1e(x) - _odd_part(x, y, i0), domain=NONZERO, singular=_KINK)
 i1e = elementwise(
-    "i1e", scipy_special.i1e, lambda x, y: 0.5 * (i0e(x) + ive(2.0, x)) - sign(x) * y, domain=NONZERO, singular=_KINK
+    "i1e", scipy_special.i1e, lambda x, y: 0.5 * (i0e(x) + ive(2.0, x)) - _odd_part(x, y, i1), domain=NONZERO, singular=_KINK
 )
 k0 = elementwise("k0", scipy_special.k0, lambda x, _y: -k1(x), domain=POSITIVE, singular="-inf at 0")
 k1 = elementwise(
