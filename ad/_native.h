@@ -63,9 +63,9 @@ static double ad_pow_da(double a, double b)
 {
     return b == 2 ? 2 * a : ad_scaled(b, pow(a, b - 1));
 }
-static double ad_pow_db(double a, double b, double y)
+static double ad_pow_db(double a, double y)
 {
-    return a > 0 ? y * log(a) : a == 0 && b >= 0 ? 0 : (double)NAN;
+    return a > 0 ? y * log(a) : a == 0 ? 0 * y : (double)NAN; /* 0 * y: NaN where the power is infinite */
 }
 static double ad_sign(double a) { return a > 0 ? 1 : a < 0 ? -1 : a; }
 
@@ -166,7 +166,7 @@ NATIVE2(add, a + b, 1, 1)
 NATIVE2(subtract, a - b, 1, -1)
 NATIVE2(multiply, a * b, b, a)
 NATIVE2(divide, a / b, 1 / b, -y / b)
-NATIVE2(power, ad_pow(a, b), ad_pow_da(a, b), ad_pow_db(a, b, y))
+NATIVE2(power, ad_pow(a, b), ad_pow_da(a, b), ad_pow_db(a, y))
 NATIVE1(negative, -a, -1)
 NATIVE1(square, a * a, 2 * a)
 

@@ -1,8 +1,11 @@
 """The op that CONTRIBUTING.md adds is an op like any other."""
+import itertools
 from pathlib import Path
 
+import mpmath
 import numpy as np
 import pytest
+import test_singular
 import test_table
 
 import ad
@@ -15,7 +18,7 @@ CONTRIBUTING = Path(__file__).parent.parent / "CONTRIBUTING.md"
 def new_entry():
     """The entry that the page's snippet makes, in the tables for as long as a test runs."""
     snippet = CONTRIBUTING.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
-    assert len(snippet.splitlines()) <= 10
+    assert len(snippet.splitlines()) <= 12
     tables = [TABLE, UFUNCS, FUNCTIONS]
     saved = [dict(table) for table in tables]
     names = set(TABLE)
@@ -42,5 +45,17 @@ def test_numpy_reaches_the_new_op(new_entry):
 
 
 def test_the_new_op_keeps_its_word_about_singular_points(new_entry):
-    assert new_entry.singular == "0 at 0"
-    assert ad.grad(new_entry.function)(0.0) == 0.0
+    assert new_entry.singular == "0 at 0, second -3.28987, third 0"
+    (point,) = new_entry.points
+    test_singular.test_derivatives_of_elements(new_entry, point)
+    test_singular.test_derivatives_in_lanes_and_programs(new_entry, point)
+
+
+@pytest.mark.parametrize("x", [1e-3, 0.29, 0.31, 1.7])
+def test_the_new_op_is_right_to_third_order(new_entry, x):
+    exact = [float(mpmath.diff(mpmath.sincpi, x, order)) for order in (1, 2, 3)]
+    for order, modes in [(n, modes) for n in (1, 2, 3) for modes in itertools.product(test_singular.MODES, repeat=n)]:
+        f = new_entry.function
+        for mode in modes:
+            f = test_singular.derivative(f, (0, ()), mode)
+        np.testing.assert_allclose(f(np.asarray(x)), exact[order - 1], rtol=1e-9, atol=1e-10)

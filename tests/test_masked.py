@@ -1,4 +1,4 @@
-"""Functions guarded by `np.where`: the branch not taken leaves no NaN, in any nesting of the modes up to third order."""
+"""Functions guarded by `np.where`: the branch not taken leaves no NaN, to third order in any nesting of the modes."""
 import itertools
 
 import mpmath

@@ -3,7 +3,7 @@ import numpy as np
 
 from ad._core import Array, apply, plain_unless_traced
 from ad.ops.domains import REAL
-from ad.ops.forms import BROADCASTS, TABLE, case, composite, custom, elementwise, spelling
+from ad.ops.forms import BROADCASTS, TABLE, case, composite, custom, elementwise, point, spelling
 from ad.ops.outlines import joint
 from ad.ops.shaping import broadcast_to, reshape
 
@@ -64,6 +64,7 @@ elementwise(
      lambda x, low, high, _y: (x > high) | (low > high)),
     domain=(REAL, lambda rng, shape: rng.uniform(-1.5, -0.5, shape), lambda rng, shape: rng.uniform(0.5, 1.5, shape)),
     fn=np.clip, outline=joint(), singular="1 on the bounds, as inside",
+    points=(point(1.0, -1.0, 1.0, first=(1, 0, 0), second=0), point(-1.0, -1.0, 1.0, first=(1, 0, 0), second=0)),
 )
 _CLIP = TABLE["clip"].op
 

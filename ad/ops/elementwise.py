@@ -9,7 +9,7 @@ import numpy as np
 from ad._core import Array
 from ad.errors import MissingRule
 from ad.ops.domains import AT_LEAST_ONE, BETWEEN_STEPS, NONZERO, POSITIVE, REAL, UNIT
-from ad.ops.forms import case, composite, elementwise, linear, spelling
+from ad.ops.forms import case, composite, elementwise, linear, point, spelling
 from ad.ops.outlines import joint, view
 from ad.ops.plain import evaluate
 
@@ -22,7 +22,7 @@ __all__ = [
     "scale_dots", "sign", "sin", "sinh", "sqrt", "square", "subtract", "tan", "tanh", "trunc",
 ]
 
-LN2, LN10 = math.log(2), math.log(10)
+LN2, LN10, INF, NAN = math.log(2), math.log(10), math.inf, math.nan
 
 
 def _scaled_power(op, power, p, factor):
@@ -78,20 +78,30 @@ def _power_base(x1, x2, _y):
 def _lower_power(x1, x2):
     """x1^x2, which as the exponent grows falls from 1 to 0 where both are 0."""
     falls = (x1 == 0) & (x2 == 0)
-    return np.where(falls, 1 - scale(x2, np.inf), x1**x2)
+    return np.where(falls, 1 - scale(x2, INF), x1**x2)
 
 
 def _power_exponent(x1, _x2, y):
     """y log x1; where x1 is 0 it is 0, or nan where y is infinite."""
     zero = x1 == 0
-    at_zero = np.where(y == 0, scale(y, -np.inf), y - y)
-    return np.where(zero, at_zero, y * log(np.where(zero, 1, x1)))
+    logarithm = np.where(y == 0, -INF, np.where(y == 1, 0.0, NAN))  # where x1 is 0
+    return np.where(zero, scale(y, logarithm), y * log(np.where(zero, 1, x1)))
 
 
 power = elementwise(
     "power", np.power, (_power_base, _power_exponent), domain=(POSITIVE, REAL),
     exponent="operand",
-    singular="x1 = 0 gives 0 for an exponent from 0 on; exponent 0 gives 0 for the base; x1 < 0 gives nan for the exponent",
+    points=(
+        point(0.0, 0, first=0, second=0, third=0), point(0.0, 1, first=1, second=0, third=0),
+        point(0.0, 2, first=0, second=2, third=0), point(0.0, 3, first=0, second=0, third=6),
+        point(0.0, -1, first=-INF, second=INF, third=-INF), point(0.0, 0.0, first=0), point(0.0, 0.5, first=(INF, 0)),
+        point(0.0, 1.0, first=(1, 0), second=((0, -INF), (-INF, 0))),
+        point(0.0, 1.5, first=0, second=((INF, 0), (0, 0))),
+        point(0.0, 2.0, first=0, second=((2, 0), (0, 0))), point(0.0, 2.5, first=0, second=0),
+        point(0.0, 3.0, first=0, second=0), point(0.0, -1.0, first=(-INF, NAN)),
+        point(-2.0, 3.0, first=(12, NAN), second=((-12, NAN), (NAN, NAN))),
+    ),
+    singular="for an exponent that is a constant as of the monomial; a negative base gives nan for the exponent",
 )
 float_power = elementwise(
     "float_power", np.float_power, (_power_base, _power_exponent), domain=(POSITIVE, REAL), singular="as power",
@@ -165,9 +175,10 @@ def _modulus_radicand(x):
     return (lambda: square(real(x)) + square(imag(x))), 0.5
 
 
-absolute = elementwise("absolute", np.absolute, _phase, domain=NONZERO, singular="0 at 0", exponent=1,
+_CORNER = (point(0.0, first=0, second=0, third=0),)
+absolute = elementwise("absolute", np.absolute, _phase, domain=NONZERO, points=_CORNER, exponent=1,
                        radicand=_modulus_radicand)
-fabs = elementwise("fabs", np.fabs, _phase, domain=NONZERO, singular="0 at 0", exponent=1)
+fabs = elementwise("fabs", np.fabs, _phase, domain=NONZERO, points=_CORNER, exponent=1)
 sign = elementwise("sign", np.sign, _sign_partial, domain=NONZERO, singular="0 everywhere")
 floor = elementwise("floor", np.floor, 0, domain=BETWEEN_STEPS, singular="0 everywhere")
 ceil = elementwise("ceil", np.ceil, 0, domain=BETWEEN_STEPS, singular="0 everywhere")
@@ -194,7 +205,7 @@ def round(a, decimals=0, out=None):
 
 heaviside = elementwise(
     "heaviside", np.heaviside, (0, lambda x1, _x2, _y: 1.0 * (x1 == 0)), domain=(NONZERO, REAL),
-    singular="0 at the step",
+    points=(point(0.0, 0.5, first=(0, 1), second=0),), singular="0 at the step",
 )
 copysign = elementwise(
     "copysign", np.copysign, (lambda x1, x2, _y: copysign(1.0, x1) * copysign(1.0, x2), 0), domain=(NONZERO, NONZERO),
@@ -210,23 +221,25 @@ def _second(x1, x2, y):
     return (x2 == y) - 0.5 * (x1 == x2)
 
 
-_TIES = "ties share the gradient equally"
-maximum = elementwise("maximum", np.maximum, (_first, _second), domain=(REAL, REAL), singular=_TIES)
-minimum = elementwise("minimum", np.minimum, (_first, _second), domain=(REAL, REAL), singular=_TIES)
-fmax = elementwise("fmax", np.fmax, (_first, _second), domain=(REAL, REAL), singular=_TIES)
-fmin = elementwise("fmin", np.fmin, (_first, _second), domain=(REAL, REAL), singular=_TIES)
+_TIES = {"singular": "ties share the gradient equally", "points": (point(1.0, 1.0, first=0.5, second=0, third=0),)}
+maximum = elementwise("maximum", np.maximum, (_first, _second), domain=(REAL, REAL), **_TIES)
+minimum = elementwise("minimum", np.minimum, (_first, _second), domain=(REAL, REAL), **_TIES)
+fmax = elementwise("fmax", np.fmax, (_first, _second), domain=(REAL, REAL), **_TIES)
+fmin = elementwise("fmin", np.fmin, (_first, _second), domain=(REAL, REAL), **_TIES)
 
 # -- roots, exponentials, logarithms ---------------------------------------------------------
 
-sqrt = elementwise("sqrt", np.sqrt, lambda _x, y: 0.5 / y, domain=POSITIVE, singular="inf at 0", exponent=0.5)
-cbrt = elementwise("cbrt", np.cbrt, lambda _x, y: 1 / (3 * y * y), domain=NONZERO, singular="inf at 0")
+_VERTICAL = (point(0.0, first=INF, second=-INF, third=INF),)
+sqrt = elementwise("sqrt", np.sqrt, lambda _x, y: 0.5 / y, domain=POSITIVE, points=_VERTICAL, exponent=0.5)
+cbrt = elementwise("cbrt", np.cbrt, lambda _x, y: square(1 / y) / 3, domain=NONZERO, points=_VERTICAL)
 exp = elementwise("exp", np.exp, lambda _x, y: y, domain=REAL)
 exp2 = elementwise("exp2", np.exp2, lambda _x, y: LN2 * y, domain=REAL)
 expm1 = elementwise("expm1", np.expm1, lambda _x, y: y + 1, domain=REAL)
-log = elementwise("log", np.log, lambda x, _y: 1 / x, domain=POSITIVE, singular="inf at 0")
-log2 = elementwise("log2", np.log2, lambda x, _y: 1 / (LN2 * x), domain=POSITIVE, singular="inf at 0")
-log10 = elementwise("log10", np.log10, lambda x, _y: 1 / (LN10 * x), domain=POSITIVE, singular="inf at 0")
-log1p = elementwise("log1p", np.log1p, lambda x, _y: 1 / (1 + x), domain=UNIT, singular="inf at -1")
+log = elementwise("log", np.log, lambda x, _y: 1 / x, domain=POSITIVE, points=_VERTICAL)
+log2 = elementwise("log2", np.log2, lambda x, _y: 1 / (LN2 * x), domain=POSITIVE, points=_VERTICAL)
+log10 = elementwise("log10", np.log10, lambda x, _y: 1 / (LN10 * x), domain=POSITIVE, points=_VERTICAL)
+log1p = elementwise("log1p", np.log1p, lambda x, _y: 1 / (1 + x), domain=UNIT,
+                    points=(point(-1.0, first=INF, second=-INF, third=INF),))
 
 
 def _below(x, y):
@@ -267,27 +280,31 @@ def frexp(x):
 sin = elementwise("sin", np.sin, lambda x, _y: cos(x), domain=REAL)
 cos = elementwise("cos", np.cos, lambda x, _y: -sin(x), domain=REAL)
 tan = elementwise("tan", np.tan, lambda _x, y: 1 + y * y, domain=UNIT)
-arcsin = elementwise("arcsin", np.arcsin, lambda x, _y: 1 / sqrt(1 - x * x), domain=UNIT, singular="inf at ±1")
-arccos = elementwise("arccos", np.arccos, lambda x, _y: -1 / sqrt(1 - x * x), domain=UNIT, singular="-inf at ±1")
+_STEEP = (point(1.0, first=INF, second=INF, third=INF), point(-1.0, first=INF, second=-INF, third=INF))
+arcsin = elementwise("arcsin", np.arcsin, lambda x, _y: 1 / sqrt(1 - x * x), domain=UNIT, points=_STEEP)
+arccos = elementwise("arccos", np.arccos, lambda x, _y: -1 / sqrt(1 - x * x), domain=UNIT,
+                     points=(point(1.0, first=-INF, second=-INF, third=-INF),
+                             point(-1.0, first=-INF, second=INF, third=-INF)))
 arctan = elementwise("arctan", np.arctan, lambda x, _y: 1 / (1 + x * x), domain=REAL)
 arctan2 = elementwise(
     "arctan2", np.arctan2,
     (lambda x1, x2, _y: x2 / (x1 * x1 + x2 * x2), lambda x1, x2, _y: -x1 / (x1 * x1 + x2 * x2)),
-    domain=(NONZERO, NONZERO), singular="nan at (0, 0)",
+    domain=(NONZERO, NONZERO), points=(point(0.0, 0.0, first=NAN),),
 )
 hypot = elementwise(
     "hypot", np.hypot, (lambda x1, _x2, y: quotient(x1, y), lambda _x1, x2, y: quotient(x2, y)),
-    domain=(NONZERO, NONZERO), singular="0 at (0, 0)",
     radicand=lambda x1, x2: ((lambda: square(x1) + square(x2)), 0.5),
+    domain=(NONZERO, NONZERO), points=(point(0.0, 0.0, first=0, second=0, third=0),),
 )
 sinh = elementwise("sinh", np.sinh, lambda x, _y: cosh(x), domain=REAL)
 cosh = elementwise("cosh", np.cosh, lambda x, _y: sinh(x), domain=REAL)
 tanh = elementwise("tanh", np.tanh, lambda _x, y: 1 - y * y, domain=REAL)
 arcsinh = elementwise("arcsinh", np.arcsinh, lambda x, _y: 1 / sqrt(x * x + 1), domain=REAL)
 arccosh = elementwise(
-    "arccosh", np.arccosh, lambda x, _y: 1 / (sqrt(x - 1) * sqrt(x + 1)), domain=AT_LEAST_ONE, singular="inf at 1"
+    "arccosh", np.arccosh, lambda x, _y: 1 / sqrt(x - 1) / sqrt(x + 1), domain=AT_LEAST_ONE,
+    points=(point(1.0, first=INF, second=-INF, third=INF),),
 )
-arctanh = elementwise("arctanh", np.arctanh, lambda x, _y: 1 / (1 - x * x), domain=UNIT, singular="±inf at ±1")
+arctanh = elementwise("arctanh", np.arctanh, lambda x, _y: 1 / (1 - x * x), domain=UNIT, points=_STEEP)
 deg2rad = elementwise("deg2rad", (np.deg2rad, np.radians), math.pi / 180, domain=REAL)
 rad2deg = elementwise("rad2deg", (np.rad2deg, np.degrees), 180 / math.pi, domain=REAL)
 

@@ -21,8 +21,8 @@ from ad.errors import unsupported_argument
 from ad.ops import outlines
 
 __all__ = [
-    "BROADCASTS", "FUNCTIONS", "LANES", "LATER", "TABLE", "UFUNCS", "Entry", "Lanes", "bilinear", "case", "composite",
-    "custom", "elementwise", "lanes_of", "linear", "spelling",
+    "BROADCASTS", "FUNCTIONS", "LANES", "LATER", "TABLE", "UFUNCS", "Entry", "Lanes", "Point", "bilinear", "case",
+    "composite", "custom", "elementwise", "lanes_of", "linear", "point", "spelling",
 ]
 
 OUTPUT = 1 << 31
@@ -35,11 +35,14 @@ LATER = []  # modules whose entries are made when one is first asked for, and wh
 
 
 class Entry:
-    """One op: what it is called, what it stands for, where to sample it, what to watch out for."""
+    """One op: what it is called, what it stands for, where to sample it, what to watch out for.
 
-    def __init__(self, name, function, form, *, numpy=(), op=None, domain=None, cases=(), singular=""):
+    `points` are singular points with the derivatives there; `singular` says it of all, these included.
+    """
+
+    def __init__(self, name, function, form, *, numpy=(), op=None, domain=None, cases=(), points=(), singular=""):
         self.name, self.function, self.form, self.op = name, function, form, op
-        self.numpy, self.domain, self.cases, self.singular = numpy, domain, cases, singular
+        self.numpy, self.domain, self.cases, self.points, self.singular = numpy, domain, cases, points, singular
 
     def __repr__(self):
         return f"<table entry {self.name} ({self.form})>"
@@ -48,6 +51,43 @@ class Entry:
 def case(*inputs, **params):
     """Arguments to test an entry with. A tuple is a shape to sample; anything else is passed as it is."""
     return inputs, params
+
+
+class Point(NamedTuple):
+    """A point at which a rule makes a choice, and the derivatives of each order there."""
+
+    inputs: tuple
+    params: dict
+    derivatives: tuple
+
+    def __str__(self):
+        given = [_text(x) for x in self.inputs]
+        at = ", ".join(given + [f"{name}={_text(value)}" for name, value in self.params.items()])
+        at = at if len(given) == 1 and not self.params else f"({at})"
+        first, *higher = map(_text, self.derivatives)
+        ordinals = ("second", "third")
+        return ", ".join([f"{first} at {at}", *[f"{ordinal} {value}" for ordinal, value in zip(ordinals, higher)]])
+
+
+def point(*inputs, first, second=None, third=None, **params):
+    """A singular point of an entry: its inputs, numbers or tuples of them, and the derivatives there.
+
+    The second and third are those with respect to all elements of the inputs, one after the other: nested tuples. A
+    number stands for all of them. Of an output with several elements they are those of the sum.
+    """
+    return Point(inputs, params, tuple(x for x in (first, second, third) if x is not None))
+
+
+def _text(value):
+    """A number, or nested tuples of them, as one reads it."""
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_text, value))})"
+    return f"{value:g}" if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
+
+
+def _choices(points, singular):
+    """What an entry says of its singular points: of each that it lists, and in words."""
+    return "; ".join([*map(str, points), *([singular] if singular else [])])
 
 
 class Lanes(NamedTuple):
@@ -127,8 +167,8 @@ def _present(public, function, name, numpy, singular):
 # -- elementwise ----------------------------------------------------------------------------
 
 
-def elementwise(name, numpy, partials, *, domain, singular="", method=False, fn=None, outline=None, exponent=None,
-                radicand=None, carry=None, dots=()):
+def elementwise(name, numpy, partials, *, domain, singular="", points=(), method=False, fn=None, outline=None,
+                exponent=None, radicand=None, carry=None, dots=()):
     """An op that works element by element, and broadcasts.
 
     Parameters
@@ -142,6 +182,8 @@ def elementwise(name, numpy, partials, *, domain, singular="", method=False, fn=
         `domain(rng, shape)` samples an input (a tuple of them: one for each input).
     singular : str
         What happens where the derivative does not exist.
+    points : tuple of Point
+        Such points, with the derivatives there: for the documentation and the tests.
     method : bool or str
         Whether (under what name) it is a method of Array.
     fn : callable, optional
@@ -162,13 +204,15 @@ def elementwise(name, numpy, partials, *, domain, singular="", method=False, fn=
     """
     partials, numpy = _tuple(partials), () if numpy is None else _tuple(numpy)
     needs = [_needs(partial, 0, len(partials)) for partial in partials]
+    singular = _choices(points, singular)
     op = Op(name, "elementwise", fn or numpy[0], partials=partials, needs=needs, dots=dots)
     op.outline = outline or (outlines.joint(op.fn) if outlines.is_elementwise(op.fn) else None)
     op.set_power(exponent, radicand, carry)
     inputs = "x" if len(partials) == 1 else "x1, x2"
     signature = f"{name}({inputs}, /, **kwargs)\n--\n\n"  # as CPython wants it of a built-in function
     function = _core.elementwise_function(op, signature + _documentation(name, None, numpy, singular))
-    entry = Entry(name, function, "elementwise", numpy=numpy, op=op, domain=domain, singular=singular)
+    entry = Entry(name, function, "elementwise", numpy=numpy, op=op, domain=domain, points=points,
+                  singular=singular)
     _register(entry, False)
     if method:
         _core.add_method(name if method is True else method, lambda x, *rest: apply(op, (x, *rest)))
@@ -246,9 +290,10 @@ def _variadic_front(op, signature, raw):
     return public
 
 
-def _define(function, form, numpy, *, inputs, jvp, vjp, needs, domain, cases, singular, method, lanes, outputs=1,
-            fold=None, outline=None, radicand=None, carry=None):
+def _define(function, form, numpy, *, inputs, jvp, vjp, needs, domain, cases, singular, method, lanes, points=(),
+            outputs=1, fold=None, outline=None, radicand=None, carry=None):
     """The op, public function and entry for a form with static parameters."""
+    singular = _choices(points, singular)
     name = function.__name__.rstrip("_").lstrip("_")
     variadic = inputs is None
     signature = Signature(function, 1 if variadic else inputs)
@@ -261,7 +306,7 @@ def _define(function, form, numpy, *, inputs, jvp, vjp, needs, domain, cases, si
     public = (_variadic_front if variadic else _front)(op, signature, function)
     _present(public, function, name, numpy, singular)
     public.op = op
-    entry = Entry(name, public, form, numpy=numpy, op=op, domain=domain, cases=cases, singular=singular)
+    entry = Entry(name, public, form, numpy=numpy, op=op, domain=domain, cases=cases, points=points, singular=singular)
     _register(entry, method)
     return public
 
@@ -380,14 +425,14 @@ def bilinear(*numpy, transposes, batches=False, batched=None, domain=None, cases
 
 
 def custom(*numpy, jvp, vjp, inputs=1, outputs=1, batches=False, lanes=None, domain=None, cases=(), singular="",
-           method=False, fold=None, outline=None, radicand=None):
+           points=(), method=False, fold=None, outline=None, radicand=None):
     """An op that no simpler form holds: both rules are given, one of each for every input.
 
     `jvp(x_dot, *inputs, y, *params)` is what an input's tangent adds to the output's;
     `vjp(y_bar, *inputs, y, *params)` is the input's cotangent. With several outputs, `y`,
     `y_bar` and what `jvp` returns are tuples. `batches` says that `jvp` also works when `x_dot`
     has a leading lane axis; `lanes` how the op itself runs over lanes (else one by one). `fold` and `outline` are as
-    for `linear`, `radicand` as for `elementwise`.
+    for `linear`, `points` and `radicand` as for `elementwise`.
     """
 
     def define(function):
@@ -408,16 +453,17 @@ def custom(*numpy, jvp, vjp, inputs=1, outputs=1, batches=False, lanes=None, dom
 
         public = _define(
             function, "custom", numpy, inputs=inputs, jvp=push, vjp=pull, needs=needs, domain=domain, cases=cases,
-            singular=singular, method=method, lanes=lanes or Lanes(), outputs=outputs, fold=fold, outline=outline,
-            radicand=radicand,
+            singular=singular, method=method, lanes=lanes or Lanes(), points=points, outputs=outputs, fold=fold,
+            outline=outline, radicand=radicand,
         )
         return public
 
     return define
 
 
-def composite(*numpy, domain=None, cases=(), singular="", method=False):
+def composite(*numpy, domain=None, cases=(), singular="", points=(), method=False):
     """A function written in other ops; its derivatives are theirs. Decorates that function."""
+    singular = _choices(points, singular)
 
     def define(function):
         plain = numpy[0] if numpy else None
@@ -429,7 +475,8 @@ def composite(*numpy, domain=None, cases=(), singular="", method=False):
 
         name = function.__name__.rstrip("_")
         _present(public, function, name, numpy, singular)
-        entry = Entry(name, public, "composite", numpy=numpy, domain=domain, cases=cases, singular=singular)
+        entry = Entry(name, public, "composite", numpy=numpy, domain=domain, cases=cases, points=points,
+                      singular=singular)
         _register(entry, method)
         return public
 

@@ -6,8 +6,8 @@ import numpy as np
 from ad._graph import Op
 
 __all__ = [
-    "BROADCASTS", "Entry", "FUNCTIONS", "LANES", "Lanes", "TABLE", "UFUNCS", "bilinear", "case", "composite",
-    "custom", "elementwise", "lanes_of", "linear", "spelling",
+    "BROADCASTS", "Entry", "FUNCTIONS", "LANES", "Lanes", "Point", "TABLE", "UFUNCS", "bilinear", "case", "composite",
+    "custom", "elementwise", "lanes_of", "linear", "point", "spelling",
 ]
 
 _Function: TypeAlias = Callable[..., Any]
@@ -27,6 +27,11 @@ class Lanes(NamedTuple):
     shifted: _Function | None = None
     batched: _Function | None = None
 
+class Point(NamedTuple):
+    inputs: tuple[Any, ...]
+    params: dict[str, Any]
+    derivatives: tuple[Any, ...]
+
 class Entry:
     name: str
     function: _Function
@@ -35,19 +40,21 @@ class Entry:
     op: Op | None
     domain: Any
     cases: Sequence[_Case]
+    points: Sequence[Point]
     singular: str
     def __init__(
         self, name: str, function: _Function, form: str, *, numpy: tuple[_Function, ...] = (), op: Op | None = None,
-        domain: Any = None, cases: Sequence[_Case] = (), singular: str = ""
+        domain: Any = None, cases: Sequence[_Case] = (), points: Sequence[Point] = (), singular: str = ""
     ) -> None: ...
 
 def lanes_of(op: Op) -> Lanes: ...
 def case(*inputs: Any, **params: Any) -> _Case: ...
+def point(*inputs: Any, first: Any, second: Any = None, third: Any = None, **params: Any) -> Point: ...
 def elementwise(
     name: str, numpy: _Function | tuple[_Function, ...] | None, partials: Any, *, domain: Any, singular: str = "",
-    method: bool | str = False, fn: _Function | None = None, outline: _Function | None = None,
-    exponent: float | str | None = None, radicand: _Function | None = None, carry: _Function | None = None,
-    dots: Sequence[int] = ()
+    points: Sequence[Point] = (), method: bool | str = False, fn: _Function | None = None,
+    outline: _Function | None = None, exponent: float | str | None = None, radicand: _Function | None = None,
+    carry: _Function | None = None, dots: Sequence[int] = ()
 ) -> _Function: ...
 def spelling(
     name: str, *numpy: _Function, cases: Sequence[_Case] = (), method: bool | str = False
@@ -65,10 +72,11 @@ def bilinear(
 ) -> _Decorator: ...
 def custom(
     *numpy: _Function, jvp: _Rules, vjp: _Rules, inputs: int | None = 1, outputs: int = 1, batches: bool = False,
-    lanes: Any = None, domain: Any = None, cases: Sequence[_Case] = (), singular: str = "", method: bool | str = False,
-    fold: tuple[np.ufunc, float] | None = None, outline: _Function | None = None, radicand: _Function | None = None
+    lanes: Any = None, domain: Any = None, cases: Sequence[_Case] = (), singular: str = "",
+    points: Sequence[Point] = (), method: bool | str = False, fold: tuple[np.ufunc, float] | None = None,
+    outline: _Function | None = None, radicand: _Function | None = None
 ) -> _Decorator: ...
 def composite(
     *numpy: _Function, domain: Any = None, cases: Sequence[_Case] = (), singular: str = "",
-    method: bool | str = False
+    points: Sequence[Point] = (), method: bool | str = False
 ) -> _Decorator: ...

@@ -11,7 +11,7 @@ import numpy as np
 from ad.ops.domains import FULL_RANK, NONZERO, REAL
 from ad.ops.elementwise import absolute, conjugate, phase, quotient, real, scale
 from ad.ops.factorisations import cholesky, eigh, eigvalsh, qr, svd, svdvals
-from ad.ops.forms import BROADCASTS, case, composite, custom
+from ad.ops.forms import BROADCASTS, case, composite, custom, point
 from ad.ops.matrix_functions import expmh, funmh, logmh, powmh, sqrtmh
 from ad.ops.plain import evaluate
 from ad.ops.products import adjoint, einsum, matmul, operand
@@ -89,7 +89,9 @@ def _norm_direction(x, y, order, axis):
         reached = absolute(x) == y
         return phase(x) * (reached / np.sum(reached, axis=axis, keepdims=True))
     size = quotient(absolute(x), y)  # to a power that may be infinite where it is 0
-    return scale(quotient(x, y), size ** (order - 2)) if order > 1 else scale(phase(x), size ** (order - 1))
+    if order > 1:
+        return scale(quotient(x, y), size ** (order - 2))
+    return scale(phase(x) * (y != 0), size ** (order - 1))
 
 
 def _norm_radicand(x, order, axis, keepdims):
@@ -125,9 +127,18 @@ def _from_last(axis, ndim):
 
 
 _AT_ZERO = "0 at 0, and for the elements that are 0"
+_POINTS = tuple(
+    point((0.0, 0.0), first=0, second=0, third=0, ord=order) for order in (0.5, 1, 1.5, 2, 3, math.inf)
+) + tuple(
+    point((0.0, 2.0), first=(0, 1), second=0, third=0, ord=order) for order in (0.5, 1, 3, 4, math.inf)
+) + (
+    point((0.0, 2.0), first=(0, 1), second=((0.5, 0), (0, 0)), ord=2),
+    point((0.0, 2.0), first=(0, 1), second=((math.inf, 0), (0, 0)), ord=1.5),
+    point((0.0, 2.0), first=0, second=0, ord=-1), point((2.0, -2.0), first=(0.5, -0.5), second=0, ord=math.inf),
+)
 
 
-@composite(np.linalg.vector_norm, domain=NONZERO, singular=_AT_ZERO,
+@composite(np.linalg.vector_norm, domain=NONZERO, singular=_AT_ZERO, points=_POINTS,
            cases=(case((4,)), case((2, 3)), case((2, 3), axis=0, ord=1), case((2, 3), axis=1, ord=-math.inf),
                   case((2, 3, 2), axis=(0, 2), ord=2.5, keepdims=True)))
 def vector_norm(x, axis=None, keepdims=False, ord=2):
@@ -159,7 +170,7 @@ def matrix_norm(x, keepdims=False, ord="fro"):
     return norm(x, ord, (-2, -1), keepdims)
 
 
-@composite(np.linalg.norm, domain=NONZERO, singular=_AT_ZERO,
+@composite(np.linalg.norm, domain=NONZERO, singular=_AT_ZERO, points=_POINTS,
            cases=(case((4,)), case((2, 3)), case((3,), ord=1), case((3,), ord=math.inf), case((3,), ord=3),
                   case((2, 3), axis=1), case((2, 3), ord="nuc"), case((3, 2), ord=1),
                   case((2, 3, 2), axis=(2, 0), ord=1),

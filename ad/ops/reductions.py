@@ -9,7 +9,7 @@ from ad.errors import unsupported_argument
 from ad.ops import elementwise
 from ad.ops.choice import where as choose
 from ad.ops.domains import NONZERO, POSITIVE, REAL
-from ad.ops.forms import Lanes, case, composite, conjugated, custom, linear, spelling
+from ad.ops.forms import Lanes, case, composite, conjugated, custom, linear, point, spelling
 from ad.ops.scans import diff, exclusive, flipped
 from ad.ops.shaping import broadcast_to, moveaxis, reshape
 
@@ -148,10 +148,12 @@ def _half_inverse(_x, y):
 root = elementwise.elementwise(
     "root", None, _half_inverse, domain=POSITIVE, fn=np.sqrt, singular="the square root, with derivative 0 at 0",
     radicand=lambda x: ((lambda: x), 0.5),
+    points=(point(0.0, first=0, second=0, third=0),),
 )
 
 
-@composite(np.std, domain=REAL, method=True, singular="0 where all elements are equal", cases=(
+@composite(np.std, domain=REAL, method=True, singular="0 where all elements are equal",
+           points=(point((1.0, 1.0, 1.0), first=0, second=0),), cases=(
     case((4,)), case((2, 3), axis=0, ddof=1), case((2, 3, 2), axis=(0, -1), keepdims=True),
     case((2, 3), axis=1, where=np.array([True, False, True])),
 ))
@@ -218,7 +220,9 @@ def _prod_pull(y_bar, x, _y, axis, keepdims):
 
 
 @custom(jvp=_prod_push, vjp=_prod_pull, batches=True, lanes=Lanes(shifted=_reduced_behind_lanes), domain=NONZERO,
-        fold=(np.multiply, 1.0), outline=outline, singular="exact with any number of zeros")
+        fold=(np.multiply, 1.0), outline=outline, singular="exact with any number of zeros",
+        points=(point((0.0, 2.0), first=(2, 0), second=((0, 1), (1, 0)), third=0, axis=None, keepdims=False),
+                point((0.0, 0.0, 3.0), first=0, second=((0, 3, 0), (3, 0, 0), (0, 0, 0)), axis=None, keepdims=False)))
 def _prod(a, axis, keepdims):
     return np.multiply.reduce(a, axis=axis, keepdims=keepdims)
 
@@ -280,6 +284,7 @@ def _extreme(ufunc, worst):
         jvp=_extreme_push, vjp=_extreme_pull, batches=True, lanes=Lanes(shifted=_reduced_behind_lanes), domain=REAL,
         fold=(ufunc, worst), outline=_outline_of_extreme,
         singular="ties share the gradient equally; where the result is nan, the nans share it",
+        points=(point((2.0, 2.0, 2.0), first=1 / 3, second=0, axis=None, keepdims=False),),
     )(reduce)
 
 

@@ -6,7 +6,7 @@ from ad.errors import MissingRule
 from ad.ops.choice import where
 from ad.ops.domains import NONZERO, REAL
 from ad.ops.elementwise import scale, scale_dots
-from ad.ops.forms import BROADCASTS, Lanes, case, composite, conjugated, custom, linear, spelling
+from ad.ops.forms import BROADCASTS, Lanes, case, composite, conjugated, custom, linear, point, spelling
 from ad.ops.indexing import flip, getitem, take_along_axis
 from ad.ops.joining import concatenate
 from ad.ops.outlines import in_order
@@ -127,7 +127,8 @@ def _cumprod_pull(y_bar, x, y, axis):
 
 
 @custom(jvp=_cumprod_push, vjp=_cumprod_pull, batches=True, lanes=Lanes(shifted=_along_behind_lanes), domain=NONZERO,
-        singular="exact with any number of zeros", outline=_outline)
+        singular="exact with any number of zeros", outline=_outline,
+        points=(point((2.0, 0.0, 3.0), first=(1, 8, 0), second=((0, 4, 0), (4, 0, 2), (0, 2, 0)), axis=0),))
 def _cumprod(a, axis):
     return np.cumprod(a, axis)
 

@@ -16,9 +16,9 @@ from ad._leaves import stop_gradient
 from ad.errors import MissingRule, needs_scipy
 from ad.ops.choice import where
 from ad.ops.domains import NONZERO, POSITIVE, REAL, UNIT, UNIT_INTERVAL
-from ad.ops.elementwise import LN10, absolute, cbrt, exp, exp2, expm1, log, log1p, quotient, scale, sign, sinh
+from ad.ops.elementwise import INF, LN10, absolute, cbrt, exp, exp2, expm1, log, log1p, quotient, scale, sign, sinh
 from ad.ops.exponentials import gap, largest, log_sum_exp
-from ad.ops.forms import TABLE, UFUNCS, case, composite, elementwise
+from ad.ops.forms import TABLE, UFUNCS, case, composite, elementwise, point
 from ad.ops.joining import asarray
 from ad.ops.outlines import joint
 from ad.ops.reductions import sum
@@ -95,17 +95,18 @@ erf = elementwise("erf", scipy_special.erf, lambda x, _y: (2 / SQRT_PI) * exp(-x
 erfc = elementwise("erfc", scipy_special.erfc, lambda x, _y: (-2 / SQRT_PI) * exp(-x * x), domain=REAL)
 erfcx = elementwise("erfcx", scipy_special.erfcx, _erfcx_partial, domain=REAL)
 erfinv = elementwise(
-    "erfinv", scipy_special.erfinv, lambda _x, y: (SQRT_PI / 2) * exp(y * y), domain=UNIT, singular="inf at ±1"
+    "erfinv", scipy_special.erfinv, lambda _x, y: (SQRT_PI / 2) * exp(y * y), domain=UNIT,
+    points=(point(1.0, first=INF, second=INF, third=INF), point(-1.0, first=INF, second=-INF, third=INF)),
 )
 erfcinv = elementwise(
     "erfcinv", scipy_special.erfcinv, lambda _x, y: (-SQRT_PI / 2) * exp(y * y), domain=UNIT_INTERVAL,
-    singular="-inf at 0 and 2",
+    points=(point(0.0, first=-INF, second=INF, third=-INF), point(2.0, first=-INF, second=-INF, third=-INF)),
 )
 ndtr = elementwise("ndtr", scipy_special.ndtr, lambda x, _y: exp(-0.5 * x * x) / SQRT_2PI, domain=REAL)
 log_ndtr = elementwise("log_ndtr", scipy_special.log_ndtr, _log_ndtr_partial, domain=REAL)
 ndtri = elementwise(
     "ndtri", scipy_special.ndtri, lambda _x, y: SQRT_2PI * exp(0.5 * y * y), domain=UNIT_INTERVAL,
-    singular="inf at 0 and 1",
+    points=(point(0.0, first=INF, second=-INF, third=INF), point(1.0, first=INF, second=INF, third=INF)),
 )
 
 # -- gamma and its kin -----------------------------------------------------------------------------
@@ -116,10 +117,14 @@ def _psi_partial(x, _y):
     return zeta(2.0, x)
 
 
-gamma = elementwise("gamma", scipy_special.gamma, lambda x, y: y * psi(x), domain=POSITIVE, singular="nan at the poles")
+gamma = elementwise(
+    "gamma", scipy_special.gamma, lambda x, y: y * psi(x), domain=POSITIVE, singular="nan at the other poles",
+    points=(point(0.0, first=-INF, second=INF, third=-INF),),
+)
 gammaln = elementwise("gammaln", scipy_special.gammaln, lambda x, _y: psi(x), domain=POSITIVE)
 loggamma = elementwise("loggamma", scipy_special.loggamma, lambda x, _y: psi(x), domain=POSITIVE)
-psi = digamma = elementwise("psi", scipy_special.psi, _psi_partial, domain=POSITIVE, singular="inf at the poles")
+psi = digamma = elementwise("psi", scipy_special.psi, _psi_partial, domain=POSITIVE, singular="inf at the poles",
+                            points=(point(0.0, first=INF, second=-INF, third=INF),))
 zeta = elementwise(
     "zeta", None, (_missing("zeta", "x"), lambda x1, x2, _y: -x1 * zeta(x1 + 1.0, x2)),
     domain=(_numbers_from(2), POSITIVE), fn=scipy_special.zeta, singular="no derivative in x",
@@ -172,7 +177,8 @@ gammaincc = elementwise(
 expit = elementwise("expit", scipy_special.expit, lambda x, y: y * expit(-x), domain=REAL)
 log_expit = elementwise("log_expit", scipy_special.log_expit, lambda x, _y: expit(-x), domain=REAL)
 logit = elementwise(
-    "logit", scipy_special.logit, lambda x, _y: 1 / (x * (1 - x)), domain=UNIT_INTERVAL, singular="inf at 0 and 1"
+    "logit", scipy_special.logit, lambda x, _y: 1 / (x * (1 - x)), domain=UNIT_INTERVAL,
+    points=(point(0.0, first=INF, second=-INF, third=INF), point(1.0, first=INF, second=INF, third=INF)),
 )
 
 # -- entropies -------------------------------------------------------------------------------------
@@ -204,21 +210,38 @@ log_ratio = elementwise(
 
 xlogy = elementwise(
     "xlogy", scipy_special.xlogy, (lambda _x1, x2, _y: log(x2), lambda x1, x2, _y: _ratio(x1, x2)),
-    domain=(REAL, POSITIVE), singular="x1 = 0 gives 0 for x2, and log x2 for x1",
+    domain=(REAL, POSITIVE), points=(
+        point(0.0, 0.0, first=(-INF, 0), second=((0, INF), (INF, 0))),
+        point(0.0, 1.0, first=0, second=((0, 1), (1, 0))),
+        point(2.0, 0.0, first=(-INF, INF), second=((0, INF), (INF, -INF))),
+    ),
 )
 xlog1py = elementwise(
     "xlog1py", scipy_special.xlog1py, (lambda _x1, x2, _y: log1p(x2), lambda x1, x2, _y: _ratio(x1, 1 + x2)),
-    domain=(REAL, UNIT), singular="x1 = 0 gives 0 for x2, and log(1 + x2) for x1",
+    domain=(REAL, UNIT), points=(
+        point(0.0, -1.0, first=(-INF, 0), second=((0, INF), (INF, 0))),
+        point(0.0, 0.0, first=0, second=((0, 1), (1, 0))),
+    ),
 )
-entr = elementwise("entr", scipy_special.entr, lambda x, _y: -log(x) - 1, domain=POSITIVE, singular="inf at 0")
+entr = elementwise("entr", scipy_special.entr, lambda x, _y: -log(x) - 1, domain=POSITIVE,
+                   points=(point(0.0, first=INF, second=-INF, third=INF),))
 rel_entr = elementwise(
     "rel_entr", scipy_special.rel_entr,
     (lambda x1, x2, _y: log_ratio(x1, x2) + 1, lambda x1, x2, _y: -_constant_ratio(x1, x2)),
-    domain=(POSITIVE, POSITIVE), singular="-inf for x1 at 0; at (0, 0), 1 for x1 and 0 for x2",
+    domain=(POSITIVE, POSITIVE), points=(
+        point(0.0, 0.0, first=(1, 0), second=0, third=0),
+        point(0.0, 2.0, first=(-INF, 0), second=((INF, -0.5), (-0.5, 0))),
+        point(2.0, 0.0, first=(INF, -INF), second=((0.5, -INF), (-INF, INF))),
+    ),
 )
 kl_div = elementwise(
-    "kl_div", scipy_special.kl_div, (lambda x1, x2, _y: log_ratio(x1, x2), lambda x1, x2, _y: 1 - _constant_ratio(x1, x2)),
-    domain=(POSITIVE, POSITIVE), singular="-inf for x1 at 0; at (0, 0), 0 for x1 and 1 for x2",
+    "kl_div", scipy_special.kl_div,
+    (lambda x1, x2, _y: log_ratio(x1, x2), lambda x1, x2, _y: 1 - _constant_ratio(x1, x2)),
+    domain=(POSITIVE, POSITIVE), points=(
+        point(0.0, 0.0, first=(0, 1), second=0, third=0),
+        point(0.0, 2.0, first=(-INF, 1), second=((INF, -0.5), (-0.5, 0))),
+        point(2.0, 0.0, first=(INF, -INF), second=((0.5, -INF), (-INF, INF))),
+    ),
 )
 
 # -- powers ----------------------------------------------------------------------------------------
@@ -247,6 +270,7 @@ def _boxcox_exponent(x1, x2, y):
 exprel = elementwise("exprel", scipy_special.exprel, _exprel_partial, domain=REAL)
 boxcox = elementwise(
     "boxcox", scipy_special.boxcox, (lambda x1, x2, _y: x1 ** (x2 - 1), _boxcox_exponent), domain=(POSITIVE, REAL),
+    points=(point(0.0, 2.0, first=(0, 0.25), second=((1, 0), (0, -0.25))), point(0.0, 0.0, first=INF)),
     singular="inf for x2 where x1 = 0 and x2 <= 0",
 )
 
@@ -264,32 +288,44 @@ def _ive_partial(x1, x2, y):
     return 0.5 * (ive(x1 - 1.0, x2) + ive(x1 + 1.0, x2)) - _odd_part(x2, y, lambda x: iv(x1, x))
 
 
-def _bessel(name, partial, domain, singular="no derivative in v"):
+def _bessel(name, partial, domain, singular="no derivative in v", points=()):
     return elementwise(
         name, getattr(scipy_special, name), (_missing(name, "v"), partial), domain=(_numbers_from(0), domain),
-        singular=singular,
+        singular=singular, points=points,
     )
+
+
+def _unless_zero(x, y):
+    """y, of terms of which the other outgrows this one at x = 0, where both are infinite."""
+    return where(x == 0, 0, y)
 
 
 _KINK = "the mean of both sides at 0, where the scaling has a kink"
 jv = _bessel("jv", lambda x1, x2, _y: 0.5 * (jv(x1 - 1.0, x2) - jv(x1 + 1.0, x2)), NONZERO)
-yv = _bessel("yv", lambda x1, x2, _y: 0.5 * (yv(x1 - 1.0, x2) - yv(x1 + 1.0, x2)), POSITIVE)
+yv = _bessel("yv", lambda x1, x2, _y: 0.5 * (_unless_zero(x2, yv(x1 - 1.0, x2)) - yv(x1 + 1.0, x2)), POSITIVE,
+             points=tuple(point(v, 0.0, first=INF, second=-INF, third=INF) for v in (0, 1, 2)))
 iv = _bessel("iv", lambda x1, x2, _y: 0.5 * (iv(x1 - 1.0, x2) + iv(x1 + 1.0, x2)), NONZERO)
 kv = _bessel("kv", lambda x1, x2, _y: -0.5 * (kv(x1 - 1.0, x2) + kv(x1 + 1.0, x2)), POSITIVE)
-ive = _bessel("ive", _ive_partial, NONZERO, f"no derivative in v; {_KINK}")
+ive = _bessel("ive", _ive_partial, NONZERO, f"no derivative in v; {_KINK}", points=(
+    point(0, 0.0, first=0, second=1.5, third=0), point(1, 0.0, first=0.5, second=0, third=1.875)))
 j0 = elementwise("j0", scipy_special.j0, lambda x, _y: -j1(x), domain=REAL)
 j1 = elementwise("j1", scipy_special.j1, lambda x, _y: 0.5 * (j0(x) - jv(2.0, x)), domain=REAL)
-y0 = elementwise("y0", scipy_special.y0, lambda x, _y: -y1(x), domain=POSITIVE, singular="inf at 0")
-y1 = elementwise("y1", scipy_special.y1, lambda x, _y: 0.5 * (y0(x) - yv(2.0, x)), domain=POSITIVE, singular="inf at 0")
+_RISING = (point(0.0, first=INF, second=-INF, third=INF),)
+_FALLING = (point(0.0, first=-INF, second=INF, third=-INF),)
+y0 = elementwise("y0", scipy_special.y0, lambda x, _y: -y1(x), domain=POSITIVE, points=_RISING)
+y1 = elementwise("y1", scipy_special.y1, lambda x, _y: 0.5 * (_unless_zero(x, y0(x)) - yv(2.0, x)), domain=POSITIVE,
+                 points=_RISING)
 i0 = elementwise("i0", scipy_special.i0, lambda x, _y: i1(x), domain=REAL)
 i1 = elementwise("i1", scipy_special.i1, lambda x, _y: 0.5 * (i0(x) + iv(2.0, x)), domain=REAL)
-i0e = elementwise("i0e", scipy_special.i0e, lambda x, y: i1e(x) - _odd_part(x, y, i0), domain=NONZERO, singular=_KINK)
+i0e = elementwise("i0e", scipy_special.i0e, lambda x, y: i1e(x) - _odd_part(x, y, i0), domain=NONZERO,
+                  singular=_KINK, points=(point(0.0, first=0, second=1.5, third=0),))
 i1e = elementwise(
-    "i1e", scipy_special.i1e, lambda x, y: 0.5 * (i0e(x) + ive(2.0, x)) - _odd_part(x, y, i1), domain=NONZERO, singular=_KINK
+    "i1e", scipy_special.i1e, lambda x, y: 0.5 * (i0e(x) + ive(2.0, x)) - _odd_part(x, y, i1), domain=NONZERO,
+    singular=_KINK, points=(point(0.0, first=0.5, second=0, third=1.875),),
 )
-k0 = elementwise("k0", scipy_special.k0, lambda x, _y: -k1(x), domain=POSITIVE, singular="-inf at 0")
+k0 = elementwise("k0", scipy_special.k0, lambda x, _y: -k1(x), domain=POSITIVE, points=_FALLING)
 k1 = elementwise(
-    "k1", scipy_special.k1, lambda x, _y: -0.5 * (k0(x) + kv(2.0, x)), domain=POSITIVE, singular="-inf at 0"
+    "k1", scipy_special.k1, lambda x, _y: -0.5 * (k0(x) + kv(2.0, x)), domain=POSITIVE, points=_FALLING
 )
 
 # -- sums of exponentials: shifted by the largest, so that nothing overflows -------------------------
