@@ -111,3 +111,41 @@ def test_what_a_point_says():
 def test_entries_with_singular_points_have_some_listed():
     listed = {entry.name for entry in TABLE.values() if entry.points}
     assert {"absolute", "hypot", "power", "sqrt", "norm", "maximum", "std", "prod"} <= listed
+
+
+COMPLEX = {
+    "absolute": lambda z: np.sum(np.abs(z)), "norm": np.linalg.norm, "norm of order 1": lambda z: np.linalg.norm(z, 1),
+    "norm of order 3": lambda z: np.linalg.norm(z, 3), "largest": lambda z: np.linalg.norm(z, np.inf),
+    "std": np.std,
+}
+
+
+@pytest.mark.parametrize("name", COMPLEX)
+def test_complex_numbers_at_zero(name):
+    """As for real numbers: 0, with all derivatives."""
+    def f(t):
+        return COMPLEX[name](t * np.array([1 + 0.5j, -2j]))
+
+    for order in (1, 2, 3):
+        for modes in itertools.product(MODES, repeat=order):
+            d = f
+            for mode in modes:
+                d = derivative(d, (0, ()), mode)
+            check(d(np.asarray(0.0)), 0.0, modes)
+            check(ad.compile(d)(np.asarray(0.0)), 0.0, modes, "compiled")
+
+
+def test_complex_elements_that_are_zero_beside_others():
+    """The derivatives along a real direction, against those of the real parts."""
+    z = np.array([0j, 2 + 1j])
+    for order in (1, 2, 3):
+        def f(v):
+            return np.linalg.norm(v[:2] + 1j * v[2:], order)
+
+        def by_hand(v):
+            squares = v[:2] ** 2 + v[2:] ** 2
+            return squares[1] ** 0.5 if order == 1 else np.sum(squares ** (order / 2)) ** (1 / order)
+
+        v = np.concatenate([z.real, z.imag])
+        check(ad.grad(f)(v), ad.grad(by_hand)(v))
+        check(ad.hessian(f)(v), ad.hessian(by_hand)(v))
