@@ -58,13 +58,18 @@ reciprocal = elementwise("reciprocal", np.reciprocal, lambda _x, y: -y * y, doma
 square = elementwise("square", np.square, lambda x, _y: 2 * x, domain=REAL, exponent=2)
 
 
+def _holds_nowhere(condition):
+    """Whether a condition is known, and false for all elements; that of a recording is not known."""
+    return not isinstance(condition, Array) and not np.any(condition)
+
+
 def quotient(x1, x2, undefined=None):
     """x1 / x2, and 0 with all its derivatives where x2 is 0, or where a condition says so.
 
-    No division by zero takes place, so that none is differentiated.
+    There it is x1 / inf, of which all derivatives are 0; a division by zero would be differentiated with the rest.
     """
     undefined = x2 == 0 if undefined is None else undefined
-    return np.where(undefined, 0, x1 / np.where(undefined, 1, x2))
+    return x1 / (x2 if _holds_nowhere(undefined) else np.where(undefined, INF, x2))
 
 
 def _power_base(x1, x2, _y):
@@ -78,12 +83,16 @@ def _power_base(x1, x2, _y):
 def _lower_power(x1, x2):
     """x1^x2, which as the exponent grows falls from 1 to 0 where both are 0."""
     falls = (x1 == 0) & (x2 == 0)
+    if _holds_nowhere(falls):
+        return x1**x2
     return np.where(falls, 1 - scale(x2, INF), x1**x2)
 
 
 def _power_exponent(x1, _x2, y):
     """y log x1; where x1 is 0 it is 0, or nan where y is infinite."""
     zero = x1 == 0
+    if _holds_nowhere(zero):
+        return y * log(x1)
     logarithm = np.where(y == 0, -INF, np.where(y == 1, 0.0, NAN))  # where x1 is 0
     return np.where(zero, scale(y, logarithm), y * log(np.where(zero, 1, x1)))
 
