@@ -135,17 +135,16 @@ def test_complex_numbers_at_zero(name):
             check(ad.compile(d)(np.asarray(0.0)), 0.0, modes, "compiled")
 
 
-def test_complex_elements_that_are_zero_beside_others():
-    """The derivatives along a real direction, against those of the real parts."""
-    z = np.array([0j, 2 + 1j])
-    for order in (1, 2, 3):
-        def f(v):
-            return np.linalg.norm(v[:2] + 1j * v[2:], order)
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_complex_elements_that_are_zero_beside_others(order):
+    """The norm of real and imaginary parts, against a formula in real numbers in which the zero element is left out."""
+    def f(v):
+        return np.linalg.norm(v[:2] + 1j * v[2:], order)
 
-        def by_hand(v):
-            squares = v[:2] ** 2 + v[2:] ** 2
-            return squares[1] ** 0.5 if order == 1 else np.sum(squares ** (order / 2)) ** (1 / order)
+    def by_hand(v):
+        squares = v[:2] ** 2 + v[2:] ** 2
+        return squares[1] ** 0.5 if order != 2 else np.sum(squares) ** 0.5
 
-        v = np.concatenate([z.real, z.imag])
-        check(ad.grad(f)(v), ad.grad(by_hand)(v))
-        check(ad.hessian(f)(v), ad.hessian(by_hand)(v))
+    v = np.array([0.0, 2.0, 0.0, 1.0])
+    check(ad.grad(f)(v), ad.grad(by_hand)(v))
+    check(ad.hessian(f)(v), ad.hessian(by_hand)(v))
