@@ -271,6 +271,28 @@ def test_lanes_in_every_argument(call, rng):
         assert_same([found], [np.stack([parts[k] for parts in single])], rtol=1e-12, atol=1e-12)
 
 
+def several_operands(call):
+    return call.entry.form in ("bilinear", "custom") and len(arrays(call.sample(np.random.default_rng(0)))) > 1
+
+
+@of_calls([call for call in CALLS if several_operands(call) or call.entry.name in ("cumprod", "qr_parts")])
+def test_lanes_within_lanes(call, rng):
+    """Nested Jacobians, whose lanes meet in operands that differ in their leading axes, against one row at a time."""
+    args = call.sample(rng)
+    function, xs = flat(call, args), arrays(args)
+    ends = np.cumsum([x.size for x in xs])
+
+    def f(v):
+        parts = [np.reshape(v[end - x.size : end], x.shape) for x, end in zip(xs, ends)]
+        return sum(np.sum(y * y) for y in function(*parts) if y.dtype.kind == "f")
+
+    v = np.concatenate([x.ravel() for x in xs])
+    expected = ad.jacobian(ad.jacobian(f, mode="reverse"), mode="reverse")(v)
+    for inner in ("forward", "reverse"):
+        nested = ad.jacobian(ad.jacobian(f, mode=inner), mode="forward")
+        assert_same([nested(v), ad.compile(nested)(v)], [expected, expected], rtol=1e-8, atol=1e-9)
+
+
 # -- values ------------------------------------------------------------------------------------
 
 

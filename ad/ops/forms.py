@@ -396,8 +396,8 @@ def linear(*numpy, transpose, inputs=1, lanes=None, batched=None, domain=None, c
 def bilinear(*numpy, transposes, batches=False, batched=None, domain=None, cases=(), singular="", method=False):
     """An op of two inputs, linear in each: `transposes[i](y_bar, x1, x2, *params)`.
 
-    `batches` says that the op itself works behind a leading lane axis on either side; `batched`, for the case that
-    not all leading axes broadcast then, is that of `Lanes`.
+    `batches` says that the op itself works behind a leading lane axis on either side; it is as for `custom`. `batched`,
+    for the case that not all leading axes broadcast then, is that of `Lanes`.
     """
 
     def define(function):
@@ -410,14 +410,14 @@ def bilinear(*numpy, transposes, batches=False, batched=None, domain=None, cases
             return total(
                 over_lanes(
                     lambda d, i=i: apply(public.op, (*xs[:i], d, *xs[i + 1 :]), params),
-                    (x_dots[i],), (xs[i],), y, batches,
+                    (_beside(x_dots[i], i, xs, params, batches),), (xs[i],), y, bool(batches),
                 )
                 for i in (0, 1) if x_dots[i] is not None
             )
 
         public = _define(
             function, "bilinear", numpy, inputs=2, jvp=jvp, vjp=vjp, needs=needs, domain=domain, cases=cases,
-            singular=singular, method=method, lanes=Lanes(batches and batched is None, None, batched),
+            singular=singular, method=method, lanes=Lanes(bool(batches) and batched is None, None, batched),
         )
         return public
 
@@ -431,8 +431,10 @@ def custom(*numpy, jvp, vjp, inputs=1, outputs=1, batches=False, lanes=None, dom
     `jvp(x_dot, *inputs, y, *params)` is what an input's tangent adds to the output's;
     `vjp(y_bar, *inputs, y, *params)` is the input's cotangent. With several outputs, `y`,
     `y_bar` and what `jvp` returns are tuples. `batches` says that `jvp` also works when `x_dot`
-    has a leading lane axis; `lanes` how the op itself runs over lanes (else one by one). `fold` and `outline` are as
-    for `linear`, `points` and `radicand` as for `elementwise`.
+    has a leading lane axis: True; or, where leading axes of several inputs broadcast, how many
+    axes each of them has that do not, as a tuple or a function of the params. `lanes` tells how the
+    op itself runs over lanes (else one by one). `fold` and `outline` are as for `linear`, `points`
+    and `radicand` as for `elementwise`.
     """
 
     def define(function):
@@ -447,7 +449,8 @@ def custom(*numpy, jvp, vjp, inputs=1, outputs=1, batches=False, lanes=None, dom
 
         def push(x_dots, xs, y, params):
             return total(
-                over_lanes(lambda d, i=i: jvps[i](d, *xs, y, *params), (x_dots[i],), (xs[i],), y, batches)
+                over_lanes(lambda d, i=i: jvps[i](d, *xs, y, *params), (_beside(x_dots[i], i, xs, params, batches),),
+                           (xs[i],), y, bool(batches))
                 for i in builtins.range(len(xs)) if x_dots[i] is not None
             )
 
@@ -516,6 +519,19 @@ def over_lanes(rule, dots, xs, y, lanes):
     if isinstance(rows[0], tuple):
         return tuple(stack(parts) for parts in zip(*rows))
     return stack(rows)
+
+
+def _beside(x_dot, i, xs, params, batches):
+    """The tangent of input i with the axes that broadcasting will add to the input behind the lane axis.
+
+    Operands differ in their leading axes where one is a tangent that has the lanes of an inner differentiation.
+    """
+    if batches in (True, False) or x_dot.ndim == xs[i].ndim:
+        return x_dot
+    cores = batches(*params) if callable(batches) else batches
+    leading = [x.ndim - core for x, core in zip(xs, cores)]
+    missing = builtins.max(leading) - leading[i]
+    return TABLE["reshape"].function(x_dot, (x_dot.shape[0], *(1,) * missing, *xs[i].shape)) if missing else x_dot
 
 
 def lane_count(dots, xs):

@@ -66,12 +66,12 @@ def linear(
     moves: bool = False
 ) -> _Decorator: ...
 def bilinear(
-    *numpy: _Function, transposes: tuple[_Function, _Function], batches: bool = False,
+    *numpy: _Function, transposes: tuple[_Function, _Function], batches: Any = False,
     batched: _Function | None = None, domain: Any = None, cases: Sequence[_Case] = (), singular: str = "",
     method: bool | str = False
 ) -> _Decorator: ...
 def custom(
-    *numpy: _Function, jvp: _Rules, vjp: _Rules, inputs: int | None = 1, outputs: int = 1, batches: bool = False,
+    *numpy: _Function, jvp: _Rules, vjp: _Rules, inputs: int | None = 1, outputs: int = 1, batches: Any = False,
     lanes: Any = None, domain: Any = None, cases: Sequence[_Case] = (), singular: str = "",
     points: Sequence[Point] = (), method: bool | str = False, fold: tuple[np.ufunc, float] | None = None,
     outline: _Function | None = None, radicand: _Function | None = None

@@ -53,7 +53,7 @@ def _pull_least_squares(y_bar, a, b, y, *_):
     )
 
 
-@custom(inputs=2, domain=(FULL_RANK, REAL), cases=(case((3, 2), (3, 2)), case((2, 3), (2, 1))), batches=True,
+@custom(inputs=2, domain=(FULL_RANK, REAL), cases=(case((3, 2), (3, 2)), case((2, 3), (2, 1))), batches=(2, 2),
         jvp=(_push_least_squares, lambda b_dot, a, _b, _y, *_: matmul(pinv(a), b_dot)),
         vjp=(_pull_least_squares, lambda y_bar, a, _b, _y, *_: matmul(adjoint(pinv(a)), y_bar)),
         singular="right along directions that keep the rank")

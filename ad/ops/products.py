@@ -180,15 +180,20 @@ def _stretched(x_bar, x):
     return x_bar if shape == x_bar.shape else broadcast_to(x_bar, shape)
 
 
+def _core_axes(subscripts):
+    """How many axes of each operand have a label, and do not stand under its ellipsis."""
+    return [len(part) - 3 for part in subscripts.split("->")[0].split(",")]
+
+
 def _contract_lanes(values, xs, _y, subscripts):
     """Operands behind enough axes of length 1 that their ellipses are as long; then those of lanes meet in front."""
-    widths = [x.ndim + 3 - len(part) for x, part in zip(xs, subscripts.split("->")[0].split(","))]
+    widths = [x.ndim - core for x, core in zip(xs, _core_axes(subscripts))]
     x1, x2 = [_as_matrix(value, x.shape, x.ndim + builtins.max(widths) - width) if value.ndim > x.ndim else value
               for value, x, width in zip(values, xs, widths)]
     return contract(x1, x2, subscripts)
 
 
-@bilinear(batches=True, batched=_contract_lanes, domain=(REAL, REAL),
+@bilinear(batches=_core_axes, batched=_contract_lanes, domain=(REAL, REAL),
           transposes=(
               lambda y_bar, _x1, x2, subscripts: _stretched(contract(y_bar, x2, _transposed(subscripts, 0)), _x1),
               lambda y_bar, x1, _x2, subscripts: _stretched(contract(y_bar, x1, _transposed(subscripts, 1)), _x2)),
@@ -346,7 +351,7 @@ def widened(x, ndim):
     return reshape(x, ((1,) * (ndim - x.ndim) + x.shape)) if x.ndim < ndim else x
 
 
-@bilinear(batches=True, domain=(REAL, REAL), cases=(case((3,), (3,)), case((2, 3), (1, 3))),
+@bilinear(batches=(1, 1), domain=(REAL, REAL), cases=(case((3,), (3,)), case((2, 3), (1, 3))),
           transposes=(lambda y_bar, _x1, x2: cross_of_vectors(x2, y_bar),
                       lambda y_bar, x1, _x2: cross_of_vectors(y_bar, x1)))
 def cross_of_vectors(x1, x2):

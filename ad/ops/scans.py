@@ -86,15 +86,9 @@ def _pull_term(s_bar, a, _b, _s):
     return _from_behind(s_bar, *conjugated((a,)))
 
 
-def _aligned(x_dot, x, s):
-    """A tangent with the axes that broadcasting will add behind its lanes."""
-    missing = s.ndim - x.ndim
-    return reshape(x_dot, (*x_dot.shape[:1], *(1,) * missing, *x.shape)) if missing and x_dot.ndim > x.ndim else x_dot
-
-
-@custom(inputs=2, batches=True, lanes=BROADCASTS, domain=REAL, vjp=(_pull_factor, _pull_term),
-        jvp=(lambda a_dot, a, _b, s: recurrence(a, scale_dots(_aligned(a_dot, a, s), _shifted(s, 0))),
-             lambda b_dot, a, _b, _s: recurrence(a, _aligned(b_dot, _b, _s))),
+@custom(inputs=2, batches=(1, 1), lanes=BROADCASTS, domain=REAL, vjp=(_pull_factor, _pull_term),
+        jvp=(lambda a_dot, a, _b, s: recurrence(a, scale_dots(a_dot, _shifted(s, 0))),
+             lambda b_dot, a, _b, _s: recurrence(a, b_dot)),
         cases=(case((5,), (5,)), case((2, 3), (2, 3)), case((1,), (1,)), case((0,), (0,))))
 def _recurrence(a, b):
     """s[j] = b[j] + a[j] s[j - 1] along the last axis, by doubling: log n steps on whole arrays.

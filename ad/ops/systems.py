@@ -42,7 +42,7 @@ def _pull_matrix(y_bar, a, _b, y):
 
 
 @custom(inputs=2, domain=(INVERTIBLE, REAL), cases=(case((3, 3), (3, 2)), case((2, 2, 2), (1, 2, 3))),
-        batches=True, lanes=BROADCASTS, jvp=(lambda a_dot, a, _b, y: -solve_matrix(a, matmul(a_dot, y)),
+        batches=(2, 2), lanes=BROADCASTS, jvp=(lambda a_dot, a, _b, y: -solve_matrix(a, matmul(a_dot, y)),
              lambda b_dot, a, _b, _y: solve_matrix(a, b_dot)),
         vjp=(_pull_matrix, lambda y_bar, a, _b, _y: solve_matrix(adjoint(a), y_bar)))
 def solve_matrix(a, b):
