@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import ad
+from ad.ops import TABLE
 
 NESTINGS = {order: list(itertools.product(("forward", "reverse"), repeat=order)) for order in (1, 2, 3)}
 
@@ -172,3 +173,52 @@ def test_the_branch_not_taken_of_vectors_adds_nothing(name):
             for run in (d, ad.compile(d)):
                 np.testing.assert_array_equal(run(x), np.zeros((2,) * order), err_msg=str(modes))
     np.testing.assert_array_equal(ad.hessian(f)(x), np.zeros((2, 2)))
+
+
+HARD = np.array([0.0, -0.0, 1.0, -2.5, np.inf, -np.inf, np.nan])
+FACTORS = np.repeat(HARD, len(HARD)), np.tile(HARD, len(HARD))
+
+
+def product(a, b, zero):
+    return 0.0 if zero else a * b
+
+
+# what the products are, by their definitions
+PRODUCTS = {
+    "scale": lambda dot, partial: product(dot, partial, dot == 0 or (partial == 0 and np.isinf(dot))),
+    "scale_dots": lambda a, b: product(a, b, a == 0 or b == 0),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.complex128])
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products_with_zeros(name, dtype):
+    """Arrays, numbers, broadcast ones, and programs, long enough for a kernel to look at many elements at once."""
+    op, (a, b) = TABLE[name].function, [x.astype(dtype) for x in FACTORS]
+    expected = np.array([PRODUCTS[name](x, y) for x, y in zip(*FACTORS)])
+    found = [op(ad.constant(a), ad.constant(b)).numpy(), ad.compile(op)(a, b),
+             [op(ad.constant(x), ad.constant(y)).numpy() for x, y in zip(a, b)]]
+    found.append(ad.compile(lambda a, b: op(a, b) + 0)(a, b))
+    found.append([ad.compile(op)(x, y) for x, y in zip(a, b)])
+    found.append(op(ad.constant(HARD.astype(dtype)[:, None]), ad.constant(HARD.astype(dtype))).numpy().ravel())
+    for y in found:
+        y = np.asarray(y)
+        if dtype == np.complex128:  # of infinite ones NumPy's product has parts that are nan
+            assert np.array_equal(y == 0, expected == 0)
+        else:
+            np.testing.assert_array_equal(y, expected)
+
+
+@pytest.mark.parametrize("bar", [np.nan, np.inf, 0.0])
+@pytest.mark.parametrize("shape", [(), (20,)])
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_derivatives_of_products_let_a_zero_win(name, shape, bar):
+    """A partial's (co)tangent beside a zero (co)tangent, in both modes, for numbers and arrays."""
+    dot, partial, seed = np.zeros(shape), np.ones(shape), np.full(shape, bar)
+
+    def f(p):
+        return TABLE[name].function(dot, p)
+
+    for run in (lambda g: g, ad.compile):
+        assert np.all(run(lambda p, p_dot: ad.jvp(f, (p,), (p_dot,))[1])(partial, seed) == 0)
+        assert np.all(run(lambda p, y_bar: ad.vjp(f, p)[1](y_bar)[0])(partial, seed) == 0)

@@ -176,7 +176,7 @@ def test_outer_products_stay_where_they_are_few_small_or_wanted_themselves():
     assert_same_results(program, passes.outer_products(program), values, 1e-14)
 
 
-@pytest.mark.parametrize("op", ["multiply", "scale"])
+@pytest.mark.parametrize("op", ["multiply", "scale", "scale_dots"])
 @pytest.mark.parametrize("order", [1, -1])
 def test_numbers_go_to_the_smaller_factor(op, order):
     b = Builder()
@@ -235,6 +235,11 @@ REWRITES = {
     "scale(x, nan)": (lambda b, x, y: b.scale(x, np.nan), "scale"),
     "scale(nan, x)": (lambda b, x, y: b.scale(np.nan, x), "scale"),
     "scale(-x, y * 2)": (lambda b, x, y: b.scale(b.negative(x), b.multiply(y, 2.0)), "scale multiply"),
+    "scale_dots(x, 1)": (lambda b, x, y: b.scale_dots(x, 1.0), ""),
+    "scale_dots(3, x)": (lambda b, x, y: b.scale_dots(3.0, x), "multiply"),
+    "scale_dots(x, 0)": (lambda b, x, y: b.scale_dots(x, 0.0), "scale_dots"),
+    "scale_dots(nan, x)": (lambda b, x, y: b.scale_dots(np.nan, x), "scale_dots"),
+    "scale_dots(-x, y * 2)": (lambda b, x, y: b.scale_dots(b.negative(x), b.multiply(y, 2.0)), "scale_dots multiply"),
     "x / 1": (lambda b, x, y: b.divide(x, 1.0), ""),
     "x / 4": (lambda b, x, y: b.divide(x, 4.0), "multiply"),
     "x / 3": (lambda b, x, y: b.divide(x, 3.0), "divide"),
