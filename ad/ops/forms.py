@@ -432,8 +432,8 @@ def custom(*numpy, jvp, vjp, inputs=1, outputs=1, batches=False, lanes=None, dom
     `vjp(y_bar, *inputs, y, *params)` is the input's cotangent. With several outputs, `y`,
     `y_bar` and what `jvp` returns are tuples. `batches` says that `jvp` also works when `x_dot`
     has a leading lane axis: True; or, where leading axes of several inputs broadcast, how many
-    axes each of them has that do not, as a tuple or a function of the params. `lanes` tells how the
-    op itself runs over lanes (else one by one). `fold` and `outline` are as for `linear`, `points`
+    axes each of them has that do not, as a number, a tuple or a function of the params. `lanes` tells
+    how the op itself runs over lanes (else one by one). `fold` and `outline` are as for `linear`, `points`
     and `radicand` as for `elementwise`.
     """
 
@@ -526,9 +526,9 @@ def _beside(x_dot, i, xs, params, batches):
 
     Operands differ in their leading axes where one is a tangent that has the lanes of an inner differentiation.
     """
-    if batches in (True, False) or x_dot.ndim == xs[i].ndim:
+    if type(batches) is bool or x_dot.ndim == xs[i].ndim:
         return x_dot
-    cores = batches(*params) if callable(batches) else batches
+    cores = batches(*params) if callable(batches) else (batches,) * len(xs) if type(batches) is int else batches
     leading = [x.ndim - core for x, core in zip(xs, cores)]
     missing = builtins.max(leading) - leading[i]
     return TABLE["reshape"].function(x_dot, (x_dot.shape[0], *(1,) * missing, *xs[i].shape)) if missing else x_dot

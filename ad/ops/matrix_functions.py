@@ -74,7 +74,7 @@ def _pull_direction(k):
 _DIRECTIONS = range(MOST - 3)
 
 
-@custom(inputs=None, batches=True, lanes=BROADCASTS, domain=REAL,
+@custom(inputs=None, batches=2, lanes=BROADCASTS, domain=REAL,
         jvp=(_push_matrix, None, None, *map(_push_direction, _DIRECTIONS)),
         vjp=(_pull_matrix, None, None, *map(_pull_direction, _DIRECTIONS)),
         cases=tuple(case([np.diag([1, 2]), np.array([[1, 2]]), np.eye(2, dtype=int), *directions],
