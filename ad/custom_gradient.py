@@ -32,11 +32,13 @@ def custom_gradient(f=None):
     Returns
     -------
     callable
-        The function of the same arguments that returns `y`. Its method-like attribute `defjvp`
-        registers a forward rule: `rule(primals, tangents)`, with tuples of the positional arrays
-        and of their tangents (zeros where there are none), returns the tangent of `y` in its nesting.
-        Without one, forward mode transposes `grad_fn`, which must then be made of operations
-        of ours.
+        The function of the same arguments that returns `y`. Its method `defjvp` registers a forward rule:
+        `rule(primals, tangents)`, with tuples of the positional arrays and of their tangents (zeros where there are
+        none), returns the tangent of `y` in its nesting. Without one, forward mode transposes `grad_fn`, which must
+        then be made of operations of ours.
+
+        In the body of a class it is a method (also under `staticmethod` and `classmethod`): the object it is called
+        on is no argument of which there is a gradient, and the first parameter of a forward rule.
 
     Notes
     -----
@@ -60,25 +62,43 @@ def custom_gradient(f=None):
     """
     if f is None:
         return custom_gradient
-    forward = []
+    if isinstance(f, (staticmethod, classmethod)):
+        return type(f)(custom_gradient(f.__func__))
+    return _WithGradient(f)
 
-    @functools.wraps(f)
-    def decorated(*args, **kwargs):
-        return _Call(f, args, kwargs, forward[-1] if forward else None).result()
 
-    def defjvp(rule):
-        forward.append(rule)
+class _WithGradient:
+    """A function under `custom_gradient`."""
+
+    def __init__(self, f):
+        functools.update_wrapper(self, f)
+        self._f, self._rule = f, None
+
+    def __call__(self, /, *args, **kwargs):
+        if args and isinstance(args[0], type):  # a class method, as newer versions of Python call it
+            return self._called_on(*args, **kwargs)
+        return _Call(self._f, args, kwargs, self._rule).result()
+
+    def __get__(self, instance, owner=None):
+        return self if instance is None else functools.partial(self._called_on, instance)
+
+    def _called_on(self, instance, /, *args, **kwargs):
+        f, rule = (part and functools.partial(part, instance) for part in (self._f, self._rule))
+        return _Call(functools.update_wrapper(f, self._f), args, kwargs, rule, is_method=True).result()
+
+    def __reduce__(self):
+        return self.__qualname__
+
+    def defjvp(self, rule):
+        self._rule = rule
         return rule
-
-    decorated.defjvp = defjvp
-    return decorated
 
 
 class _Call:
     """One call of such a function: the op that it makes, on the arrays among its arguments."""
 
-    def __init__(self, f, args, kwargs, forward):
-        self.f, self.kwargs, self.forward = f, kwargs, forward
+    def __init__(self, f, args, kwargs, forward, is_method=False):
+        self.f, self.kwargs, self.forward, self.is_method = f, kwargs, forward, is_method
         leaves, self.rebuild_args = flatten(args)
         self.leaves = [x.read_value() if isinstance(x, Variable) else x for x in leaves]
         self.positions = [i for i, x in enumerate(self.leaves) if isinstance(x, Array)]
@@ -160,6 +180,9 @@ class _Call:
             v_bars = self.counted(v_bars, len(self.variables), "variables")
         else:
             x_bars, v_bars = grad_fn(*y_bars), []
+        if self.is_method and isinstance(x_bars, (tuple, list)) and len(x_bars) > 1 and x_bars[0] is None:
+            n = len(flatten_optional(x_bars))
+            x_bars = x_bars[n - len(self.leaves):] if n == len(self.leaves) + 1 else x_bars  # None for the object, too
         x_bars = self.counted(x_bars, len(self.leaves), "arguments")
         found = [x_bars[i] for i in self.positions] + v_bars
         return [None if x_bar is None else self.fitted(x_bar, x) for x_bar, x in zip(found, xs)]

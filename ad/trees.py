@@ -1,11 +1,17 @@
 """Nested containers of values: taken apart into leaves, and put together again.
 
 Containers are dicts (in order of insertion), lists, tuples, namedtuples and dataclass instances;
-None is a container with nothing in it. Everything else is a leaf.
+None is a container with nothing in it. Views of a dict and deques are taken for lists, and other mappings for dicts.
+Everything else is a leaf.
 """
+import collections
+import collections.abc
+
 from ad.errors import kind as kind_of
 
 __all__ = ["LEAF", "Frame", "Structure", "flatten", "flatten_like", "flatten_optional", "map", "spread"]
+
+_LISTED = list, collections.deque, collections.abc.ValuesView, collections.abc.ItemsView
 
 
 class Structure:
@@ -104,8 +110,10 @@ def _parts(tree):
         return plain, tuple(tree), tuple(tree.values())
     if isinstance(tree, tuple):
         return (kind if hasattr(kind, "_make") else tuple), range(len(tree)), tree
-    if isinstance(tree, list):
-        return list, range(len(tree)), tree
+    if isinstance(tree, _LISTED):
+        return list, range(len(tree)), list(tree)
+    if isinstance(tree, collections.abc.Mapping):
+        return dict, tuple(tree), tuple(tree.values())
     if hasattr(kind, "__dataclass_fields__") and not isinstance(tree, type):
         names = tuple([field.name for field in _fields(kind)])
         return kind, names, tuple(getattr(tree, name) for name in names)

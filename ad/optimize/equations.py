@@ -4,6 +4,7 @@ import functools
 import numpy as np
 from scipy import optimize as scipy_optimize
 
+from ad import trees
 from ad.optimize.functions import Recorded, Residuals
 from ad.optimize.packing import Packing
 
@@ -13,14 +14,14 @@ WITH_JACOBIAN = ("hybr", "lm")
 WITHOUT = ("broyden1", "broyden2", "anderson", "linearmixing", "diagbroyden", "excitingmixing", "krylov", "df-sane")
 
 
-def least_squares(f, x0, jac=None, bounds=(-np.inf, np.inf), method="trf", *, args=(), kwargs=None, callback=None,
+def least_squares(fun, x0, jac=None, bounds=(-np.inf, np.inf), method="trf", *, args=(), kwargs=None, callback=None,
                   **options):
     """Minimise a sum of squares by scipy.optimize.least_squares, with the exact Jacobian.
 
     Parameters
     ----------
-    f : callable
-        `f(x, *args, **kwargs)` returns the residuals: an array, a list of numbers, or a container of arrays.
+    fun : callable
+        `fun(x, *args, **kwargs)` returns the residuals: an array, a list of numbers, or a container of arrays.
     x0 : array_like or container of arrays
         Where to start.
     jac : callable or str, optional
@@ -55,7 +56,7 @@ def least_squares(f, x0, jac=None, bounds=(-np.inf, np.inf), method="trf", *, ar
     """
     packing = Packing("least_squares", x0)
     kwargs = {} if kwargs is None else kwargs
-    y = Residuals(packing, lambda x: f(x, *args, **kwargs))
+    y = Residuals(packing, lambda x: fun(x, *args, **kwargs))
     if callback is not None:
         options["callback"] = packing.callback(callback)
     if callable(jac):
@@ -67,21 +68,21 @@ def least_squares(f, x0, jac=None, bounds=(-np.inf, np.inf), method="trf", *, ar
     return packing.unpacked_result(result)
 
 
-def root(f, x0, args=(), method="hybr", jac=None, tol=None, callback=None, options=None):
+def root(fun, x0, args=(), method="hybr", jac=None, tol=None, callback=None, options=None):
     """Solve f(x) = 0 by scipy.optimize.root, with the exact Jacobian for the methods that use one (hybr, lm).
 
     Parameters
     ----------
-    f : callable
-        `f(x, *args)` returns as many numbers as `x` has: an array, a list of numbers, or a container of arrays.
+    fun : callable
+        `fun(x, *args)` returns as many numbers as `x` has: an array, a list of numbers, or a container of arrays.
     x0 : array_like or container of arrays
         Where to start.
     args : tuple
     method : str
         As in SciPy.
     jac : callable or bool, optional
-        By default exact; `jac(x, *args)` returns an (n, n) matrix over the flat vectors. False asks SciPy for finite
-        differences.
+        By default exact; `jac(x, *args)` returns an (n, n) matrix over the flat vectors. True says that `fun` returns
+        a pair of the value and this matrix; False asks SciPy for finite differences.
     tol : float, optional
     callback : callable, optional
         `callback(x, f)`; not for hybr and lm.
@@ -95,7 +96,7 @@ def root(f, x0, args=(), method="hybr", jac=None, tol=None, callback=None, optio
     Raises
     ------
     ValueError, TypeError
-        As in `minimize`; also where `f` does not return as many numbers as there are unknowns.
+        As in `minimize`; also where `fun` does not return as many numbers as there are unknowns.
 
     Examples
     --------
@@ -106,15 +107,28 @@ def root(f, x0, args=(), method="hybr", jac=None, tol=None, callback=None, optio
     _check_method(method)
     args = args if isinstance(args, tuple) else (args,)
     is_lm = method.lower() == "lm"  # hybr updates its Jacobian, and asks for it at a few points
-    y = Residuals(packing, lambda x: f(x, *args), None if is_lm else packing.n, records=is_lm)
+    paired = jac is True
+    y = Residuals(packing, lambda x: fun(x, *args)[0] if paired else fun(x, *args), None if is_lm else packing.n,
+                  records=is_lm)
     exact = jac is None and method.lower() in WITH_JACOBIAN
+    if paired:
+        y.plain(packing.flat)  # which is looked at
+        value = lambda flat: _pair(fun(packing.unpack(flat), *args))
+    else:
+        value = y.value if exact else y.plain
     if exact:
         jac_of_flat = y.jacobian
     else:
         jac_of_flat = (lambda flat: jac(packing.unpack(flat), *args)) if callable(jac) else jac
-    result = scipy_optimize.root(y.value if exact else y.plain, packing.flat, method=method, jac=jac_of_flat, tol=tol,
+    result = scipy_optimize.root(value, packing.flat, method=method, jac=jac_of_flat, tol=tol,
                                  callback=packing.callback(callback), options=options)
     return packing.unpacked_result(result)
+
+
+def _pair(returned):
+    """A value, flat, and its Jacobian."""
+    value, jacobian = returned
+    return np.concatenate([np.ravel(leaf) for leaf in trees.flatten(value)[0]]), np.asarray(jacobian)
 
 
 def _check_method(method):
@@ -123,7 +137,8 @@ def _check_method(method):
         raise ValueError(f"ad.optimize.root: unknown method {method!r}; choose one of {known}")
 
 
-def curve_fit(f, xdata, ydata, p0=None, sigma=None, absolute_sigma=False, jac=None, **options):
+def curve_fit(f, xdata, ydata, p0=None, sigma=None, absolute_sigma=False, check_finite=None, bounds=(-np.inf, np.inf),
+              method=None, jac=None, **options):
     """Fit the parameters of a function to data by scipy.optimize.curve_fit, with the exact Jacobian.
 
     Parameters
@@ -137,10 +152,12 @@ def curve_fit(f, xdata, ydata, p0=None, sigma=None, absolute_sigma=False, jac=No
     sigma : array_like, optional
         Standard deviations of ydata, or their covariance matrix.
     absolute_sigma : bool
+    check_finite, bounds, method : optional
+        As in SciPy.
     jac : callable or str, optional
         By default exact.
     **options
-        The other arguments of scipy.optimize.curve_fit: `bounds`, `method`, `full_output`, ...
+        The other arguments of scipy.optimize.curve_fit: `full_output`, `nan_policy`, ...
 
     Returns
     -------
@@ -156,6 +173,7 @@ def curve_fit(f, xdata, ydata, p0=None, sigma=None, absolute_sigma=False, jac=No
     array([ 2., -1.])
     """
     packing = None if p0 is None else Packing("curve_fit", p0)
+    options |= {"bounds": bounds, "method": method} | ({} if check_finite is None else {"check_finite": check_finite})
     if packing is None or packing.is_leaf:
         value, exact = (f, jac) if jac else _model(f, lambda xdata, x: f(xdata, *[x[i] for i in range(x.size)]))
         return scipy_optimize.curve_fit(value, xdata, ydata, p0, sigma, absolute_sigma, jac=exact, **options)

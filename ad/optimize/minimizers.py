@@ -19,28 +19,29 @@ TAKES = {name.lower(): takes for name, takes in METHODS.items()}
 DENSE = 100
 
 
-def minimize(f, x0, args=(), method=None, jac=None, hess=None, hessp=None, bounds=None, constraints=(), tol=None,
+def minimize(fun, x0, args=(), method=None, jac=None, hess=None, hessp=None, bounds=None, constraints=(), tol=None,
              callback=None, options=None):
     """Minimise a scalar function by scipy.optimize.minimize, with exact derivatives.
 
-    Value and gradient come from one evaluation of `f`. Methods that take second derivatives get the exact Hessian
+    Value and gradient come from one evaluation of `fun`. Methods that take second derivatives get the exact Hessian
     (dogleg, trust-exact), or (Newton-CG, trust-constr, trust-krylov, trust-ncg) the Hessian up to 100 variables and
     Hessian-vector products beyond. Nelder-Mead, Powell, COBYLA and COBYQA get none.
 
     Parameters
     ----------
-    f : callable
-        `f(x, *args)` returns one real number; `x` is like `x0`.
+    fun : callable
+        `fun(x, *args)` returns one real number; `x` is like `x0`.
     x0 : array_like or container of arrays
-        Where to start. Every leaf is searched over in float64, integers too.
+        Where to start; a number is an array with one element, as in SciPy. Every leaf is searched over in float64,
+        integers too.
     args : tuple
-        Further arguments of `f` (and of `jac`, `hess`, `hessp`), which are not differentiated.
+        Further arguments of `fun` (and of `jac`, `hess`, `hessp`), which are not differentiated.
     method : str or callable, optional
         As in SciPy; by default BFGS, with bounds L-BFGS-B, with constraints SLSQP.
     jac, hess, hessp : optional
         By default exact. A function of your own is used instead: `jac(x, *args)` returns a container like `x0` or a
         flat array, `hess(x, *args)` the (n, n) matrix over the flat vector, `hessp(x, p, *args)` takes and returns
-        flat vectors. SciPy's words ("2-point", ...; `jac=True` where `f` returns value and gradient) and its
+        flat vectors. SciPy's words ("2-point", ...; `jac=True` where `fun` returns value and gradient) and its
         quasi-Newton updates (for `hess`) are passed on to it.
     bounds : scipy.optimize.Bounds, sequence or container, optional
         A (low, high) pair for each element of the flat vector, or a container like `x0` with such a pair, of numbers
@@ -64,9 +65,9 @@ def minimize(f, x0, args=(), method=None, jac=None, hess=None, hessp=None, bound
     Raises
     ------
     ValueError
-        For an unknown method, an empty `x0`, an `f` that returns an array, or that is not finite at `x0`.
+        For an unknown method, an empty `x0`, a `fun` that returns an array, or that is not finite at `x0`.
     TypeError
-        For an `x0` that is not of real numbers, or an `f` that does not return a number or does not depend on `x`.
+        For an `x0` that is not of real numbers, or a `fun` that does not return a number or does not depend on `x`.
 
     Examples
     --------
@@ -79,7 +80,7 @@ def minimize(f, x0, args=(), method=None, jac=None, hess=None, hessp=None, bound
     takes = _taken_by(method)
     given = {name: how for name, how in (("jac", jac), ("hess", hess), ("hessp", hessp)) if how is not None}
     return packing.unpacked_result(scipy_optimize.minimize(
-        **_functions(packing, f, args, takes, given), x0=packing.flat, method=method, bounds=packing.bounds(bounds),
+        **_functions(packing, fun, args, takes, given), x0=packing.flat, method=method, bounds=packing.bounds(bounds),
         constraints=_constraints(packing, constraints, takes, str(method).lower() == "trust-constr"), tol=tol,
         callback=packing.callback(callback), options=options,
     ))

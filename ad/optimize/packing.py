@@ -165,7 +165,9 @@ def _part(tree, key):
 
 
 def _as_scipy_takes(x0):
-    """`x0`; as an array where it is a list or a tuple of numbers."""
+    """`x0`; as an array where it is a list or a tuple of numbers, or one number."""
+    if isinstance(x0, (int, float, np.number, np.ndarray)) and not np.ndim(x0):
+        return np.reshape(x0, 1)
     if type(x0) in (list, tuple) and x0 and all(isinstance(x, (int, float, complex, np.number)) for x in x0):
         return np.array(x0)
     return x0
