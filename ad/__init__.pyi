@@ -27,22 +27,23 @@ __all__ = [
     "Array", "Dual", "ForwardAccumulator", "GradientTape", "MissingRule", "Program", "UnconnectedGradients",
     "Variable", "absolute", "add", "angle", "append", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2",
     "arctanh", "array_split", "asarray", "astype", "atleast_1d", "atleast_2d", "atleast_3d", "average",
-    "batch_jacobian", "block", "broadcast_arrays", "broadcast_to", "cbrt", "ceil", "clip", "column_stack",
+    "batch_jacobian", "bincount", "block", "broadcast_arrays", "broadcast_to", "cbrt", "ceil", "clip", "column_stack",
     "compile", "compress", "concatenate", "conjugate", "constant", "convolve", "copy", "copysign", "cos", "cosh",
     "cross", "cumprod", "cumsum", "custom_gradient", "deg2rad", "delete", "diag", "diagflat", "diagonal", "diff",
     "divide", "divmod", "dot", "dsplit", "dstack", "ediff1d", "einsum", "exp", "exp2", "expand_dims", "expm1",
     "extract", "fabs", "fft", "flip", "fliplr", "flipud", "float_power", "floor", "floor_divide", "fmax", "fmin",
-    "fmod", "frexp", "get_num_threads", "grad", "gradient", "heaviside", "hessian", "hsplit", "hstack", "hvp", "hypot",
-    "imag", "inner", "insert", "interp", "jacobian", "jvp", "kron", "ldexp", "linalg", "linearize", "load", "log",
-    "log10", "log1p", "log2", "logaddexp", "logaddexp2", "matmul", "matrix_transpose", "matvec", "max", "maximum",
-    "mean", "median", "min", "minimum", "modf", "moveaxis", "multiply", "nan_to_num", "nanmax", "nanmean", "nanmin",
-    "nanstd", "nansum", "nanvar", "negative", "optimize", "optimizers", "outer", "pad", "partition", "percentile",
-    "polyval", "positive", "power", "prod", "ptp", "quantile", "rad2deg", "ravel", "real", "reciprocal", "record",
-    "remainder", "repeat", "reshape", "rint", "roll", "rollaxis", "rot90", "round", "select", "set_num_threads",
-    "sign", "sin", "sinh", "sort", "special", "split", "sqrt", "square", "squeeze", "stack", "std", "stop_gradient",
-    "subtract", "sum", "swapaxes", "take", "take_along_axis", "tan", "tanh", "tensordot", "testing", "tile",
-    "trace", "transpose", "trapezoid", "tril", "triu", "trunc", "unique", "value_and_grad", "var", "vdot", "vecdot",
-    "vecmat", "vjp", "vmap", "vsplit", "vstack", "where",
+    "fmod", "frexp", "full_like", "get_num_threads", "grad", "gradient", "heaviside", "hessian",
+    "hsplit", "hstack", "hvp", "hypot", "imag", "inner", "insert", "interp", "jacobian", "jvp", "kron", "ldexp",
+    "linalg", "linearize", "linspace", "load", "log", "log10", "log1p", "log2", "logaddexp", "logaddexp2", "logspace",
+    "matmul", "matrix_transpose", "matvec", "max", "maximum", "mean", "median", "min", "minimum", "modf", "moveaxis",
+    "multiply", "nan_to_num", "nanmax", "nanmean", "nanmin", "nanstd", "nansum", "nanvar", "negative", "optimize",
+    "optimizers", "outer", "pad", "partition", "percentile", "polyval", "positive", "power", "prod", "ptp",
+    "quantile", "rad2deg", "ravel", "real", "reciprocal", "record", "remainder", "repeat", "reshape", "rint",
+    "roll", "rollaxis", "rot90", "round", "select", "set_num_threads", "sign", "sin", "sinh", "sort", "special",
+    "split", "sqrt", "square", "squeeze", "stack", "std", "stop_gradient", "subtract", "sum", "swapaxes", "take",
+    "take_along_axis", "tan", "tanh", "tensordot", "testing", "tile", "trace", "transpose", "trapezoid", "tril",
+    "triu", "trunc", "unique", "value_and_grad", "var", "vdot", "vecdot", "vecmat", "vjp", "vmap", "vsplit",
+    "vstack", "where",
 ]
 
 __version__: str
@@ -280,3 +281,16 @@ def percentile(
 def median(
     a: _A, axis: _Axis = None, out: None = None, overwrite_input: bool = False, keepdims: bool = False
 ) -> _A: ...
+def full_like(
+    a: _A, fill_value: ArrayLike, dtype: DTypeLike | None = None, order: str = "K", subok: bool = True,
+    shape: _Shape | None = None, *, device: str | None = None
+) -> _A: ...
+def linspace(
+    start: ArrayLike, stop: ArrayLike, num: int = 50, endpoint: bool = True, retstep: bool = False,
+    dtype: DTypeLike | None = None, axis: int = 0, *, device: str | None = None
+) -> Any: ...
+def logspace(
+    start: ArrayLike, stop: ArrayLike, num: int = 50, endpoint: bool = True, base: ArrayLike = 10.0,
+    dtype: DTypeLike | None = None, axis: int = 0
+) -> Any: ...
+def bincount(x: ArrayLike, weights: ArrayLike | None = None, minlength: int = 0) -> Any: ...

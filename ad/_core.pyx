@@ -19,7 +19,7 @@ from ad._graph cimport (
     ARRAY, BY_RADICAND, CARRIES, FIRST_LEVEL, NO_POWER, NUMBER, NodePtr, Operand, Recorder, State, current, find_level,
     new_leaf, new_pick, raw, record, record_numbers,
 )
-from ad._kernels cimport Factor, fold_loop, is_plain, map1, map2, offer, slice1
+from ad._kernels cimport Factor, float_flags, fold_loop, heeds_errors, heeds_flags, is_plain, map1, map2, offer, slice1
 from ad._powers cimport is_power, power_of, remember_carried, remember_root, remembers
 
 import operator
@@ -97,14 +97,24 @@ cdef object call_elementwise(PyObject *op, PyObject **args, Py_ssize_t n, PyObje
     if names == NULL:
         if n == 1 and self.arity == 1:
             if isinstance(<object>args[0], Array):
-                return apply1(self, <object>args[0])
+                return computed(self, apply1(self, <object>args[0]), args)
         elif n == 2 and self.arity == 2:
             if isinstance(<object>args[0], Array) or isinstance(<object>args[1], Array):
-                return apply2(self, <object>args[0], <object>args[1])
-    values = tuple([<object>args[i] for i in range(n)])
+                return computed(self, apply2(self, <object>args[0], <object>args[1]), args)
+    values = tuple([roles["stacked"](<object>args[i]) for i in range(n)])
+    if names == NULL and n == self.arity and any([isinstance(value, Array) for value in values]):
+        return apply(self, values)
     keywords = {} if names == NULL else {
         name: <object>args[n + i] for i, name in enumerate(<tuple>names)}
     return self.fn(*values, **keywords)
+
+
+cdef inline object computed(Op op, object found, PyObject **args):
+    """What an op has found; an error where it does not take an operand."""
+    if found is NotImplemented:
+        names = ", ".join([type(<object>args[i]).__name__ for i in range(op.arity)])
+        raise TypeError(f"ad: {op.name} takes arrays and numbers, not {names}")
+    return found
 
 
 def elementwise_function(Op op, doc):
@@ -115,7 +125,9 @@ def elementwise_function(Op op, doc):
     method.ml_doc = op.public[1]
     method.ml_meth = <PyCFunction><Function>call_elementwise
     method.ml_flags = METH_FASTCALL | METH_KEYWORDS
-    return PyCFunction_NewEx(method, op, "ad")
+    function = PyCFunction_NewEx(method, op, "ad")
+    op.public += (function,)
+    return function
 
 
 # -- from operands to values ---------------------------------------------------------------
@@ -160,14 +172,14 @@ cdef object read_other(object a, Operand *operand):
         read_array(<Array>a, operand)
         return a
     if not isinstance(a, cnp.ndarray):
-        if not isinstance(a, (bool, complex, np.generic, list, tuple)):
+        if not isinstance(a, (int, float, complex, np.generic, list, tuple)):
             return None
         if isinstance(a, (list, tuple)):
             a = roles["asarray"](a)
             if isinstance(a, Array):
                 read_array(<Array>a, operand)
                 return a
-        else:
+        else:  # classes derived from int and float too, to which NumPy gives the precision of an array
             a = np.asarray(a)
     elif type(a) is not cnp.ndarray:
         a = np.asarray(a)
@@ -177,6 +189,11 @@ cdef object read_other(object a, Operand *operand):
         operand.kind = NUMBER
         operand.x = a[()]
     return a
+
+
+cdef bint is_operand(object a):
+    """Whether it is something of NumPy's or Python's, or of ours; others know better how to multiply by an Array."""
+    return isinstance(a, (Array, cnp.ndarray, np.generic, int, float, complex, list, tuple))
 
 
 cdef inline Factor factor(Operand *operand) noexcept:
@@ -207,7 +224,7 @@ cdef object set_output(Operand *output, object value):
 
 cdef inline object defer(Op op, Operand *operands, int n, tuple params, Operand *output):
     """Fill in an output whose evaluation waits; None if the op is to be evaluated."""
-    if n_open == 0:
+    if n_open == 0 or heeds_errors():
         return None
     value = described(op, operands, n, params)
     if value is not None:
@@ -288,17 +305,20 @@ cdef int tell_failure(Operand *operands, int n) except -1:
 cdef object apply1(Op op, object a):
     """An elementwise op of one input."""
     cdef Operand operand, output
+    cdef double y
     a = read_operand(a, &operand)
     if a is None:
         return NotImplemented
     value = None
     if operand.kind == NUMBER and op.native != NULL:
-        return kept_power(op, a, None, finish_numbers(op, &operand, 1, op.native.value(operand.x, 0)))
+        y = op.native.value(operand.x, 0)
+        if not float_flags() or not heeds_flags():
+            return kept_power(op, a, None, finish_numbers(op, &operand, 1, y))
     waiting = defer(op, &operand, 1, None, &output)
     if waiting is None:
         if operand.kind == ARRAY and op.loop.run != NULL:
             value = map1(&op.loop, operand.value)
-        if value is None:
+        if value is None or float_flags() and heeds_flags():
             try:
                 value = op.fn(raw(&operand))
             except Exception:
@@ -312,6 +332,7 @@ cdef object apply2(Op op, object a, object b):
     """An elementwise op of two inputs."""
     cdef Operand operands[2]
     cdef Operand output
+    cdef double y
     a = read_operand(a, &operands[0])
     b = read_operand(b, &operands[1])
     if a is None or b is None:
@@ -319,13 +340,14 @@ cdef object apply2(Op op, object a, object b):
     value = None
     if operands[0].kind == NUMBER and operands[1].kind == NUMBER:
         if op.native != NULL:
-            return kept_power(
-                op, a, b, finish_numbers(op, operands, 2, op.native.value(operands[0].x, operands[1].x)))
+            y = op.native.value(operands[0].x, operands[1].x)
+            if not float_flags() or not heeds_flags():
+                return kept_power(op, a, b, finish_numbers(op, operands, 2, y))
     waiting = defer(op, operands, 2, None, &output)
     if waiting is None:
         if op.loop.run != NULL and not (operands[0].kind == NUMBER and operands[1].kind == NUMBER):
             value = map2(&op.loop, factor(&operands[0]), factor(&operands[1]))
-        if value is None:
+        if value is None or float_flags() and heeds_flags():
             try:
                 value = op.fn(raw(&operands[0]), raw(&operands[1]))
             except Exception:
@@ -351,6 +373,8 @@ cdef object apply_fold(Op op, object a, tuple params):
         output.kind = NUMBER
         output.value = NULL
         output.x = fold_loop(&op.folding, operand.value, op.fold_start)
+        if float_flags() and heeds_flags():
+            return None
     return finish(op, &operand, 1, params, &output)
 
 
@@ -472,6 +496,11 @@ cdef inline int leak(Array x, str what) except -1:
     if is_traced(x):
         current().tracer.leak(what)
     return 0
+
+
+def is_differentiated(value):
+    """Whether a derivative could flow through a value; none does through integers and truths."""
+    return isinstance(value, Array) and value.dtype.kind in "fc" and is_watched(lift(value))
 
 
 def note_failure(list arrays):
@@ -610,7 +639,9 @@ cdef class Array:
 
     def __array__(self, dtype=None, copy=None):
         if is_live(self):
-            raise conversion_error("np.asarray")
+            if self.dtype.kind in "fc":
+                raise conversion_error("np.asarray")
+            answer(lift(self), "array", lift(self).plain())
         found = np.array(value_of(self), dtype=dtype, copy=copy)
         if found is self.array:
             found = found.view()
@@ -636,6 +667,8 @@ cdef class Array:
             raise
 
     def __index__(self):
+        if self.size != 1:
+            raise TypeError("only integer scalar arrays can be converted to a scalar index")
         return answer(self, "int", operator.index(value_of(self).item()))
 
     def __bool__(self):
@@ -759,10 +792,10 @@ cdef class Array:
         return apply2(op_floor_divide, other, self), apply2(op_remainder, other, self)
 
     def __matmul__(self, other):
-        return roles["matmul_function"](self, other)
+        return roles["matmul_function"](self, other) if is_operand(other) else NotImplemented
 
     def __rmatmul__(self, other):
-        return roles["matmul_function"](other, self)
+        return roles["matmul_function"](other, self) if is_operand(other) else NotImplemented
 
     def __neg__(self):
         return apply1(op_negative, self)
@@ -796,6 +829,8 @@ cdef class Array:
 
     def __richcmp__(self, other, int how):
         cdef Array x = lift(self)
+        if isinstance(other, (list, tuple)):
+            other = roles["stacked"](other)
         if current().tracer is not None and (is_traced(x) or isinstance(other, Array) and is_traced(lift(other))):
             return roles["compare"](x, other, how)
         a = value_of(x)

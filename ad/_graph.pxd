@@ -85,7 +85,7 @@ cdef class Op:
     cdef const Native *native
     cdef void *pull                  # a NativePull of `_sweep`, or NULL
     cdef void *push                  # a NativePush, likewise
-    cdef tuple public                # name and doc of the public function
+    cdef tuple public                # name and doc of the public function, as C has them, and itself
 
 
 # A million of these may be alive at once, so they are packed, and touched by hand.

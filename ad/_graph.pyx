@@ -11,6 +11,8 @@ from libc.stdint cimport UINT64_MAX
 cimport numpy as cnp
 from ad._kernels cimport find_loop, find_native, is_plain, offer
 
+from importlib import import_module
+
 import numpy as np
 
 cnp.import_array()
@@ -286,6 +288,26 @@ cdef class Op:
 
     def __repr__(self):
         return f"<ad op {self.name}>"
+
+    def __getattr__(self, name):
+        # pickle knows a built-in function as an attribute of what it is bound to
+        if self.public is None or name != self.name:
+            raise AttributeError(f"{self!r} has no attribute {name!r}")
+        return self.public[2]
+
+    def __reduce__(self):
+        if self.public is None:
+            raise TypeError(f"ad: cannot pickle {self!r}")
+        return op_named, (self.name,)
+
+
+def op_named(str name):
+    """The op of an entry of the table."""
+    from ad.ops.forms import TABLE
+
+    if name not in TABLE:
+        import_module("ad.ops.special")
+    return TABLE[name].op
 
 
 def bind_natives(list ops):

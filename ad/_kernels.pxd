@@ -15,6 +15,7 @@ cdef extern from "_native.h":
         const double *y, const double *g, int sg, double *out) noexcept nogil
     double scaled "ad_scaled"(double dot, double partial) noexcept nogil
     double scaled_dots "ad_scaled_dots"(double a, double b) noexcept nogil
+    int float_flags "ad_float_flags"() noexcept nogil
     ctypedef struct Native "ad_native":
         const char *name
         Value value
@@ -31,6 +32,8 @@ cdef struct Factor:
     PyObject *array
     double number
 
+cdef bint heeds_errors() except -1
+cdef bint heeds_flags() except -1
 cdef const Native *find_native(const char *name) noexcept
 cdef int find_loop(object ufunc, Loop *loop) except -1
 cdef object map1(Loop *loop, PyObject *a)

@@ -6,11 +6,16 @@ the ufunc once, by type signature. "Plain" below means an exact ndarray of align
 C order. A function here returns None for operands it does not take; the caller then goes
 through NumPy itself.
 """
+from cpython.contextvars cimport PyContextVar_CheckExact, get_value
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.string cimport memcpy, memset
 
 cimport numpy as cnp
 from numpy cimport npy_intp
+
+import contextvars
+
+import numpy as np
 
 cnp.import_array()
 cnp.import_ufunc()
@@ -24,6 +29,7 @@ cdef extern from "numpy/ufuncobject.h":
 
 cdef extern from "_native.h":
     const Native *ad_find_native(const char *name) noexcept nogil
+    void clear_float_flags "ad_clear_float_flags"() noexcept nogil
 
 cdef extern from "numpy/arrayobject.h":
     ctypedef struct Fields "PyArrayObject_fields":
@@ -59,6 +65,33 @@ cdef int find_loop(object ufunc, Loop *loop) except -1:
             loop.data = table.data[i] if table.data != NULL else NULL
             return True
     return False
+
+
+# -- NumPy's floating-point errors -------------------------------------------------------
+# Loops and scalar kernels that are called directly set the flags of the processor, and no more. Where np.errstate asks
+# for more than a warning, NumPy itself has to compute what has set them.
+
+# NumPy's settings are in a variable of its own, where it has that under this name. They are never changed but replaced.
+cdef object SETTINGS = getattr(np._core.umath, "_extobj_contextvar", None)
+cdef bint HAS_SETTINGS = SETTINGS is not None and PyContextVar_CheckExact(SETTINGS)
+cdef object known_settings = contextvars.Context().run(SETTINGS.get) if HAS_SETTINGS else None
+cdef bint known_answer = False
+
+
+cdef bint heeds_errors() except -1:
+    """Whether np.errstate (or np.seterr) asks to raise, call, print or log."""
+    global known_settings, known_answer
+    settings = get_value(SETTINGS) if HAS_SETTINGS else None
+    if settings is None or settings is not known_settings:
+        known_answer = not {"ignore", "warn"}.issuperset(np.geterr().values())
+        known_settings = settings
+    return known_answer
+
+
+cdef bint heeds_flags() except -1:
+    """`heeds_errors`, asked where flags are set: they are cleared."""
+    clear_float_flags()
+    return heeds_errors()
 
 
 # -- arrays ------------------------------------------------------------------------------

@@ -12,6 +12,24 @@
 #include <math.h>
 #include <string.h>
 #include <stddef.h>
+#if defined(__SSE2__)
+#include <xmmintrin.h>
+#else
+#include <fenv.h>
+#endif
+
+/* What floating-point operations of this thread have met since the flags were cleared: an overflow, an underflow, a
+ * division by zero, an invalid operand. Reading the register takes a cycle or two, fetestexcept several times that. */
+#if defined(__SSE2__)
+static inline int ad_float_flags(void) { return (int)(_mm_getcsr() & 0x1d); }
+static inline void ad_clear_float_flags(void) { _mm_setcsr(_mm_getcsr() & ~0x3fu); }
+#else
+static inline int ad_float_flags(void)
+{
+    return fetestexcept(FE_OVERFLOW | FE_UNDERFLOW | FE_DIVBYZERO | FE_INVALID);
+}
+static inline void ad_clear_float_flags(void) { feclearexcept(FE_ALL_EXCEPT); }
+#endif
 
 /* `out` may be `g` itself, element for element: no iteration reads what another has written. */
 #if defined(_MSC_VER)

@@ -10,11 +10,11 @@ import numpy as np
 
 from ad import _core, _leaves
 from ad._core import Array
-from ad.errors import cannot_write, missing_rule
+from ad.errors import MissingRule, cannot_write, missing_rule
 from ad.ops import reductions, scans
 from ad.ops.exponentials import log_sum_exp
 from ad.ops.forms import FUNCTIONS, TABLE, UFUNCS
-from ad.ops.plain import PLAIN, evaluate, plain_values
+from ad.ops.plain import PLAIN, by_numpy, evaluate, is_live, plain_values
 
 __all__ = ["array_function", "array_ufunc"]
 
@@ -22,7 +22,6 @@ REDUCTIONS = {
     np.add: reductions.sum, np.multiply: reductions.prod, np.maximum: reductions.max, np.minimum: reductions.min,
     np.logaddexp: log_sum_exp,
 }
-PASSING = {np.bincount, np.full_like}  # plain, but what follows the first argument goes into the result
 SCANS = {
     np.add: scans.cumsum, np.multiply: scans.cumprod, np.maximum: scans.cummax, np.minimum: scans.cummin,
 }
@@ -39,27 +38,21 @@ def array_ufunc(ufunc, method, inputs, kwargs):
 
 def array_function(function, types, args, kwargs):
     """What `Array.__array_function__` does."""
+    if kwargs.get("out") is not None:
+        y = array_function(function, types, args, {name: value for name, value in kwargs.items() if name != "out"})
+        return _write(kwargs["out"], y, _name_of_function(function), "same_kind")
     ours = FUNCTIONS.get(function)
     if ours is not None:
-        return ours(*args, **kwargs)
-    passing = (args[1:], kwargs) if function in PASSING else (args, kwargs)
-    if not _is_live(passing) or (function in PLAIN and function not in PASSING):
+        try:
+            return ours(*args, **kwargs)
+        except MissingRule as refusal:
+            return by_numpy(function, args, kwargs, refusal)
+    if function in PLAIN:
         return evaluate(function, args, kwargs)
-    raise missing_rule(_name_of_function(function))
+    return by_numpy(function, args, kwargs, missing_rule(_name_of_function(function)))
 
 
 # -- what a call is made of ---------------------------------------------------------------------
-
-
-def _is_live(tree):
-    """Whether a derivative could flow through one of these values (through integers none does)."""
-    if isinstance(tree, Array):
-        return _core.is_watched(tree) and tree.dtype.kind in "fc"
-    if isinstance(tree, dict):
-        tree = tree.values()
-    elif not isinstance(tree, (list, tuple)):
-        return False
-    return any(_is_live(part) for part in tree)
 
 
 def _rule(ufunc):
@@ -109,10 +102,11 @@ def _call(ufunc, inputs, kwargs):
 
 def _evaluate(ufunc, method, inputs, kwargs):
     """By NumPy, where no derivative is lost by it."""
-    if _has_derivative(ufunc) and _is_live(inputs):
+    opaque = _has_derivative(ufunc)
+    if opaque and is_live(inputs):
         raise missing_rule(_name(ufunc, method))
     out = kwargs.pop("out", None)
-    y = evaluate(ufunc if method == "__call__" else getattr(ufunc, method), inputs, kwargs)
+    y = evaluate(ufunc if method == "__call__" else getattr(ufunc, method), inputs, kwargs, opaque)
     return y if out is None else _into(out, y, ufunc, method, kwargs.get("casting", "same_kind"))
 
 
@@ -152,7 +146,7 @@ def _into(out, y, ufunc, method, casting="same_kind"):
 
 def _write(target, y, name, casting):
     if not isinstance(target, Array):
-        if _is_live(y) or isinstance(y, Array) and _core.is_traced(y):
+        if is_live(y) or isinstance(y, Array) and _core.is_traced(y):
             raise cannot_write(name)
         np.copyto(target, plain_values(y), casting=casting)
         return target
@@ -220,7 +214,7 @@ def _at(ufunc, inputs, kwargs):
     """In place: only into an ndarray, and only values that are not being differentiated."""
     if isinstance(inputs[0], Array):
         raise missing_rule(_name(ufunc, "at"), "Arrays are not changed in place; use the result of np.add, or")
-    if _is_live(inputs) or _core.is_tracing():
+    if is_live(inputs) or _core.is_tracing():
         raise cannot_write(_name(ufunc, "at"))
     return ufunc.at(*plain_values(inputs), **kwargs)
 

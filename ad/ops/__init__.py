@@ -4,6 +4,7 @@ from ad.ops import (  # noqa: F401
     choice,
     elementwise,
     exponentials,
+    filling,
     fourier,
     indexing,
     joining,
@@ -16,7 +17,7 @@ from ad.ops import (  # noqa: F401
     shaping,
     sorting,
 )
-from ad.ops.forms import FUNCTIONS, LATER, TABLE, UFUNCS, Entry, bilinear, case, composite, custom, linear
+from ad.ops.forms import FUNCTIONS, LATER, TABLE, UFUNCS, Entry, bilinear, case, composite, custom, linear, stacked
 
 __all__ = ["FUNCTIONS", "RAISING", "TABLE", "UFUNCS", "Entry", "bilinear", "case", "composite", "custom", "linear"]
 
@@ -33,6 +34,7 @@ _sweep.specialise(TABLE["getitem"].op, TABLE["put_zeros"].op, TABLE["sum"].op)
 _core.install(
     **{name: TABLE[name].op for name in _SERVING.split()}, getitem_function=indexing.getitem,
     either=TABLE["either"].function, smooth_power=powers.smooth_power,
-    asarray=joining.asarray, matmul_function=products.matmul, compare=plain.compare, detached=plain.detached,
+    asarray=joining.asarray, stacked=stacked, matmul_function=products.matmul, compare=plain.compare,
+    detached=plain.detached,
 )
 LATER.append("ad.ops.special")

@@ -3,7 +3,7 @@ import numpy as np
 
 from ad._core import Array, apply, plain_unless_traced
 from ad.ops.domains import REAL
-from ad.ops.forms import BROADCASTS, TABLE, case, composite, custom, elementwise, point, spelling
+from ad.ops.forms import BROADCASTS, TABLE, case, composite, custom, elementwise, point, spelling, stacked
 from ad.ops.outlines import joint
 from ad.ops.shaping import broadcast_to, reshape
 
@@ -46,7 +46,7 @@ _CONDITION = np.array([True, False, True])
     case(_CONDITION[:, None], (2, 1, 3), (3, 3)), case(True, (2,), (2,)), case(np.array(False), (), ()),
 ))
 def where(condition, x=None, y=None):
-    condition = plain_unless_traced(condition)
+    condition, x, y = plain_unless_traced(stacked(condition)), stacked(x), stacked(y)
     if isinstance(x, Array) or isinstance(y, Array) or isinstance(condition, Array):
         if x is None and y is None:
             return np.nonzero(condition)
@@ -75,6 +75,7 @@ _CLIP = TABLE["clip"].op
 ))
 def clip(a, a_min=None, a_max=None, out=None, *, min=None, max=None, **kwargs):
     low, high = (a_min if min is None else min), (a_max if max is None else max)
+    a, low, high = stacked(a), stacked(low), stacked(high)
     if not any(isinstance(v, Array) for v in (a, low, high)):
         return np.clip(a, low, high, out=out, **kwargs)
     if out is not None or any(v is not None for v in kwargs.values()):
@@ -85,7 +86,7 @@ def clip(a, a_min=None, a_max=None, out=None, *, min=None, max=None, **kwargs):
 # -- by conditions and by triangles -----------------------------------------------------------------
 
 
-@composite(np.select, domain=REAL, cases=(case([_CONDITION, ~_CONDITION], [(3,), (3,)]),))
+@composite(np.select, domain=REAL, sequence=True, cases=(case([_CONDITION, ~_CONDITION], [(3,), (3,)]),))
 def select(condlist, choicelist, default=0):
     if len(condlist) != len(choicelist):
         raise ValueError("list of cases must be same length as list of conditions")

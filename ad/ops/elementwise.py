@@ -9,7 +9,7 @@ import numpy as np
 from ad._core import Array
 from ad.errors import MissingRule
 from ad.ops.domains import AT_LEAST_ONE, BETWEEN_STEPS, NONZERO, POSITIVE, REAL, UNIT
-from ad.ops.forms import case, composite, elementwise, linear, point, spelling
+from ad.ops.forms import case, composite, elementwise, linear, point, spelling, stacked
 from ad.ops.outlines import joint, view
 from ad.ops.plain import evaluate
 
@@ -337,5 +337,5 @@ _angle = elementwise(
 @spelling("angle", np.angle)
 def angle(z, deg=False):
     if not isinstance(z, Array):
-        return np.angle(z, deg)
+        return np.angle(stacked(z), deg)
     return rad2deg(_angle(z)) if deg else _angle(z)

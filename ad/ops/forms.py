@@ -17,12 +17,12 @@ import numpy as np
 from ad import _core
 from ad._core import Array, apply
 from ad._graph import Op
-from ad.errors import unsupported_argument
+from ad.errors import MissingRule, unsupported_argument
 from ad.ops import outlines
 
 __all__ = [
     "BROADCASTS", "FUNCTIONS", "LANES", "LATER", "TABLE", "UFUNCS", "Entry", "Lanes", "Point", "bilinear", "case",
-    "composite", "custom", "elementwise", "lanes_of", "linear", "point", "spelling",
+    "composite", "custom", "elementwise", "lanes_of", "linear", "point", "spelling", "stacked",
 ]
 
 OUTPUT = 1 << 31
@@ -252,17 +252,18 @@ class Signature:
                 if name not in self.defaults:
                     raise TypeError(f"ad.{self.name} misses its argument {name!r}")
                 bound[name] = self.defaults[name]
-        return tuple(bound[n] for n in self.input_names), tuple(_static(bound[n]) for n in self.parameters)
+        return tuple(bound[n] for n in self.input_names), tuple([self._static(n, bound[n]) for n in self.parameters])
+
+    def _static(self, name, value):
+        """A static parameter has no derivative: values of ours in it become ndarrays, if nothing flows through them."""
+        if type(value) is tuple:
+            return tuple([self._static(name, part) for part in value])
+        if _core.is_differentiated(value):
+            raise unsupported_argument(self.name, name, value, "Nothing flows through it; cut it off with x.numpy().")
+        return _core.settled(value)
 
 
-def _static(value):
-    """A static parameter has no derivative: values of ours in it become ndarrays."""
-    if type(value) is tuple:
-        return tuple([_static(v) for v in value])
-    return _core.settled(value)
-
-
-def _front(op, signature, raw):
+def _front(op, signature, raw, numpy):
     """The public function of an op: plain in, plain out; else `apply`."""
     inputs, default_params = signature.inputs, signature.default_params
 
@@ -270,16 +271,30 @@ def _front(op, signature, raw):
         if len(args) == inputs and not kwargs and default_params is not None:
             values, params = args, default_params
         else:
-            values, params = signature.bind(args, kwargs)
+            try:
+                values, params = signature.bind(args, kwargs)
+            except MissingRule as refusal:
+                return _by_numpy(numpy, args, kwargs, refusal)
         for value in values:
             if isinstance(value, Array):
                 return apply(op, values, params)
+        if _has_array(values):
+            return apply(op, values, params)
         return raw(*values, *params)
 
     return public
 
 
-def _variadic_front(op, signature, raw):
+def _by_numpy(numpy, args, kwargs, refusal):
+    """What NumPy's function makes of a call that has no rule, if nothing in it is being differentiated."""
+    from ad.ops.plain import by_numpy  # which is made with what is here
+
+    if not numpy:
+        raise refusal
+    return by_numpy(numpy[0], args, kwargs, refusal)
+
+
+def _variadic_front(op, signature, raw, numpy):
     def public(arrays, *args, **kwargs):
         values = tuple(arrays)
         params = signature.bind((arrays, *args), kwargs)[1]
@@ -303,7 +318,7 @@ def _define(function, form, numpy, *, inputs, jvp, vjp, needs, domain, cases, si
     op.outline = outline
     op.set_power(None, radicand, carry)
     LANES[op] = lanes
-    public = (_variadic_front if variadic else _front)(op, signature, function)
+    public = (_variadic_front if variadic else _front)(op, signature, function, numpy)
     _present(public, function, name, numpy, singular)
     public.op = op
     entry = Entry(name, public, form, numpy=numpy, op=op, domain=domain, cases=cases, points=points, singular=singular)
@@ -464,17 +479,34 @@ def custom(*numpy, jvp, vjp, inputs=1, outputs=1, batches=False, lanes=None, dom
     return define
 
 
-def composite(*numpy, domain=None, cases=(), singular="", points=(), method=False):
-    """A function written in other ops; its derivatives are theirs. Decorates that function."""
+def composite(*numpy, domain=None, cases=(), singular="", points=(), method=False, sequence=False):
+    """A function written in other ops; its derivatives are theirs. Decorates that function.
+
+    It gets lists that hold values of ours as arrays, unless it takes a `sequence` of arrays. What it has no rule for
+    (it raises MissingRule) is evaluated by NumPy where nothing is being differentiated.
+    """
     singular = _choices(points, singular)
 
     def define(function):
         plain = numpy[0] if numpy else None
+        code = function.__code__
+        named = code.co_varnames[:code.co_argcount + code.co_kwonlyargcount]
+        open_ended = code.co_flags & inspect.CO_VARKEYWORDS
 
         def public(*args, **kwargs):
             if plain is not None and not _has_array(args) and not _has_array(kwargs.values()):
                 return plain(*args, **kwargs)
-            return function(*args, **{k: v for k, v in kwargs.items() if v is not np._NoValue})
+            kwargs = {k: v for k, v in kwargs.items() if v is not np._NoValue}
+            try:
+                for option in kwargs:
+                    if plain is not None and option not in named and not open_ended:
+                        raise unsupported_argument(name, option, kwargs[option])
+                if sequence:
+                    return function(*args, **kwargs)
+                return function(*[_operand(i == 0, value) for i, value in enumerate(args)],
+                                **{key: _operand(key == named[0], value) for key, value in kwargs.items()})
+            except MissingRule as refusal:
+                return _by_numpy(numpy, args, kwargs, refusal)
 
         name = function.__name__.rstrip("_")
         _present(public, function, name, numpy, singular)
@@ -484,6 +516,20 @@ def composite(*numpy, domain=None, cases=(), singular="", points=(), method=Fals
         return public
 
     return define
+
+
+def _operand(is_main, value):
+    """An argument of a composite function: an array, if it is a list that holds values of ours or is the main one."""
+    if not isinstance(value, (list, tuple)):
+        return value
+    return stacked(value) if _has_array(value) else np.asarray(value) if is_main else value
+
+
+def stacked(value):
+    """The stack of a list that holds values of ours; anything else as it is."""
+    if isinstance(value, (list, tuple)) and _has_array(value):
+        return TABLE["stack"].function([stacked(part) for part in value])
+    return value
 
 
 def _has_array(values):

@@ -8,12 +8,12 @@ from ad._kernels import add_rows
 from ad.ops.domains import REAL
 from ad.ops.forms import Lanes, case, composite, custom, linear, over_lanes, spelling
 from ad.ops.outlines import VIEW, in_order
-from ad.ops.plain import Hole, filled, take_out
-from ad.ops.shaping import broadcast_to, moveaxis, ravel, reshape, swapaxes
+from ad.ops.plain import Hole, evaluate, filled, take_out
+from ad.ops.shaping import astype, broadcast_to, moveaxis, ravel, reshape, swapaxes
 
 __all__ = [
-    "compress", "delete", "diag", "diagflat", "diagonal", "extract", "flip", "fliplr", "flipud", "getitem",
-    "is_basic", "put_zeros", "rot90", "take", "take_along_axis", "trace",
+    "bincount", "compress", "delete", "diag", "diagflat", "diagonal", "extract", "flip", "fliplr", "flipud", "getitem",
+    "is_basic", "plain_index", "put_zeros", "rot90", "take", "take_along_axis", "trace",
 ]
 
 # -- one way out, one way in --------------------------------------------------------------------------
@@ -153,14 +153,14 @@ def _is_position(x):
     return is_traced(x) and x.dtype.kind in "iu"
 
 
-def _plain_index(index):
+def plain_index(index):
     """An index without values of ours in it."""
     if isinstance(index, Array):
         return settled(index)
     if type(index) is tuple:
-        return tuple([_plain_index(part) for part in index])
+        return tuple([plain_index(part) for part in index])
     if type(index) is list:
-        return np.array([_plain_index(part) for part in index], dtype=None if index else np.intp)
+        return np.array([plain_index(part) for part in index], dtype=None if index else np.intp)
     return index
 
 
@@ -197,7 +197,7 @@ def getitem(x, index):
             index, parts = take_out(index, _is_position)
             if parts:
                 return apply(gather.op, (x, *parts), (index,))
-        index = _plain_index(index)
+        index = plain_index(index)
     return apply(_getitem.op, (x,), (index,))
 
 
@@ -253,7 +253,7 @@ def _indices(indices):
     """An array of indices: of ours, if a program that is being recorded computes it."""
     if isinstance(indices, Array) and _is_position(indices):
         return indices
-    return np.asarray(_plain_index(indices))
+    return np.asarray(plain_index(indices))
 
 
 def _positions(indices, n, mode):
@@ -268,13 +268,13 @@ def _positions(indices, n, mode):
 @composite(np.take, domain=REAL, method=True, cases=(
     case((5,), np.array([0, 2, 2])), case((2, 3), np.array([[1, 5], [0, 0]])), case((2, 3), [2, 0], axis=1),
     case((2, 3), 1, axis=0), case((3,), np.array([4, -1]), mode="wrap"), case((4,), np.array([True, False, True])),
-    case((2, 3), np.array([5, -9]), 1, mode="clip"),
+    case((2, 3), np.array([5, -9]), 1, mode="clip"), case((), np.array([0, 0]), axis=-1),
 ))
 def take(a, indices, axis=None, out=None, mode="raise"):
     if out is not None:
         raise TypeError("ad.take takes no out=: arrays are not changed in place")
-    if axis is None:
-        a, axis = ravel(a), 0
+    if axis is None or not a.ndim:
+        a, axis = ravel(a), axis or 0
     axis = range(a.ndim)[axis]
     return getitem(a, (*(slice(None),) * axis, _positions(indices, a.shape[axis], mode)))
 
@@ -299,19 +299,32 @@ def take_along_axis(arr, indices, axis=-1):
 
 @composite(np.compress, domain=REAL, cases=(case([True, False, True], (3, 2), axis=0), case([True, False], (3,))))
 def compress(condition, a, axis=None, out=None):
-    return take(a, np.flatnonzero(_plain_index(condition)), axis, out)
+    return take(a, np.flatnonzero(plain_index(condition)), axis, out)
 
 
 @composite(np.extract, domain=REAL, cases=(case(_MASK, (2, 3)),))
 def extract(condition, arr):
-    return take(arr, np.flatnonzero(_plain_index(condition)))
+    return take(arr, np.flatnonzero(plain_index(condition)))
 
 
 @composite(np.delete, domain=REAL, cases=(case((5,), [1, 3]), case((2, 3), 1, axis=1), case((5,), slice(0, 5, 2))))
 def delete(arr, obj, axis=None):
     if axis is None:
         arr, axis = ravel(arr), 0
-    return take(arr, np.delete(np.arange(arr.shape[axis]), _plain_index(obj)), axis)
+    return take(arr, np.delete(np.arange(arr.shape[axis]), plain_index(obj)), axis)
+
+
+@composite(np.bincount, domain=REAL, cases=(
+    case(np.array([0, 2, 2]), (3,)), case(np.array([1, 0]), (2,), minlength=4), case(np.array([], int), (0,)),
+))
+def bincount(x, weights=None, minlength=0):
+    if weights is None:
+        return evaluate(np.bincount, (x, None, minlength), {})
+    x, weights = np.asarray(plain_index(x)), weights if isinstance(weights, Array) else np.asarray(weights)
+    n = np.bincount(x, minlength=minlength).size
+    if weights.shape != x.shape:
+        raise ValueError("The weights and list don't have the same length.")
+    return put_zeros(astype(weights, np.float64), x, (n,))
 
 
 # -- reversed axes --------------------------------------------------------------------------------------

@@ -6,9 +6,10 @@ import numpy as np
 
 from ad._core import Array, apply, peek
 from ad.errors import MissingRule
+from ad.ops.choice import where
 from ad.ops.domains import REAL
-from ad.ops.forms import case, composite, linear, spelling
-from ad.ops.indexing import getitem, put_zeros, take
+from ad.ops.forms import case, composite, linear, spelling, stacked
+from ad.ops.indexing import getitem, plain_index, put_zeros, take
 from ad.ops.outlines import in_order
 from ad.ops.shaping import atleast_1d, atleast_2d, atleast_3d, broadcast_to, expand_dims, ravel, reshape, transpose
 
@@ -118,11 +119,8 @@ def asarray(value):
     -------
     Array, or ndarray if no part of `value` is an Array
     """
-    if isinstance(value, (Array, np.ndarray)):
-        return value
-    if not _has_array(value):
-        return np.asarray(value)
-    return stack([part if isinstance(part, (int, float)) else asarray(part) for part in value])
+    found = stacked(value)
+    return found if isinstance(found, (Array, np.ndarray)) else np.asarray(found)
 
 
 def _joined_by(numpy, shaped, axis, cases):
@@ -132,7 +130,7 @@ def _joined_by(numpy, shaped, axis, cases):
         return concatenate(arrays, axis(arrays[0]))
 
     join.__name__ = numpy.__name__
-    return composite(numpy, domain=REAL, cases=cases)(join)
+    return composite(numpy, domain=REAL, cases=cases, sequence=True)(join)
 
 
 _PAIRS = (case([(3,), (3,)]), case([(2, 3), (2, 3)]), case([(), ()]))
@@ -141,13 +139,13 @@ hstack = _joined_by(np.hstack, atleast_1d, lambda first: 0 if first.ndim == 1 el
 dstack = _joined_by(np.dstack, atleast_3d, lambda first: 2, (*_PAIRS, case([(2, 3), (2, 3, 2)])))
 
 
-@composite(np.column_stack, domain=REAL, cases=(case([(3,), (3,)]), case([(2,), (2, 3)])))
+@composite(np.column_stack, domain=REAL, sequence=True, cases=(case([(3,), (3,)]), case([(2,), (2, 3)])))
 def column_stack(tup):
     arrays = [_raw(a) for a in tup]
     return concatenate([transpose(atleast_2d(a)) if a.ndim < 2 else a for a in arrays], 1)
 
 
-@composite(np.block, domain=REAL, cases=(case([(2,), (3,)]), case([[(2, 2), (2, 1)], [(1, 2), (1, 1)]])))
+@composite(np.block, domain=REAL, sequence=True, cases=(case([(2,), (3,)]), case([[(2, 2), (2, 1)], [(1, 2), (1, 1)]])))
 def block(arrays):
     depth = _list_depth(arrays)
     ndim = max(depth, max(_raw(a).ndim for a in _leaves(arrays)))
@@ -186,6 +184,7 @@ def insert(arr, obj, values, axis=None):
         arr, axis = ravel(arr), 0
     axis = range(arr.ndim)[axis]
     n = arr.shape[axis]
+    obj = plain_index(obj)
     count = len(np.insert(np.arange(n), obj, 0)) - n
     if np.ndim(obj) == 0 and not isinstance(obj, slice):
         values = reshape(values, (1,) * (arr.ndim - values.ndim) + values.shape)
@@ -204,7 +203,8 @@ def _cut(name, numpy, axis_of, cases):
     """One of NumPy's functions that split; where it cuts is NumPy's to say."""
 
     def cut(ary, indices_or_sections, axis):
-        parts = (np.split if axis_of else numpy)(np.arange(ary.shape[axis]), indices_or_sections)
+        cuts = plain_index(indices_or_sections)
+        parts = (np.split if axis_of else numpy)(np.arange(ary.shape[axis]), cuts)
         before = (slice(None),) * axis
         return [getitem(ary, (*before, slice(int(p[0]), int(p[-1]) + 1) if len(p) else slice(0, 0))) for p in parts]
 
@@ -245,12 +245,12 @@ def tile(A, reps):
 
 @composite(np.repeat, domain=REAL, method=True, cases=(
     case((3,), 2), case((2, 3), 2), case((2, 3), 2, axis=1), case((3,), [1, 0, 2]), case((2, 3), [2, 1], axis=0),
-    case((), 3),
+    case((), 3), case((), 2, axis=0),
 ))
 def repeat(a, repeats, axis=None):
-    if axis is None:
-        a, axis = ravel(a), 0
-    axis = range(a.ndim)[axis]
+    if axis is None or not a.ndim:
+        a, axis = ravel(a), axis or 0
+    axis, repeats = range(a.ndim)[axis], plain_index(repeats)
     if np.size(repeats) != 1:
         return take(a, np.repeat(np.arange(a.shape[axis]), repeats), axis)
     n, (count,) = a.shape[axis], np.ravel(repeats)
@@ -273,6 +273,7 @@ def _roll(a, shift, axis):
     case((2, 3), 1, axis=(0, 1)), case((0, 3), 1, axis=0),
 ))
 def roll(a, shift, axis=None):
+    shift, a = plain_index(shift), stacked(a)
     if not isinstance(a, Array):
         return np.roll(a, shift, axis)
     if axis is None:
@@ -283,6 +284,17 @@ def roll(a, shift, axis=None):
 
 # -- pad ------------------------------------------------------------------------------------------
 
+
+def _framed(array, pad_width, constant_values):
+    """The array in a frame of values of ours: two for each axis, or what broadcasts to that."""
+    values = ravel(broadcast_to(asarray(constant_values), (array.ndim, 2)))
+    inside = np.full(array.shape, values.size)  # the number of each element's value, and of the array's place
+    numbers = np.pad(inside, pad_width, constant_values=np.arange(values.size).reshape(-1, 2))
+    inner = np.pad(np.arange(array.size).reshape(array.shape), pad_width)
+    framed = getitem(concatenate([values, np.zeros(1)]), numbers)
+    y = where(numbers == values.size, getitem(ravel(array), inner) if array.size else 0, framed)
+    return y.astype(array.dtype)
+
 _TAKES = ("edge", "reflect", "symmetric", "wrap", "empty")
 
 
@@ -292,6 +304,8 @@ _TAKES = ("edge", "reflect", "symmetric", "wrap", "empty")
 ))
 def pad(array, pad_width, mode="constant", **kwargs):
     if mode == "constant":
+        if _has_array(kwargs.get("constant_values")):
+            return _framed(array, pad_width, **kwargs)
         width = np.broadcast_to(pad_width, (array.ndim, 2)).tolist()
         frame = np.pad(np.zeros(array.shape, array.dtype), pad_width, **kwargs)
         inner = tuple(slice(before, before + n) for (before, _), n in zip(width, array.shape))

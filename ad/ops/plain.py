@@ -7,14 +7,17 @@ import inspect
 
 import numpy as np
 
-from ad import _core
+from ad import _core, trees
 from ad._core import Array, apply, is_traced, is_tracing, peek, plain_value, settled
 from ad._graph import Op
-from ad.errors import cannot_write
+from ad.errors import cannot_write, missing_rule
 from ad.ops import outlines
-from ad.ops.forms import BROADCASTS, LANES, TABLE, Lanes
+from ad.ops.forms import BROADCASTS, LANES, OUTPUT, TABLE, Lanes
 
-__all__ = ["DETACHED", "PLAIN", "Hole", "call_op", "evaluate", "filled", "plain_op", "plain_values", "take_out"]
+__all__ = [
+    "DETACHED", "PLAIN", "Hole", "by_numpy", "call_op", "evaluate", "filled", "is_live", "plain_op", "plain_values",
+    "take_out",
+]
 
 
 def _functions(names):
@@ -53,19 +56,48 @@ def _replaced(tree, replace):
     return tree
 
 
-def evaluate(function, args, kwargs):
-    """`function(*args, **kwargs)` on plain values; an op, if a program that is being recorded computes one of them."""
+def is_live(tree):
+    """Whether a derivative could flow through one of these values."""
+    if isinstance(tree, Array):
+        return _core.is_differentiated(tree)
+    if isinstance(tree, dict):
+        tree = tree.values()
+    elif not isinstance(tree, (list, tuple)):
+        return False
+    return any(is_live(part) for part in tree)
+
+
+def by_numpy(function, args, kwargs, refusal):
+    """What NumPy makes of a call that has no rule.
+
+    Raises
+    ------
+    MissingRule
+        `refusal`, where a value in it is being differentiated, or it writes into an Array.
+    """
+    if is_live((args, kwargs)) or isinstance(kwargs.get("out"), Array):
+        raise refusal
+    return evaluate(function, args, kwargs, opaque=True)
+
+
+def evaluate(function, args, kwargs, opaque=False):
+    """`function(*args, **kwargs)` on plain values; an op, if a program that is being recorded computes one of them.
+
+    `opaque` says that the function has a derivative for which there is no rule: then the op refuses to be
+    differentiated. Any other op is one through which nothing flows.
+    """
     if not is_tracing():
         return function(*plain_values(args), **plain_values(kwargs))
     if function in SHAPED:
         return function(*_replaced(args, settled), **_replaced(kwargs, settled))
-    static = _is_static(function, args, kwargs)
+    static = function in STATIC
     taken, traced = take_out((args, kwargs), is_traced)
     args, kwargs = plain_values(taken)
     if traced and (function in WRITING or kwargs.get("out") is not None):
         raise cannot_write(f"np.{name_of(function)}")
     if traced and isinstance(function, np.ufunc) and not kwargs and function.nin == len(args):
-        return apply(plain_op(function, function.nout), tuple([traced[a] if type(a) is Hole else a for a in args]))
+        op = _opaque_op(function, function.nout) if opaque else plain_op(function, function.nout)
+        return apply(op, tuple([traced[a] if type(a) is Hole else a for a in args]))
     known = [peek(x) if static else plain_value(x) for x in traced]
     try:
         found = function(*filled(args, known), **filled(kwargs, known))
@@ -74,16 +106,13 @@ def evaluate(function, args, kwargs):
         raise
     if static or not traced:
         return found
-    if not isinstance(found, (np.ndarray, np.generic, bool, int, float, complex, tuple, list)):
+    leaves, structure = trees.flatten(found)
+    if not leaves or not all(isinstance(x, (np.ndarray, np.generic, bool, int, float, complex)) for x in leaves):
         plain_values(traced)  # text, or a file: which is told of
         return found
-    outputs = len(found) if isinstance(found, (tuple, list)) else 1
-    return apply(call_op(function, outputs), tuple(traced), (args, tuple(kwargs.items())))
-
-
-def _is_static(function, args, kwargs):
-    """Whether no value that a program computes goes into the result; what `full_like` fills with does."""
-    return function in STATIC and not (function is np.full_like and take_out((args[1:], kwargs), is_traced)[1])
+    opaque = opaque and any(np.asarray(x).dtype.kind in "fc" for x in leaves)
+    y = apply(call_op(function, len(leaves), opaque), tuple(traced), (args, tuple(kwargs.items())))
+    return structure(y if len(leaves) > 1 else [y])
 
 
 class Hole(int):
@@ -107,6 +136,15 @@ def _nothing(*_):
     """The rule, in either mode, of what has no derivative."""
 
 
+def _refusing(function):
+    """The rule, in either mode, of what has a derivative that the table does not know."""
+
+    def refuse(*_):
+        raise missing_rule(f"np.{name_of(function)}")
+
+    return refuse
+
+
 def plain_op(function, outputs=1, parameters=()):
     """The op of a function of its inputs, without a derivative: one and the same for the same function."""
     return _plain_op(function, outputs, parameters)
@@ -120,13 +158,29 @@ def _plain_op(function, outputs, parameters):
 
 
 @functools.cache
-def call_op(function, outputs):
+def _opaque_op(function, outputs):
+    rule = _refusing(function)
+    return Op(name_of(function), "opaque", function, jvp=rule, vjp=rule, needs=(OUTPUT,), outputs=outputs)
+
+
+def call_op(function, outputs, opaque=False):
+    """The op of a call with other arguments than inputs: one and the same for the same function."""
+    return _call_op(function, outputs, opaque)
+
+
+@functools.cache
+def _call_op(function, outputs, opaque):
     def call(*values):
         *values, args, kwargs = values
-        return function(*filled(args, values), **{key: filled(value, values) for key, value in kwargs})
+        found = function(*filled(args, values), **{key: filled(value, values) for key, value in kwargs})
+        if outputs == 1 and not isinstance(found, (tuple, list)):
+            return found
+        leaves = [np.asarray(leaf) for leaf in trees.flatten(found)[0]]
+        return leaves[0] if outputs == 1 else tuple(leaves)
 
-    op = Op(name_of(function), "plain", call, jvp=_nothing, vjp=_nothing, parameters=("args", "kwargs"),
-            outputs=outputs)
+    form, rule = ("opaque", _refusing(function)) if opaque else ("plain", _nothing)
+    op = Op(name_of(function), form, call, jvp=rule, vjp=rule, needs=(OUTPUT if opaque else 0,),
+            parameters=("args", "kwargs"), outputs=outputs)
     if function in ALONG:
         LANES[op] = Lanes(batched=functools.partial(_along_lanes, function))
     return op
@@ -154,6 +208,8 @@ def filled(tree, values):
         return values[tree]
     if isinstance(tree, (list, tuple)):
         return type(tree)([filled(part, values) for part in tree])
+    if isinstance(tree, dict):
+        return {key: filled(part, values) for key, part in tree.items()}
     return tree
 
 

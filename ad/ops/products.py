@@ -10,7 +10,7 @@ from ad._core import Array
 from ad.errors import MissingRule
 from ad.ops.domains import REAL
 from ad.ops.elementwise import conjugate, multiply
-from ad.ops.forms import Lanes, bilinear, case, composite, conjugated, custom, linear, spelling
+from ad.ops.forms import Lanes, bilinear, case, composite, conjugated, custom, linear, spelling, stacked
 from ad.ops.indexing import getitem, put_zeros
 from ad.ops.joining import asarray
 from ad.ops.outlines import view
@@ -25,7 +25,7 @@ __all__ = [
 
 def operand(x):
     """`x` as something with a shape: a value of ours, or an ndarray."""
-    return x if isinstance(x, Array) else np.asarray(x)
+    return x if isinstance(x, Array) else asarray(x)
 
 
 # -- matmul ----------------------------------------------------------------------------------
@@ -392,7 +392,7 @@ def _moved(x, source, destination):
     return x if order == list(labels) else rearrange(x, f"{labels}->{''.join(order)}")
 
 
-@composite(np.linalg.multi_dot, domain=REAL,
+@composite(np.linalg.multi_dot, domain=REAL, sequence=True,
            cases=(case([(2, 3), (3, 4), (4, 2)]), case([(3,), (3, 4), (4, 2), (2,)]), case([(2, 3), (3,)])))
 def multi_dot(arrays):
     """The matrix product of several arrays in the cheapest order; the first and the last may be vectors."""
@@ -459,6 +459,7 @@ def _convolve(a, v, mode):
     case((4,), ()), case((3,), (3,), "same"),
 ))
 def convolve(a, v, mode="full"):
+    a, v = stacked(a), stacked(v)
     if not isinstance(a, Array) and not isinstance(v, Array):
         return np.convolve(a, v, mode)
     a, v = (reshape(x, (1,)) if x.ndim == 0 else x for x in (asarray(a), asarray(v)))

@@ -9,7 +9,7 @@ from ad.errors import unsupported_argument
 from ad.ops import elementwise
 from ad.ops.choice import where as choose
 from ad.ops.domains import NONZERO, POSITIVE, REAL
-from ad.ops.forms import Lanes, case, composite, conjugated, custom, linear, point, spelling
+from ad.ops.forms import Lanes, case, composite, conjugated, custom, linear, point, spelling, stacked
 from ad.ops.scans import diff, exclusive, flipped
 from ad.ops.shaping import broadcast_to, moveaxis, reshape
 
@@ -99,7 +99,7 @@ def _sum(a, axis, keepdims):
 ))
 def sum(a, axis=None, dtype=None, out=None, keepdims=False, initial=0, where=True):
     if not isinstance(a, Array):
-        return np.sum(a, axis, dtype, out, keepdims, initial, where)
+        return np.sum(stacked(a), axis, dtype, out, keepdims, initial, where)
     if dtype is not None or out is not None or where is not True or initial != 0:
         _unserved("sum", out=out)
         a = a if where is True else choose(where, a, 0)
@@ -196,8 +196,10 @@ def _along(weights, a, axis):
 
 def _rows(x, axis):
     """The reduced axes as one, at the end."""
-    axes = [a % x.ndim for a in (axis if isinstance(axis, tuple) else (axis,))] if axis is not None else range(x.ndim)
-    axes = tuple(axes) if x.ndim else ()
+    if axis is None or not x.ndim:
+        axes = tuple(range(x.ndim))
+    else:
+        axes = np.lib.array_utils.normalize_axis_tuple(axis, x.ndim)
     kept = tuple(n for i, n in enumerate(x.shape) if i not in axes)
     return reshape(moveaxis(x, axes, range(-len(axes), 0)), (*kept, _count(x, axis))), axes
 
@@ -233,7 +235,7 @@ def _prod(a, axis, keepdims):
 ))
 def prod(a, axis=None, dtype=None, out=None, keepdims=False, initial=1, where=True):
     if not isinstance(a, Array):
-        return np.prod(a, axis, dtype, out, keepdims, initial, where)
+        return np.prod(stacked(a), axis, dtype, out, keepdims, initial, where)
     _unserved("prod", out=out)
     a = a if where is True else choose(where, a, 1)
     found = apply(_prod.op, (a if dtype is None else a.astype(dtype),), (axis, bool(keepdims)))
@@ -313,7 +315,7 @@ _EXTREMES = (
 @spelling("max", np.max, np.amax, method=True, cases=_EXTREMES)
 def max(a, axis=None, out=None, keepdims=False, initial=None, where=True):
     if not isinstance(a, Array):
-        return np.max(a, axis, out, keepdims, np._NoValue if initial is None else initial, where)
+        return np.max(stacked(a), axis, out, keepdims, np._NoValue if initial is None else initial, where)
     if out is initial is None and where is True:
         return apply(_max.op, (a,), (axis, bool(keepdims)))
     return _reduced(_max.op, elementwise.maximum, a, axis, out, keepdims, initial, where)
@@ -322,7 +324,7 @@ def max(a, axis=None, out=None, keepdims=False, initial=None, where=True):
 @spelling("min", np.min, np.amin, method=True, cases=_EXTREMES)
 def min(a, axis=None, out=None, keepdims=False, initial=None, where=True):
     if not isinstance(a, Array):
-        return np.min(a, axis, out, keepdims, np._NoValue if initial is None else initial, where)
+        return np.min(stacked(a), axis, out, keepdims, np._NoValue if initial is None else initial, where)
     if out is initial is None and where is True:
         return apply(_min.op, (a,), (axis, bool(keepdims)))
     return _reduced(_min.op, elementwise.minimum, a, axis, out, keepdims, initial, where)

@@ -6,7 +6,7 @@ from ad.errors import MissingRule
 from ad.ops.choice import where
 from ad.ops.domains import NONZERO, REAL
 from ad.ops.elementwise import scale, scale_dots
-from ad.ops.forms import BROADCASTS, Lanes, case, composite, conjugated, custom, linear, point, spelling
+from ad.ops.forms import BROADCASTS, Lanes, case, composite, conjugated, custom, linear, point, spelling, stacked
 from ad.ops.indexing import flip, getitem, take_along_axis
 from ad.ops.joining import concatenate
 from ad.ops.outlines import in_order
@@ -39,7 +39,7 @@ def _cumsum(a, axis):
 
 def _scan(name, numpy, run, a, axis, dtype, out):
     if not isinstance(a, Array):
-        return numpy(a, axis, dtype, out)
+        return numpy(stacked(a), axis, dtype, out)
     if out is not None:
         raise MissingRule(f"ad.{name} takes no out=: arrays are not changed in place")
     a = a if dtype is None else a.astype(dtype)

@@ -7,7 +7,7 @@ from ad._leaves import stop_gradient
 from ad.errors import MissingRule
 from ad.ops import elementwise, outlines
 from ad.ops.domains import REAL
-from ad.ops.forms import case, composite, linear, spelling
+from ad.ops.forms import case, composite, linear, spelling, stacked
 
 __all__ = [
     "astype", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_arrays", "broadcast_to", "copy",
@@ -50,7 +50,9 @@ def astype(x, dtype, order="K", casting="unsafe", subok=True, copy=True):
     """
     dtype = np.dtype(dtype)
     if not isinstance(x, Array):
-        return np.asarray(x).astype(dtype, order=order, casting=casting, copy=copy)
+        x = stacked(x)
+        if not isinstance(x, Array):
+            return np.asarray(x).astype(dtype, order=order, casting=casting, copy=copy)
     if dtype.kind not in "fc":
         if _core.is_traced(x):
             return cast(stop_gradient(x), dtype)
@@ -92,7 +94,7 @@ def _broadcast_to(array, shape):
 def broadcast_to(array, shape, subok=False):
     if isinstance(array, Array):
         return apply(_broadcast_to.op, (array,), (shape,))
-    return np.broadcast_to(array, shape)
+    return np.broadcast_to(stacked(array), shape)
 
 
 @composite(np.broadcast_arrays, domain=REAL, cases=(case((3,), (2, 1)),))
@@ -140,7 +142,7 @@ def _reshape(a, shape, order="C"):
 ))
 def reshape(a, shape, order="C", copy=None):
     if not isinstance(a, Array):
-        return np.reshape(a, shape, order)
+        return np.reshape(stacked(a), shape, order)
     if type(shape) is list:
         shape = tuple(shape)
     return apply(_reshape.op, (a,), (shape, order if order == "C" else memory_order(a, order)))
@@ -231,7 +233,7 @@ def _transpose(a, axes):
 def transpose(a, axes=None):
     if isinstance(a, Array):
         return apply(_transpose.op, (a,), (axes if axes is None else tuple(axes),))
-    return np.transpose(a, axes)
+    return np.transpose(stacked(a), axes)
 
 
 def _transpose_method(x, *axes):

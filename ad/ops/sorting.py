@@ -1,14 +1,19 @@
 """Ops that put elements in order: a permutation of them, which is constant between ties."""
+import math
+
 import numpy as np
 
-from ad._core import settled
+from ad._core import Array, settled
 from ad.errors import MissingRule
-from ad.ops.choice import where
+from ad.ops.choice import clip, where
 from ad.ops.domains import REAL
+from ad.ops.elementwise import floor
 from ad.ops.forms import case, composite
 from ad.ops.indexing import getitem, take, take_along_axis
-from ad.ops.joining import stack
-from ad.ops.shaping import moveaxis, ravel, reshape
+from ad.ops.joining import asarray
+from ad.ops.plain import evaluate
+from ad.ops.reductions import mean
+from ad.ops.shaping import broadcast_to, moveaxis, ravel, reshape
 
 __all__ = ["median", "partition", "percentile", "quantile", "sort", "unique"]
 
@@ -37,14 +42,22 @@ def partition(a, kth, axis=-1, kind="introselect", order=None):
 
 
 @composite(np.unique, domain=REAL, singular="the gradient goes to the first of equal elements",
-           cases=(case((4,)), case(np.array([[2.0, 1.0], [3.0, 4.0]]))))
+           cases=(case((4,)), case(np.array([[2.0, 1.0], [3.0, 4.0]])), case((3, 2), axis=0)))
 def unique(ar, return_index=False, return_inverse=False, return_counts=False, axis=None, *, equal_nan=True):
-    if axis is not None:
-        raise MissingRule("ad.unique has no rule for axis=")
-    _, index, *rest = np.unique(settled(ar), True, return_inverse, return_counts, equal_nan=equal_nan)
-    found = take(ar, index)
+    _, index, *rest = np.unique(settled(ar), True, return_inverse, return_counts, axis, equal_nan=equal_nan)
+    found = take(ar, index, axis)
     rest = (index, *rest) if return_index else tuple(rest)
     return (found, *rest) if rest else found
+
+
+# -- quantiles ------------------------------------------------------------------------------------
+
+# Of the methods that interpolate alpha and beta: of n elements in order the quantile is the one numbered
+# n q + alpha + q (1 - alpha - beta) - 1 (Hyndman and Fan, The American Statistician 50(4), 1996). The others jump.
+_INTERPOLATING = {
+    "linear": (1, 1), "hazen": (0.5, 0.5), "weibull": (0, 0), "interpolated_inverted_cdf": (0, 1),
+    "median_unbiased": (1 / 3, 1 / 3), "normal_unbiased": (3 / 8, 3 / 8),
+}
 
 
 def _last_axis(a, axis):
@@ -52,59 +65,105 @@ def _last_axis(a, axis):
     axes = tuple(range(a.ndim)) if axis is None else np.lib.array_utils.normalize_axis_tuple(axis, a.ndim)
     kept = tuple(1 if i in axes else n for i, n in enumerate(a.shape))
     rest = tuple(n for i, n in enumerate(a.shape) if i not in axes)
-    return reshape(moveaxis(a, axes, range(-len(axes), 0)), (*rest, -1)), kept
+    size = math.prod([a.shape[i] for i in axes])
+    return reshape(moveaxis(a, axes, range(-len(axes), 0)), (*rest, size)), kept
 
 
-def _at(ordered, q, dtype):
-    """Between the elements of the sorted last axis, the fraction `q` of the way; nan if there is a nan."""
-    place = q * (ordered.shape[-1] - 1)
-    below = int(np.floor(place))
-    low, high = (getitem(ordered, (..., min(i, ordered.shape[-1] - 1))) for i in (below, below + 1))
-    last = getitem(ordered, (..., -1))
-    weight = dtype.type(place - below)
-    y = low + (high - low) * weight
+def _place(q, n, method):
+    """The number, with a fraction, of the quantile among n elements in order."""
+    if method not in _INTERPOLATING:
+        return evaluate(np.quantile, (np.arange(float(n)), q), {"method": method})
+    if method == "linear":
+        return q * (n - 1)
+    alpha, beta = _INTERPOLATING[method]
+    return clip(n * q + (alpha + q * (1 - alpha - beta)) - 1, 0, n - 1)
+
+
+def _at(ordered, place, dtype):
+    """The elements at a place, or places, of the sorted last axis; nan if there is a nan."""
+    below = floor(place).astype(np.intp)
+    above = np.minimum(below + 1, ordered.shape[-1] - 1)
+    if not isinstance(below, Array) and not below.ndim:
+        below, above = int(below), int(above)  # which give views
+    low, high = getitem(ordered, (..., below)), getitem(ordered, (..., above))
+    last = getitem(ordered, (..., -1, *(None,) * place.ndim))
+    weight = place - below
+    y = low + (high - low) * (weight if weight.dtype == dtype else weight.astype(dtype))
     return where(np.isnan(last), last, y)
 
 
-def _quantile(a, q, axis, keepdims):
-    rows, kept = _last_axis(a, axis)
-    ordered = sort(rows)
-    q = np.asarray(q, a.dtype if isinstance(q, (int, float)) and a.dtype.kind == "f" else None)
+def _fractions(q, a, percent=False):
+    """q as numbers in [0, 1]; a Python number adapts to the precision of `a`."""
+    if not isinstance(q, Array):
+        q = np.asarray(q, a.dtype if isinstance(q, (int, float)) and a.dtype.kind == "f" else None)
+    q = q / 100 if percent else q * 1.0
+    if q.ndim > 2:
+        raise ValueError("q must be a scalar or 1d")
     if np.any((q < 0) | (q > 1)):
-        raise ValueError("Quantiles must be in the range [0, 1]")
-    shape = kept if keepdims else rows.shape[:-1]
-    found = [reshape(_at(ordered, part, np.result_type(a.dtype, q)), shape) for part in q.ravel()]
-    if not q.ndim:
-        return found[0]
-    return reshape(stack(found), (*q.shape, *shape))
+        raise ValueError("Percentiles must be in the range [0, 100]" if percent else
+                         "Quantiles must be in the range [0, 1]")
+    return q
 
 
-def _only_linear(name, out, method, weights):
-    if out is not None or weights is not None or method != "linear":
-        raise MissingRule(f"ad.{name} has a rule for method='linear' only, without weights= and out=")
+def _quantile(a, q, axis, method, keepdims):
+    rows, kept = _last_axis(a, axis)
+    place = _place(q, rows.shape[-1], method)
+    found = _at(sort(rows), place, np.result_type(a.dtype, q.dtype))
+    found = moveaxis(found, range(-q.ndim, 0), range(q.ndim))
+    return reshape(found, (*q.shape, *kept)) if keepdims else found
 
 
-_QUANTILES = "between ties any of them; linear between neighbours"
+def _weighted(a, q, axis, method, keepdims, weights):
+    """The elements that are the quantiles by weights, which is a matter of order only."""
+    rows, kept = _last_axis(a, axis)
+    best = evaluate(np.quantile, (a, q), {"axis": axis, "method": method, "keepdims": True, "weights": weights})
+    best = reshape(best, (*q.shape, *rows.shape[:-1], 1))
+    rows = broadcast_to(rows, (*q.shape, *rows.shape))
+    found = take_along_axis(rows, evaluate(np.argmax, (rows == best, -1), {"keepdims": True}), -1)
+    found = where(np.isnan(best), best, found)
+    return reshape(found, (*q.shape, *(kept if keepdims else rows.shape[q.ndim:-1])))
+
+
+def _no_out(name, out):
+    if out is not None:
+        raise MissingRule(f"ad.{name} takes no out=: arrays are not changed in place")
+
+
+_QUANTILES = "between ties any of them; between two elements, of which a method takes one, that of the one it takes"
 
 
 @composite(np.quantile, domain=REAL, singular=_QUANTILES, cases=(
     case((5,), q=0.3), case((2, 4), q=0.5, axis=1), case((3, 4), q=np.array(0.25), axis=0, keepdims=True),
-    case((4,), q=[0.0, 0.6, 1.0]),
+    case((4,), q=[0.0, 0.6, 1.0]), case((4,), q=0.3, method="lower"), case((2, 5), [0.31, 0.6], 1, method="hazen"),
+    case((5,), 0.37, method="averaged_inverted_cdf"), case((2, 3), 0.4, weights=np.array([1.0, 3.0, 1.0]), axis=1,
+                                                          method="inverted_cdf"),
 ))
 def quantile(a, q, axis=None, out=None, overwrite_input=False, method="linear", keepdims=False, *, weights=None):
-    _only_linear("quantile", out, method, weights)
-    return _quantile(a, q, axis, keepdims)
+    _no_out("quantile", out)
+    a = asarray(a)
+    q = _fractions(q, a)
+    if weights is not None:
+        return _weighted(a, q, axis, method, keepdims, weights)
+    return _quantile(a, q, axis, method, keepdims)
 
 
-@composite(np.percentile, domain=REAL, singular=_QUANTILES, cases=(case((5,), 30), case((2, 4), 75, axis=1)))
+@composite(np.percentile, domain=REAL, singular=_QUANTILES, cases=(
+    case((5,), 30), case((2, 4), 75, axis=1), case((5,), [20.0, 71.0], method="weibull"),
+))
 def percentile(a, q, axis=None, out=None, overwrite_input=False, method="linear", keepdims=False, *, weights=None):
-    _only_linear("percentile", out, method, weights)
-    return _quantile(a, np.true_divide(q, 100), axis, keepdims)
+    _no_out("percentile", out)
+    a = asarray(a)
+    q = _fractions(q, a, percent=True)
+    if weights is not None:
+        return _weighted(a, q, axis, method, keepdims, weights)
+    return _quantile(a, q, axis, method, keepdims)
 
 
 @composite(np.median, domain=REAL, singular=_QUANTILES, cases=(
-    case((5,)), case((2, 4), axis=1), case((2, 3, 2), axis=(0, 2), keepdims=True), case(()),
+    case((5,)), case((2, 4), axis=1), case((2, 3, 2), axis=(0, 2), keepdims=True), case(()), case((0, 3), axis=1),
 ))
 def median(a, axis=None, out=None, overwrite_input=False, keepdims=False):
-    _only_linear("median", out, "linear", None)
-    return _quantile(a, 0.5, axis, keepdims)
+    _no_out("median", out)
+    if not _last_axis(a, axis)[0].shape[-1]:
+        return mean(a, axis, keepdims=keepdims)  # nan
+    return _quantile(a, _fractions(0.5, a), axis, "linear", keepdims)

@@ -4,7 +4,7 @@ from cpython.ref cimport PyObject
 cimport numpy as cnp
 from ad._core cimport Array, is_live, value_of
 from ad._graph cimport State, current
-from ad._kernels cimport has_shape
+from ad._kernels cimport has_shape, heeds_errors
 from ad.machine._vm cimport Machine
 
 from functools import partial
@@ -171,7 +171,7 @@ cdef class Quick:
     def __call__(self, *args, **kwargs):
         cdef State state = current()
         cdef Shortcut shortcut
-        if not kwargs and state.recording == 0 and not state.levels:
+        if not kwargs and state.recording == 0 and not state.levels and not heeds_errors():
             for shortcut in self.shortcuts:
                 try:
                     found = shortcut.call(args)

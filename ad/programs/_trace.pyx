@@ -11,6 +11,7 @@ cimport numpy as cnp
 from ad._core cimport Array, new_array, roles, value_of, wrap
 from ad._deferred cimport Deferred, begin, settle
 from ad._graph cimport FIRST_LEVEL, NUMBER, Aval, Node, NodePtr, Op, Operand, Recorder, current, new_leaf, raw
+from ad._kernels cimport heeds_errors
 from ad._leaves cimport Variable
 
 import sys
@@ -49,7 +50,8 @@ cdef class Tracer(Recorder):
     risky : bool
         Whether there is an instruction among them that raises for some values.
     failed : str
-        Where an op on a traced value raised last, if the function went on from there; "" where none did.
+        Where an op on a traced value raised last, if the function went on from there, or may raise by np.errstate,
+        which a replay would not; "" where none did.
     """
 
     cdef readonly list instructions, avals, guards, inputs, variables, lifted
@@ -219,6 +221,8 @@ cdef class Tracer(Recorder):
             return 0
         if op in RAISING:
             self.risky = True
+        if heeds_errors():
+            self.failed = where()
         self.instructions.append(Instruction(op, self.kept(params or ()), tuple(inputs), outputs, where()))
         return 0
 
@@ -320,6 +324,11 @@ def slot_of(Tracer tracer, y):
             return tracer.lift(new_array(x.array, x.number, x.node, x.tangents))
         return tracer.constant(value_of(x)) if slot < 0 else slot
     return tracer.constant(y)
+
+
+def is_strict():
+    """Whether np.errstate asks to raise, call, print or log, as ops do and a replay does not."""
+    return heeds_errors()
 
 
 def is_watching():

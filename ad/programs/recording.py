@@ -379,7 +379,7 @@ class Compiled(Quick):
 
     def general(self, args, kwargs):
         """The call, by the tree of its signature."""
-        if _trace.is_watching():
+        if _trace.is_watching() or _trace.is_strict():
             return self.f(*args, **kwargs)
         key, values = scan(args, kwargs)
         tree, ours = self._routes.get(key, (None, False))

@@ -1,0 +1,50 @@
+"""Arrays filled with values of ours: with one everywhere, or with steps between two."""
+import operator
+
+import numpy as np
+
+from ad._core import Array
+from ad.ops.choice import where
+from ad.ops.domains import REAL
+from ad.ops.elementwise import floor, power
+from ad.ops.forms import case, composite
+from ad.ops.joining import asarray
+from ad.ops.plain import evaluate
+from ad.ops.shaping import astype, broadcast_to, moveaxis
+
+__all__ = ["full_like", "linspace", "logspace"]
+
+
+@composite(np.full_like, domain=REAL, cases=(case((2, 3), ()), case((2, 3), (3,)), case((2,), (), shape=(1, 2))))
+def full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None, *, device=None):
+    if not isinstance(fill_value, Array):
+        return evaluate(np.full_like, (a, fill_value, dtype, order, subok, shape), {})
+    a = asarray(a)
+    return broadcast_to(astype(fill_value, a.dtype if dtype is None else dtype), a.shape if shape is None else shape)
+
+
+@composite(np.linspace, domain=(REAL, REAL), cases=(
+    case((), (), 5), case((2,), (), num=4, axis=-1), case((), (), 3, endpoint=False), case((), (), 1), case((), (), 0),
+))
+def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0, *, device=None):
+    num = operator.index(num)
+    if num < 0:
+        raise ValueError(f"Number of samples, {num}, must be non-negative.")
+    start, stop = np.broadcast_arrays(asarray(start) * 1.0, asarray(stop) * 1.0)
+    kind = np.result_type(start, stop)
+    parts = num - 1 if endpoint else num
+    step = (stop - start) / parts if parts > 0 else (stop - start) * np.nan
+    number = np.arange(num).reshape(-1, *(1,) * start.ndim)
+    y = start + number.astype(kind) * (step if parts > 0 else stop - start)
+    if endpoint and num > 1:
+        y = where(number == num - 1, stop, y)
+    if dtype is not None and np.dtype(dtype).kind in "iu":
+        y = floor(y)
+    y = astype(moveaxis(y, 0, axis) if axis else y, kind if dtype is None else dtype)
+    return (y, step) if retstep else y
+
+
+@composite(np.logspace, domain=(REAL, REAL), cases=(case((), (), 4), case((2,), (), 3, base=2.0)))
+def logspace(start, stop, num=50, endpoint=True, base=10.0, dtype=None, axis=0):
+    y = power(base, linspace(start, stop, num, endpoint, axis=axis))
+    return y if dtype is None else astype(y, dtype)
