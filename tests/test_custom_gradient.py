@@ -1,4 +1,6 @@
 """custom_gradient: in reverse, in forward mode, and differentiated again."""
+import pickle
+
 import numpy as np
 import pytest
 
@@ -352,3 +354,74 @@ def test_a_function_that_returns_no_gradient_function():
     f = ad.custom_gradient(lambda x: x * x)
     with pytest.raises(TypeError, match=r"must return \(y, grad_fn\)"):
         ad.grad(f)(1.0)
+
+
+class Model:
+    """Methods of every kind, each with a rule that is told by its factor."""
+
+    scale = 7.0
+
+    def __init__(self, weight=1.0):
+        self.weight = weight
+
+    @ad.custom_gradient
+    def plain(self, x):
+        return x * self.weight, lambda dy: dy * self.scale
+
+    @ad.custom_gradient
+    def told_of_itself(self, x):
+        return x * self.weight, lambda dy: (None, dy * self.scale)
+
+    @ad.custom_gradient
+    @staticmethod
+    def static(x):
+        return x * 1.0, lambda dy: dy * 7.0
+
+    @staticmethod
+    @ad.custom_gradient
+    def static_within(x):
+        return x * 1.0, lambda dy: dy * 7.0
+
+    @ad.custom_gradient
+    @classmethod
+    def of_class(cls, x):
+        return x * 1.0, lambda dy: dy * cls.scale
+
+    @classmethod
+    @ad.custom_gradient
+    def of_class_within(cls, x):
+        return x * 1.0, lambda dy: dy * cls.scale
+
+    @ad.custom_gradient
+    def forward(self, x):
+        return x * self.weight, lambda dy: dy * self.scale
+
+    @forward.defjvp
+    def _(self, primals, tangents):
+        return tangents[0] * self.scale * 2
+
+
+@pytest.mark.parametrize("name", "plain told_of_itself static static_within of_class of_class_within".split())
+def test_methods_of_every_kind(name):
+    x = ad.Variable(2.0)
+    with ad.GradientTape() as tape:
+        y = getattr(Model(), name)(x)
+    assert (y.numpy(), tape.gradient(y, x).numpy()) == (2.0, 7.0)
+    assert ad.grad(lambda x: getattr(Model(3.0), name)(x))(2.0) == 7.0
+    assert ad.compile(ad.grad(lambda x: getattr(Model(3.0), name)(x)))(2.0) == 7.0
+    assert ad.jvp(getattr(Model(), name), (2.0,), (1.0,))[1] == 7.0
+    np.testing.assert_array_equal(ad.vmap(getattr(Model(), name))(np.ones(2)), np.ones(2))
+
+
+def test_forward_rules_of_methods_get_the_object():
+    assert ad.jvp(Model().forward, (2.0,), (1.0,))[1] == 14.0
+    assert ad.grad(Model().forward)(2.0) == 7.0
+
+
+def test_by_class_the_object_is_an_argument():
+    assert Model.plain.__name__ == "plain"
+    assert Model.__dict__["plain"].__get__(Model(2.0))(3.0) == 6.0
+
+
+def test_functions_are_pickled_by_name():
+    assert pickle.loads(pickle.dumps(sin_cos)) is sin_cos

@@ -666,3 +666,40 @@ def test_curve_fit_of_a_container():
     np.testing.assert_allclose(pcov, covariance, rtol=1e-3, atol=1e-20)
     with pytest.raises(TypeError, match=r"^ad.optimize.curve_fit: x0.*'rate'.* is a str"):
         ad.optimize.curve_fit(model, t, y, {"scale": 1.0, "rate": "fast"})
+
+
+# -- as SciPy is called ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("function", [minimize, root, least_squares, curve_fit], ids=lambda f: f.__name__)
+def test_names_and_order_of_the_arguments_are_scipys(function):
+    scipys = inspect.signature(getattr(scipy_optimize, function.__name__)).parameters
+    ours = inspect.signature(function).parameters.values()
+    positional = [p.name for p in ours if p.kind is p.POSITIONAL_OR_KEYWORD]
+    assert positional == list(scipys)[:len(positional)]
+    assert {p.name for p in ours if p.kind is p.KEYWORD_ONLY} <= set(scipys)
+
+
+@pytest.mark.parametrize("x0", [3.0, np.array(3.0), 3])
+def test_a_number_is_an_array_of_one(x0):
+    assert minimize(fun=lambda x: (x[0] - 1) ** 2, x0=x0).x.shape == (1,)
+    for function in (root, least_squares):
+        found = function(fun=lambda x: x[0] ** 2 - 4, x0=x0).x
+        np.testing.assert_allclose(found, [2.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["hybr", "lm", "broyden1"])
+def test_a_system_that_returns_its_jacobian(method):
+    f = Counted(lambda x: (equations(x), equations_jacobian(x)))
+    ours = root(f, [0.1, 0.2], jac=True, method=method)
+    np.testing.assert_allclose(ours.x, root(equations, [0.1, 0.2]).x, rtol=1e-4)
+    assert all(type(x) is np.ndarray for x in f.xs)
+    if method != "broyden1":  # for which SciPy takes no pair
+        scipys = scipy_optimize.root(f.f, [0.1, 0.2], jac=True, method=method)
+        assert ours.nfev == scipys.nfev
+
+
+def test_positional_arguments_of_curve_fit():
+    t = np.arange(5.0)
+    fit = curve_fit(lambda t, a, b: a * np.exp(b * t), t, 2 * np.exp(-t), [1.0, -0.5], None, False, True, (-5, 1.5))
+    assert fit[0][0] == pytest.approx(1.5, abs=1e-6)

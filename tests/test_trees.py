@@ -1,4 +1,6 @@
 """Trees: containers taken apart and put together."""
+import collections
+import types
 from collections import OrderedDict, defaultdict, namedtuple
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -6,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+import ad
 from ad import trees
 
 Point = namedtuple("Point", "x y")
@@ -106,3 +109,19 @@ def test_map_matches_dicts_by_key():
 def test_map_says_where_the_nesting_differs(other, message):
     with pytest.raises(TypeError, match=message):
         trees.map(lambda a, b: a, {"a": [1]}, other)
+
+
+def test_other_containers():
+    values = {"a": 1, "b": (2, 3)}
+    for tree in (values.values(), collections.deque([1, (2, 3)])):
+        leaves, structure = trees.flatten(tree)
+        assert structure(leaves) == [1, (2, 3)]
+    leaves, structure = trees.flatten(types.MappingProxyType(values))
+    assert structure(leaves) == values
+
+
+def test_views_of_a_dict_as_sources():
+    d = {"a": ad.Variable(2.0), "b": ad.Variable(3.0)}
+    with ad.GradientTape() as tape:
+        y = d["a"] * d["b"]
+    assert [g.numpy() for g in tape.gradient(y, d.values())] == [3.0, 2.0]

@@ -107,11 +107,13 @@ def root(fun, x0, args=(), method="hybr", jac=None, tol=None, callback=None, opt
     _check_method(method)
     args = args if isinstance(args, tuple) else (args,)
     is_lm = method.lower() == "lm"  # hybr updates its Jacobian, and asks for it at a few points
-    paired = jac is True
+    paired, uses_jac = jac is True, method.lower() in WITH_JACOBIAN
     y = Residuals(packing, lambda x: fun(x, *args)[0] if paired else fun(x, *args), None if is_lm else packing.n,
                   records=is_lm)
-    exact = jac is None and method.lower() in WITH_JACOBIAN
-    if paired:
+    exact = jac is None and uses_jac
+    if paired and not uses_jac:
+        value, jac = y.plain, None
+    elif paired:
         y.plain(packing.flat)  # which is looked at
         value = lambda flat: _pair(fun(packing.unpack(flat), *args))
     else:
