@@ -618,7 +618,10 @@ cdef class Array:
         return not is_live(self)
 
     def numpy(self):
-        """The value: an ndarray (a read-only view), or a NumPy scalar for a 0-d value."""
+        """The value: an ndarray, or a NumPy scalar for a 0-d value.
+
+        The ndarray is a read-only view. To write into it, copy it first: `x.numpy().copy()`.
+        """
         leak(self, "numpy()")
         return self.plain()
 

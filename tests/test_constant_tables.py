@@ -11,7 +11,8 @@ BY_INTEGERS = {
     "array": lambda i: TABLE[i], "computed": lambda i: TABLE[(i + 1) % 4], "rows": lambda i: MATRIX[i % 3],
     "both axes": lambda i: MATRIX[i % 3, i % 4], "columns": lambda i: MATRIX[:, i % 4], "one": lambda i: TABLE[i[0]],
     "one-hot": lambda i: np.eye(5)[i], "np.take": lambda i: np.take(TABLE, i),
-    "asarray": lambda i: ad.asarray(TABLE)[i],
+    "asarray": lambda i: ad.asarray(TABLE)[i], "ad.take": lambda i: ad.take(TABLE, i),
+    "constant": lambda i: np.asarray(ad.constant(TABLE)[i]) if type(i) is np.ndarray else ad.constant(TABLE)[i],
     "with itself": lambda i: TABLE[i] * i, "bincount": lambda i: np.bincount(i, minlength=5),
     "set": lambda i: np.isin(TABLE, TABLE[i]) * 1.0,
 }
@@ -64,3 +65,10 @@ def test_floats_are_no_indices_and_no_constants():
             ad.grad(lambda x, f=f: np.sum(f(x)))(np.ones(2))
     with pytest.raises(TypeError, match="only integer scalar arrays"):
         [1, 2, 3][ad.constant([1.0, 2.0])]
+
+
+@pytest.mark.parametrize(("f", "guards"), [
+    (lambda i: TABLE[i], 1), (lambda i: ad.take(TABLE, i), 0), (lambda i: ad.constant(TABLE)[i], 0),
+])
+def test_what_needs_a_guard(f, guards):
+    assert len(ad.record(f)(np.array([0, 1])).guards) == guards
