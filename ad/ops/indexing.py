@@ -315,16 +315,16 @@ def delete(arr, obj, axis=None):
 
 
 @composite(np.bincount, domain=REAL, cases=(
-    case(np.array([0, 2, 2]), (3,)), case(np.array([1, 0]), (2,), minlength=4), case(np.array([], int), (0,)),
+    case(np.array([0, 2, 2]), (3,)), case(np.array([1, 0]), (2,), minlength=4),
 ))
 def bincount(x, weights=None, minlength=0):
     if weights is None:
         return evaluate(np.bincount, (x, None, minlength), {})
     x, weights = np.asarray(plain_index(x)), weights if isinstance(weights, Array) else np.asarray(weights)
-    n = np.bincount(x, minlength=minlength).size
+    counts = np.bincount(x, minlength=minlength)
     if weights.shape != x.shape:
         raise ValueError("The weights and list don't have the same length.")
-    return put_zeros(astype(weights, np.float64), x, (n,))
+    return put_zeros(astype(weights, np.float64), x, counts.shape) if x.size else counts
 
 
 # -- reversed axes --------------------------------------------------------------------------------------
