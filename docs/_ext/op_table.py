@@ -10,7 +10,8 @@ from ad.ops.plain import PLAIN
 
 MODULES = (
     "elementwise", "choice", "reductions", "scans", "products", "systems", "factorisations",
-    "matrix_functions", "linalg", "fourier", "shaping", "indexing", "joining", "filling", "sorting", "exponentials", "special",
+    "matrix_functions", "linalg", "fourier", "shaping", "indexing", "joining", "filling", "sorting",
+    "exponentials", "special",
 )
 COLUMNS = {"Name": 20, "Stands for": 26, "Form": 13, "Modes": 13, "Where there is a choice": 28}
 
