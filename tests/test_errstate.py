@@ -62,6 +62,15 @@ def test_around_a_replay():
     np.testing.assert_array_equal(f(np.full(3, 1e4)), np.inf)
 
 
+def test_around_lanes():
+    f = ad.vmap(lambda x: np.exp(x) + 1)
+    f(np.ones(3)), f(np.ones(3))
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError, match="overflow"):
+        f(np.full(3, 1e4))
+    with np.errstate(over="raise"):
+        np.testing.assert_array_equal(ad.grad(lambda x: np.sum(f(x)))(np.zeros(3)), np.ones(3))
+
+
 def test_large_values_of_a_recording_do_not_wait_where_they_may_raise():
     f = ad.compile(guarded(lambda x: np.exp(x) * 2))
     with warnings.catch_warnings():

@@ -6,8 +6,8 @@ import numpy as np
 from ad._graph import Op
 
 __all__ = [
-    "BROADCASTS", "Entry", "FUNCTIONS", "LANES", "Lanes", "Point", "TABLE", "UFUNCS", "bilinear", "case", "composite",
-    "custom", "elementwise", "lanes_of", "linear", "point", "spelling",
+    "BROADCASTS", "Entry", "FUNCTIONS", "LANES", "LATER", "Lanes", "Point", "TABLE", "UFUNCS", "bilinear", "case",
+    "composite", "custom", "elementwise", "lanes_of", "linear", "point", "spelling", "stacked",
 ]
 
 _Function: TypeAlias = Callable[..., Any]
@@ -78,5 +78,6 @@ def custom(
 ) -> _Decorator: ...
 def composite(
     *numpy: _Function, domain: Any = None, cases: Sequence[_Case] = (), singular: str = "",
-    points: Sequence[Point] = (), method: bool | str = False
+    points: Sequence[Point] = (), method: bool | str = False, sequence: bool = False
 ) -> _Decorator: ...
+def stacked(value: Any) -> Any: ...

@@ -282,7 +282,10 @@ class Mapped(Quick):
         """The call, by the program of its signature."""
         lanes = _Lanes(args, kwargs, self.in_axes)
         watched = _trace.is_watching() or any(isinstance(x, Array) and _calls.live(x) for x in lanes.leaves)
-        found = (self._interpreted if watched or not lanes.k else self._replayed)(lanes)
+        if _trace.is_strict() and lanes.k:
+            found = None
+        else:
+            found = (self._interpreted if watched or not lanes.k else self._replayed)(lanes)
         if found is None:
             results, outputs = self._one_by_one(lanes)
         else:
