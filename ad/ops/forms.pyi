@@ -16,6 +16,7 @@ _Case: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 _Rules: TypeAlias = _Function | tuple[_Function, ...]
 
 OUTPUT: int
+LATER: list[str]
 TABLE: dict[str, Entry]
 UFUNCS: dict[np.ufunc, _Function]
 LANES: dict[Op, Lanes]
