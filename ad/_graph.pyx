@@ -286,6 +286,10 @@ cdef class Op:
         """Say that the two operands are one value, computed in two ways: see `_powers`."""
         self.joins = True
 
+    def needs_of(self, int i):
+        """The values that the rule of input i needs, as bits: see `needs`."""
+        return self.needs[min(i, 7)]
+
     def __repr__(self):
         return f"<ad op {self.name}>"
 
