@@ -196,6 +196,18 @@ cdef bint is_operand(object a):
     return isinstance(a, (Array, cnp.ndarray, np.generic, int, float, complex, list, tuple))
 
 
+cdef tuple strengthened(tuple inputs):
+    """Inputs with the complex numbers of Python in the dtype of the result, as NumPy promotes them: they are weak."""
+    for x in inputs:
+        if type(x) is complex:
+            break
+    else:
+        return inputs
+    known = [np.asarray(x) if isinstance(x, (list, tuple)) else x for x in inputs]
+    dtype = np.result_type(*[getattr(x, "dtype", x) for x in known])
+    return tuple([np.asarray(x, dtype) if type(x) is complex else x for x in inputs])
+
+
 cdef inline Factor factor(Operand *operand) noexcept:
     cdef Factor f
     f.array = operand.value if operand.kind == ARRAY else NULL
@@ -333,6 +345,8 @@ cdef object apply2(Op op, object a, object b):
     cdef Operand operands[2]
     cdef Operand output
     cdef double y
+    if type(a) is complex or type(b) is complex:
+        a, b = strengthened((a, b))
     a = read_operand(a, &operands[0])
     b = read_operand(b, &operands[1])
     if a is None or b is None:
@@ -390,6 +404,8 @@ cpdef object apply(Op op, tuple inputs, tuple params=None):
         found = apply_fold(op, inputs[0], params)
         if found is not None:
             return found
+    if n > 1:
+        inputs = strengthened(inputs)
     operands = <Operand *>PyMem_Malloc(max(n, 1) * sizeof(Operand))
     try:
         for i, a in enumerate(inputs):

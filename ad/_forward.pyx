@@ -110,12 +110,21 @@ cdef object push_rule(Op op, tuple x_dots, tuple xs, object y, tuple params):
     cdef Array y_dot = None
     cdef int i
     if not op.elementwise:
-        return op.jvp(x_dots, xs, y, params)
+        return in_dtype(op.jvp(x_dots, xs, y, params), y)
     for i, x_dot in enumerate(x_dots):
         if x_dot is not None:
             term = scaled(align(x_dot, xs[i], y), op, i, xs, y, False)
             y_dot = term if y_dot is None else apply2(roles["add"], y_dot, term)
     return to_output(y_dot, x_dots, xs, y)
+
+
+cdef object in_dtype(object y_dot, object y):
+    """A tangent (a tuple of them for several outputs) in the dtype of its value: a rule may have promoted it."""
+    if type(y) is tuple:
+        return None if y_dot is None else tuple([in_dtype(dot, part) for dot, part in zip(y_dot, y)])
+    if y_dot is None or (<Array>y_dot).dtype is y.dtype or y.dtype.kind not in "fc" or y_dot.dtype == y.dtype:
+        return y_dot
+    return apply(roles["astype"], (y_dot,), (y.dtype,))
 
 
 cdef object align(Array x_dot, object x, object y):
@@ -145,8 +154,7 @@ cdef object to_output(Array y_dot, tuple x_dots, tuple xs, object y):
         ndim = y.ndim if x is None else x.ndim
         if x_dot is not None and (<Array>x_dot).ndim > ndim:
             lanes = (<Array>x_dot).shape[:1]
-    if y_dot.dtype != y.dtype and y.dtype.kind in "fc":
-        y_dot = apply(roles["astype"], (y_dot,), (y.dtype,))
+    y_dot = in_dtype(y_dot, y)
     shape = lanes + y.shape
     if y_dot.shape == shape:
         return y_dot
@@ -200,6 +208,8 @@ cdef class Dual(Array):
                              f"it must be {x.shape}, or (k, ...) with k tangents of that shape")
         if tag >= FIRST_LEVEL:
             raise ValueError(f"ad.Dual: nested deeper than {FIRST_LEVEL - 1} levels")
+        if x_dot.dtype.kind != "c" or x.dtype.kind == "c":
+            x_dot = in_dtype(x_dot, x)
         self.array, self.number, self.node = x.array, x.number, x.node
         self.tangents = (x.tangents or ()) + ((tag, x_dot),)
 

@@ -81,7 +81,7 @@ def forward(flat, xs, x_dots):
     """The tangents of the outputs along `x_dots` (None: not moved)."""
     duals = [x if x_dot is None else Dual(x, x_dot) for x, x_dot in zip(xs, x_dots)]
     ys = [identity(y) for y in flat(*duals)]  # which has made an Array that out= has rebound a Dual
-    return [y.tangent if isinstance(y, Dual) else np.zeros(y.shape) for y in ys]
+    return [y.tangent if isinstance(y, Dual) else np.zeros(y.shape, y.dtype) for y in ys]
 
 
 def reverse(flat, xs, y_bars):

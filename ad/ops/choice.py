@@ -80,7 +80,14 @@ def clip(a, a_min=None, a_max=None, out=None, *, min=None, max=None, **kwargs):
         return np.clip(a, low, high, out=out, **kwargs)
     if out is not None or any(v is not None for v in kwargs.values()):
         raise TypeError("ad.clip takes no out= and no arguments of a ufunc: arrays are not changed in place")
-    return apply(_CLIP, (a, -np.inf if low is None else low, np.inf if high is None else high))
+    dtype = a.dtype if isinstance(a, Array) else np.asarray(a).dtype
+    lowest, highest = (np.iinfo(dtype).min, np.iinfo(dtype).max) if dtype.kind in "iu" else (-np.inf, np.inf)
+    return apply(_CLIP, (a, lowest if low is None else low, highest if high is None else high))
+
+
+def of_dtype(value, dtype):
+    """A number that NumPy writes into an array of this dtype, whatever its own: an initial value, for example."""
+    return value.astype(dtype) if isinstance(value, Array) else np.full((), value, dtype)[()]
 
 
 # -- by conditions and by triangles -----------------------------------------------------------------
@@ -124,6 +131,7 @@ def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
     if x.dtype.kind != "f":
         return x.copy()
     limits = np.finfo(x.dtype)
-    x = where(np.isnan(x), nan, x)
-    x = where(np.isposinf(x), limits.max if posinf is None else posinf, x)
-    return where(np.isneginf(x), limits.min if neginf is None else neginf, x)
+    highest, lowest = limits.max if posinf is None else posinf, limits.min if neginf is None else neginf
+    x = where(np.isnan(x), of_dtype(nan, x.dtype), x)
+    x = where(np.isposinf(x), of_dtype(highest, x.dtype), x)
+    return where(np.isneginf(x), of_dtype(lowest, x.dtype), x)

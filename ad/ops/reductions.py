@@ -1,12 +1,14 @@
 """Reductions over axes."""
 import builtins
 import math
+import warnings
 
 import numpy as np
 
 from ad._core import Array, apply, plain_unless_traced
 from ad.errors import unsupported_argument
 from ad.ops import elementwise
+from ad.ops.choice import of_dtype
 from ad.ops.choice import where as choose
 from ad.ops.domains import NONZERO, POSITIVE, REAL
 from ad.ops.forms import Lanes, case, composite, conjugated, custom, linear, point, spelling, stacked
@@ -76,6 +78,13 @@ def _counts(mask, axis, keepdims, total):
     return np.sum(mask, axis=axis, keepdims=keepdims, dtype=np.result_type(total.dtype, np.float16))
 
 
+def _warn_where(empty, text, level=5):
+    """NumPy's warning about slices without numbers, to who called an entry; the replays of a program give none."""
+    empty = plain_unless_traced(empty)
+    if empty is not False and not isinstance(empty, Array) and np.any(empty):
+        warnings.warn(text, RuntimeWarning, stacklevel=level)
+
+
 def _unserved(name, **arguments):
     """Refuse arguments for which there is no rule."""
     for argument, value in arguments.items():
@@ -103,8 +112,17 @@ def sum(a, axis=None, dtype=None, out=None, keepdims=False, initial=0, where=Tru
     if dtype is not None or out is not None or where is not True or initial != 0:
         _unserved("sum", out=out)
         a = a if where is True else choose(where, a, 0)
-        return sum(a if dtype is None else a.astype(dtype), axis, keepdims=keepdims) + initial
+        found = sum(a if dtype is None else a.astype(dtype), axis, keepdims=keepdims)
+        return found + of_dtype(initial, found.dtype)
     return apply(_sum.op, (a,), (axis, bool(keepdims)))
+
+
+def _mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
+    """The mean, without a warning where there is nothing."""
+    if where is not True:
+        total = sum(a, axis, dtype, out, keepdims, where=where)
+        return total / _counts(np.broadcast_to(where, a.shape), axis, keepdims, total)
+    return sum(a, axis, dtype, out, keepdims) / _count(a, axis)
 
 
 @composite(np.mean, domain=REAL, method=True, cases=(
@@ -112,10 +130,8 @@ def sum(a, axis=None, dtype=None, out=None, keepdims=False, initial=0, where=Tru
     case((2, 3), where=np.array([True, False, True])),
 ))
 def mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
-    if where is not True:
-        total = sum(a, axis, dtype, out, keepdims, where=where)
-        return total / _counts(np.broadcast_to(where, a.shape), axis, keepdims, total)
-    return sum(a, axis, dtype, out, keepdims) / _count(a, axis)
+    _warn_where(where is True and _count(a, axis) == 0, "Mean of empty slice")
+    return _mean(a, axis, dtype, out, keepdims, where=where)
 
 
 @composite(np.var, domain=REAL, method=True, cases=(
@@ -128,11 +144,10 @@ def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=Tru
     total = sum(squares, axis, None, out, keepdims, where=where)
     ddof = ddof if correction is None else correction
     if where is True:
-        return total / builtins.max(_count(a, axis) - ddof, 0)
+        freedom = _count(a, axis) - ddof
+        _warn_where(freedom <= 0, "Degrees of freedom <= 0 for slice")
+        return total / builtins.max(freedom, 0)
     return total / np.maximum(_counts(np.broadcast_to(where, a.shape), axis, keepdims, total) - ddof, 0)
-
-
-_mean = mean
 
 
 def _squares(x):
@@ -239,7 +254,7 @@ def prod(a, axis=None, dtype=None, out=None, keepdims=False, initial=1, where=Tr
     _unserved("prod", out=out)
     a = a if where is True else choose(where, a, 1)
     found = apply(_prod.op, (a if dtype is None else a.astype(dtype),), (axis, bool(keepdims)))
-    return found if type(initial) is int and initial == 1 else found * initial
+    return found if type(initial) is int and initial == 1 else found * of_dtype(initial, found.dtype)
 
 
 @composite(np.trapezoid, domain=REAL, cases=(
@@ -303,7 +318,7 @@ def _reduced(op, pair, a, axis, out, keepdims, initial, where):
                              "specify 'initial'")
         a = choose(where, a, initial)
     found = apply(op, (a,), (axis, bool(keepdims)))
-    return pair(found, initial) if given else found
+    return pair(found, of_dtype(initial, found.dtype)) if given else found
 
 
 _EXTREMES = (
@@ -355,15 +370,23 @@ def nansum(a, axis=None, dtype=None, out=None, keepdims=False, initial=0, where=
 @composite(np.nanmean, domain=REAL, cases=_WITH_NAN)
 def nanmean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
     mask, a = _numbers(a)
-    return mean(a, axis, dtype, out, keepdims, where=mask if where is True else mask & where)
+    mask = mask & where
+    _warn_where(~np.any(mask, axis=axis), "Mean of empty slice")
+    with np.errstate(invalid="ignore"):
+        return mean(a, axis, dtype, out, keepdims, where=mask)
 
 
 @composite(np.nanvar, domain=REAL, cases=_WITH_NAN)
 def nanvar(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False):
+    if a.dtype.kind not in "fc":
+        return var(a, axis, dtype, out, ddof, keepdims)
     mask, a = _numbers(a)
-    deviation = choose(mask, a - mean(a, axis, keepdims=True, where=mask), 0)
-    total = sum(_squares(deviation), axis, dtype, out, keepdims)
-    return total / (_counts(mask, axis, keepdims, total) - ddof)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        deviation = choose(mask, a - mean(a, axis, keepdims=True, where=mask), 0)
+        total = sum(_squares(deviation), axis, dtype, out, keepdims)
+        freedom = _counts(mask, axis, keepdims, total) - ddof
+        _warn_where(freedom <= 0, "Degrees of freedom <= 0 for slice.")
+        return total / np.where(freedom > 0, freedom, np.nan)
 
 
 @composite(np.nanstd, domain=REAL, cases=_WITH_NAN, singular="as std")
@@ -371,11 +394,23 @@ def nanstd(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False):
     return root(nanvar(a, axis, dtype, out, ddof, keepdims))
 
 
+def _among_numbers(reduce, ufunc, worst, a, axis, out, keepdims):
+    """An extreme of what is no nan; of a slice of nans it is one, as NumPy has it."""
+    if a.size == 0:
+        ufunc.reduce(np.empty(a.shape), axis)  # which raises in NumPy's words, if it has to
+    if a.dtype.kind not in "fc":
+        return reduce(a, axis, out, keepdims)
+    nans = np.isnan(a)
+    alone = np.all(nans, axis=axis, keepdims=True)
+    _warn_where(alone, "All-NaN slice encountered", 6)
+    return reduce(choose(nans & ~alone, worst, a), axis, out, keepdims)
+
+
 @composite(np.nanmax, domain=REAL, cases=_WITH_NAN, singular="as max")
 def nanmax(a, axis=None, out=None, keepdims=False):
-    return max(choose(np.isnan(a), -np.inf, a), axis, out, keepdims)
+    return _among_numbers(max, np.fmax, -np.inf, a, axis, out, keepdims)
 
 
 @composite(np.nanmin, domain=REAL, cases=_WITH_NAN, singular="as min")
 def nanmin(a, axis=None, out=None, keepdims=False):
-    return min(choose(np.isnan(a), np.inf, a), axis, out, keepdims)
+    return _among_numbers(min, np.fmin, np.inf, a, axis, out, keepdims)

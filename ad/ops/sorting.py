@@ -95,7 +95,7 @@ def _at(ordered, place, dtype):
 def _fractions(q, a, percent=False):
     """q as numbers in [0, 1]; a Python number adapts to the precision of `a`."""
     if not isinstance(q, Array):
-        q = np.asarray(q, a.dtype if type(q) in (int, float) and a.dtype.kind == "f" else None)
+        q = np.asarray(q, np.finfo(a.dtype).dtype if type(q) in (int, float) and a.dtype.kind in "fc" else None)
     q = q / 100 if percent else q * 1.0
     if q.ndim > 2:
         raise ValueError("q must be a scalar or 1d")
