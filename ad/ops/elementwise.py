@@ -7,18 +7,19 @@ import math
 import numpy as np
 
 from ad._core import Array
+from ad._leaves import stop_gradient
 from ad.errors import MissingRule
 from ad.ops.domains import AT_LEAST_ONE, BETWEEN_STEPS, NONZERO, POSITIVE, REAL, UNIT
-from ad.ops.forms import case, composite, elementwise, linear, point, spelling, stacked
+from ad.ops.forms import Accuracy, case, composite, elementwise, inexact, linear, point, spelling, stacked
 from ad.ops.outlines import joint, view
 from ad.ops.plain import evaluate
 
 __all__ = [
     "absolute", "add", "angle", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cbrt",
     "ceil", "conjugate", "copysign", "cos", "cosh", "deg2rad", "divide", "divmod", "exp", "exp2", "expm1", "fabs",
-    "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod", "frexp", "heaviside", "hypot", "identity", "imag",
-    "ldexp", "log", "log10", "log1p", "log2", "logaddexp", "logaddexp2", "maximum", "minimum", "modf", "multiply",
-    "negative", "positive", "power", "rad2deg", "real", "reciprocal", "remainder", "rint", "round", "scale",
+    "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod", "frexp", "gap", "heaviside", "hypot", "identity",
+    "imag", "ldexp", "log", "log10", "log1p", "log2", "logaddexp", "logaddexp2", "maximum", "minimum", "modf",
+    "multiply", "negative", "positive", "power", "rad2deg", "real", "reciprocal", "remainder", "rint", "round", "scale",
     "scale_dots", "sign", "sin", "sinh", "sqrt", "square", "subtract", "tan", "tanh", "trunc",
 ]
 
@@ -97,6 +98,7 @@ def _power_exponent(x1, _x2, y):
     return np.where(zero, scale(y, logarithm), y * log(np.where(zero, 1, x1)))
 
 
+_EXPONENT = Accuracy("the rounding of x2 - 1 counts log x1 times", 512, 512)
 power = elementwise(
     "power", np.power, (_power_base, _power_exponent), domain=(POSITIVE, REAL),
     exponent="operand",
@@ -111,10 +113,11 @@ power = elementwise(
         point(-2.0, 3.0, first=(12, NAN), second=((-12, NAN), (NAN, NAN))),
     ),
     singular="for an exponent that is a constant as of the monomial; a negative base gives nan for the exponent",
+    accuracy=_EXPONENT,
 )
 float_power = elementwise(
     "float_power", np.float_power, (_power_base, _power_exponent), domain=(POSITIVE, REAL), singular="as power",
-    exponent="operand",
+    exponent="operand", accuracy=_EXPONENT,
 )
 
 
@@ -147,11 +150,11 @@ scale_dots = elementwise(  # what scales a (co)tangent of a partial by the one t
 )
 floor_divide = elementwise("floor_divide", np.floor_divide, (0, 0), domain=(REAL, NONZERO), singular="0 at the steps")
 remainder = elementwise(
-    "remainder", np.remainder, (1, lambda x1, x2, _y: -floor(x1 / x2)), domain=(REAL, NONZERO),
+    "remainder", np.remainder, (1, lambda x1, x2, _y: -floor_divide(x1, x2)), domain=(REAL, NONZERO),
     singular="the derivative between the jumps, at the jumps too",
 )
 fmod = elementwise(
-    "fmod", np.fmod, (1, lambda x1, x2, _y: -trunc(x1 / x2)), domain=(REAL, NONZERO), singular="as remainder"
+    "fmod", np.fmod, (1, lambda x1, x2, y: -rint((x1 - y) / x2)), domain=(REAL, NONZERO), singular="as remainder"
 )
 
 
@@ -243,7 +246,9 @@ sqrt = elementwise("sqrt", np.sqrt, lambda _x, y: 0.5 / y, domain=POSITIVE, poin
 cbrt = elementwise("cbrt", np.cbrt, lambda _x, y: square(1 / y) / 3, domain=NONZERO, points=_VERTICAL)
 exp = elementwise("exp", np.exp, lambda _x, y: y, domain=REAL)
 exp2 = elementwise("exp2", np.exp2, lambda _x, y: LN2 * y, domain=REAL)
-expm1 = elementwise("expm1", np.expm1, lambda _x, y: y + 1, domain=REAL)
+expm1 = elementwise(
+    "expm1", np.expm1, lambda _x, y: y + 1, domain=REAL, accuracy=inexact("y + 1 cancels far below 0")
+)
 log = elementwise("log", np.log, lambda x, _y: 1 / x, domain=POSITIVE, points=_VERTICAL)
 log2 = elementwise("log2", np.log2, lambda x, _y: 1 / (LN2 * x), domain=POSITIVE, points=_VERTICAL)
 log10 = elementwise("log10", np.log10, lambda x, _y: 1 / (LN10 * x), domain=POSITIVE, points=_VERTICAL)
@@ -251,20 +256,33 @@ log1p = elementwise("log1p", np.log1p, lambda x, _y: 1 / (1 + x), domain=UNIT,
                     points=(point(-1.0, first=INF, second=-INF, third=INF),))
 
 
-def _below(x, y):
-    """x - y, but 0 where they are equal, infinities too."""
-    return np.where(x == y, 0.0, x - y)
+def _gap(x1, x2):
+    """x1 - x2, and 0 where they are the same infinity."""
+    with np.errstate(invalid="ignore"):
+        difference = np.subtract(x1, x2)
+    if not np.isnan(difference).any():
+        return difference
+    return np.where(np.equal(x1, x2), 0, difference)
 
 
+gap = elementwise("gap", None, (1, -1), domain=(REAL, REAL), fn=_gap, singular="as subtract, at infinities too")
+
+
+def _share(x1, x2, exponential):
+    """exp(x1) / (exp(x1) + exp(x2)): from the gap alone, since the sum's logarithm is rounded to its own size."""
+    ahead, difference = x1 > x2, gap(x2, x1)
+    ratio = exponential(np.where(ahead, difference, -difference))
+    return np.where(ahead, 1, ratio) / (1 + ratio)
+
+
+_TAIL = inexact("the rounding of x1 - x2 counts as often as it is large, in the smaller share")
 logaddexp = elementwise(
-    "logaddexp", np.logaddexp,
-    (lambda x1, _x2, y: exp(_below(x1, y)), lambda _x1, x2, y: exp(_below(x2, y))), domain=(REAL, REAL),
-    singular="1 for an infinite result's own inputs",
+    "logaddexp", np.logaddexp, (lambda x1, x2, _y: _share(x1, x2, exp), lambda x1, x2, _y: _share(x2, x1, exp)),
+    domain=(REAL, REAL), singular="1/2 each where both are the same infinity", accuracy=_TAIL,
 )
 logaddexp2 = elementwise(
-    "logaddexp2", np.logaddexp2,
-    (lambda x1, _x2, y: exp2(_below(x1, y)), lambda _x1, x2, y: exp2(_below(x2, y))), domain=(REAL, REAL),
-    singular="1 for an infinite result's own inputs",
+    "logaddexp2", np.logaddexp2, (lambda x1, x2, _y: _share(x1, x2, exp2), lambda x1, x2, _y: _share(x2, x1, exp2)),
+    domain=(REAL, REAL), singular="1/2 each where both are the same infinity", accuracy=_TAIL,
 )
 ldexp = elementwise(
     "ldexp", np.ldexp, (lambda _x1, x2, _y: exp2(x2), 0),
@@ -290,14 +308,24 @@ sin = elementwise("sin", np.sin, lambda x, _y: cos(x), domain=REAL)
 cos = elementwise("cos", np.cos, lambda x, _y: -sin(x), domain=REAL)
 tan = elementwise("tan", np.tan, lambda _x, y: 1 + y * y, domain=UNIT)
 _STEEP = (point(1.0, first=INF, second=INF, third=INF), point(-1.0, first=INF, second=-INF, third=INF))
-arcsin = elementwise("arcsin", np.arcsin, lambda x, _y: 1 / sqrt(1 - x * x), domain=UNIT, points=_STEEP)
-arccos = elementwise("arccos", np.arccos, lambda x, _y: -1 / sqrt(1 - x * x), domain=UNIT,
+arcsin = elementwise("arcsin", np.arcsin, lambda x, _y: 1 / sqrt((1 - x) * (1 + x)), domain=UNIT, points=_STEEP)
+arccos = elementwise("arccos", np.arccos, lambda x, _y: -1 / sqrt((1 - x) * (1 + x)), domain=UNIT,
                      points=(point(1.0, first=-INF, second=-INF, third=-INF),
                              point(-1.0, first=-INF, second=INF, third=-INF)))
 arctan = elementwise("arctan", np.arctan, lambda x, _y: 1 / (1 + x * x), domain=REAL)
+
+
+def _over_square(x, x1, x2):
+    """x / (x1^2 + x2^2), scaled by the larger of both, whose squares may overflow."""
+    size = np.maximum(abs(stop_gradient(x1)), abs(stop_gradient(x2)))
+    size = np.where((size > 0) & (size < np.inf), size, 1)
+    a, b = x1 / size, x2 / size
+    return x / size / (a * a + b * b) / size
+
+
 arctan2 = elementwise(
     "arctan2", np.arctan2,
-    (lambda x1, x2, _y: x2 / (x1 * x1 + x2 * x2), lambda x1, x2, _y: -x1 / (x1 * x1 + x2 * x2)),
+    (lambda x1, x2, _y: _over_square(x2, x1, x2), lambda x1, x2, _y: -_over_square(x1, x1, x2)),
     domain=(NONZERO, NONZERO), points=(point(0.0, 0.0, first=NAN),),
 )
 hypot = elementwise(
@@ -307,13 +335,26 @@ hypot = elementwise(
 )
 sinh = elementwise("sinh", np.sinh, lambda x, _y: cosh(x), domain=REAL)
 cosh = elementwise("cosh", np.cosh, lambda x, _y: sinh(x), domain=REAL)
-tanh = elementwise("tanh", np.tanh, lambda _x, y: 1 - y * y, domain=REAL)
-arcsinh = elementwise("arcsinh", np.arcsinh, lambda x, _y: 1 / sqrt(x * x + 1), domain=REAL)
+tanh = elementwise(
+    "tanh", np.tanh, lambda _x, y: 1 - y * y, domain=REAL, accuracy=inexact("1 - y^2 cancels in the tails")
+)
+
+
+def _arcsinh_partial(x, _y):
+    """1 / sqrt(x^2 + 1); the inverse of |x| where the square has swallowed the 1, and may overflow."""
+    if x.dtype.kind == "c":
+        return 1 / sqrt(x * x + 1)
+    size = absolute(x)
+    far = size > 2 * np.finfo(x.dtype).eps ** -0.5
+    return 1 / np.where(far, size, sqrt(np.where(far, 0, x) ** 2 + 1))
+
+
+arcsinh = elementwise("arcsinh", np.arcsinh, _arcsinh_partial, domain=REAL)
 arccosh = elementwise(
     "arccosh", np.arccosh, lambda x, _y: 1 / sqrt(x - 1) / sqrt(x + 1), domain=AT_LEAST_ONE,
     points=(point(1.0, first=INF, second=-INF, third=INF),),
 )
-arctanh = elementwise("arctanh", np.arctanh, lambda x, _y: 1 / (1 - x * x), domain=UNIT, points=_STEEP)
+arctanh = elementwise("arctanh", np.arctanh, lambda x, _y: 1 / ((1 - x) * (1 + x)), domain=UNIT, points=_STEEP)
 deg2rad = elementwise("deg2rad", (np.deg2rad, np.radians), math.pi / 180, domain=REAL)
 rad2deg = elementwise("rad2deg", (np.rad2deg, np.degrees), 180 / math.pi, domain=REAL)
 

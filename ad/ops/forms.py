@@ -10,6 +10,7 @@ it, and the rule is given what is left (`.shape`, `.dtype`, `.ndim`, `.size`; No
 import builtins
 import importlib.util
 import inspect
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -21,8 +22,9 @@ from ad.errors import MissingRule, unsupported_argument
 from ad.ops import outlines
 
 __all__ = [
-    "BROADCASTS", "FUNCTIONS", "LANES", "LATER", "TABLE", "UFUNCS", "Entry", "Lanes", "Point", "bilinear", "case",
-    "composite", "custom", "elementwise", "lanes_of", "linear", "point", "spelling", "stacked",
+    "BROADCASTS", "EXACT", "FUNCTIONS", "LANES", "LATER", "TABLE", "UFUNCS", "Accuracy", "Entry", "Lanes", "Point",
+    "bilinear", "case", "composite", "custom", "elementwise", "inexact", "lanes_of", "linear", "point", "spelling",
+    "stacked",
 ]
 
 OUTPUT = 1 << 31
@@ -34,14 +36,37 @@ LANES = {}  # Op -> Lanes
 LATER = []  # modules whose entries are made when one is first asked for, and whose names are taken all the same
 
 
+class Accuracy(NamedTuple):
+    """How accurate the first derivatives of an elementwise entry are in float64: bounds that the tests hold.
+
+    Those of most entries are within 8 ulp everywhere. Where more would cost too much, `reason` says what loses digits.
+    """
+
+    reason: str = ""
+    relative: float = 8.0      # ulps of the derivative f'
+    absolute: float = 8.0      # ulps of max(1, |f'|)
+    low: float = -math.inf     # bounds of the inputs between which this holds
+    high: float = math.inf
+
+
+EXACT = Accuracy()
+
+
+def inexact(reason, absolute=8.0, low=-math.inf, high=math.inf):
+    """The accuracy of a derivative whose relative error has no bound, for this reason."""
+    return Accuracy(reason, math.inf, absolute, low, high)
+
+
 class Entry:
     """One op: what it is called, what it stands for, where to sample it, what to watch out for.
 
-    `points` are singular points with the derivatives there; `singular` says it of all, these included.
+    `points` are singular points with the derivatives there; `singular` says it of all, these included. `accuracy` is
+    that of the first derivatives of an elementwise op.
     """
 
-    def __init__(self, name, function, form, *, numpy=(), op=None, domain=None, cases=(), points=(), singular=""):
-        self.name, self.function, self.form, self.op = name, function, form, op
+    def __init__(self, name, function, form, *, numpy=(), op=None, domain=None, cases=(), points=(), singular="",
+                 accuracy=EXACT):
+        self.name, self.function, self.form, self.op, self.accuracy = name, function, form, op, accuracy
         self.numpy, self.domain, self.cases, self.points, self.singular = numpy, domain, cases, points, singular
 
     def __repr__(self):
@@ -146,7 +171,7 @@ def _title(numpy):
     return " ".join(titles[0].split()) if titles else numpy.__name__
 
 
-def _documentation(name, own, numpy, singular):
+def _documentation(name, own, numpy, singular, accuracy=EXACT):
     """The docstring of a public function: what it computes, whose place it takes, where its derivative is a choice."""
     parts = [own.rstrip() if own else _title(numpy[0]) if numpy else name]
     if numpy and not own:
@@ -154,6 +179,8 @@ def _documentation(name, own, numpy, singular):
         parts.append(f"As `{module}.{numpy[0].__name__}`, where the full description is; differentiable in every mode.")
     if singular:
         parts.append(f"Singular points: {singular}.")
+    if accuracy.reason:
+        parts.append(f"Accuracy of the derivative: {accuracy.reason}.")
     return "\n\n    ".join(parts)  # indented as in the source, which `help` takes away
 
 
@@ -168,7 +195,7 @@ def _present(public, function, name, numpy, singular):
 
 
 def elementwise(name, numpy, partials, *, domain, singular="", points=(), method=False, fn=None, outline=None,
-                exponent=None, radicand=None, carry=None, dots=()):
+                exponent=None, radicand=None, carry=None, dots=(), accuracy=EXACT):
     """An op that works element by element, and broadcasts.
 
     Parameters
@@ -201,6 +228,8 @@ def elementwise(name, numpy, partials, *, domain, singular="", points=(), method
         to that power; or None where it cannot tell.
     dots : tuple of int
         The inputs whose partial is itself a (co)tangent: where it is zero, the product with it is.
+    accuracy : Accuracy
+        Of the partials; by default within 8 ulp.
     """
     partials, numpy = _tuple(partials), () if numpy is None else _tuple(numpy)
     needs = [_needs(partial, 0, len(partials)) for partial in partials]
@@ -210,9 +239,9 @@ def elementwise(name, numpy, partials, *, domain, singular="", points=(), method
     op.set_power(exponent, radicand, carry)
     inputs = "x" if len(partials) == 1 else "x1, x2"
     signature = f"{name}({inputs}, /, **kwargs)\n--\n\n"  # as CPython wants it of a built-in function
-    function = _core.elementwise_function(op, signature + _documentation(name, None, numpy, singular))
+    function = _core.elementwise_function(op, signature + _documentation(name, None, numpy, singular, accuracy))
     entry = Entry(name, function, "elementwise", numpy=numpy, op=op, domain=domain, points=points,
-                  singular=singular)
+                  singular=singular, accuracy=accuracy)
     _register(entry, False)
     if method:
         _core.add_method(name if method is True else method, lambda x, *rest: apply(op, (x, *rest)))

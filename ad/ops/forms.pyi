@@ -6,8 +6,9 @@ import numpy as np
 from ad._graph import Op
 
 __all__ = [
-    "BROADCASTS", "Entry", "FUNCTIONS", "LANES", "LATER", "Lanes", "Point", "TABLE", "UFUNCS", "bilinear", "case",
-    "composite", "custom", "elementwise", "lanes_of", "linear", "point", "spelling", "stacked",
+    "Accuracy", "BROADCASTS", "EXACT", "Entry", "FUNCTIONS", "LANES", "LATER", "Lanes", "Point", "TABLE", "UFUNCS",
+    "bilinear", "case", "composite", "custom", "elementwise", "inexact", "lanes_of", "linear", "point", "spelling",
+    "stacked",
 ]
 
 _Function: TypeAlias = Callable[..., Any]
@@ -32,6 +33,14 @@ class Point(NamedTuple):
     inputs: tuple[Any, ...]
     params: dict[str, Any]
     derivatives: tuple[Any, ...]
+class Accuracy(NamedTuple):
+    reason: str = ""
+    relative: float = 8.0
+    absolute: float = 8.0
+    low: float = ...
+    high: float = ...
+
+EXACT: Accuracy
 
 class Entry:
     name: str
@@ -43,19 +52,22 @@ class Entry:
     cases: Sequence[_Case]
     points: Sequence[Point]
     singular: str
+    accuracy: Accuracy
     def __init__(
         self, name: str, function: _Function, form: str, *, numpy: tuple[_Function, ...] = (), op: Op | None = None,
-        domain: Any = None, cases: Sequence[_Case] = (), points: Sequence[Point] = (), singular: str = ""
+        domain: Any = None, cases: Sequence[_Case] = (), points: Sequence[Point] = (), singular: str = "",
+        accuracy: Accuracy = ...
     ) -> None: ...
 
 def lanes_of(op: Op) -> Lanes: ...
 def case(*inputs: Any, **params: Any) -> _Case: ...
+def inexact(reason: str, absolute: float = 8.0, low: float = ..., high: float = ...) -> Accuracy: ...
 def point(*inputs: Any, first: Any, second: Any = None, third: Any = None, **params: Any) -> Point: ...
 def elementwise(
     name: str, numpy: _Function | tuple[_Function, ...] | None, partials: Any, *, domain: Any, singular: str = "",
     points: Sequence[Point] = (), method: bool | str = False, fn: _Function | None = None,
     outline: _Function | None = None, exponent: float | str | None = None, radicand: _Function | None = None,
-    carry: _Function | None = None, dots: Sequence[int] = ()
+    carry: _Function | None = None, dots: Sequence[int] = (), accuracy: Accuracy = ...
 ) -> _Function: ...
 def spelling(
     name: str, *numpy: _Function, cases: Sequence[_Case] = (), method: bool | str = False

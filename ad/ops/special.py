@@ -16,9 +16,26 @@ from ad._leaves import stop_gradient
 from ad.errors import MissingRule, needs_scipy
 from ad.ops.choice import where
 from ad.ops.domains import NONZERO, POSITIVE, REAL, UNIT, UNIT_INTERVAL
-from ad.ops.elementwise import INF, LN10, absolute, cbrt, exp, exp2, expm1, log, log1p, quotient, scale, sign, sinh
-from ad.ops.exponentials import gap, largest, log_sum_exp
-from ad.ops.forms import TABLE, UFUNCS, case, composite, elementwise, point
+from ad.ops.elementwise import (
+    INF,
+    LN10,
+    absolute,
+    cbrt,
+    exp,
+    exp2,
+    expm1,
+    gap,
+    log,
+    log1p,
+    quotient,
+    scale,
+    sign,
+    sinh,
+    sqrt,
+    square,
+)
+from ad.ops.exponentials import largest, log_sum_exp
+from ad.ops.forms import TABLE, UFUNCS, Accuracy, case, composite, elementwise, inexact, point
 from ad.ops.joining import asarray
 from ad.ops.outlines import joint
 from ad.ops.reductions import sum
@@ -61,6 +78,14 @@ def _real_only(name, x):
         raise MissingRule(f"ad: no rule for scipy.special.{name} of complex arguments")
 
 
+def _floats(*values):
+    """The values as arrays of their common floating dtype."""
+    dtype = np.result_type(*values, np.float16)
+    if dtype.kind == "c":
+        raise TypeError("ad.special: of real arguments only")
+    return [np.asarray(x, dtype) for x in values]
+
+
 # -- SciPy's own objects for functions that NumPy has too ------------------------------------------
 
 for _name in ("cbrt", "exp2", "expm1", "log1p"):
@@ -91,21 +116,52 @@ def _log_ndtr_partial(x, _y):
     return where(right, density / ndtr(right_x), 2 / (SQRT_2PI * erfcx(left / -SQRT_2)))
 
 
-erf = elementwise("erf", scipy_special.erf, lambda x, _y: (2 / SQRT_PI) * exp(-x * x), domain=REAL)
-erfc = elementwise("erfc", scipy_special.erfc, lambda x, _y: (-2 / SQRT_PI) * exp(-x * x), domain=REAL)
-erfcx = elementwise("erfcx", scipy_special.erfcx, _erfcx_partial, domain=REAL)
+def _growth(distance, y):
+    """exp(y^2), for y >= 0 at which erfc is `distance`: by erfcx, since the rounding of y would count 2 y^2 times."""
+    end = distance == 0
+    return where(end, exp(square(where(end, y, 0))), erfcx(where(end, 1, y)) / where(end, 1, distance))
+
+
+def _erfcinv_partial(x, y):
+    left = x < 1
+    return (-SQRT_PI / 2) * _growth(where(left, x, 2 - x), where(left, y, -y))
+
+
+def _erfinv_partial(x, y):
+    right = x > 0
+    return (SQRT_PI / 2) * _growth(1 - where(right, x, -x), where(right, y, -y))
+
+
+def _ndtri_partial(x, y):
+    left = x < 0.5
+    return SQRT_2PI * _growth(2 * where(left, x, 1 - x), where(left, y, -y) / -SQRT_2)
+
+
+_GAUSSIAN = inexact("the rounding of x^2 counts x^2 times, in the tails")
+erf = elementwise(
+    "erf", scipy_special.erf, lambda x, _y: (2 / SQRT_PI) * exp(-x * x), domain=REAL, accuracy=_GAUSSIAN
+)
+erfc = elementwise(
+    "erfc", scipy_special.erfc, lambda x, _y: (-2 / SQRT_PI) * exp(-x * x), domain=REAL, accuracy=_GAUSSIAN
+)
+erfcx = elementwise(
+    "erfcx", scipy_special.erfcx, _erfcx_partial, domain=REAL,
+    accuracy=inexact("its terms cancel below 30; SciPy's values, far below 0, as far as exp(x^2)", 1024),
+)
 erfinv = elementwise(
-    "erfinv", scipy_special.erfinv, lambda _x, y: (SQRT_PI / 2) * exp(y * y), domain=UNIT,
+    "erfinv", scipy_special.erfinv, _erfinv_partial, domain=UNIT,
     points=(point(1.0, first=INF, second=INF, third=INF), point(-1.0, first=INF, second=-INF, third=INF)),
 )
 erfcinv = elementwise(
-    "erfcinv", scipy_special.erfcinv, lambda _x, y: (-SQRT_PI / 2) * exp(y * y), domain=UNIT_INTERVAL,
+    "erfcinv", scipy_special.erfcinv, _erfcinv_partial, domain=UNIT_INTERVAL,
     points=(point(0.0, first=-INF, second=INF, third=-INF), point(2.0, first=-INF, second=-INF, third=-INF)),
 )
-ndtr = elementwise("ndtr", scipy_special.ndtr, lambda x, _y: exp(-0.5 * x * x) / SQRT_2PI, domain=REAL)
-log_ndtr = elementwise("log_ndtr", scipy_special.log_ndtr, _log_ndtr_partial, domain=REAL)
+ndtr = elementwise(
+    "ndtr", scipy_special.ndtr, lambda x, _y: exp(-0.5 * x * x) / SQRT_2PI, domain=REAL, accuracy=_GAUSSIAN
+)
+log_ndtr = elementwise("log_ndtr", scipy_special.log_ndtr, _log_ndtr_partial, domain=REAL, accuracy=_GAUSSIAN)
 ndtri = elementwise(
-    "ndtri", scipy_special.ndtri, lambda _x, y: SQRT_2PI * exp(0.5 * y * y), domain=UNIT_INTERVAL,
+    "ndtri", scipy_special.ndtri, _ndtri_partial, domain=UNIT_INTERVAL,
     points=(point(0.0, first=INF, second=-INF, third=INF), point(1.0, first=INF, second=INF, third=INF)),
 )
 
@@ -117,17 +173,22 @@ def _psi_partial(x, _y):
     return zeta(2.0, x)
 
 
+_POLES = Accuracy("SciPy's psi loses digits near its poles below 0", low=0)
 gamma = elementwise(
     "gamma", scipy_special.gamma, lambda x, y: y * psi(x), domain=POSITIVE, singular="nan at the other poles",
-    points=(point(0.0, first=-INF, second=INF, third=-INF),),
+    points=(point(0.0, first=-INF, second=INF, third=-INF),), accuracy=_POLES,
 )
-gammaln = elementwise("gammaln", scipy_special.gammaln, lambda x, _y: psi(x), domain=POSITIVE)
-loggamma = elementwise("loggamma", scipy_special.loggamma, lambda x, _y: psi(x), domain=POSITIVE)
-psi = digamma = elementwise("psi", scipy_special.psi, _psi_partial, domain=POSITIVE, singular="inf at the poles",
-                            points=(point(0.0, first=INF, second=-INF, third=INF),))
+gammaln = elementwise("gammaln", scipy_special.gammaln, lambda x, _y: psi(x), domain=POSITIVE, accuracy=_POLES)
+loggamma = elementwise("loggamma", scipy_special.loggamma, lambda x, _y: psi(x), domain=POSITIVE, accuracy=_POLES)
+psi = digamma = elementwise(
+    "psi", scipy_special.psi, _psi_partial, domain=POSITIVE, singular="inf at the poles",
+    points=(point(0.0, first=INF, second=-INF, third=INF),),
+    accuracy=Accuracy("SciPy's zeta loses digits far below 0", low=-100),
+)
 zeta = elementwise(
     "zeta", None, (_missing("zeta", "x"), lambda x1, x2, _y: -x1 * zeta(x1 + 1.0, x2)),
     domain=(_numbers_from(2), POSITIVE), fn=scipy_special.zeta, singular="no derivative in x",
+    accuracy=Accuracy("SciPy's values lose digits below 0", low=0),
 )
 
 
@@ -148,28 +209,66 @@ def polygamma(n, x):
     return psi(x) if n == 0 else (-1.0) ** (n + 1) * math.factorial(n) * zeta(n + 1.0, x)
 
 
+_STIRLING = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1 / 12)  # B_2k / 2k: DLMF 5.11.2
+_SHIFT = 10
+
+
+def _psi_drop_positive(x, h):
+    """psi(x) - psi(x + h), by differences of the terms of the recurrence and of the asymptotic series."""
+    drop = 0.0
+    for k in range(_SHIFT):
+        drop = drop - h / (x + h + k) / (x + k)
+    near, far = 1 / (x + _SHIFT), 1 / (x + h + _SHIFT)
+    near2, far2 = near * near, far * far
+    divided, power, series = 1.0, 1.0, _STIRLING[0]  # divided: (near2^k - far2^k) / (near2 - far2)
+    for c in _STIRLING[1:]:
+        power = power * far2
+        divided = divided * near2 + power
+        series = series + c * divided
+    return drop - np.log1p(h * near) - h * near * far * (0.5 + (near + far) * series)
+
+
+def _psi_drop(x, h):
+    x, h = _floats(x, h)
+    positive = (x > 0) & (h > 0)
+    drop = _psi_drop_positive(np.where(positive, x, 1), np.where(positive, h, 1))
+    return np.where(positive, drop, scipy_special.psi(x) - scipy_special.psi(np.add(x, h)))
+
+
+psi_drop = elementwise(
+    "psi_drop", None, (lambda x1, x2, _y: zeta(2.0, x1) - zeta(2.0, x1 + x2), lambda x1, x2, _y: -zeta(2.0, x1 + x2)),
+    domain=(POSITIVE, POSITIVE), fn=_psi_drop, singular="nan at the poles",
+    accuracy=inexact("the difference cancels where x2 is small beside x1", math.inf, 1e-150),
+)
 beta = elementwise(
-    "beta", scipy_special.beta,
-    (lambda x1, x2, y: y * (psi(x1) - psi(x1 + x2)), lambda x1, x2, y: y * (psi(x2) - psi(x1 + x2))),
-    domain=(POSITIVE, POSITIVE),
+    "beta", scipy_special.beta, (lambda x1, x2, y: y * psi_drop(x1, x2), lambda x1, x2, y: y * psi_drop(x2, x1)),
+    domain=(POSITIVE, POSITIVE), accuracy=inexact("SciPy's values", 4096, 0, 1e6),
 )
 betaln = elementwise(
-    "betaln", scipy_special.betaln,
-    (lambda x1, x2, _y: psi(x1) - psi(x1 + x2), lambda x1, x2, _y: psi(x2) - psi(x1 + x2)), domain=(POSITIVE, POSITIVE),
+    "betaln", scipy_special.betaln, (lambda x1, x2, _y: psi_drop(x1, x2), lambda x1, x2, _y: psi_drop(x2, x1)),
+    domain=(POSITIVE, POSITIVE), accuracy=_POLES,
 )
 
 
 def _gamma_density(a, x):
-    return exp(xlogy(a - 1, x) - x - gammaln(a))
+    """x^(a - 1) exp(-x) / gamma(a); for large a by Stirling's series, for the terms of the logarithm cancel then."""
+    large = a > 30
+    near, far = where(large, 1.0, a), where(large, a, 31.0)
+    ahead = (where(large, x, far) - far) / far
+    square = far * far
+    series = (1 / 12 - (1 / 360 - (1 / 1260 - 1 / 1680 / square) / square) / square) / far  # DLMF 5.11.1
+    density = exp((far - 1) * log1p(ahead) - far * ahead - series) / (SQRT_2PI * sqrt(far))
+    return where(large, density, exp(xlogy(near - 1, x) - x - gammaln(near)))
 
 
+_DENSITY = inexact("the logarithm's rounding counts as often as its terms are large")
 gammainc = elementwise(
     "gammainc", scipy_special.gammainc, (_missing("gammainc", "a"), lambda x1, x2, _y: _gamma_density(x1, x2)),
-    domain=(_numbers_from(1), POSITIVE), singular="no derivative in a",
+    domain=(_numbers_from(1), POSITIVE), singular="no derivative in a", accuracy=_DENSITY,
 )
 gammaincc = elementwise(
     "gammaincc", scipy_special.gammaincc, (_missing("gammaincc", "a"), lambda x1, x2, _y: -_gamma_density(x1, x2)),
-    domain=(_numbers_from(1), POSITIVE), singular="no derivative in a",
+    domain=(_numbers_from(1), POSITIVE), singular="no derivative in a", accuracy=_DENSITY,
 )
 
 # -- logistic --------------------------------------------------------------------------------------
@@ -195,19 +294,26 @@ def _constant_ratio(x1, x2):
     return quotient(x1, x2, (x1 == 0) & (x2 == 0))
 
 
-def _log_of_ratio(x1, x2):
-    """log(x1 / x2), and 0 where both are 0."""
-    both = np.equal(x1, 0) & np.equal(x2, 0)
-    return np.log(np.divide(np.where(both, 1, x1), np.where(both, 1, x2)))
+def _log_ratio(x1, x2):
+    """log(x1 / x2), and -1 where both are 0: exact where it is small, and where the ratio leaves the range.
+
+    With -1, what is made of it has the right derivative along x1 = x2, where `rel_entr` and `kl_div` are 0.
+    """
+    x1, x2 = _floats(x1, x2)
+    both = (x1 == 0) & (x2 == 0)
+    x1, x2 = np.where(both, 1, x1), np.where(both, 1, x2)
+    with np.errstate(all="ignore"):
+        ratio = x1 / x2
+        far = (ratio < np.finfo(ratio.dtype).tiny) | np.isinf(ratio)
+        logarithm = np.where((0.5 < ratio) & (ratio < 2), np.log1p((x1 - x2) / x2), np.log(ratio))
+        return np.where(both, -1, np.where(far, np.log(x1) - np.log(x2), logarithm))
 
 
 log_ratio = elementwise(
     "log_ratio", None, (lambda x1, x2, _y: quotient(1, x1, (x1 == 0) & (x2 == 0)),
                         lambda x1, x2, _y: quotient(-1, x2, (x1 == 0) & (x2 == 0))),
-    domain=(POSITIVE, POSITIVE), fn=_log_of_ratio, outline=joint(np.divide),
+    domain=(POSITIVE, POSITIVE), fn=_log_ratio, outline=joint(np.divide),
 )
-
-
 xlogy = elementwise(
     "xlogy", scipy_special.xlogy, (lambda _x1, x2, _y: log(x2), lambda x1, x2, _y: _ratio(x1, x2)),
     domain=(REAL, POSITIVE), points=(
@@ -223,25 +329,30 @@ xlog1py = elementwise(
         point(0.0, 0.0, first=0, second=((0, 1), (1, 0))),
     ),
 )
-entr = elementwise("entr", scipy_special.entr, lambda x, _y: -log(x) - 1, domain=POSITIVE,
-                   points=(point(0.0, first=INF, second=-INF, third=INF),))
+entr = elementwise(
+    "entr", scipy_special.entr, lambda x, _y: -log(x) - 1, domain=POSITIVE,
+    points=(point(0.0, first=INF, second=-INF, third=INF),),
+    accuracy=inexact("it cancels where it is zero, at 1/e"),
+)
 rel_entr = elementwise(
     "rel_entr", scipy_special.rel_entr,
     (lambda x1, x2, _y: log_ratio(x1, x2) + 1, lambda x1, x2, _y: -_constant_ratio(x1, x2)),
     domain=(POSITIVE, POSITIVE), points=(
-        point(0.0, 0.0, first=(1, 0), second=0, third=0),
+        point(0.0, 0.0, first=(0, 0), second=0, third=0),
         point(0.0, 2.0, first=(-INF, 0), second=((INF, -0.5), (-0.5, 0))),
         point(2.0, 0.0, first=(INF, -INF), second=((0.5, -INF), (-INF, INF))),
     ),
+    accuracy=inexact("for x1 it cancels where it is zero, at x2/e"),
 )
 kl_div = elementwise(
     "kl_div", scipy_special.kl_div,
     (lambda x1, x2, _y: log_ratio(x1, x2), lambda x1, x2, _y: 1 - _constant_ratio(x1, x2)),
     domain=(POSITIVE, POSITIVE), points=(
-        point(0.0, 0.0, first=(0, 1), second=0, third=0),
+        point(0.0, 0.0, first=(-1, 1), second=0, third=0),
         point(0.0, 2.0, first=(-INF, 1), second=((INF, -0.5), (-0.5, 0))),
         point(2.0, 0.0, first=(INF, -INF), second=((0.5, -INF), (-INF, INF))),
     ),
+    accuracy=inexact("for x2 it cancels where x1 is near x2"),
 )
 
 # -- powers ----------------------------------------------------------------------------------------
@@ -272,6 +383,7 @@ boxcox = elementwise(
     "boxcox", scipy_special.boxcox, (lambda x1, x2, _y: x1 ** (x2 - 1), _boxcox_exponent), domain=(POSITIVE, REAL),
     points=(point(0.0, 2.0, first=(0, 0.25), second=((1, 0), (0, -0.25))), point(0.0, 0.0, first=INF)),
     singular="inf for x2 where x1 = 0 and x2 <= 0",
+    accuracy=Accuracy("the rounding of x2 - 1, and of x2 log x1, counts log x1 times", 1024, 1024),
 )
 
 # -- Bessel functions: the order is a constant -------------------------------------------------------
@@ -283,15 +395,38 @@ def _odd_part(x, y, unscaled):
     return where(kink, -sinh(where(kink, x, 0)) * unscaled(where(kink, x, 0)), sign(x) * y)
 
 
-def _ive_partial(x1, x2, y):
+def _far_slope(order, x):
+    """The derivative of exp(-x) times the function I of an order for large x: DLMF 10.40.1, term by term."""
+    mu, term, series = 4 * order * order, 1.0, 0.5
+    for k in range(1, 13):
+        term = term * ((2 * k - 1) ** 2 - mu) / (8 * k * x)
+        series = series + (k + 0.5) * term
+    return -series / SQRT_2PI / (x * sqrt(x))
+
+
+def _scaled_slope(order, x, near):
+    """The derivative of a scaled I: `near(x)` for small x; for large x, where its terms cancel, that of the series."""
+    size = absolute(x)
+    far = size > 50 + order * order
+    slope = _far_slope(order, where(far, size, 100 + order * order))
+    return where(far, where((x > 0) | (order % 2 == 1), slope, -slope), near(where(far, 0, x)))
+
+
+def _ive_partial(x1, x2, _y):
     _real_only("ive", x2)
-    return 0.5 * (ive(x1 - 1.0, x2) + ive(x1 + 1.0, x2)) - _odd_part(x2, y, lambda x: iv(x1, x))
+    return _scaled_slope(x1, x2, lambda x: 0.5 * (ive(x1 - 1.0, x) + ive(x1 + 1.0, x)) - _odd_part(
+        x, ive(x1, x), lambda x: iv(x1, x)))
 
 
-def _bessel(name, partial, domain, singular="no derivative in v", points=()):
+_WAVES = inexact("it cancels at its zeros, and far out SciPy's values lose digits", 64, -1e3, 1e3)
+_GROWTH = inexact("SciPy's values", 64, -700, 700)
+_SCALED = inexact("differences of SciPy's values, which lose up to two digits near 50", high=1e300)
+
+
+def _bessel(name, partial, domain, singular="no derivative in v", points=(), accuracy=_GROWTH):
     return elementwise(
         name, getattr(scipy_special, name), (_missing(name, "v"), partial), domain=(_numbers_from(0), domain),
-        singular=singular, points=points,
+        singular=singular, points=points, accuracy=accuracy,
     )
 
 
@@ -301,27 +436,30 @@ def _unless_zero(x, y):
 
 
 _KINK = "the mean of both sides at 0, where the scaling has a kink"
-jv = _bessel("jv", lambda x1, x2, _y: 0.5 * (jv(x1 - 1.0, x2) - jv(x1 + 1.0, x2)), NONZERO)
+jv = _bessel("jv", lambda x1, x2, _y: 0.5 * (jv(x1 - 1.0, x2) - jv(x1 + 1.0, x2)), NONZERO, accuracy=_WAVES)
 yv = _bessel("yv", lambda x1, x2, _y: 0.5 * (_unless_zero(x2, yv(x1 - 1.0, x2)) - yv(x1 + 1.0, x2)), POSITIVE,
-             points=tuple(point(v, 0.0, first=INF, second=-INF, third=INF) for v in (0, 1, 2)))
+             points=tuple(point(v, 0.0, first=INF, second=-INF, third=INF) for v in (0, 1, 2)), accuracy=_WAVES)
 iv = _bessel("iv", lambda x1, x2, _y: 0.5 * (iv(x1 - 1.0, x2) + iv(x1 + 1.0, x2)), NONZERO)
 kv = _bessel("kv", lambda x1, x2, _y: -0.5 * (kv(x1 - 1.0, x2) + kv(x1 + 1.0, x2)), POSITIVE)
 ive = _bessel("ive", _ive_partial, NONZERO, f"no derivative in v; {_KINK}", points=(
-    point(0, 0.0, first=0, second=1.5, third=0), point(1, 0.0, first=0.5, second=0, third=1.875)))
-j0 = elementwise("j0", scipy_special.j0, lambda x, _y: -j1(x), domain=REAL)
-j1 = elementwise("j1", scipy_special.j1, lambda x, _y: 0.5 * (j0(x) - jv(2.0, x)), domain=REAL)
+    point(0, 0.0, first=0, second=1.5, third=0), point(1, 0.0, first=0.5, second=0, third=1.875)), accuracy=_SCALED)
+j0 = elementwise("j0", scipy_special.j0, lambda x, _y: -j1(x), domain=REAL, accuracy=_WAVES)
+j1 = elementwise("j1", scipy_special.j1, lambda x, _y: 0.5 * (j0(x) - jv(2.0, x)), domain=REAL, accuracy=_WAVES)
 _RISING = (point(0.0, first=INF, second=-INF, third=INF),)
 _FALLING = (point(0.0, first=-INF, second=INF, third=-INF),)
-y0 = elementwise("y0", scipy_special.y0, lambda x, _y: -y1(x), domain=POSITIVE, points=_RISING)
+y0 = elementwise("y0", scipy_special.y0, lambda x, _y: -y1(x), domain=POSITIVE, points=_RISING, accuracy=_WAVES)
 y1 = elementwise("y1", scipy_special.y1, lambda x, _y: 0.5 * (_unless_zero(x, y0(x)) - yv(2.0, x)), domain=POSITIVE,
-                 points=_RISING)
+                 points=_RISING, accuracy=_WAVES)
 i0 = elementwise("i0", scipy_special.i0, lambda x, _y: i1(x), domain=REAL)
 i1 = elementwise("i1", scipy_special.i1, lambda x, _y: 0.5 * (i0(x) + iv(2.0, x)), domain=REAL)
-i0e = elementwise("i0e", scipy_special.i0e, lambda x, y: i1e(x) - _odd_part(x, y, i0), domain=NONZERO,
-                  singular=_KINK, points=(point(0.0, first=0, second=1.5, third=0),))
+i0e = elementwise(
+    "i0e", scipy_special.i0e, lambda x, _y: _scaled_slope(0, x, lambda x: i1e(x) - _odd_part(x, i0e(x), i0)),
+    domain=NONZERO, singular=_KINK, points=(point(0.0, first=0, second=1.5, third=0),), accuracy=_SCALED,
+)
 i1e = elementwise(
-    "i1e", scipy_special.i1e, lambda x, y: 0.5 * (i0e(x) + ive(2.0, x)) - _odd_part(x, y, i1), domain=NONZERO,
-    singular=_KINK, points=(point(0.0, first=0.5, second=0, third=1.875),),
+    "i1e", scipy_special.i1e,
+    lambda x, _y: _scaled_slope(1, x, lambda x: 0.5 * (i0e(x) + ive(2.0, x)) - _odd_part(x, i1e(x), i1)),
+    domain=NONZERO, singular=_KINK, points=(point(0.0, first=0.5, second=0, third=1.875),), accuracy=_SCALED,
 )
 k0 = elementwise("k0", scipy_special.k0, lambda x, _y: -k1(x), domain=POSITIVE, points=_FALLING)
 k1 = elementwise(

@@ -13,7 +13,9 @@ MODULES = (
     "matrix_functions", "linalg", "fourier", "shaping", "indexing", "joining", "filling", "sorting",
     "exponentials", "special",
 )
-COLUMNS = {"Name": 20, "Stands for": 26, "Form": 13, "Modes": 13, "Where there is a choice": 28}
+COLUMNS = {
+    "Name": 18, "Stands for": 22, "Form": 12, "Modes": 12, "Where there is a choice": 20, "Where digits are lost": 16,
+}
 
 
 def by_module():
@@ -56,7 +58,7 @@ def row(entry):
     """The cells of an entry, as they are shown."""
     stands_for = [part for function in entry.numpy for part in (nodes.Text(", "), _code(called(function)))][1:]
     return [[_code(entry.name)], stands_for, [nodes.Text(entry.form)], [nodes.Text(modes(entry))],
-            [nodes.Text(entry.singular)]]
+            [nodes.Text(entry.singular)], [nodes.Text(entry.accuracy.reason)]]
 
 
 def _code(text):
