@@ -18,8 +18,8 @@ def _by_op(weights):
 
 INPUT, NUMBER, ARRAY, OTHER = 1, 1, 3, 4  # of an input, a constant scalar, a constant array, an op that is not listed
 WEIGHTS = _by_op({
-    "broadcast_to": 1, "negative": 2, "reshape": 2, "multiply": 3, "square": 3, "scale": 4, "scale_dots": 4, "divide": 4,
-    "add": 5, "subtract": 5, "reciprocal": 6, "sum": 6, "sum_to": 7, "power": 10, "float_power": 10,
+    "broadcast_to": 1, "negative": 2, "reshape": 2, "multiply": 3, "square": 3, "scale": 4, "scale_dots": 4,
+    "divide": 4, "add": 5, "subtract": 5, "reciprocal": 6, "sum": 6, "sum_to": 7, "power": 10, "float_power": 10,
 })
 FACTORS = {TABLE[name].op for name in ("multiply", "scale", "scale_dots", "divide")}
 POWERS = {TABLE[name].op for name in ("power", "float_power")}
