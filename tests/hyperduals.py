@@ -9,11 +9,15 @@ __all__ = ["BINARY", "UNARY", "Hyperdual", "apply", "bilinear", "linear"]
 
 
 class Hyperdual:
-    """A value with two tangents and their second-order term; `kink` says that a choice was made on the way."""
+    """A value with two tangents and their second-order term; `kink` says that a choice was made on the way.
 
-    def __init__(self, a, d1=None, d2=None, d12=None, kink=False):
+    `largest` is the largest number that went into the parts: where they cancel, the rounding is of that size.
+    """
+
+    def __init__(self, a, d1=None, d2=None, d12=None, kink=False, terms=()):
         self.parts = [np.asarray(a), *[np.zeros_like(a) if d is None else np.asarray(d) for d in (d1, d2, d12)]]
         self.kink = kink
+        self.largest = max([np.max(np.abs(term), initial=0) for term in (*self.parts, *terms)])
 
     @property
     def a(self):
@@ -56,7 +60,7 @@ def binary(x, y, f, fx, fy, fxx, fxy, fyy, kink=False):
     (_, a1, a2, a12), (_, b1, b2, b12) = x.parts, y.parts
     second = fxx * a1 * a2 + fxy * (a1 * b2 + a2 * b1) + fyy * b1 * b2
     return Hyperdual(f, fx * a1 + fy * b1, fx * a2 + fy * b2, fx * a12 + fy * b12 + second,
-                     x.kink or y.kink or bool(np.any(kink)))
+                     x.kink or y.kink or bool(np.any(kink)), (fx * a1, fx * a2, fx * a12, fxx * a1 * a2))
 
 
 def _modulus(x):

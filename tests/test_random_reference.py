@@ -161,7 +161,7 @@ class Program:
         values = [Hyperdual(cast(x), cast(a), cast(b)) for x, a, b in zip(self.inputs, self.v, self.w)]
         for _, reference, operands in self.steps:
             values.append(reference(*[values[i] for i in operands]))
-        self.largest = max([np.max(np.abs(part), initial=0) for value in values for part in value.parts])
+        self.largest = max([value.largest for value in values])
         return values[-1]
 
     def __repr__(self):
@@ -197,7 +197,6 @@ class Wanted:
         with np.errstate(all="ignore"):
             off = np.max(np.abs(found - self.longer), initial=0)
         assert off <= self.tolerance, f"{what}: {found!r}, not {self.longer!r}"
-
 
     def check_number(self, found, number, terms, size, what):
         """Check a sum over elements of this size, with so many terms that may be off each."""

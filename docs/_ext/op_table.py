@@ -10,7 +10,7 @@ from ad.ops.plain import PLAIN
 
 MODULES = (
     "elementwise", "choice", "reductions", "scans", "products", "systems", "factorisations",
-    "matrix_functions", "linalg", "fourier", "shaping", "indexing", "joining", "filling", "sorting",
+    "matrix_functions", "linalg", "fourier", "shaping", "indexing", "joining", "filling", "sorting", "powers",
     "exponentials", "special",
 )
 COLUMNS = {
