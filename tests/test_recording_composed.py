@@ -213,7 +213,7 @@ def test_what_is_differentiated_is_not_cut_off(name):
 
     for g in (f, lambda x: np.sum(ad.vmap(f)(np.stack([x, x]))), ad.compile(f)):
         for call in (TRANSFORMS[name](g), ad.compile(TRANSFORMS[name](g))):
-            with pytest.raises(TypeError, match=r"ad: float\(\) of a value that is being differentiated"):
+            with pytest.raises(TypeError, match=r"ad: float\(\) would make a constant of a value"):
                 call(np.array([1.0, 2.0, 3.0]))
 
 

@@ -406,7 +406,7 @@ def test_hvp(x):
     (lambda: ad.hessian(lambda v: v)(np.ones(3)), ValueError, "ad.hessian"),
     (lambda: ad.grad(lambda v: (v, v))(1.0), TypeError, "ad.grad: the function returned a tuple"),
     (lambda: ad.grad(lambda v: (*v, *v))([1.0]), TypeError, r"ad.grad: the function returned \(\*, \*\).*has_aux"),
-    (lambda: ad.grad(lambda v: None)(1.0), TypeError, "returned a NoneType"),
+    (lambda: ad.grad(lambda v: None)(1.0), TypeError, "the function returned None"),
     (lambda: ad.grad(lambda v: "a")(1.0), TypeError, "returned a str"),
     (lambda: ad.grad(lambda v: v)(True), TypeError, "argument 0 is a bool"),
     (lambda: ad.grad(lambda v: v)("a"), TypeError, "argument 0 is a str"),

@@ -1,0 +1,1 @@
+"""Powers of roots and of moduli: compiled code without public names."""
