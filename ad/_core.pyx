@@ -97,24 +97,18 @@ cdef object call_elementwise(PyObject *op, PyObject **args, Py_ssize_t n, PyObje
     if names == NULL:
         if n == 1 and self.arity == 1:
             if isinstance(<object>args[0], Array):
-                return computed(self, apply1(self, <object>args[0]), args)
+                return apply1(self, <object>args[0])
         elif n == 2 and self.arity == 2:
             if isinstance(<object>args[0], Array) or isinstance(<object>args[1], Array):
-                return computed(self, apply2(self, <object>args[0], <object>args[1]), args)
+                found = apply2(self, <object>args[0], <object>args[1])
+                return found if found is not NotImplemented else no_numbers(
+                    self, (<object>args[0], <object>args[1]))
     values = tuple([roles["stacked"](<object>args[i]) for i in range(n)])
     if names == NULL and n == self.arity and any([isinstance(value, Array) for value in values]):
         return apply(self, values)
     keywords = {} if names == NULL else {
         name: <object>args[n + i] for i, name in enumerate(<tuple>names)}
     return self.fn(*values, **keywords)
-
-
-cdef inline object computed(Op op, object found, PyObject **args):
-    """What an op has found; an error where it does not take an operand."""
-    if found is NotImplemented:
-        names = ", ".join([type(<object>args[i]).__name__ for i in range(op.arity)])
-        raise TypeError(f"ad: {op.name} takes arrays and numbers, not {names}")
-    return found
 
 
 def elementwise_function(Op op, doc):
@@ -314,13 +308,33 @@ cdef int tell_failure(Operand *operands, int n) except -1:
     return 0
 
 
+cdef object no_numbers(Op op, tuple inputs):
+    """Raise for operands that are no numbers: NumPy's own error, where it has one."""
+    roles["refuse"](op.fn, inputs, {})
+    cdef Operand operand
+    wrong = [kind_of(a) for a in inputs if read_operand(a, &operand) is None]
+    raise TypeError(f"ad: {op.name} takes arrays and numbers, not {' and '.join(wrong)}")
+
+
+cdef inline object not_taken(Op op, object a, object b):
+    """What an operator returns for an operand that is no number: its own type may know what to do."""
+    if is_no_number(a) or is_no_number(b):
+        no_numbers(op, (a, b))
+    return NotImplemented
+
+
+cdef inline bint is_no_number(object a):
+    """Whether an operand is of a type that knows nothing of arithmetic."""
+    return a is None or isinstance(a, (str, bytes))
+
+
 cdef object apply1(Op op, object a):
     """An elementwise op of one input."""
     cdef Operand operand, output
     cdef double y
-    a = read_operand(a, &operand)
-    if a is None:
-        return NotImplemented
+    held = read_operand(a, &operand)
+    if held is None:
+        return no_numbers(op, (a,))
     value = None
     if operand.kind == NUMBER and op.native != NULL:
         y = op.native.value(operand.x, 0)
@@ -347,10 +361,10 @@ cdef object apply2(Op op, object a, object b):
     cdef double y
     if type(a) is complex or type(b) is complex:
         a, b = strengthened((a, b))
-    a = read_operand(a, &operands[0])
-    b = read_operand(b, &operands[1])
-    if a is None or b is None:
-        return NotImplemented
+    held_a = read_operand(a, &operands[0])
+    held_b = read_operand(b, &operands[1])
+    if held_a is None or held_b is None:
+        return not_taken(op, a, b)
     value = None
     if operands[0].kind == NUMBER and operands[1].kind == NUMBER:
         if op.native != NULL:
@@ -399,7 +413,8 @@ cpdef object apply(Op op, tuple inputs, tuple params=None):
     cdef Operand *operands
     cdef list alive = []
     if op.elementwise and params is None and n <= 2:
-        return apply1(op, inputs[0]) if n == 1 else apply2(op, inputs[0], inputs[1])
+        found = apply1(op, inputs[0]) if n == 1 else apply2(op, inputs[0], inputs[1])
+        return found if found is not NotImplemented else no_numbers(op, inputs)
     if op.folding.run != NULL and params == FOLDS_ALL:
         found = apply_fold(op, inputs[0], params)
         if found is not None:
@@ -411,6 +426,8 @@ cpdef object apply(Op op, tuple inputs, tuple params=None):
         for i, a in enumerate(inputs):
             alive.append(read_operand(a, &operands[i]))
             if alive[i] is None:
+                if op.elementwise:
+                    no_numbers(op, inputs)
                 raise TypeError(f"ad: {op.name} takes arrays and numbers, not {kind_of(a)}")
         value = defer(op, operands, n, params, &output)
         if value is None:
@@ -468,6 +485,12 @@ cdef object value_of(Array x):
     """The raw value: an ndarray, or an np.float64."""
     need(x)
     return FLOAT64(x.number) if x.array is None else x.array
+
+
+cdef object only_number(Array x):
+    """The Python number of a 0-d value; of other arrays what NumPy makes of it, which may be its error."""
+    value = value_of(x)
+    return value.item() if x.array is None or x.array.ndim == 0 else float(value)
 
 
 cdef bint is_live(Array x) noexcept:
@@ -670,15 +693,15 @@ cdef class Array:
     def __float__(self):
         if is_watched(self):
             raise conversion_error("float")
-        return answer(self, "float", float(value_of(self).item()))
+        return answer(self, "float", float(only_number(self)))
 
     def __complex__(self):
         if is_watched(self):
             raise conversion_error("complex")
-        return answer(self, "complex", complex(value_of(self).item()))
+        return answer(self, "complex", complex(only_number(self)))
 
     def __int__(self):
-        value = value_of(self).item()
+        value = only_number(self)
         try:
             return answer(self, "int", int(value))
         except (ValueError, OverflowError):
@@ -686,9 +709,7 @@ cdef class Array:
             raise
 
     def __index__(self):
-        if self.size != 1:
-            raise TypeError("only integer scalar arrays can be converted to a scalar index")
-        return answer(self, "int", operator.index(value_of(self).item()))
+        return answer(self, "int", operator.index(value_of(self)))
 
     def __bool__(self):
         return answer(self, "bool", bool(value_of(self)))
@@ -811,10 +832,10 @@ cdef class Array:
         return apply2(op_floor_divide, other, self), apply2(op_remainder, other, self)
 
     def __matmul__(self, other):
-        return roles["matmul_function"](self, other) if is_operand(other) else NotImplemented
+        return roles["matmul_function"](self, other) if is_operand(other) or is_no_number(other) else NotImplemented
 
     def __rmatmul__(self, other):
-        return roles["matmul_function"](other, self) if is_operand(other) else NotImplemented
+        return roles["matmul_function"](other, self) if is_operand(other) or is_no_number(other) else NotImplemented
 
     def __neg__(self):
         return apply1(op_negative, self)
@@ -827,6 +848,18 @@ cdef class Array:
 
     def __invert__(self):
         return np.bitwise_not(self)
+
+    def __lshift__(self, other):
+        return np.left_shift(self, other)
+
+    def __rlshift__(self, other):
+        return np.left_shift(other, self)
+
+    def __rshift__(self, other):
+        return np.right_shift(self, other)
+
+    def __rrshift__(self, other):
+        return np.right_shift(other, self)
 
     def __and__(self, other):
         return np.bitwise_and(self, other)

@@ -10,11 +10,12 @@ import numpy as np
 
 from ad import _core, _leaves
 from ad._core import Array
-from ad.errors import MissingRule, cannot_write, missing_rule
+from ad.errors import cannot_write, missing_rule
 from ad.ops import reductions, scans
 from ad.ops.exponentials import log_sum_exp
 from ad.ops.forms import FUNCTIONS, TABLE, UFUNCS
 from ad.ops.plain import PLAIN, by_numpy, evaluate, is_live, plain_values
+from ad.ops.refusals import refuse
 
 __all__ = ["array_function", "array_ufunc"]
 
@@ -29,27 +30,48 @@ SCANS = {
 
 def array_ufunc(ufunc, method, inputs, kwargs):
     """What `Array.__array_ufunc__` does."""
-    if method == "__call__" and not kwargs:
-        function = UFUNCS.get(ufunc)
-        if function is not None:
-            return function(*inputs)
-    return METHODS[method](ufunc, inputs, {key: value for key, value in kwargs.items() if value is not np._NoValue})
+    try:
+        if method == "__call__" and not kwargs:
+            function = UFUNCS.get(ufunc)
+            if function is not None:
+                return function(*inputs)
+        return METHODS[method](ufunc, inputs, {key: value for key, value in kwargs.items() if value is not np._NoValue})
+    except Exception as error:
+        if isinstance(error, TypeError) and _is_for_another(inputs):
+            return NotImplemented
+        refuse(getattr(ufunc, method), inputs, kwargs)
+        raise
 
 
 def array_function(function, types, args, kwargs):
     """What `Array.__array_function__` does."""
     if kwargs.get("out") is not None:
-        y = array_function(function, types, args, {name: value for name, value in kwargs.items() if name != "out"})
-        return _write(kwargs["out"], y, _name_of_function(function), "same_kind")
+        return _call_into(function, types, args, **kwargs)
     ours = FUNCTIONS.get(function)
     if ours is not None:
         try:
             return ours(*args, **kwargs)
-        except MissingRule as refusal:
+        except Exception as refusal:
             return by_numpy(function, args, kwargs, refusal)
     if function in PLAIN:
         return evaluate(function, args, kwargs)
     return by_numpy(function, args, kwargs, missing_rule(_name_of_function(function)))
+
+
+def _call_into(function, types, args, *, out, **kwargs):
+    try:
+        y = array_function(function, types, args, kwargs)
+        if np.shape(out) != np.shape(y):  # which elementwise functions broadcast to, and others refuse
+            refuse(function, args, {**kwargs, "out": out})
+        return _write(out, y, _name_of_function(function), "same_kind")
+    except Exception:
+        refuse(function, args, {**kwargs, "out": out})
+        raise
+
+
+def _is_for_another(inputs):
+    """Whether one of the operands has a protocol of its own, which NumPy asks after ours."""
+    return any(not isinstance(x, (Array, np.ndarray, np.generic)) and hasattr(x, "__array_ufunc__") for x in inputs)
 
 
 # -- what a call is made of ---------------------------------------------------------------------
@@ -91,6 +113,9 @@ def _call(ufunc, inputs, kwargs):
     out, where = kwargs.pop("out", None), kwargs.pop("where", True)
     dtype, signature = kwargs.pop("dtype", None), kwargs.pop("signature", kwargs.pop("sig", None))
     casting = kwargs.pop("casting", "same_kind")
+    options = dict(kwargs, dtype=dtype, casting=casting) if signature is None else dict(
+        kwargs, signature=signature, casting=casting)
+    _try_options(ufunc, inputs, options)
     if dtype is not None or signature is not None or casting != "same_kind":
         inputs = _converted(ufunc, inputs, dtype, signature, casting)
     # memory layout is NumPy's affair; what is left are the axes of a generalised ufunc
@@ -98,6 +123,13 @@ def _call(ufunc, inputs, kwargs):
     if where is not True:
         y = _masked(ufunc, y, where, out)
     return y if out is None else _into(out, y, ufunc, "__call__", casting)
+
+
+def _try_options(ufunc, inputs, options):
+    """Let NumPy refuse the options of a ufunc, on operands of one element."""
+    ones = [np.ones((1,) * x.ndim, x.dtype) if isinstance(x, (Array, np.ndarray)) else x for x in inputs]
+    with np.errstate(all="ignore"):
+        ufunc(*ones, **options)
 
 
 def _evaluate(ufunc, method, inputs, kwargs):

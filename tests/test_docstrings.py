@@ -16,7 +16,8 @@ MODULES = [ad, ad.optimize, ad.optimizers, ad.optimizers.schedules, ad.testing]
 STUBS = [ast.parse(path.read_text(encoding="utf-8")) for path in Path(ad.__file__).parent.rglob("*.pyi")]
 CLASSES = {node.name: node for stub in STUBS for node in stub.body if isinstance(node, ast.ClassDef)}
 ELSEWHERE = re.compile("As (`numpy|ndarray)")  # of a docstring that says where the parameters are described
-OF_TABLE = {entry.function for entry in TABLE.values()}  # methods of Array too, with the same docstring
+FUNCTIONS = [entry.function for entry in TABLE.values()]
+OF_TABLE = {*FUNCTIONS, *map(inspect.unwrap, FUNCTIONS)}  # methods of Array too, with the same docstring
 STARS = {"VAR_POSITIONAL": "*", "VAR_KEYWORD": "**"}
 
 

@@ -18,6 +18,7 @@ from ad.ops import (  # noqa: F401
     sorting,
 )
 from ad.ops.forms import FUNCTIONS, LATER, TABLE, UFUNCS, Entry, bilinear, case, composite, custom, linear, stacked
+from ad.ops.refusals import refuse
 
 __all__ = ["FUNCTIONS", "RAISING", "TABLE", "UFUNCS", "Entry", "bilinear", "case", "composite", "custom", "linear"]
 
@@ -35,6 +36,6 @@ _core.install(
     **{name: TABLE[name].op for name in _SERVING.split()}, getitem_function=indexing.getitem,
     either=TABLE["either"].function, smooth_power=powers.smooth_power,
     asarray=joining.asarray, stacked=stacked, matmul_function=products.matmul, compare=plain.compare,
-    detached=plain.detached,
+    detached=plain.detached, refuse=refuse,
 )
 LATER.append("ad.ops.special")

@@ -1,6 +1,7 @@
 """Ops that choose, element by element, among several values."""
 import numpy as np
 
+from ad import _core
 from ad._core import Array, apply, plain_unless_traced
 from ad.ops.domains import REAL
 from ad.ops.forms import BROADCASTS, TABLE, case, composite, custom, elementwise, point, spelling, stacked
@@ -47,11 +48,11 @@ _CONDITION = np.array([True, False, True])
 ))
 def where(condition, x=None, y=None):
     condition, x, y = plain_unless_traced(stacked(condition)), stacked(x), stacked(y)
+    if (x is None) != (y is None):
+        raise ValueError("either both or neither of x and y should be given")
     if isinstance(x, Array) or isinstance(y, Array) or isinstance(condition, Array):
         if x is None and y is None:
             return np.nonzero(condition)
-        if x is None or y is None:
-            raise ValueError("either both or neither of x and y should be given")
         return apply(_where.op, (condition if isinstance(condition, Array) else np.asarray(condition), x, y))
     return np.where(condition) if x is None and y is None else np.where(condition, x, y)
 
@@ -69,12 +70,32 @@ elementwise(
 _CLIP = TABLE["clip"].op
 
 
-@spelling("clip", np.clip, method=True, cases=(
+@spelling("clip", np.clip, cases=(
     case((5,), -1.0, 1.0), case((2, 3), None, 0.7), case((2, 3), -0.5, None), case((2, 3), (3,), 1.0),
     case((), -0.1, 0.1), case((2, 1), (2,), (1, 2)),
 ))
-def clip(a, a_min=None, a_max=None, out=None, *, min=None, max=None, **kwargs):
-    low, high = (a_min if min is None else min), (a_max if max is None else max)
+def clip(a, a_min=np._NoValue, a_max=np._NoValue, out=None, *, min=np._NoValue, max=np._NoValue, **kwargs):
+    return _clipped(a, *_bounds(a_min, a_max, min, max), out, kwargs)
+
+
+def _bounds(a_min, a_max, low, high):
+    """The bounds, which NumPy takes under one pair of names or the other, but not under both."""
+    if a_min is a_max is np._NoValue:
+        return [None if bound is np._NoValue else bound for bound in (low, high)]
+    if a_min is np._NoValue or a_max is np._NoValue or low is not np._NoValue or high is not np._NoValue:
+        raise TypeError("ad.clip takes a_min and a_max, or min and max")
+    return a_min, a_max
+
+
+def _clip_method(x, min=None, max=None, out=None, **kwargs):
+    """As ndarray.clip: `min` in the place of what is less, and `max` of what is greater."""
+    return _clipped(x, min, max, out, kwargs)
+
+
+_core.add_method("clip", _clip_method)
+
+
+def _clipped(a, low, high, out, kwargs):
     a, low, high = stacked(a), stacked(low), stacked(high)
     if not any(isinstance(v, Array) for v in (a, low, high)):
         return np.clip(a, low, high, out=out, **kwargs)
@@ -97,6 +118,8 @@ def of_dtype(value, dtype):
 def select(condlist, choicelist, default=0):
     if len(condlist) != len(choicelist):
         raise ValueError("list of cases must be same length as list of conditions")
+    if any(condition.dtype != bool for condition in condlist):
+        raise TypeError("ad.select: the conditions must be arrays of bool")
     found = default
     for condition, choice in zip(condlist[::-1], choicelist[::-1]):
         found = where(condition, choice, found)
@@ -125,11 +148,15 @@ def triu(m, k=0):
     case(np.array([np.nan, 1.5, np.inf, -np.inf]), nan=2.0, posinf=7.0, neginf=-7.0),
 ))
 def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
+    if isinstance(copy, str):
+        raise ValueError("strings are not allowed for 'copy' keyword. Use True/False/None instead.")
     if x.dtype.kind == "c":
         return nan_to_num(x.real, nan=nan, posinf=posinf, neginf=neginf) + 1j * nan_to_num(
             x.imag, nan=nan, posinf=posinf, neginf=neginf)
     if x.dtype.kind != "f":
         return x.copy()
+    if np.broadcast_shapes(x.shape, *(np.shape(number) for number in (nan, posinf, neginf))) != x.shape:
+        raise ValueError("ad.nan_to_num: the numbers to put in must have the shape of the array, or broadcast to it")
     limits = np.finfo(x.dtype)
     highest, lowest = limits.max if posinf is None else posinf, limits.min if neginf is None else neginf
     x = where(np.isnan(x), of_dtype(nan, x.dtype), x)

@@ -3,6 +3,7 @@
 In a partial, `x` (or `x1`, `x2`) are the inputs and `y` is the output.
 """
 import math
+import operator
 
 import numpy as np
 
@@ -204,6 +205,9 @@ rint = elementwise("rint", np.rint, 0, domain=BETWEEN_STEPS, singular="0 everywh
 def round(a, decimals=0, out=None):
     if out is not None:
         raise MissingRule("ad.round takes no out=: arrays are not changed in place")
+    decimals = operator.index(decimals)
+    if a.dtype.kind == "b" and decimals:
+        raise TypeError("ad.round: truth values have no decimals")
     if a.dtype.kind in "iu" and decimals >= 0:
         return positive(a)
     if decimals == 0:

@@ -19,6 +19,7 @@ __all__ = ["full_like", "linspace", "logspace"]
 def full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None, *, device=None):
     if not isinstance(fill_value, Array):
         return evaluate(np.full_like, (a, fill_value, dtype, order, subok, shape), {})
+    np.full_like(np.empty(0), 0.0, dtype, order, subok, device=device)  # complains of what is no such option
     a = asarray(a)
     return broadcast_to(astype(fill_value, a.dtype if dtype is None else dtype), a.shape if shape is None else shape)
 
@@ -40,7 +41,7 @@ def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis
         y = where(number == num - 1, stop, y)
     if dtype is not None and np.dtype(dtype).kind in "iu":
         y = floor(y)
-    y = astype(moveaxis(y, 0, axis) if axis else y, kind if dtype is None else dtype)
+    y = astype(moveaxis(y, 0, axis) if axis or type(axis) is not int else y, kind if dtype is None else dtype)
     return (y, step) if retstep else y
 
 

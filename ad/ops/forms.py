@@ -8,6 +8,7 @@ In a rule, a parameter whose name begins with an underscore is not needed by val
 it, and the rule is given what is left (`.shape`, `.dtype`, `.ndim`, `.size`; None in a partial).
 """
 import builtins
+import functools
 import importlib.util
 import inspect
 import math
@@ -18,7 +19,7 @@ import numpy as np
 from ad import _core
 from ad._core import Array, apply
 from ad._graph import Op
-from ad.errors import MissingRule, unsupported_argument
+from ad.errors import unsupported_argument
 from ad.ops import outlines
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 OUTPUT = 1 << 31
+NOT_GIVEN = ("out", "dtype", "signature")  # arguments of NumPy's functions that are as good as left out if None
 
 TABLE = {}  # name -> Entry
 UFUNCS = {}  # NumPy ufunc -> public function
@@ -133,16 +135,18 @@ def lanes_of(op):
     return LANES.get(op) or Lanes()
 
 
-def _register(entry, method):
+def _register(entry, method, function=None):
+    """Add an entry to the tables; NumPy's protocol and the methods call `function`, if that is not the entry's own."""
+    function = function or entry.function
     if entry.name not in TABLE and LATER and importlib.util.find_spec("scipy"):
         for module in LATER:
             importlib.import_module(module)
     if TABLE.setdefault(entry.name, entry) is not entry:
         raise ValueError(f"ad: the table has an op {entry.name!r} already; give this one another name")
     for callable_ in entry.numpy:
-        (UFUNCS if isinstance(callable_, np.ufunc) else FUNCTIONS)[callable_] = entry.function
+        (UFUNCS if isinstance(callable_, np.ufunc) else FUNCTIONS)[callable_] = function
     if method:
-        _core.add_method(entry.name if method is True else method, entry.function)
+        _core.add_method(entry.name if method is True else method, function)
 
 
 def _needs(rule, first, inputs):
@@ -274,7 +278,7 @@ class Signature:
                 raise TypeError(f"ad.{self.name} got argument {name!r} twice")
             if name in names:
                 bound[name] = value
-            elif value is not None and value is not np._NoValue:
+            elif value is not np._NoValue and not (value is None and name in NOT_GIVEN):
                 raise unsupported_argument(self.name, name, value, f"It takes {', '.join(names)}.")
         for name in names:
             if name not in bound:
@@ -297,25 +301,25 @@ def _front(op, signature, raw, numpy):
     inputs, default_params = signature.inputs, signature.default_params
 
     def public(*args, **kwargs):
-        if len(args) == inputs and not kwargs and default_params is not None:
-            values, params = args, default_params
-        else:
-            try:
+        try:
+            if len(args) == inputs and not kwargs and default_params is not None:
+                values, params = args, default_params
+            else:
                 values, params = signature.bind(args, kwargs)
-            except MissingRule as refusal:
-                return _by_numpy(numpy, args, kwargs, refusal)
-        for value in values:
-            if isinstance(value, Array):
+            for value in values:
+                if isinstance(value, Array):
+                    return apply(op, values, params)
+            if _has_array(values):
                 return apply(op, values, params)
-        if _has_array(values):
-            return apply(op, values, params)
-        return raw(*values, *params)
+            return raw(*values, *params)
+        except Exception as refusal:
+            return _by_numpy(numpy, args, kwargs, refusal)
 
     return public
 
 
 def _by_numpy(numpy, args, kwargs, refusal):
-    """What NumPy's function makes of a call that has no rule, if nothing in it is being differentiated."""
+    """What NumPy's function makes of a call that raised, if nothing in it is being differentiated."""
     from ad.ops.plain import by_numpy  # which is made with what is here
 
     if not numpy:
@@ -364,14 +368,28 @@ def spelling(name, *numpy, cases=(), method=False):
 
     def define(function):
         entry = TABLE[name]
-        entry.function, entry.numpy = function, numpy
+        entry.function, entry.numpy = _guarded(function, numpy[0]) if numpy else function, numpy
         entry.cases = cases or entry.cases
-        function.op = entry.op
-        function.__doc__ = _documentation(name, function.__doc__, numpy, entry.singular)
-        _register(entry, method)
+        entry.function.op = function.op = entry.op
+        entry.function.__doc__ = function.__doc__ = _documentation(name, function.__doc__, numpy, entry.singular)
+        _register(entry, method, function)
         return function
 
     return define
+
+
+def _guarded(function, numpy):
+    """The function for people: where it raises, NumPy's own error comes out."""
+
+    def public(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except Exception as refusal:
+            return _by_numpy((numpy,), args, kwargs, refusal)
+
+    functools.update_wrapper(public, function)
+    public.__module__ = "ad"  # where it has this name, and the function itself has not
+    return public
 
 
 def linear(*numpy, transpose, inputs=1, lanes=None, batched=None, domain=None, cases=(), singular="", method=False,
@@ -523,18 +541,20 @@ def composite(*numpy, domain=None, cases=(), singular="", points=(), method=Fals
         open_ended = code.co_flags & inspect.CO_VARKEYWORDS
 
         def public(*args, **kwargs):
-            if plain is not None and not _has_array(args) and not _has_array(kwargs.values()):
+            if plain is None:
+                return function(*args, **kwargs)
+            if not _has_array(args) and not _has_array(kwargs.values()):
                 return plain(*args, **kwargs)
-            kwargs = {k: v for k, v in kwargs.items() if v is not np._NoValue}
+            given = {k: v for k, v in kwargs.items() if v is not np._NoValue}
             try:
-                for option in kwargs:
-                    if plain is not None and option not in named and not open_ended:
-                        raise unsupported_argument(name, option, kwargs[option])
+                for option in given:
+                    if option not in named and not open_ended:
+                        raise unsupported_argument(name, option, given[option])
                 if sequence:
-                    return function(*args, **kwargs)
+                    return function(*args, **given)
                 return function(*[_operand(i == 0, value) for i, value in enumerate(args)],
-                                **{key: _operand(key == named[0], value) for key, value in kwargs.items()})
-            except MissingRule as refusal:
+                                **{key: _operand(key == named[0], value) for key, value in given.items()})
+            except Exception as refusal:
                 return _by_numpy(numpy, args, kwargs, refusal)
 
         name = function.__name__.rstrip("_")

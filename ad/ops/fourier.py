@@ -207,7 +207,7 @@ _SHIFTS = (case((4,)), case((3, 5)), case((2, 3, 4), axes=1), case((3, 5), axes=
 
 def _shifted(x, axes, way):
     """Every axis rolled by half its length, one way or the other."""
-    axes = range(x.ndim) if axes is None else axes if np.iterable(axes) else (axes,)
+    axes = range(x.ndim) if axes is None else (axes,) if isinstance(axes, (int, np.integer)) else axes
     return roll(x, [way * (x.shape[axis] // 2) for axis in axes], tuple(axes))
 
 

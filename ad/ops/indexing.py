@@ -5,10 +5,12 @@ import numpy as np
 
 from ad._core import Array, apply, is_traced, is_tracing, settled
 from ad._kernels import add_rows
+from ad.errors import MissingRule
 from ad.ops.domains import REAL
 from ad.ops.forms import Lanes, case, composite, custom, linear, over_lanes, spelling
 from ad.ops.outlines import VIEW, in_order
 from ad.ops.plain import Hole, evaluate, filled, take_out
+from ad.ops.refusals import one_axis, refuse
 from ad.ops.shaping import astype, broadcast_to, moveaxis, ravel, reshape, swapaxes
 
 __all__ = [
@@ -187,18 +189,23 @@ _MASK = np.array([[True, False, True], [False, False, True]])
 ))
 def getitem(x, index):
     """`x[index]`, basic or fancy."""
-    if type(index) is slice:
-        if is_tracing():
-            index = _with_bounds(index)
-    elif type(index) is not int:
-        if is_tracing():
-            if type(index) is tuple:
-                index = tuple([_with_bounds(part) if type(part) is slice else part for part in index])
-            index, parts = take_out(index, _is_position)
-            if parts:
-                return apply(gather.op, (x, *parts), (index,))
-        index = plain_index(index)
-    return apply(_getitem.op, (x,), (index,))
+    given = index
+    try:
+        if type(index) is slice:
+            if is_tracing():
+                index = _with_bounds(index)
+        elif type(index) is not int:
+            if is_tracing():
+                if type(index) is tuple:
+                    index = tuple([_with_bounds(part) if type(part) is slice else part for part in index])
+                index, parts = take_out(index, _is_position)
+                if parts:
+                    return apply(gather.op, (x, *parts), (index,))
+            index = plain_index(index)
+        return apply(_getitem.op, (x,), (index,))
+    except Exception:
+        refuse(operator.getitem, (x, given), {})
+        raise
 
 
 def _put_lanes(x_dots, xs, _y, index, shape):
@@ -257,9 +264,14 @@ def _indices(indices):
 
 
 def _positions(indices, n, mode):
-    indices = _indices(indices)
+    if mode not in ("raise", "wrap", "clip"):
+        np.take(np.zeros(1), 0, mode=mode)
+        raise MissingRule(f"ad.take: mode is 'raise', 'wrap' or 'clip', not {mode!r}")
+    given, indices = indices, _indices(indices)
     if indices.dtype == bool:  # no mask, but elements 0 and 1
         indices = indices.astype(np.intp)
+    if indices.dtype.kind not in "iu":
+        indices = np.take(np.arange(n), indices if isinstance(given, Array) else given, mode=mode)
     if mode == "wrap":
         return indices % n
     return np.clip(indices, 0, n - 1) if mode == "clip" else indices
@@ -275,7 +287,7 @@ def take(a, indices, axis=None, out=None, mode="raise"):
         raise TypeError("ad.take takes no out=: arrays are not changed in place")
     if axis is None or not a.ndim:
         a, axis = ravel(a), axis or 0
-    axis = range(a.ndim)[axis]
+    axis = one_axis(axis, a.ndim)
     return getitem(a, (*(slice(None),) * axis, _positions(indices, a.shape[axis], mode)))
 
 
@@ -284,14 +296,14 @@ def take(a, indices, axis=None, out=None, mode="raise"):
     case((2, 3), np.array([[1, 0, 1]]), axis=0),
 ))
 def take_along_axis(arr, indices, axis=-1):
-    indices = _indices(indices)
+    indices = _indices(indices) if indices.ndim else indices
     if indices.dtype.kind not in "iu":
         raise IndexError("`indices` must be an integer array")
     if axis is None:
         arr, axis = ravel(arr), 0
     if arr.ndim != indices.ndim:
         raise ValueError("`indices` and `arr` must have the same number of dimensions")
-    axis = range(arr.ndim)[axis]
+    axis = one_axis(axis, arr.ndim)
     grid = [np.arange(n).reshape((-1,) + (1,) * (arr.ndim - i - 1)) for i, n in enumerate(arr.shape)]
     grid[axis] = indices
     return getitem(arr, tuple(grid))
@@ -299,7 +311,10 @@ def take_along_axis(arr, indices, axis=-1):
 
 @composite(np.compress, domain=REAL, cases=(case([True, False, True], (3, 2), axis=0), case([True, False], (3,))))
 def compress(condition, a, axis=None, out=None):
-    return take(a, np.flatnonzero(plain_index(condition)), axis, out)
+    condition = plain_index(condition)
+    if np.ndim(condition) != 1:
+        raise ValueError("ad.compress: the condition has one axis")
+    return take(a, np.flatnonzero(condition), axis, out)
 
 
 @composite(np.extract, domain=REAL, cases=(case(_MASK, (2, 3)),))
@@ -324,6 +339,8 @@ def bincount(x, weights=None, minlength=0):
     counts = np.bincount(x, minlength=minlength)
     if weights.shape != x.shape:
         raise ValueError("The weights and list don't have the same length.")
+    if not np.can_cast(weights.dtype, np.float64):
+        raise TypeError("ad.bincount: the weights are real numbers")
     return put_zeros(astype(weights, np.float64), x, counts.shape) if x.size else counts
 
 

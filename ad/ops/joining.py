@@ -11,6 +11,7 @@ from ad.ops.domains import REAL
 from ad.ops.forms import case, composite, linear, spelling, stacked
 from ad.ops.indexing import getitem, plain_index, put_zeros, take
 from ad.ops.outlines import in_order
+from ad.ops.refusals import one_axis
 from ad.ops.shaping import atleast_1d, atleast_2d, atleast_3d, broadcast_to, expand_dims, ravel, reshape, transpose
 
 __all__ = [
@@ -27,7 +28,9 @@ def _has_array(value):
     return isinstance(value, Array) or (isinstance(value, (list, tuple)) and any(map(_has_array, value)))
 
 
-def _no_out(name, out, dtype):
+def _no_out(name, out, dtype, casting):
+    if casting != "same_kind":
+        np.can_cast(float, float, casting)  # complains of what is no such rule
     if out is not None or dtype is not None:
         raise MissingRule(f"ad.{name} takes no out= and no dtype=: join first, then use astype")
 
@@ -62,13 +65,13 @@ def concatenate(arrays, axis=0, out=None, dtype=None, casting="same_kind"):
     arrays = tuple(arrays)
     if not _has_array(arrays):
         return np.concatenate(arrays, axis, out, dtype=dtype, casting=casting)
-    _no_out("concatenate", out, dtype)
+    _no_out("concatenate", out, dtype, casting)
     arrays = tuple([_raw(a) for a in arrays])
     if axis is None:
         arrays, axis = tuple([reshape(a, (a.size,)) for a in arrays]), 0
     if not arrays[0].ndim:
         raise ValueError("zero-dimensional arrays cannot be concatenated")
-    axis = np.lib.array_utils.normalize_axis_index(operator.index(axis), arrays[0].ndim)
+    axis = one_axis(axis, arrays[0].ndim)
     ends = tuple(itertools.accumulate([a.shape[axis] if a.ndim > axis else 0 for a in arrays]))
     return apply(_concatenate.op, arrays, (axis, ends))
 
@@ -101,9 +104,9 @@ def stack(arrays, axis=0, out=None, *, dtype=None, casting="same_kind"):
     arrays = tuple(arrays)
     if not _has_array(arrays):
         return np.stack(arrays, axis, out, dtype=dtype, casting=casting)
-    _no_out("stack", out, dtype)
+    _no_out("stack", out, dtype, casting)
     arrays = tuple([a if isinstance(a, (int, float)) else _raw(a) for a in arrays])
-    if axis:
+    if axis or type(axis) is not int:
         axis = np.lib.array_utils.normalize_axis_index(axis, getattr(arrays[0], "ndim", 0) + 1)
     return apply(_stack.op, arrays, (axis,))
 
@@ -125,7 +128,7 @@ def asarray(value):
 
 def _joined_by(numpy, shaped, axis, cases):
     def join(tup, *, dtype=None, casting="same_kind"):
-        _no_out(numpy.__name__, None, dtype)
+        _no_out(numpy.__name__, None, dtype, casting)
         arrays = [shaped(_raw(a)) for a in tup]
         return concatenate(arrays, axis(arrays[0]))
 
@@ -182,7 +185,7 @@ def insert(arr, obj, values, axis=None):
         values = values.astype(arr.dtype)
     if axis is None:
         arr, axis = ravel(arr), 0
-    axis = range(arr.ndim)[axis]
+    axis = np.lib.array_utils.normalize_axis_index(axis, arr.ndim)
     n = arr.shape[axis]
     obj = plain_index(obj)
     count = len(np.insert(np.arange(n), obj, 0)) - n
@@ -213,7 +216,7 @@ def _cut(name, numpy, axis_of, cases):
         return cut(ary, indices_or_sections, axis_of(ary))
 
     def along_any(ary, indices_or_sections, axis=0):
-        return cut(ary, indices_or_sections, range(ary.ndim)[axis])
+        return cut(ary, indices_or_sections, np.lib.array_utils.normalize_axis_index(axis, ary.ndim))
 
     public = along_its_axis if axis_of else along_any
     public.__name__ = name
@@ -234,7 +237,7 @@ dsplit = _cut("dsplit", np.dsplit, lambda ary: 2, (case((2, 2, 4), 2),))
     case((3,), 2), case((2, 3), reps=(2, 1)), case((3,), reps=(2, 2)), case((2, 3), 2), case((), 3), case((2, 2), 0),
 ))
 def tile(A, reps):
-    reps = tuple(reps) if np.ndim(reps) else (int(reps),)
+    reps = tuple(map(operator.index, reps)) if np.ndim(reps) else (operator.index(reps),)
     ndim = max(A.ndim, len(reps))
     reps = (1,) * (ndim - len(reps)) + reps
     shape = (1,) * (ndim - A.ndim) + A.shape
@@ -248,14 +251,15 @@ def tile(A, reps):
     case((), 3), case((), 2, axis=0),
 ))
 def repeat(a, repeats, axis=None):
+    repeats = np.asarray(plain_index(repeats)) if isinstance(repeats, Array) else plain_index(repeats)
     if axis is None or not a.ndim:
         a, axis = ravel(a), axis or 0
-    axis, repeats = range(a.ndim)[axis], plain_index(repeats)
+    axis = one_axis(axis, a.ndim)
     if np.size(repeats) != 1:
         return take(a, np.repeat(np.arange(a.shape[axis]), repeats), axis)
-    n, (count,) = a.shape[axis], np.ravel(repeats)
-    spread = broadcast_to(expand_dims(a, axis + 1), (*a.shape[: axis + 1], int(count), *a.shape[axis + 1 :]))
-    return reshape(spread, (*a.shape[:axis], n * int(count), *a.shape[axis + 1 :]))
+    n, count = a.shape[axis], np.repeat(np.empty(2, bool), repeats).size // 2
+    spread = broadcast_to(expand_dims(a, axis + 1), (*a.shape[: axis + 1], count, *a.shape[axis + 1 :]))
+    return reshape(spread, (*a.shape[:axis], n * count, *a.shape[axis + 1 :]))
 
 
 def _back(shift):
@@ -278,6 +282,7 @@ def roll(a, shift, axis=None):
         return np.roll(a, shift, axis)
     if axis is None:
         return reshape(roll(ravel(a), shift, 0), a.shape)
+    np.lib.array_utils.normalize_axis_tuple(axis, a.ndim, allow_duplicate=True)
     shifts, axes = np.broadcast_arrays(np.atleast_1d(shift), axis)
     return apply(_roll.op, (a,), (tuple(shifts.tolist()), tuple(axes.tolist())))
 

@@ -122,8 +122,19 @@ def norm_along(x, order, axis, keepdims):
 
 
 def _from_last(axis, ndim):
-    axes = range(ndim) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
-    return tuple(a if a < 0 else a - ndim for a in axes)
+    axes = range(ndim) if axis is None else np.lib.array_utils.normalize_axis_tuple(axis, ndim)
+    return tuple(a - ndim for a in axes)
+
+
+def _axis_of_norm(axis):
+    """An axis as NumPy's norms want it: None, a tuple, or anything that is an integer."""
+    return axis if axis is None or isinstance(axis, tuple) else int(axis)
+
+
+def _check_order(order):
+    """One norm at a time: NumPy takes a sequence of one order, and gives the result one more axis."""
+    if isinstance(order, (tuple, list, np.ndarray)):
+        raise TypeError(f"ad: the order of a norm is a number, not {order!r}")
 
 
 _AT_ZERO = "0 at 0, and for the elements that are 0"
@@ -142,8 +153,9 @@ _POINTS = tuple(
            cases=(case((4,)), case((2, 3)), case((2, 3), axis=0, ord=1), case((2, 3), axis=1, ord=-math.inf),
                   case((2, 3, 2), axis=(0, 2), ord=2.5, keepdims=True)))
 def vector_norm(x, axis=None, keepdims=False, ord=2):
+    _check_order(ord)
     x = operand(x)
-    return norm_along(x, ord, _from_last(axis, x.ndim), keepdims)
+    return norm_along(x, ord, _from_last(_axis_of_norm(axis), x.ndim), keepdims)
 
 
 def _norm_of_matrices(x, order, axis, keepdims):
@@ -177,11 +189,12 @@ def matrix_norm(x, keepdims=False, ord="fro"):
                   case((2, 3, 2), axis=(0, 2), ord=math.inf), case((2, 3, 2), axis=(0, -1), keepdims=True),
                   case((2, 3, 2), axis=(2, 0), ord=2), case((2, 2, 2)), case(())))
 def norm(x, ord=None, axis=None, keepdims=False):
+    _check_order(ord)
     x = operand(x)
     if axis is None and (ord is None or x.ndim == 0):
         x, keepdims = (reshape(x, (1,)), False) if x.ndim == 0 else (x, keepdims)
         return norm_along(x, 2, _from_last(None, x.ndim), keepdims)
-    axis = _from_last(axis, x.ndim)
+    axis = _from_last(_axis_of_norm(axis), x.ndim)
     if len(axis) == 1:
         return norm_along(x, 2 if ord is None else ord, axis, keepdims)
     if len(axis) != 2:

@@ -4,15 +4,17 @@ Only a program that is being recorded sees them: there each becomes an op, throu
 """
 import functools
 import inspect
+import operator
 
 import numpy as np
 
 from ad import _core, trees
 from ad._core import Array, apply, is_traced, is_tracing, peek, plain_value, settled
 from ad._graph import Op
-from ad.errors import cannot_write, missing_rule
+from ad.errors import MissingRule, cannot_write, missing_rule
 from ad.ops import outlines
 from ad.ops.forms import BROADCASTS, LANES, OUTPUT, TABLE, Lanes
+from ad.ops.refusals import refuse
 
 __all__ = [
     "DETACHED", "PLAIN", "Hole", "by_numpy", "call_op", "evaluate", "filled", "is_live", "plain_op", "plain_values",
@@ -68,15 +70,19 @@ def is_live(tree):
 
 
 def by_numpy(function, args, kwargs, refusal):
-    """What NumPy makes of a call that has no rule.
+    """What NumPy makes of a call that has no rule, or that raised.
 
     Raises
     ------
-    MissingRule
-        `refusal`, where a value in it is being differentiated, or it writes into an Array.
+    Exception
+        NumPy's own, if it refuses the call. Otherwise `refusal`, where a value in it is being differentiated, or it
+        writes into an Array.
     """
     if is_live((args, kwargs)) or isinstance(kwargs.get("out"), Array):
+        refuse(function, args, kwargs)
         raise refusal
+    if not isinstance(refusal, MissingRule):
+        refuse(function, args, kwargs)
     return evaluate(function, args, kwargs, opaque=True)
 
 
@@ -262,6 +268,7 @@ def _round(x, ndigits=None):
 _core.add_method("__round__", _round)
 
 _COMPARISONS = (np.less, np.less_equal, np.equal, np.not_equal, np.greater, np.greater_equal)
+_OPERATORS = (operator.lt, operator.le, operator.eq, operator.ne, operator.gt, operator.ge)
 DETACHED = Op("detached", "plain", lambda x: x, jvp=_nothing, vjp=_nothing)
 LANES[DETACHED] = BROADCASTS
 DETACHED.outline = outlines.view
@@ -269,6 +276,10 @@ DETACHED.outline = outlines.view
 
 def compare(a, b, how):
     """A comparison that a program computes; `how` is CPython's number of it."""
+    if b is None or isinstance(b, (str, bytes)):  # to which no number is equal, whatever its value
+        return _OPERATORS[how](plain_value(a), b)
+    if not isinstance(b, (Array, np.ndarray, np.generic, int, float, complex, list, tuple)):
+        return _OPERATORS[how](settled(a), b)
     return apply(plain_op(_COMPARISONS[how]), (a, b))
 
 

@@ -1,5 +1,6 @@
 """Products: matmul and einsum are the ops, the others are written with them."""
 import builtins
+import itertools
 import math
 import string
 
@@ -18,9 +19,12 @@ from ad.ops.shaping import broadcast_to, reshape
 
 __all__ = [
     "adjoint", "contract", "convolve", "cross", "cross_along", "cross_of_vectors", "dot", "einsum", "inner", "kron",
-    "matmul", "matrix_transpose", "matvec", "multi_dot", "operand", "outer", "polyval", "rearrange", "tensordot",
-    "vdot", "vecdot", "vecmat", "widened",
+    "matmul", "matrix_transpose", "matvec", "multi_dot", "operand", "outer", "outer_of_vectors",
+    "polyval", "rearrange", "tensordot", "vdot", "vecdot", "vecmat", "widened",
 ]
+
+
+normalize_axis_index = np.lib.array_utils.normalize_axis_index
 
 
 def operand(x):
@@ -205,6 +209,7 @@ def contract(x1, x2, subscripts):
     return np.einsum(subscripts, x1, x2, optimize=np.size(x1) * np.size(x2) > WORTH_PLANNING)
 
 
+LETTERS = frozenset(string.ascii_letters)
 WORTH_PLANNING = 10_000  # products of sizes from which NumPy's way to BLAS costs less than its plain loop
 
 
@@ -216,6 +221,10 @@ WORTH_PLANNING = 10_000  # products of sizes from which NumPy's way to BLAS cost
 def einsum(*operands, optimize=False):
     """Einstein's summation over any number of operands, as `np.einsum`; `optimize` may be a path."""
     labels, output, arrays = _parsed(operands)
+    if not {*"".join(labels)}.issuperset(output) or len({*output}) < len(output):
+        raise ValueError("ad.einsum: the output has a label that no operand has, or one twice")
+    if not all(map(_has_diagonals, labels, arrays)):
+        raise ValueError("ad.einsum: the axes of a label that an operand has twice differ in length")
     if len(arrays) == 1:
         return rearrange(arrays[0], f"{labels[0]}->{output}")
     for pair in _path(labels, output, arrays, optimize):
@@ -227,6 +236,14 @@ def einsum(*operands, optimize=False):
         labels.append(kept)
         arrays.append(contract(x1, x2, f"...{a},...{b}->...{kept}"))
     return arrays[0]
+
+
+def _has_diagonals(labels, x):
+    """Whether the axes under the same label are of the same length."""
+    if len({*labels}) == len(labels):
+        return True
+    size = dict(zip(labels, x.shape))
+    return all(size[label] == n for label, n in zip(labels, x.shape))
 
 
 def _summed(labels, x, wanted):
@@ -261,6 +278,8 @@ def _parsed(operands):
     if len(inputs) != len(arrays):
         raise ValueError(f"ad.einsum: the subscripts are for {len(inputs)} operands, and {len(arrays)} are given")
     used = set("".join(inputs)) | set(output)
+    if not used <= LETTERS and not all(LETTERS.issuperset(part.replace("...", "", 1)) for part in (*inputs, output)):
+        raise ValueError("ad.einsum: the subscripts are letters, and an ellipsis at most for each operand")
     spare = [label for label in string.ascii_letters if label not in used]
     widths = [x.ndim - len(part.replace("...", "")) for part, x in zip(inputs, arrays)]
     for part, x, width in zip(inputs, arrays, widths):
@@ -269,6 +288,8 @@ def _parsed(operands):
     widest = builtins.max(widths)
     spelt = ["".join(spare[:widest])[widest - width :] for width in widths]
     labels = [part.replace("...", own) for part, own in zip(inputs, spelt)]
+    if arrow and widest and "..." not in output:
+        raise ValueError("ad.einsum: the output has no ellipsis, and the operands have axes for one")
     if not arrow:
         joined = "".join(inputs).replace("...", "")
         output = "..." + "".join(sorted(label for label in set(joined) if joined.count(label) == 1))
@@ -300,10 +321,19 @@ def inner(a, b):
     return multiply(a, b) if a.ndim == 0 or b.ndim == 0 else tensordot(a, b, axes=(-1, -1))
 
 
-@composite(np.outer, np.linalg.outer, domain=REAL, cases=(case((2,), (3,)), case((2, 2), (3,)), case((), (2,))))
+@composite(np.outer, domain=REAL, cases=(case((2,), (3,)), case((2, 2), (3,)), case((), (2,))))
 def outer(a, b):
     a, b = operand(a), operand(b)
     return multiply(reshape(a, (a.size, 1)), reshape(b, (1, b.size)))
+
+
+@composite(np.linalg.outer, domain=REAL, cases=(case((2,), (3,)),))
+def outer_of_vectors(x1, x2):
+    """The outer product, as `np.linalg.outer`: of vectors only."""
+    x1, x2 = operand(x1), operand(x2)
+    if x1.ndim != 1 or x2.ndim != 1:
+        raise ValueError("ad.linalg.outer: the arguments must be vectors")
+    return outer(x1, x2)
 
 
 @composite(np.vdot, domain=REAL, cases=(case((3,), (3,)), case((2, 3), (3, 2))))
@@ -320,19 +350,18 @@ def tensordot(a, b, axes=2):
     try:
         axes_a, axes_b = axes
     except TypeError:
-        axes_a, axes_b = range(a.ndim - axes, a.ndim), range(axes)
-    axes_a, axes_b = _axes(axes_a, a.ndim), _axes(axes_b, b.ndim)
+        axes_a, axes_b = range(-axes, 0), range(axes)
+    axes_a, axes_b = (list(axes) if np.iterable(axes) else [axes] for axes in (axes_a, axes_b))
+    if len({*axes_a}) < len(axes_a) or len({*axes_b}) < len(axes_b):
+        raise ValueError("duplicate axes are not allowed in tensordot")
     if [a.shape[i] for i in axes_a] != [b.shape[i] for i in axes_b]:
         raise ValueError(f"ad.tensordot: shapes {a.shape} and {b.shape} do not match along axes {axes_a} and {axes_b}")
+    axes_a, axes_b = [axis % a.ndim for axis in axes_a], [axis % b.ndim for axis in axes_b]
     of_a, of_b = string.ascii_letters[: a.ndim], list(string.ascii_letters[a.ndim : a.ndim + b.ndim])
     for i, j in zip(axes_a, axes_b):
         of_b[j] = of_a[i]
     kept = [label for label in (*of_a, *of_b) if label not in of_b or label not in of_a]
     return contract(a, b, f"...{of_a},...{''.join(of_b)}->...{''.join(kept)}")
-
-
-def _axes(axes, ndim):
-    return [axis % ndim for axis in (axes if np.iterable(axes) else (axes,))]
 
 
 @composite(np.kron, domain=REAL, cases=(case((2,), (3,)), case((2, 3), (3, 2)), case((2, 3), (2,)), case((), (2,))))
@@ -377,6 +406,9 @@ def cross(a, b, axisa=-1, axisb=-1, axisc=-1, axis=None):
 @composite(np.linalg.cross, domain=REAL, cases=(case((3,), (3,)), case((3, 2), (3, 2), axis=0)))
 def cross_along(x1, x2, axis=-1):
     """The cross product along one axis, as `np.linalg.cross`."""
+    x1, x2 = operand(x1), operand(x2)
+    if x1.shape[axis] != 3 or x2.shape[axis] != 3:
+        raise ValueError("ad.linalg.cross: the vectors must have 3 components")
     return cross(x1, x2, axis=axis)
 
 
@@ -388,7 +420,8 @@ def _in_space(x):
 def _moved(x, source, destination):
     order = list(string.ascii_letters[: x.ndim])
     labels = "".join(order)
-    order.insert(destination % x.ndim, order.pop(source % x.ndim))
+    source, destination = (normalize_axis_index(axis, x.ndim) for axis in (source, destination))
+    order.insert(destination, order.pop(source))
     return x if order == list(labels) else rearrange(x, f"{labels}->{''.join(order)}")
 
 
@@ -397,6 +430,8 @@ def _moved(x, source, destination):
 def multi_dot(arrays):
     """The matrix product of several arrays in the cheapest order; the first and the last may be vectors."""
     arrays = [operand(x) for x in arrays]
+    if any(a.shape[-1] != b.shape[0] for a, b in itertools.pairwise(arrays)):
+        raise ValueError("ad.linalg.multi_dot: the shapes do not match")
     last = len(arrays)
     ends = {
         0: [1] if arrays[0].ndim == 1 else [0, 1],
@@ -414,23 +449,34 @@ def _gufunc(name):
     return tuple(getattr(module, name) for module in (np, np.linalg) if hasattr(module, name))
 
 
+def _check_core(n, m):
+    """Refuse core dimensions that differ: a length of 1 is not broadcast there."""
+    if n != m:
+        raise ValueError(f"ad: vectors of length {m} do not match a core dimension of length {n}")
+
+
 @composite(*_gufunc("vecdot"), domain=REAL, cases=(case((3,), (3,)), case((2, 3), (3,)), case((3, 2), (3, 2), axis=0)))
 def vecdot(x1, x2, axis=-1):
     """The inner products along an axis, conjugating the first operand."""
     x1, x2 = _moved(operand(x1), axis, -1), _moved(operand(x2), axis, -1)
+    _check_core(x1.shape[-1], x2.shape[-1])
     return einsum("...i,...i->...", conjugate(x1), x2)
 
 
 @composite(*_gufunc("matvec"), domain=REAL, cases=(case((2, 3), (3,)), case((2, 2, 3), (3,)), case((2, 3), (2, 3))))
 def matvec(x1, x2):
     """Matrices times vectors, over leading axes."""
+    x1, x2 = operand(x1), operand(x2)
+    _check_core(x1.shape[-1], x2.shape[-1])
     return einsum("...ij,...j->...i", x1, x2)
 
 
 @composite(*_gufunc("vecmat"), domain=REAL, cases=(case((2,), (2, 3)), case((2, 2), (2, 2, 3))))
 def vecmat(x1, x2):
     """Conjugated vectors times matrices, over leading axes."""
-    return einsum("...i,...ij->...j", conjugate(operand(x1)), x2)
+    x1, x2 = operand(x1), operand(x2)
+    _check_core(x1.shape[-1], x2.shape[-2])
+    return einsum("...i,...ij->...j", conjugate(x1), x2)
 
 
 # -- polynomials and convolutions --------------------------------------------------------------------

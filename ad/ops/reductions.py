@@ -12,6 +12,8 @@ from ad.ops.choice import of_dtype
 from ad.ops.choice import where as choose
 from ad.ops.domains import NONZERO, POSITIVE, REAL
 from ad.ops.forms import Lanes, case, composite, conjugated, custom, linear, point, spelling, stacked
+from ad.ops.plain import evaluate
+from ad.ops.refusals import as_flag
 from ad.ops.scans import diff, exclusive, flipped
 from ad.ops.shaping import broadcast_to, moveaxis, reshape
 
@@ -85,6 +87,27 @@ def _warn_where(empty, text, level=5):
         warnings.warn(text, RuntimeWarning, stacklevel=level)
 
 
+def _is_exact(dtype):
+    """Whether a dtype is that of integers or truth values, through which nothing flows."""
+    return dtype is not None and np.dtype(dtype).kind not in "fc"
+
+
+def _whole_mask(where, a):
+    """The argument `where=`, in the shape of the array."""
+    if not isinstance(where, Array):
+        where = np.asarray(where)
+        if where.dtype.kind not in "biufc":
+            raise TypeError("ad: where= is an array of bool")
+        where = where.astype(bool)
+    return np.broadcast_to(where, a.shape)
+
+
+def _check_axis(a, axis):
+    """Refuse an axis of an array that has none, as NumPy's mean and var do, and its sum does not."""
+    if axis is not None and not a.ndim:
+        np.lib.array_utils.normalize_axis_tuple(axis, 0)
+
+
 def _unserved(name, **arguments):
     """Refuse arguments for which there is no rule."""
     for argument, value in arguments.items():
@@ -112,16 +135,19 @@ def sum(a, axis=None, dtype=None, out=None, keepdims=False, initial=0, where=Tru
     if dtype is not None or out is not None or where is not True or initial != 0:
         _unserved("sum", out=out)
         a = a if where is True else choose(where, a, 0)
+        if _is_exact(dtype):
+            return evaluate(np.sum, (a, axis, dtype), {"keepdims": keepdims, "initial": initial})
         found = sum(a if dtype is None else a.astype(dtype), axis, keepdims=keepdims)
         return found + of_dtype(initial, found.dtype)
-    return apply(_sum.op, (a,), (axis, bool(keepdims)))
+    return apply(_sum.op, (a,), (axis, as_flag(keepdims)))
 
 
 def _mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
     """The mean, without a warning where there is nothing."""
     if where is not True:
+        where = _whole_mask(where, a)
         total = sum(a, axis, dtype, out, keepdims, where=where)
-        return total / _counts(np.broadcast_to(where, a.shape), axis, keepdims, total)
+        return total / _counts(where, axis, keepdims, total)
     return sum(a, axis, dtype, out, keepdims) / _count(a, axis)
 
 
@@ -130,6 +156,10 @@ def _mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
     case((2, 3), where=np.array([True, False, True])),
 ))
 def mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
+    _check_axis(a, axis)
+    if _is_exact(dtype):
+        _unserved("mean", out=out)
+        return evaluate(np.mean, (a, axis, dtype), {"keepdims": keepdims, "where": where})
     _warn_where(where is True and _count(a, axis) == 0, "Mean of empty slice")
     return _mean(a, axis, dtype, out, keepdims, where=where)
 
@@ -138,16 +168,31 @@ def mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
     case((4,)), case((2, 3), axis=0, ddof=1), case((2, 3, 2), axis=(0, -1), keepdims=True),
     case((2, 3), axis=1, ddof=1, where=np.array([True, False, True])),
 ))
-def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
+def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None,
+        correction=np._NoValue):
+    _check_axis(a, axis)
+    ddof = _degrees(ddof, correction)
+    if _is_exact(dtype):
+        _unserved("var", out=out, mean=mean)
+        return evaluate(np.var, (a, axis, dtype, None, ddof), {"keepdims": keepdims, "where": where})
     a = a if dtype is None else a.astype(dtype)
+    where = where if where is True else _whole_mask(where, a)
     squares = _squares(a - (_mean(a, axis, keepdims=True, where=where) if mean is None else mean))
     total = sum(squares, axis, None, out, keepdims, where=where)
-    ddof = ddof if correction is None else correction
     if where is True:
         freedom = _count(a, axis) - ddof
         _warn_where(freedom <= 0, "Degrees of freedom <= 0 for slice")
         return total / builtins.max(freedom, 0)
-    return total / np.maximum(_counts(np.broadcast_to(where, a.shape), axis, keepdims, total) - ddof, 0)
+    return total / np.maximum(_counts(where, axis, keepdims, total) - ddof, 0)
+
+
+def _degrees(ddof, correction):
+    """`ddof`, which has another name in the array API."""
+    if correction is np._NoValue:
+        return ddof
+    if ddof != 0:
+        raise ValueError("ddof and correction can't be provided simultaneously.")
+    return correction
 
 
 def _squares(x):
@@ -172,7 +217,12 @@ root = elementwise.elementwise(
     case((4,)), case((2, 3), axis=0, ddof=1), case((2, 3, 2), axis=(0, -1), keepdims=True),
     case((2, 3), axis=1, where=np.array([True, False, True])),
 ))
-def std(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
+def std(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None,
+        correction=np._NoValue):
+    if _is_exact(dtype):
+        _unserved("std", out=out, mean=mean)
+        ddof = _degrees(ddof, correction)
+        return evaluate(np.std, (a, axis, dtype, None, ddof), {"keepdims": keepdims, "where": where})
     return root(var(a, axis, dtype, out, ddof, keepdims, where=where, mean=mean, correction=correction))
 
 
@@ -184,6 +234,8 @@ def average(a, axis=None, weights=None, returned=False, *, keepdims=False):
     a = elementwise.positive(a)
     if weights is None:
         found, scale = mean(a, axis, keepdims=keepdims), a.dtype.type(_count(a, axis))
+        if not found.size:
+            raise ZeroDivisionError("division by zero")
     else:
         weights = weights if isinstance(weights, Array) else np.asarray(weights)
         if weights.shape != a.shape:
@@ -253,7 +305,9 @@ def prod(a, axis=None, dtype=None, out=None, keepdims=False, initial=1, where=Tr
         return np.prod(stacked(a), axis, dtype, out, keepdims, initial, where)
     _unserved("prod", out=out)
     a = a if where is True else choose(where, a, 1)
-    found = apply(_prod.op, (a if dtype is None else a.astype(dtype),), (axis, bool(keepdims)))
+    if _is_exact(dtype):
+        return evaluate(np.prod, (a, axis, dtype), {"keepdims": keepdims, "initial": initial})
+    found = apply(_prod.op, (a if dtype is None else a.astype(dtype),), (axis, as_flag(keepdims)))
     return found if type(initial) is int and initial == 1 else found * of_dtype(initial, found.dtype)
 
 
@@ -317,7 +371,7 @@ def _reduced(op, pair, a, axis, out, keepdims, initial, where):
             raise ValueError("reduction operation does not have an identity, so to use a where mask one has to "
                              "specify 'initial'")
         a = choose(where, a, initial)
-    found = apply(op, (a,), (axis, bool(keepdims)))
+    found = apply(op, (a,), (axis, as_flag(keepdims)))
     return pair(found, of_dtype(initial, found.dtype)) if given else found
 
 
@@ -332,7 +386,7 @@ def max(a, axis=None, out=None, keepdims=False, initial=None, where=True):
     if not isinstance(a, Array):
         return np.max(stacked(a), axis, out, keepdims, np._NoValue if initial is None else initial, where)
     if out is initial is None and where is True:
-        return apply(_max.op, (a,), (axis, bool(keepdims)))
+        return apply(_max.op, (a,), (axis, as_flag(keepdims)))
     return _reduced(_max.op, elementwise.maximum, a, axis, out, keepdims, initial, where)
 
 
@@ -341,7 +395,7 @@ def min(a, axis=None, out=None, keepdims=False, initial=None, where=True):
     if not isinstance(a, Array):
         return np.min(stacked(a), axis, out, keepdims, np._NoValue if initial is None else initial, where)
     if out is initial is None and where is True:
-        return apply(_min.op, (a,), (axis, bool(keepdims)))
+        return apply(_min.op, (a,), (axis, as_flag(keepdims)))
     return _reduced(_min.op, elementwise.minimum, a, axis, out, keepdims, initial, where)
 
 
@@ -369,6 +423,7 @@ def nansum(a, axis=None, dtype=None, out=None, keepdims=False, initial=0, where=
 
 @composite(np.nanmean, domain=REAL, cases=_WITH_NAN)
 def nanmean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
+    _check_inexact(a, dtype)
     mask, a = _numbers(a)
     mask = mask & where
     _warn_where(~np.any(mask, axis=axis), "Mean of empty slice")
@@ -378,6 +433,7 @@ def nanmean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
 
 @composite(np.nanvar, domain=REAL, cases=_WITH_NAN)
 def nanvar(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False):
+    _check_inexact(a, dtype)
     if a.dtype.kind not in "fc":
         return var(a, axis, dtype, out, ddof, keepdims)
     mask, a = _numbers(a)
@@ -387,6 +443,11 @@ def nanvar(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False):
         freedom = _counts(mask, axis, keepdims, total) - ddof
         _warn_where(freedom <= 0, "Degrees of freedom <= 0 for slice.")
         return total / np.where(freedom > 0, freedom, np.nan)
+
+
+def _check_inexact(a, dtype):
+    if a.dtype.kind in "fc" and _is_exact(dtype):
+        raise TypeError("If a is inexact, then dtype must be inexact")
 
 
 @composite(np.nanstd, domain=REAL, cases=_WITH_NAN, singular="as std")

@@ -11,6 +11,7 @@ from ad.ops.indexing import flip, getitem, take_along_axis
 from ad.ops.joining import concatenate
 from ad.ops.outlines import in_order
 from ad.ops.plain import evaluate
+from ad.ops.refusals import one_axis
 from ad.ops.shaping import broadcast_to, moveaxis, ravel, reshape
 
 __all__ = [
@@ -42,6 +43,8 @@ def _scan(name, numpy, run, a, axis, dtype, out):
         return numpy(stacked(a), axis, dtype, out)
     if out is not None:
         raise MissingRule(f"ad.{name} takes no out=: arrays are not changed in place")
+    if dtype is not None and np.dtype(dtype).kind not in "fc":
+        return evaluate(numpy, (a, axis, dtype), {})
     a = a if dtype is None else a.astype(dtype)
     return run(a, axis) if axis is not None and a.ndim else run(ravel(a), 0)
 
@@ -133,7 +136,7 @@ def _cumprod(a, axis):
 ))
 def cumprod(a, axis=None, dtype=None, out=None):
     def run(a, axis):
-        return apply(_cumprod.op, (a,), (range(a.ndim)[axis],))
+        return apply(_cumprod.op, (a,), (one_axis(axis, a.ndim),))
 
     return _scan("cumprod", np.cumprod, run, a, axis, dtype, out)
 
@@ -148,7 +151,7 @@ def _running(ufunc, a, axis):
     values = plain_unless_traced(a)
     extreme = evaluate(ufunc.accumulate, (values, axis), {})
     stands = np.logical_or(values == extreme, values != values)  # from a nan on all are
-    places = np.arange(a.shape[axis]).reshape((-1,) + (1,) * (a.ndim - 1 - range(a.ndim)[axis]))
+    places = np.arange(a.shape[axis]).reshape((-1,) + (1,) * (a.ndim - 1 - one_axis(axis, a.ndim)))
     latest = evaluate(np.maximum.accumulate, (np.where(stands, places, 0), axis), {})
     return take_along_axis(a, latest, axis)
 
@@ -196,27 +199,32 @@ def _along(axis, part):
     case((5,)), case((2, 4), n=2), case((3, 2), axis=0), case((3,), prepend=0.0, append=np.array([1.0, 2.0])),
     case((3,), n=0), case((1,)),
 ))
-def diff(a, n=1, axis=-1, prepend=None, append=None):
+def diff(a, n=1, axis=-1, prepend=np._NoValue, append=np._NoValue):
     if n < 0:
         raise ValueError(f"order must be non-negative but got {n!r}")
-    axis = range(a.ndim)[axis]
-    ends = [_end(part, a, axis) for part in (prepend, append)]
-    if n and (prepend is not None or append is not None):
-        a = concatenate([part for part in (ends[0], a, ends[1]) if part is not None], axis)
+    axis = np.lib.array_utils.normalize_axis_index(axis, a.ndim)
+    if n:
+        before, after = ([] if part is np._NoValue else [_end(part, a, axis)] for part in (prepend, append))
+        a = concatenate([*before, a, *after], axis) if before or after else a
     for _ in range(n):
         a = getitem(a, _along(axis, slice(1, None))) - getitem(a, _along(axis, slice(None, -1)))
     return a
 
 
 def _end(part, a, axis):
-    if part is None or np.ndim(part):
-        return part if part is None or isinstance(part, Array) else np.asarray(part)
+    if np.ndim(part):
+        return part if isinstance(part, Array) else np.asarray(part)
     return broadcast_to(part, (*a.shape[:axis], 1, *a.shape[axis + 1 :]))
 
 
 @composite(np.ediff1d, domain=REAL, cases=(case((4,)), case((2, 3), to_end=np.array([1.0]), to_begin=2.0)))
 def ediff1d(ary, to_end=None, to_begin=None):
+    if ary.dtype == bool:
+        raise TypeError("ad.ediff1d: truth values have no differences")
     found = diff(ravel(ary))
+    if not all(np.can_cast(part.dtype if isinstance(part, Array) else np.asanyarray(part), ary.dtype, "same_kind")
+               for part in (to_end, to_begin) if part is not None):
+        raise TypeError("ad.ediff1d: to_begin and to_end must have the dtype of the array, or a lesser one")
     before, after = ([] if part is None else [np.ravel(part).astype(ary.dtype)] for part in (to_begin, to_end))
     return concatenate([*before, found, *after]) if before or after else found
 
@@ -227,7 +235,10 @@ def ediff1d(ary, to_end=None, to_begin=None):
 ))
 def gradient(f, *varargs, axis=None, edge_order=1):
     axes = tuple(range(f.ndim)) if axis is None else np.lib.array_utils.normalize_axis_tuple(axis, f.ndim)
-    spacings = varargs * len(axes) if len(varargs) == 1 else varargs or (1.0,) * len(axes)
+    if f.dtype.kind in "iu":
+        f = f.astype(float)
+    uniform = len(varargs) == 1 and not np.ndim(varargs[0])
+    spacings = varargs * len(axes) if uniform else varargs or (1.0,) * len(axes)
     if len(spacings) != len(axes):
         raise TypeError("invalid number of arguments")
     found = [moveaxis(_slopes(moveaxis(f, a, 0), h, edge_order), 0, a) for a, h in zip(axes, spacings)]
@@ -237,6 +248,8 @@ def gradient(f, *varargs, axis=None, edge_order=1):
 def _slopes(f, spacing, edge_order):
     """Second order differences along the first axis, one-sided of the given order at its ends."""
     n = f.shape[0]
+    if edge_order > 2 or np.ndim(spacing) > 1:
+        raise ValueError("ad.gradient: edge_order is 1 or 2, and a distance is a number or has one axis")
     if n < edge_order + 1:
         raise ValueError("Shape of array too small to calculate a numerical gradient, "
                          "at least (edge_order + 1) elements are required.")
@@ -247,7 +260,7 @@ def _slopes(f, spacing, edge_order):
     h1, h2 = h[:-1], h[1:]
     middle = (h2 * rise[:-1] + h1 * rise[1:]) / (h1 + h2)
     first, last = rise[:1], rise[-1:]
-    if edge_order == 2:
+    if edge_order != 1:
         first = first - h[:1] * (rise[1:2] - first) / (h[:1] + h[1:2])
         last = last + h[-1:] * (last - rise[-2:-1]) / (h[-1:] + h[-2:-1])
     found = concatenate([first, middle, last])
@@ -263,6 +276,12 @@ def interp(x, xp, fp, left=None, right=None, period=None):
     if period is not None:
         raise MissingRule("ad.interp has no rule for period=; reduce x by np.remainder and extend xp, fp by hand")
     x, xp, fp = (v if isinstance(v, Array) else np.asarray(v) for v in (x, xp, fp))
+    if any(v.dtype.kind == "c" for v in (x, xp)) or any(map(np.ndim, (left, right))):
+        raise TypeError("ad.interp: the points must be real, and left and right numbers")
+    if xp.ndim != 1 or xp.shape != fp.shape or not xp.size:
+        raise ValueError("ad.interp: xp and fp must be vectors of the same length")
+    if xp.size == 1:
+        xp, fp = concatenate([xp, xp]), concatenate([fp, fp])
     i = np.clip(np.searchsorted(xp, x, side="right") - 1, 0, len(xp) - 2)
     x0, f0 = getitem(xp, i), getitem(fp, i)
     y = f0 + (getitem(fp, i + 1) - f0) / (getitem(xp, i + 1) - x0) * (x - x0)

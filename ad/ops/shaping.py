@@ -8,12 +8,15 @@ from ad.errors import MissingRule
 from ad.ops import elementwise, outlines
 from ad.ops.domains import REAL
 from ad.ops.forms import case, composite, linear, spelling, stacked
+from ad.ops.refusals import tried
 
 __all__ = [
     "astype", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_arrays", "broadcast_to", "copy",
     "expand_dims", "flatten", "moveaxis", "ravel", "reshape", "rollaxis", "squeeze", "sum_to",
     "swapaxes", "transpose",
 ]
+
+_EMPTY = np.empty(0)  # on which NumPy says whether it takes an option
 
 # -- types and copies -----------------------------------------------------------------------------
 
@@ -49,21 +52,25 @@ def astype(x, dtype, order="K", casting="unsafe", subok=True, copy=True):
     Array or ndarray
     """
     dtype = np.dtype(dtype)
+    if order != "K":
+        _EMPTY.astype(float, order)
     if not isinstance(x, Array):
         x = stacked(x)
         if not isinstance(x, Array):
             return np.asarray(x).astype(dtype, order=order, casting=casting, copy=copy)
+    if not np.can_cast(x.dtype, dtype, casting):
+        raise TypeError(f"Cannot cast array data from {x.dtype!r} to {dtype!r} according to the rule {casting!r}")
     if dtype.kind not in "fc":
         if _core.is_traced(x):
             return cast(stop_gradient(x), dtype)
         return np.asarray(x.numpy()).astype(dtype, casting=casting)
-    if not np.can_cast(x.dtype, dtype, casting):
-        raise TypeError(f"Cannot cast array data from {x.dtype!r} to {dtype!r} according to the rule {casting!r}")
     return apply(_astype.op, (x,), (dtype,))
 
 
 @composite(np.copy, domain=REAL, cases=(case((2, 3)), case(())), method=True)
 def copy(a, order="K", subok=False):
+    if order != "K":
+        np.copy(_EMPTY, order)
     return elementwise.identity(a)
 
 
@@ -145,11 +152,18 @@ def reshape(a, shape, order="C", copy=None):
         return np.reshape(stacked(a), shape, order)
     if type(shape) is list:
         shape = tuple(shape)
-    return apply(_reshape.op, (a,), (shape, order if order == "C" else memory_order(a, order)))
+    if copy is not None:
+        tried(np.reshape, a, shape, order, copy=copy)
+    if order != "C":
+        np.reshape(_EMPTY, 0, order)
+        order = memory_order(a, order)
+    return apply(_reshape.op, (a,), (shape, order))
 
 
 def memory_order(a, order):
     """'C' or 'F' for any of NumPy's ways to name an order."""
+    np.ravel(_EMPTY, order)  # complains of what is no order
+    order = "C" if order is None else order.upper()
     if order in ("C", "F"):
         return order
     flags = np.asarray(_core.peek(a)).flags
@@ -162,7 +176,9 @@ def memory_order(a, order):
 
 def _reshape_method(x, *shape, order="C", copy=None):
     """As ndarray.reshape: the same elements in another shape, given as a tuple or as so many integers."""
-    return reshape(x, shape[0] if len(shape) == 1 else shape, order)
+    if not shape:
+        raise TypeError("reshape() takes exactly 1 argument (0 given)")
+    return reshape(x, shape[0] if len(shape) == 1 else shape, order, copy)
 
 
 _core.add_method("reshape", _reshape_method)
@@ -170,7 +186,7 @@ _core.add_method("reshape", _reshape_method)
 
 @composite(np.ravel, domain=REAL, cases=(case((2, 3)), case((2, 3), order="F"), case(())), method=True)
 def ravel(a, order="C"):
-    return reshape(a, (a.size,), order)
+    return reshape(a, (a.size,), order if order == "C" else memory_order(a, order))
 
 
 @composite(domain=REAL, cases=(case((2, 3)), case((2, 3), order="F")), method=True)
@@ -232,7 +248,9 @@ def _transpose(a, axes):
 ))
 def transpose(a, axes=None):
     if isinstance(a, Array):
-        return apply(_transpose.op, (a,), (axes if axes is None else tuple(axes),))
+        if axes is not None:
+            axes = (axes,) if isinstance(axes, (int, np.integer)) else tuple(axes)
+        return apply(_transpose.op, (a,), (axes,))
     return np.transpose(stacked(a), axes)
 
 
@@ -273,5 +291,6 @@ def _axes(axis, ndim):
 
 @composite(np.rollaxis, domain=REAL, cases=(case((2, 3, 4), 2), case((2, 3, 4), 0, 2)))
 def rollaxis(a, axis, start=0):
-    (axis,), start = _axes(axis, a.ndim), start + a.ndim if start < 0 else start
+    tried(np.rollaxis, a, axis, start)
+    (axis,), start = _axes(axis, a.ndim), int(start + a.ndim if start < 0 else start)
     return moveaxis(a, axis, start - (axis < start))

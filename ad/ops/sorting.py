@@ -31,13 +31,14 @@ def _permuted(order, a, axis):
     case(np.array([1.0, 3.0, 2.0])),
 ))
 def sort(a, axis=-1, kind=None, order=None, *, stable=None):
-    if order is not None:
-        raise ValueError("Cannot specify order when the array has no fields.")
+    if kind is not None or order is not None or stable is not None:
+        np.sort(np.empty(0), kind=kind, order=order, stable=stable)  # complains of what is no such option
     return _permuted(lambda values, axis: np.argsort(values, axis, kind="stable"), a, axis)
 
 
 @composite(np.partition, domain=REAL, singular=_TIES, cases=(case((5,), 2), case((2, 4), 1, axis=1)))
 def partition(a, kth, axis=-1, kind="introselect", order=None):
+    np.partition(np.empty(1), 0, -1, kind, order)
     return _permuted(lambda values, axis: np.argpartition(values, kth, axis), a, axis)
 
 
@@ -105,6 +106,11 @@ def _fractions(q, a, percent=False):
     return q
 
 
+def _check_real(a):
+    if a.dtype.kind == "c":
+        raise TypeError("a must be an array of real numbers")
+
+
 def _quantile(a, q, axis, method, keepdims):
     rows, kept = _last_axis(a, axis)
     place = _place(q, rows.shape[-1], method)
@@ -141,6 +147,7 @@ _QUANTILES = "between ties any of them; between two elements, of which a method 
 def quantile(a, q, axis=None, out=None, overwrite_input=False, method="linear", keepdims=False, *, weights=None):
     _no_out("quantile", out)
     a = asarray(a)
+    _check_real(a)
     q = _fractions(q, a)
     if weights is not None:
         return _weighted(a, q, axis, method, keepdims, weights)
@@ -153,6 +160,7 @@ def quantile(a, q, axis=None, out=None, overwrite_input=False, method="linear", 
 def percentile(a, q, axis=None, out=None, overwrite_input=False, method="linear", keepdims=False, *, weights=None):
     _no_out("percentile", out)
     a = asarray(a)
+    _check_real(a)
     q = _fractions(q, a, percent=True)
     if weights is not None:
         return _weighted(a, q, axis, method, keepdims, weights)

@@ -1,5 +1,6 @@
 """Inverses, linear systems and determinants of stacks of matrices."""
 import math
+import operator
 
 import numpy as np
 
@@ -87,6 +88,8 @@ def substituted(a, b):
            cases=(case((3, 3), (3,)), case((3, 3), (3, 2)), case((2, 2, 2), (2,)), case((2, 2), (3, 2, 1))))
 def solve(a, b):
     a, b = operand(a), operand(b)
+    if a.ndim < 2 or b.ndim < 1:
+        raise np.linalg.LinAlgError("ad.solve: the arguments have too few axes")
     if b.ndim == 1:
         x = solve(a, reshape(b, (*b.shape, 1)))
         return reshape(x, x.shape[:-1])
@@ -99,12 +102,14 @@ def tensorsolve(a, b, axes=None):
     if axes is not None:
         raise MissingRule("ad.tensorsolve has no rule for the argument axes: move the axes of a first")
     a, b = operand(a), operand(b)
-    return reshape(solve(reshape(a, (b.size, -1)), reshape(b, (-1,))), a.shape[b.ndim :])
+    return reshape(solve(reshape(a, (b.size, -1)), reshape(b, (-1,))), a.shape[-(a.ndim - b.ndim) :])
 
 
 @composite(np.linalg.tensorinv, domain=REAL, cases=(case((2, 3, 6)), case((4, 2, 2), ind=1)))
 def tensorinv(a, ind=2):
     a = operand(a)
+    if ind <= 0:
+        raise ValueError("ad.tensorinv: ind must be positive")
     rows = math.prod(a.shape[:ind])
     return reshape(inv(reshape(a, (rows, -1))), a.shape[ind:] + a.shape[:ind])
 
@@ -140,6 +145,9 @@ def pinv(a, rcond=None, hermitian=False):
 @composite(np.linalg.matrix_power, domain=INVERTIBLE,
            cases=(case((2, 2), n=3), case((2, 2), n=-2), case((2, 2), n=0), case((2, 2, 2), n=6)))
 def matrix_power(a, n):
+    n = operator.index(n)
+    if a.shape[-2] != a.shape[-1]:
+        raise ValueError("ad.matrix_power: the matrices must be square")
     if n < 0:
         return matrix_power(inv(a), -n)
     power = broadcast_to(np.eye(a.shape[-1], dtype=a.dtype), a.shape) + 0 * a if n == 0 else None
