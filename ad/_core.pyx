@@ -5,6 +5,7 @@ node, and lets `_forward` push the tangents that the inputs carry. Nothing here 
 table in `ad/ops` makes the ops, and tells by `install` which of them serve the operators.
 """
 cimport cython
+from cpython.dict cimport PyDict_GetItem
 from cpython.float cimport PyFloat_AS_DOUBLE
 from cpython.long cimport PyLong_AsDouble
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
@@ -32,6 +33,7 @@ from ad.errors import kind as kind_of
 cnp.import_array()
 
 cdef extern from "Python.h":
+    PyObject *PyEval_GetGlobals()
     void PyType_Modified(type t)
     ctypedef void (*destructor)(PyObject *) noexcept
     ctypedef struct PyTypeObject:
@@ -603,6 +605,13 @@ cdef Array alias(Array x):
     return new_array(x.array, x.number, new_leaf(), None)
 
 
+cdef str running_module():
+    """The name of the module whose Python code runs now."""
+    cdef PyObject *namespace = PyEval_GetGlobals()
+    cdef PyObject *name = NULL if namespace == NULL else PyDict_GetItem(<object>namespace, "__name__")
+    return <str>name if name != NULL and isinstance(<object>name, str) else ""
+
+
 @cython.no_gc
 cdef class Array:
     """A value that ops on it can be differentiated with respect to.
@@ -615,6 +624,14 @@ cdef class Array:
     cdef Array read(self):
         """The Array that ops see: itself, but for a variable."""
         return self
+
+    @property
+    def __class__(self):
+        """The type; in numpy.polynomial, whose functions do not dispatch, what keeps them from treating it wrongly."""
+        cdef str module = running_module()
+        if not module.startswith("numpy.polynomial."):
+            return type(self)
+        return np.generic if module.endswith(".polyutils") else np.ndarray  # which maps domains; all others evaluate
 
     def __init__(self, *args, **kwargs):
         raise TypeError("ad: make an array with ad.constant(value) or ad.Variable(value)")
