@@ -14,7 +14,7 @@ from ad._core import Array, constant
 from ad._forward import Dual
 from ad._leaves import Variable, stop_gradient
 from ad.custom_gradient import custom_gradient
-from ad.errors import MissingRule
+from ad.errors import IndependentWarning, MissingRule
 from ad.gradient_tape import ForwardAccumulator, GradientTape, UnconnectedGradients
 from ad.ops import TABLE, linalg
 from ad.ops import fourier as fft
@@ -36,8 +36,8 @@ _FUNCTIONS = {
 globals().update(_FUNCTIONS)  # as attributes of the module itself: `ad.sin(x)` is hot
 
 __all__ = [
-    "Array", "Dual", "ForwardAccumulator", "GradientTape", "MissingRule", "UnconnectedGradients", "Variable", "asarray",
-    "batch_jacobian", "constant", "custom_gradient", "fft", "grad", "hessian", "hvp", "jacobian", "jvp", "linalg",
+    "Array", "Dual", "ForwardAccumulator", "GradientTape", "IndependentWarning", "MissingRule", "UnconnectedGradients",
+    "Variable", "asarray", "batch_jacobian", "constant", "custom_gradient", "fft", "grad", "hessian", "hvp", "jacobian", "jvp", "linalg",
     "linearize", "stop_gradient", "value_and_grad", "vjp", *_LAZY, *_FUNCTIONS,
 ]
 

@@ -12,7 +12,7 @@ from ad._core import _A, Array, _Axis, _Elementwise2, _Indices, _Mask, _Product,
 from ad._forward import Dual
 from ad._leaves import Variable, stop_gradient
 from ad.custom_gradient import custom_gradient
-from ad.errors import MissingRule
+from ad.errors import IndependentWarning, MissingRule
 from ad.gradient_tape import ForwardAccumulator, GradientTape, UnconnectedGradients
 from ad.machine._vm import get_num_threads, set_num_threads
 from ad.ops import fourier as fft
@@ -25,7 +25,8 @@ from ad.programs.saving import load
 from ad.transforms import batch_jacobian, grad, hessian, hvp, jacobian, jvp, linearize, value_and_grad, vjp
 
 __all__ = [
-    "Array", "Dual", "ForwardAccumulator", "GradientTape", "MissingRule", "Program", "UnconnectedGradients",
+    "Array", "Dual", "ForwardAccumulator", "GradientTape", "IndependentWarning", "MissingRule", "Program",
+    "UnconnectedGradients",
     "Variable", "absolute", "add", "angle", "append", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2",
     "arctanh", "array_split", "asarray", "astype", "atleast_1d", "atleast_2d", "atleast_3d", "average",
     "batch_jacobian", "bincount", "block", "broadcast_arrays", "broadcast_to", "cbrt", "ceil", "clip", "column_stack",

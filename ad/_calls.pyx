@@ -2,8 +2,6 @@
 
 `gradient` is the whole of a call in the commonest case, one array or number in and a float64 out.
 """
-from libc.stdint cimport uint64_t
-
 cimport numpy as cnp
 from cpython.ref cimport PyObject
 from ad._core cimport Array, alias, apply, is_live, lift, need, new_array, roles, wrap
@@ -14,7 +12,9 @@ from ad._sweep cimport Plan
 
 import numpy as np
 
+from ad._sweep import begin, independent
 from ad.errors import kind as kind_of
+from ad.errors import no_derivative, warn_independent
 
 cnp.import_array()
 
@@ -109,7 +109,7 @@ def scalar(y, transform):
     Raises
     ------
     TypeError
-        If it is not an array or a number, or is complex.
+        If it is not an array or a number, or is complex, an integer or a truth. A Python int counts as a constant.
     ValueError
         If it has axes.
     """
@@ -123,7 +123,9 @@ def scalar(y, transform):
     if found.dtype.kind == "c":
         raise TypeError(f"ad.{transform}: the function returned a complex number; a gradient is that of a real one: "
                         "return its real(), imag() or abs(), or use ad.vjp")
-    if found.dtype.kind not in "biuf":
+    if found.dtype.kind in "biu" and type(y) is not int:
+        raise no_derivative(transform, found.dtype)
+    if found.dtype.kind not in "if":
         raise TypeError(f"ad.{transform}: the function returned a value of dtype {found.dtype}, which is no number")
     return found
 
@@ -146,9 +148,9 @@ cdef list seed_of(Array y):
     return [np.ones((), y.dtype)] if y.dtype.kind == "f" else [None]
 
 
-def pull_scalar(Recorder recorder, Array y, list sources):
+def pull_scalar(Plan plan):
     """The gradient of a real scalar."""
-    return Plan(recorder, [y], sources).pull(seed_of(y))
+    return plan.pull(seed_of(plan.targets[0]))
 
 
 cdef Array leaf(object x):
@@ -163,7 +165,7 @@ cdef Array leaf(object x):
     return None
 
 
-def gradient(f, tuple args, dict kwargs, tuple positions, bint single, bint with_value):
+def gradient(f, tuple args, dict kwargs, tuple positions, bint single, bint with_value, bint warns):
     """The gradient of `f` with respect to the arguments in `positions`, if they are leaves of the commonest kinds.
 
     Returns the gradient (of `single` the only one, else a tuple), or (value, gradient); None, before `f`
@@ -174,9 +176,10 @@ def gradient(f, tuple args, dict kwargs, tuple positions, bint single, bint with
     cdef list given = list(args), sources = []
     cdef Py_ssize_t n = len(args)
     cdef bint ours = False, has_large = False
-    cdef uint64_t entered
+    cdef Plan plan
+    transform = "value_and_grad" if with_value else "grad"
+    begun = begin()
     recorder.enter()
-    entered = recorder.state.entered
     try:
         for position in positions:
             if not 0 <= position < n:
@@ -195,11 +198,14 @@ def gradient(f, tuple args, dict kwargs, tuple positions, bint single, bint with
     if type(returned) is Array and (<Array>returned).array is None:
         y = returned
     else:
-        y = scalar(returned, "value_and_grad" if with_value else "grad")
+        y = scalar(returned, transform)
+    plan = Plan(recorder, [y], sources)
+    if warns and plan.is_independent():
+        warn_independent(transform, *independent(plan, begun))
     # Where no recorder but this one ever saw the nodes, no other sweep will want their values.
-    cdef bint alone = has_large and not recorder.state.recorders and recorder.state.entered == entered
+    cdef bint alone = has_large and recorder.had_all()
     found = [zeros_like(source, ours) if x_bar is None else hand_over_new(x_bar, ours)
-             for x_bar, source in zip(Plan(recorder, [y], sources).pull(seed_of(y), alone), sources)]
+             for x_bar, source in zip(plan.pull(seed_of(y), alone), sources)]
     result = found[0] if single else tuple(found)
     return (hand_over(y, ours), result) if with_value else result
 
@@ -215,6 +221,7 @@ def push_level(f, list xs, list x_dots):
     cdef Level level = Level.__new__(Level)
     cdef Array x, y
     cdef list duals = [], primals = [], y_dots = []
+    level.private = True
     level.enter()
     try:
         for x, x_dot in zip(xs, x_dots):

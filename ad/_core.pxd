@@ -10,6 +10,7 @@ cdef class Array:
     cdef double exponent
     cdef bint modulus                # whether it is a power of the modulus
     cdef Array read(self)
+    cdef Array read_unwatched(self)
     cdef object plain(self)
     cdef object shown(self)
 
@@ -21,6 +22,7 @@ cdef Array as_value(object value, object dtype)
 cdef object value_of(Array x)
 cdef int need(Array x) except -1
 cdef bint is_live(Array x) noexcept
+cdef int note_cut(Array x, str what) except -1
 cpdef bint is_traced(Array x) noexcept
 cdef Array new_array(object array, double number, Node node, tuple tangents)
 

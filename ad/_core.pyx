@@ -17,8 +17,8 @@ cimport numpy as cnp
 from ad._deferred cimport described, n_open, settle
 from ad._forward cimport blank_dual, push_tangents
 from ad._graph cimport (
-    ARRAY, BY_RADICAND, CARRIES, FIRST_LEVEL, NO_POWER, NUMBER, NodePtr, Operand, Recorder, State, current, find_level,
-    new_leaf, new_pick, raw, record, record_numbers,
+    ARRAY, BY_RADICAND, CARRIES, FIRST_LEVEL, NO_POWER, NUMBER, NodePtr, Operand, Recorder, State, current,
+    is_level_live, is_live_elsewhere, n_tracing, new_leaf, new_pick, raw, record, record_numbers, tracer_of,
 )
 from ad._kernels cimport Factor, float_flags, fold_loop, heeds_errors, heeds_flags, is_plain, map1, map2, offer, slice1
 from ad._powers cimport is_power, power_of, remember_carried, remember_root, remembers
@@ -302,10 +302,11 @@ cdef object finish_many(Op op, Operand *operands, int n, tuple params, Operand *
 
 cdef int tell_failure(Operand *operands, int n) except -1:
     """Tell the program that is being recorded, if any, that an op raised: on other values it may not."""
-    cdef Recorder tracer = current().tracer
+    cdef Recorder tracer
     cdef int i
-    if tracer is not None:
-        for i in range(n):
+    for i in range(n):
+        tracer = tracer_of(operands[i].node)
+        if tracer is not None:
             tracer.fail(operands[i].node)
     return 0
 
@@ -502,24 +503,28 @@ cdef bint is_live(Array x) noexcept:
         return True
     if x.tangents is not None:
         for tag, _ in x.tangents:
-            if tag < FIRST_LEVEL or find_level(state, tag) is not None:
+            if is_level_live(state, tag):
                 return True
-    return False
+    return x.node is not None and is_live_elsewhere(<NodePtr>x.node)
 
 
 cpdef bint is_traced(Array x) noexcept:
     """Whether a program that is being recorded computes `x`."""
-    cdef State state = current()
-    return state.tracer is not None and x.node is not None and state.tracer.knows(<NodePtr>x.node)
+    return x.node is not None and tracer_of(<NodePtr>x.node) is not None
+
+
+cdef bint is_followed(Array x):
+    """Whether something would be lost if `x` became a plain value."""
+    return is_live(x) or is_traced(x)
 
 
 cpdef bint is_watched(Array x):
     """`is_live`, to tapes, transforms and forward levels: a program that is being recorded does not count."""
-    cdef State state = current()
+    cdef Recorder tracer = None if x.node is None else tracer_of(<NodePtr>x.node)
     cdef Recorder recorder
-    if not is_traced(x):
+    if tracer is None:
         return is_live(x)
-    for recorder in state.recorders:
+    for recorder in tracer.state.recorders:
         if recorder.recording and recorder.watches(x.node):
             return True
     return x.tangents is not None
@@ -527,15 +532,29 @@ cpdef bint is_watched(Array x):
 
 cdef inline object answer(Array x, str kind, object value):
     """What Python is given of a value; a program that is being recorded keeps it as a guard."""
-    if is_traced(x):
-        current().tracer.guard(<NodePtr>x.node, kind, value)
+    cdef Recorder tracer = None if x.node is None else tracer_of(<NodePtr>x.node)
+    if tracer is not None:
+        tracer.guard(<NodePtr>x.node, kind, value)
     return value
 
 
 cdef inline int leak(Array x, str what) except -1:
     """Tell the program that is being recorded, if any, that a value leaves it."""
-    if is_traced(x):
-        current().tracer.leak(what)
+    cdef Recorder tracer
+    x = x.read_unwatched()
+    if x.node is None and x.tangents is None:
+        return 0
+    tracer = None if x.node is None else tracer_of(<NodePtr>x.node)
+    if tracer is not None:
+        tracer.leak(<NodePtr>x.node, what)
+    note_cut(x, what)
+    return 0
+
+
+cdef int note_cut(Array x, str what) except -1:
+    """Remember how a value was cut off, for the warning that the result does not depend on the argument."""
+    if is_live(x):
+        current().cut = what
     return 0
 
 
@@ -546,15 +565,47 @@ def is_differentiated(value):
 
 def note_failure(list arrays):
     """Tell the program that is being recorded that a function of these values raised."""
+    cdef Recorder tracer
     cdef Array x
     for x in arrays:
-        if x.node is not None:
-            current().tracer.fail(<NodePtr>x.node)
+        tracer = None if x.node is None else tracer_of(<NodePtr>x.node)
+        if tracer is not None:
+            tracer.fail(<NodePtr>x.node)
 
 
 def is_tracing():
     """Whether this thread is recording a program."""
     return current().tracer is not None
+
+
+def is_any_tracing():
+    """Whether some thread is recording a program."""
+    return n_tracing > 0
+
+
+def find_tracer(arrays):
+    """The tracer whose program computes one of these values; or None."""
+    cdef Array x
+    for value in arrays:
+        x = lift(value)
+        tracer = None if x.node is None else tracer_of(<NodePtr>x.node)
+        if tracer is not None:
+            return tracer
+    return None
+
+
+cdef class Untraced:
+    """A block whose ops are part of no program that this thread records."""
+    cdef State state
+    cdef Recorder tracer
+
+    def __enter__(self):
+        self.state = current()
+        self.tracer = self.state.tracer
+        self.state.trace(None)
+
+    def __exit__(self, kind, error, traceback):
+        self.state.trace(self.tracer)
 
 
 def planted(value):
@@ -632,6 +683,10 @@ cdef class Array:
         if not module.startswith("numpy.polynomial."):
             return type(self)
         return np.generic if module.endswith(".polyutils") else np.ndarray  # which maps domains; all others evaluate
+
+    cdef Array read_unwatched(self):
+        """`read`, of which no tape takes note."""
+        return self
 
     def __init__(self, *args, **kwargs):
         raise TypeError("ad: make an array with ad.constant(value) or ad.Variable(value)")
@@ -719,6 +774,7 @@ cdef class Array:
 
     def __int__(self):
         value = only_number(self)
+        note_cut(self, "int()")
         try:
             return answer(self, "int", int(value))
         except (ValueError, OverflowError):
@@ -732,7 +788,7 @@ cdef class Array:
         return answer(self, "bool", bool(value_of(self)))
 
     def item(self, *args):
-        """The value as a Python number: like `numpy()`, a cut from the gradient on purpose.
+        """One element: a Python number; or, of a value that is being differentiated or recorded, an Array without axes.
 
         Parameters
         ----------
@@ -741,20 +797,31 @@ cdef class Array:
 
         Returns
         -------
-        float, int, bool or complex
+        float, int, bool, complex or Array
 
         Raises
         ------
         ValueError
             Without arguments, if there is not exactly one element.
         """
-        leak(self, "item()")
-        return self.number if self.array is None else value_of(self).item(*args)
+        cdef Array x = lift(self)
+        found = x.shown().item(*args)  # raises what NumPy raises
+        if not is_followed(x):
+            return found if x.array is None else value_of(x).item(*args)
+        if len(args) == 1 and not isinstance(args[0], tuple):
+            args = np.unravel_index(operator.index(args[0]) % x.size, x.shape)
+        elif args:
+            args = args if len(args) > 1 else args[0]
+        else:
+            args = (0,) * x.ndim
+        return roles["getitem_function"](x, tuple(args))
 
     def tolist(self):
-        """The value as nested lists of Python numbers, cut off like `item()`."""
-        leak(self, "tolist()")
-        return self.number if self.array is None else value_of(self).tolist()
+        """The elements in nested lists, each of them as `item` gives it."""
+        cdef Array x = lift(self)
+        if not is_followed(x):
+            return value_of(x).tolist()
+        return [part.tolist() for part in x] if x.ndim else x
 
     def __len__(self):
         if self.ndim == 0:
@@ -900,7 +967,7 @@ cdef class Array:
         cdef Array x = lift(self)
         if isinstance(other, (list, tuple)):
             other = roles["stacked"](other)
-        if current().tracer is not None and (is_traced(x) or isinstance(other, Array) and is_traced(lift(other))):
+        if is_traced(x) or isinstance(other, Array) and is_traced(lift(other)):
             return roles["compare"](x, other, how)
         a = value_of(x)
         if isinstance(other, Array):
@@ -1010,12 +1077,14 @@ cdef Array as_value(object value, object dtype):
     if isinstance(value, Array):
         leak(lift(value), "a new array or variable")
         value = value_of(value)
-    raw_value = np.array(value, dtype=dtype)
+    raw_value = np.array(value, dtype=dtype if isinstance(value, cnp.ndarray) else None)
+    if raw_value.dtype == object and all([isinstance(x, (int, float, complex)) for x in raw_value.flat]):
+        raw_value = raw_value.astype(FLOAT64 if dtype is None else dtype)  # integers of more than 64 bits
     if dtype is None and isinstance(value, (int, list, tuple)) and raw_value.dtype.kind in "iu":
         raw_value = raw_value.astype(np.float64)
     if raw_value.dtype.kind not in "biufc":
         raise TypeError(f"ad: an array holds numbers, not {kind_of(value)}, {value!r:.60}")
-    return wrap(raw_value)
+    return wrap(raw_value if dtype is None else raw_value.astype(dtype, copy=False))
 
 
 def constant(value, dtype=None):

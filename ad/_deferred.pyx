@@ -12,9 +12,9 @@ from cpython.tuple cimport PyTuple_GET_ITEM
 cimport numpy as cnp
 from ad._graph cimport ARRAY, NodePtr, current, raw
 
-import numpy as np
+import threading
 
-from ad.errors import used_in_another_thread
+import numpy as np
 
 cnp.import_array()
 
@@ -47,7 +47,7 @@ cdef class Deferred:
     """
 
     def __cinit__(self):
-        self.waiting, self.awaited = [], set()
+        self.waiting, self.awaited, self.lock = [], set(), threading.RLock()
 
     cdef bint holds(self, PyObject *array) noexcept:
         """Whether an array, or the one whose memory it shows, waits for its values."""
@@ -90,11 +90,17 @@ cdef class Deferred:
 
         What Python runs meanwhile, as a finalizer or a signal handler, may itself need a value: all is there then.
         """
-        cdef Py_ssize_t i
         cdef list waiting
-        self.forget_unread()
-        waiting = self.waiting
-        self.stopped |= len(waiting) > 0
+        with self.lock:
+            self.forget_unread()
+            waiting = self.waiting
+            self.stopped |= len(waiting) > 0
+            self.evaluate_all(waiting)
+        return 0
+
+    cdef int evaluate_all(self, list waiting) except -1:
+        """Fill in what these entries are waiting for, in their order."""
+        cdef Py_ssize_t i
         try:
             with np.errstate(all="ignore"):  # as where an op is evaluated at once
                 for i in range(len(waiting)):
@@ -143,9 +149,7 @@ cdef int settle(PyObject *array) except -1:
     cdef Deferred deferred
     for deferred in opened:
         if deferred.holds(array):
-            if deferred.state is not current():
-                raise used_in_another_thread()
-            deferred.evaluate()
+            return deferred.evaluate()
     return 0
 
 

@@ -4,10 +4,11 @@
 are made of ops, which go through `apply`.
 """
 cimport cython
+from libc.stdint cimport uint64_t
 
 from ad._core cimport Array, apply, apply2, as_value, lift, new_array, roles, wrap
 from ad._graph cimport (
-    FIRST_LEVEL, NUMBER, Node, Op, Operand, State, TangentNode, current, find_level, new_pick, recording_outside,
+    FIRST_LEVEL, NUMBER, Level, Node, Op, Operand, State, TangentNode, current, find_level, new_pick, recording_outside,
 )
 
 import numpy as np
@@ -68,15 +69,19 @@ cdef list find_tangents(Op op, list xs, list dots, Array y, tuple params):
     """
     cdef State state = current()
     cdef int recording = state.recording
+    cdef uint64_t horizon = state.horizon
     cdef list found = []
+    cdef Level level
     for tag in live_tags(state, dots):
         x_dots = tuple([find_tangent(tangents, tag) for tangents in dots])
         lower = tuple([lowered(x, tangents, tag) for x, tangents in zip(xs, dots)])
-        state.recording = recording_outside(state, tag)
+        level = find_level(state, tag)
+        if level is not None:
+            state.recording, state.horizon = recording_outside(state, level), level.start
         try:
             y_dot = push_rule(op, x_dots, lower, output_with(op, y, found), params)
         finally:
-            state.recording = recording
+            state.recording, state.horizon = recording, horizon
         if y_dot is not None:
             found.append((tag, y_dot))
     return found

@@ -8,6 +8,8 @@ from ad._kernels cimport Loop, Native
 cdef enum:
     # Tags below this belong to `Dual`s, by depth of nesting; they are always live.
     FIRST_LEVEL = 16
+    # The owner of what no thread has for itself: a variable, a value that a tape watches.
+    ANYONE = 0
 
 # What a Saved holds. The first three are values; the rest is what is left of a dropped value.
 cdef enum Kind:
@@ -140,6 +142,8 @@ cdef inline Saved saved_output(Node node) noexcept:
 cdef class Recorder:
     cdef uint64_t start, end
     cdef State state                 # of the thread that entered it
+    cdef bint alone                  # no other was open, in any thread, when it was entered
+    cdef uint64_t entered            # how often one had been opened then
     cdef list pauses                 # [(from, to), ...], or None
     cdef readonly bint recording
     cdef void enter(self)
@@ -147,6 +151,8 @@ cdef class Recorder:
     cdef void resume(self)
     cdef void pause(self)
     cdef bint sees(self, Node node) noexcept
+    cdef bint shares(self, Node leaf)
+    cdef bint had_all(self) noexcept
     cdef bint is_source(self, Node node) except -1
     cdef bint watches(self, Node node) except -1
     cdef void access(self, object variable)
@@ -154,7 +160,7 @@ cdef class Recorder:
     cdef int note_pick(self, Node pick, Node node, int k) except -1
     cdef bint knows(self, NodePtr node) noexcept
     cdef int guard(self, NodePtr node, str kind, object answer) except -1
-    cdef int leak(self, str what) except -1
+    cdef int leak(self, NodePtr node, str what) except -1
     cdef int fail(self, NodePtr node) except -1
     cdef object read(self, object variable, object snapshot)
     cdef object plant(self, object value)
@@ -162,28 +168,48 @@ cdef class Recorder:
 
 cdef class Level:
     cdef readonly long tag
-    cdef int depth                   # recorders opened before this level
+    cdef uint64_t start
+    cdef State state                 # of the thread that entered it
+    cdef bint private                # nothing but the call that it differentiates has its tangents
     cdef void enter(self)
     cdef void leave(self)
 
 
 cdef class State:
-    cdef int recording               # recorders recording now
+    cdef int recording               # recorders recording now, less those that a tangent's ops are none of
+    cdef int n_recording             # recorders recording now
     cdef uint64_t floor              # a node older than this is history of no open recorder
+    cdef uint64_t horizon            # what a recorder of another thread that began later is not told of
+    cdef uint64_t owner              # the thread's number, in the low bits of the nodes that it makes
     cdef list recorders, levels
-    cdef uint64_t entered            # how often a recorder was opened
     cdef Recorder tracer             # the one among them that is told of every node, or None
+    cdef str cut                     # how a value was last cut off since a derivative was begun, or None
     cdef object deferred             # what the tracer has not evaluated yet: a Deferred of `_deferred`, or None
+    cdef PyObject *next              # the state of another thread, borrowed
+    cdef bint wants(self, Node node, uint64_t horizon)
+    cdef void trace(self, Recorder tracer)
+
+cdef uint64_t FOREVER                # later than all nodes but leaves
+
+cdef int n_tracing                   # threads that have a tracer
+cdef long last_level                 # the tag of the forward level that was entered last
 
 cdef State current()
 cdef uint64_t now() noexcept
+cdef bint is_busy_elsewhere(State mine) noexcept
+cdef int owner_elsewhere(NodePtr node)
+cdef bint is_live_elsewhere(NodePtr node)
+cdef list recorders_elsewhere()
+cdef Recorder tracer_of(NodePtr node)
+cdef uint64_t owner_of(Node node) noexcept
 cdef Level find_level(State state, long tag)
-cdef int recording_outside(State state, long tag)
+cdef bint is_level_live(State state, long tag)
+cdef int recording_outside(State state, Level level)
 
 cdef object raw(Operand *operand)
 cdef Node record(Op op, Operand *operands, int n, object params, Operand *output, bint has_tangents)
 cdef Node record_numbers(Op op, Operand *operands, int n, double y)
-cdef Node new_leaf()
+cdef Node new_leaf(bint shared=*)
 cdef void forget_values(NodePtr node) noexcept
 cdef Node new_pick(Node node, int k)
 cdef tuple tangents_of(Node node)

@@ -43,7 +43,11 @@ cdef extern from *:
 
 cdef type FLOAT64 = np.float64
 cdef object DTYPE = np.dtype(np.float64)
-cdef uint64_t clock = 1
+# The low bits of a sequence number are the number of a thread, the owner; so moments are multiples of `MOMENT`.
+cdef uint64_t MOMENT = 1 << 12
+cdef uint64_t OWNERS = MOMENT - 1
+cdef uint64_t FOREVER = UINT64_MAX - OWNERS
+cdef uint64_t clock = MOMENT
 cdef uint32_t OUTPUT_NEEDED = <uint32_t>1 << 31
 cdef long nodes_alive = 0
 cdef long last_level = FIRST_LEVEL
@@ -58,18 +62,58 @@ def live_objects():
 
 # -- what a thread is doing ----------------------------------------------------------------
 
+cdef list NONE = []
+cdef list free_owners = list(range(OWNERS, ANYONE, -1))
+cdef PyObject *states = NULL  # of all threads, borrowed: a list by their `next`
+cdef int n_recording = 0      # recorders recording now, in all threads
+cdef int n_entered = 0        # recorders open now, likewise
+cdef uint64_t entered = 0     # how often one was opened, likewise
+cdef int n_levels = 0         # forward levels open now, likewise
+cdef int n_tracing = 0        # threads that have a tracer
+
+
 cdef class State:
     """The open recorders and forward levels of one thread."""
 
     def __cinit__(self):
+        global states
         self.recorders = []
         self.levels = []
-        self.floor = UINT64_MAX
+        self.floor = self.horizon = FOREVER
+        self.owner = free_owners.pop() if free_owners else ANYONE
+        self.next, states = states, <PyObject *>self
 
     def __dealloc__(self):
-        global ad_state
+        global ad_state, states
+        cdef PyObject *other = states
         if ad_state == <PyObject *>self:  # a thread of C's may come back with another thread state
             ad_state = NULL
+        if other == <PyObject *>self:
+            states = self.next
+        else:
+            while (<State>other).next != <PyObject *>self:
+                other = (<State>other).next
+            (<State>other).next = self.next
+        if self.owner != ANYONE:
+            free_owners.append(self.owner)
+
+    cdef void trace(self, Recorder tracer):
+        """Have this tracer, or None."""
+        global n_tracing
+        n_tracing += (tracer is not None) - (self.tracer is not None)
+        self.tracer = tracer
+
+    cdef bint wants(self, Node node, uint64_t horizon):
+        """Whether an op on this node has to be recorded for this thread, if another one runs it."""
+        cdef Recorder recorder
+        cdef uint64_t owner = owner_of(node)
+        if owner != ANYONE and owner != self.owner:
+            return False
+        for recorder in self.recorders:
+            if recorder.recording and recorder.start < horizon:
+                if recorder.sees(node) if node.op != NULL else owner != ANYONE or recorder.shares(node):
+                    return True
+        return False
 
 
 cdef State current():
@@ -84,49 +128,153 @@ cdef State current():
 cdef uint64_t now() noexcept:
     """A new moment: later than every node so far."""
     global clock
-    clock += 1
+    clock += MOMENT
     return clock
+
+
+# -- what other threads are doing ------------------------------------------------------------
+
+# A thread that was started inside a function that another one differentiates is told of nothing, and may have been
+# there before. What an op needs to know is in its operands: a node says for which thread it was made, and each thread's
+# recorders whether they are still open. So an op on a node of another thread is recorded for that thread.
+
+cdef uint64_t owner_of(Node node) noexcept:
+    """The number of the thread for which a node was made."""
+    return node.seq & OWNERS
+
+
+cdef inline bint is_busy_elsewhere(State mine) noexcept:
+    """Whether a recorder of another thread records."""
+    return n_recording != mine.n_recording
+
+
+cdef int owner_elsewhere(NodePtr node):
+    """The number of the other thread for which an op on this node has to be recorded; -1 if there is none."""
+    cdef State mine = current(), state
+    cdef PyObject *other = states
+    if owner_of(<Node>node) == mine.owner != ANYONE:
+        return -1
+    while other != NULL:
+        state = <State>other
+        if state is not mine and state.wants(<Node>node, mine.horizon):
+            return owner_of(<Node>node)
+        other = state.next
+    return -1
+
+
+cdef bint is_live_elsewhere(NodePtr node):
+    """Whether another thread differentiates with respect to what this node depends on.
+
+    What depends on variables only does not count: this thread may use them for something else.
+    """
+    return is_busy_elsewhere(current()) and owner_elsewhere(node) > ANYONE
+
+
+cdef int owner_among(State mine, Operand *operands, int n):
+    """The number of the thread for which an op on these is recorded."""
+    cdef int i, found, owner = -1
+    for i in range(n):
+        if operands[i].node != NULL:
+            found = owner_elsewhere(operands[i].node)
+            if found > ANYONE:
+                return found
+            owner = max(owner, found)
+    return mine.owner if mine.recording or owner < 0 else owner
+
+
+cdef list recorders_elsewhere():
+    """Those of other threads that record."""
+    cdef State mine = current(), state
+    cdef Recorder recorder
+    cdef PyObject *other = states
+    cdef list found = []
+    while other != NULL:
+        state = <State>other
+        if state is not mine:
+            for recorder in state.recorders:
+                if recorder.recording:
+                    found.append(recorder)
+        other = state.next
+    return found
+
+
+cdef list tracers_elsewhere():
+    """The tracers of other threads."""
+    cdef Recorder recorder
+    if n_tracing == (current().tracer is not None):
+        return NONE
+    return [recorder for recorder in recorders_elsewhere() if recorder is recorder.state.tracer]
+
+
+cdef Recorder tracer_of(NodePtr node):
+    """The tracer, of whichever thread, whose program computes the value of a node; or None."""
+    cdef State mine = current()
+    cdef Recorder recorder
+    if node == NULL:
+        return None
+    if mine.tracer is not None and mine.tracer.knows(node):
+        return mine.tracer
+    for recorder in tracers_elsewhere():
+        if recorder.knows(node):
+            return recorder
+    return None
 
 
 cdef class Recorder:
     """An interval of recording, with pauses: a node belongs to it by its sequence number."""
 
     def __cinit__(self):
-        self.start = self.end = UINT64_MAX
+        self.start = self.end = FOREVER
 
     cdef void enter(self):
+        global entered, n_entered
         cdef State state = current()
         self.state = state
-        state.entered += 1
+        self.alone = n_entered == 0
+        n_entered += 1
+        entered += 1
+        self.entered = entered
         state.recorders.append(self)
         self.resume()
         state.floor = min(state.floor, self.start)
 
     cdef void leave(self):
+        global n_entered
         cdef State state = self.state
         cdef Recorder other
         self.pause()
+        n_entered -= 1
         state.recorders.remove(self)
-        state.floor = UINT64_MAX
+        state.floor = FOREVER
         for other in state.recorders:
             state.floor = min(state.floor, other.start)
 
+    cdef bint had_all(self) noexcept:
+        """Whether no recorder of any thread but this one has seen its nodes."""
+        return self.alone and self.entered == entered
+
     cdef void resume(self):
-        if self.start == UINT64_MAX:
+        global n_recording
+        if self.start == FOREVER:
             self.start = now()
         else:
             if self.pauses is None:
                 self.pauses = []
             self.pauses.append((self.end, now()))
-        self.end = UINT64_MAX
+        self.end = FOREVER
         self.recording = True
         self.state.recording += 1
+        self.state.n_recording += 1
+        n_recording += 1
 
     cdef void pause(self):
+        global n_recording
         if self.recording:
             self.end = now()
             self.recording = False
             self.state.recording -= 1
+            self.state.n_recording -= 1
+            n_recording -= 1
 
     cdef bint sees(self, Node node) noexcept:
         if not self.start <= node.seq < self.end:
@@ -136,6 +284,10 @@ cdef class Recorder:
                 if start <= node.seq < end:
                     return False
         return True
+
+    cdef bint shares(self, Node leaf):
+        """Whether this is a leaf that anyone may have, and this recorder wants to know of ops on it."""
+        return False
 
     cdef bint is_source(self, Node node) except -1:
         """Whether there may be derivatives with respect to this node.
@@ -189,8 +341,8 @@ cdef class Recorder:
     cdef int guard(self, NodePtr node, str kind, object answer) except -1:
         """Python has been given this answer about the value of a node."""
 
-    cdef int leak(self, str what) except -1:
-        """A value has been handed out and cannot be followed any further."""
+    cdef int leak(self, NodePtr node, str what) except -1:
+        """The value of a node has been handed out and cannot be followed any further."""
 
     cdef int fail(self, NodePtr node) except -1:
         """An op on the value of a node has raised."""
@@ -206,34 +358,55 @@ cdef class Level:
     """One forward differentiation under way; tangents carry its tag."""
 
     cdef void enter(self):
-        global last_level
-        cdef State state = current()
-        last_level += 1
-        self.tag = last_level
-        self.depth = len(state.recorders)
-        state.levels.append(self)
+        global last_level, n_levels
+        if self.tag == 0:
+            last_level += 1
+            self.tag = last_level
+        n_levels += 1
+        self.start = now()
+        self.state = current()
+        self.state.levels.append(self)
 
     cdef void leave(self):
-        current().levels.remove(self)
+        global n_levels
+        n_levels -= 1
+        self.state.levels.remove(self)
 
 
-cdef Level find_level(State state, long tag):
+cdef Level find_level(State mine, long tag):
+    """The open level of a tag, of this thread or another: the value that carries the tag was made for it."""
+    cdef PyObject *other = states
     cdef Level level
-    for level in state.levels:
+    for level in mine.levels:
         if level.tag == tag:
             return level
+    if n_levels != len(mine.levels):
+        while other != NULL:
+            for level in (<State>other).levels:
+                if level.tag == tag:
+                    return level
+            other = (<State>other).next
     return None
 
 
-cdef int recording_outside(State state, long tag):
+cdef bint is_level_live(State mine, long tag):
+    """Whether a value with this tag is being differentiated, for all that this thread knows.
+
+    An accumulator gives tangents to values that other threads may use for something else.
+    """
+    cdef Level level
+    if tag < FIRST_LEVEL:
+        return True
+    level = find_level(mine, tag)
+    return level is not None and (level.state is mine or level.private)
+
+
+cdef int recording_outside(State state, Level level):
     """How many recorders record that were opened before the level."""
     cdef Recorder recorder
-    cdef int i, count = 0
-    if tag < FIRST_LEVEL:
-        return state.recording
-    for i in range(min(find_level(state, tag).depth, <int>len(state.recorders))):
-        recorder = state.recorders[i]
-        count += recorder.recording
+    cdef int count = 0
+    for recorder in state.recorders:
+        count += recorder.recording and recorder.start < level.start
     return count
 
 
@@ -484,9 +657,10 @@ cdef object raw(Operand *operand):
     return FLOAT64(operand.x) if operand.value == NULL else <object>operand.value
 
 
-cdef Node new_leaf():
+cdef Node new_leaf(bint shared=False):
+    """A node of no op; `shared` if it belongs to a value that any thread may use."""
     cdef Node node = new_node(False)
-    node.seq = UINT64_MAX
+    node.seq = FOREVER | (ANYONE if shared else current().owner)
     return node
 
 
@@ -533,24 +707,38 @@ cdef inline bint same_aval(Operand *a, Operand *b) noexcept:
     return True
 
 
-cdef inline bint is_recorded(Operand *operand) noexcept:
-    return operand.node != NULL and (<Node>operand.node).seq >= (<State>ad_state).floor
+cdef inline bint is_recorded(Operand *operand):
+    """Whether a recorder is to see an op on this operand; the thread has a state."""
+    if operand.node == NULL:
+        return False
+    if (<State>ad_state).recording and (<Node>operand.node).seq >= (<State>ad_state).floor:
+        return True
+    return is_busy_elsewhere(<State>ad_state) and owner_elsewhere(operand.node) >= 0
 
 
-cdef inline bint is_any_recorded(Operand *operands, int n) noexcept:
+cdef inline bint is_any_recorded(Operand *operands, int n):
     cdef int i
-    if ad_state != NULL and (<State>ad_state).recording:
-        for i in range(n):
-            if is_recorded(&operands[i]):
-                return True
+    if n_recording == 0:
+        return False
+    if ad_state == NULL:
+        current()
+    for i in range(n):
+        if is_recorded(&operands[i]):
+            return True
     return False
 
 
-cdef inline Node begin(Op op, int n, bint has_tangents):
+cdef inline uint64_t owner_for(Operand *operands, int n):
+    """Whose node an op on these gets."""
+    cdef State mine = <State>ad_state
+    return owner_among(mine, operands, n) if is_busy_elsewhere(mine) else mine.owner
+
+
+cdef inline Node begin(Op op, int n, bint has_tangents, uint64_t owner):
     cdef Node node = new_node(has_tangents)
     Py_INCREF(op)
     node.op = <PyObject *>op
-    node.seq = now()
+    node.seq = now() | owner
     node.n = n
     return node
 
@@ -558,9 +746,19 @@ cdef inline Node begin(Op op, int n, bint has_tangents):
 cdef Node traced(Op op, Operand *operands, int n, object params, Operand *output):
     """A node for the tracer alone: no sweep will come to it, so it keeps nothing."""
     cdef Node node = new_node(False)
-    node.seq = now()
+    node.seq = now() | (<State>ad_state).owner
     (<State>ad_state).tracer.note(node, op, operands, n, params, output)
     return node
+
+
+cdef int tell_tracers(Node node, Op op, Operand *operands, int n, object params, Operand *output) except -1:
+    """Tell the tracers of all threads of an op: a program has it if it computes an operand."""
+    cdef Recorder recorder
+    if (<State>ad_state).tracer is not None:
+        (<State>ad_state).tracer.note(node, op, operands, n, params, output)
+    for recorder in tracers_elsewhere():
+        recorder.note(node, op, operands, n, params, output)
+    return 0
 
 
 cdef Node record(Op op, Operand *operands, int n, object params, Operand *output, bint has_tangents):
@@ -573,13 +771,13 @@ cdef Node record(Op op, Operand *operands, int n, object params, Operand *output
     cdef int i
     if not is_any_recorded(operands, n):
         return None
-    if (<State>ad_state).tracer is not None:
-        if (<State>ad_state).recording == 1 and not has_tangents:
+    if (<State>ad_state).tracer is not None or is_busy_elsewhere(<State>ad_state):
+        if (<State>ad_state).recording == 1 and not has_tangents and not is_busy_elsewhere(<State>ad_state):
             return traced(op, operands, n, params, output)
-        node = begin(op, n, has_tangents)
-        (<State>ad_state).tracer.note(node, op, operands, n, params, output)
+        node = begin(op, n, has_tangents, owner_for(operands, n))
+        tell_tracers(node, op, operands, n, params, output)
     else:
-        node = begin(op, n, has_tangents)
+        node = begin(op, n, has_tangents, (<State>ad_state).owner)
     if n > 2:
         node.narrow[0].node = <PyObject *>PyMem_Calloc(n, sizeof(Input) + 1)
     inputs = inputs_of(<NodePtr>node)
@@ -620,15 +818,17 @@ cdef Node record_numbers(Op op, Operand *operands, int n, double y):
     cdef Node node
     cdef Operand output
     cdef bint first, second
-    if ad_state == NULL or not (<State>ad_state).recording:
+    if n_recording == 0:
         return None
+    if ad_state == NULL:
+        current()
     first, second = is_recorded(&operands[0]), n == 2 and is_recorded(&operands[1])
     if not (first or second):
         return None
-    node = begin(op, n, False)
-    if (<State>ad_state).tracer is not None:
+    node = begin(op, n, False, owner_for(operands, n))
+    if (<State>ad_state).tracer is not None or is_busy_elsewhere(<State>ad_state):
         output.kind, output.x, output.value = NUMBER, y, NULL
-        (<State>ad_state).tracer.note(node, op, operands, n, None, &output)
+        tell_tracers(node, op, operands, n, None, &output)
     node.fit = NUMBERS
     node.output_kind = node.kinds[0] = node.kinds[1] = NUMBER
     node.output.x = y
@@ -667,16 +867,19 @@ cdef tuple shape_of(Saved saved):
 
 cdef Node new_pick(Node node, int k):
     """Output k of a node with several: a node whose input is that node."""
+    cdef Recorder recorder
     cdef Node pick = new_node(False)
     Py_INCREF(PICK)
     pick.op = <PyObject *>PICK
     params = (k,)
     Py_INCREF(params)
     pick.params = <PyObject *>params
-    pick.seq = now()
+    pick.seq = now() | owner_of(node)
     pick.n = 1
     pick.narrow[0].node = <PyObject *>node
     Py_INCREF(node)
     if (<State>ad_state).tracer is not None:
         (<State>ad_state).tracer.note_pick(pick, node, k)
+    for recorder in tracers_elsewhere():
+        recorder.note_pick(pick, node, k)
     return pick

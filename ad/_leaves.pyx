@@ -1,12 +1,15 @@
 """Where differentiation starts: variables and constants, and the ways to cut a value off."""
 cimport cython
 
-from ad._core cimport Array, apply1, as_value, is_traced, lift, new_array, roles, value_of, wrap
-from ad._graph cimport Recorder, State, current, new_leaf
+from ad._core cimport Array, apply1, as_value, is_live, is_traced, lift, note_cut, new_array, roles, value_of, wrap
+from ad._graph cimport Recorder, State, current, is_busy_elsewhere, new_leaf, recorders_elsewhere
+
+import copy
+import operator
 
 import numpy as np
 
-from ad.errors import no_assignment, not_an_output
+from ad.errors import no_assignment, no_change, not_an_output
 
 cdef long variables_made = 0
 
@@ -33,7 +36,7 @@ cdef class Variable(Array):
         self.name = f"Variable_{self.serial}" if name is None else name
         self.store(as_value(value, dtype))
         if self.trainable and np.issubdtype(self.dtype, np.inexact):
-            self.node = new_leaf()
+            self.node = new_leaf(shared=True)
 
     cdef void store(self, Array value):
         self.array, self.number = value.array, value.number
@@ -51,7 +54,26 @@ cdef class Variable(Array):
             self.snapshot = new_array(self.array, self.number, self.node, self.tangents)
         if state.tracer is not None:
             return state.tracer.read(self, self.snapshot)
+        if is_busy_elsewhere(state) and not state.recording:
+            return self.read_for_others()
         return self.snapshot
+
+    cdef Array read_unwatched(self):
+        cdef Recorder tracer = current().tracer
+        if tracer is None:
+            return self
+        return tracer.read(self, new_array(self.array, self.number, self.node, self.tangents))
+
+    cdef Array read_for_others(self):
+        """`read` in a thread that records nothing: another that does may have started it."""
+        cdef Recorder recorder
+        cdef Array found = self.snapshot
+        for recorder in recorders_elsewhere():
+            if self.trainable:
+                recorder.access(self)
+            if recorder is recorder.state.tracer:
+                found = recorder.read(self, self.snapshot)
+        return found
 
     cdef int refuse_in_recordings(self) except -1:
         if current().tracer is not None:
@@ -123,17 +145,69 @@ cdef class Variable(Array):
         self.refuse_in_recordings()
         return self.assign(self.numpy() - (delta.numpy() if isinstance(delta, Array) else delta))
 
+    def __iadd__(self, delta):
+        self.refuse_cut("+=", delta)
+        return self.assign_add(delta)
+
+    def __isub__(self, delta):
+        self.refuse_cut("-=", delta)
+        return self.assign_sub(delta)
+
+    def __imul__(self, other):
+        return self.change(operator.mul, "*=", other)
+
+    def __itruediv__(self, other):
+        return self.change(operator.truediv, "/=", other)
+
+    def __ifloordiv__(self, other):
+        return self.change(operator.floordiv, "//=", other)
+
+    def __imod__(self, other):
+        return self.change(operator.mod, "%=", other)
+
+    def __ipow__(self, other):
+        return self.change(operator.pow, "**=", other)
+
+    def __imatmul__(self, other):
+        return self.change(operator.matmul, "@=", other)
+
+    cdef Variable change(self, operation, str how, other):
+        """Assign the result of an operation with the value now."""
+        self.refuse_cut(how, other)
+        if is_live(self):
+            raise no_change(self.name, how)
+        return self.assign(operation(self.numpy(), other.numpy() if isinstance(other, Array) else other))
+
+    cdef int refuse_cut(self, str how, other) except -1:
+        """Refuse a change whose derivative a tape would have to know; `assign` and the like cut it on purpose."""
+        self.refuse_in_recordings()
+        if isinstance(other, Array) and is_live(other):
+            raise no_change(self.name, how)
+        return 0
+
     def __repr__(self):
         return f"<ad.Variable {self.name!r} shape={self.shape} dtype={self.dtype} numpy={value_of(self)!r}>"
 
     def __copy__(self):
-        return self.__deepcopy__({})
+        return restored(type(self), value_of(self), self.trainable, self.name, getattr(self, "__dict__", {}))
 
     def __deepcopy__(self, memo):
-        return Variable(np.array(value_of(self)), self.trainable, self.name)
+        memo[id(self)] = found = restored(type(self), value_of(self), self.trainable, self.name, {})
+        if hasattr(self, "__dict__"):
+            found.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return found
 
     def __reduce__(self):
-        return Variable, (value_of(self), self.trainable, self.name)
+        return restored, (type(self), value_of(self), self.trainable, self.name, getattr(self, "__dict__", {}))
+
+
+def restored(kind, value, trainable, name, attributes):
+    """A variable of a class, which may be a subclass with attributes and an `__init__` of its own."""
+    x = kind.__new__(kind)
+    Variable.__init__(x, value, trainable, name)
+    if attributes:
+        x.__dict__.update(attributes)
+    return x
 
 
 def stop_gradient(x):
@@ -150,6 +224,7 @@ def stop_gradient(x):
     """
     if not isinstance(x, Array):
         return x
+    note_cut(x, "ad.stop_gradient")
     return roles["detached"](x) if is_traced(lift(x)) else wrap(value_of(lift(x)))
 
 

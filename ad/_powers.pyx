@@ -17,7 +17,7 @@ from libc.math cimport NAN, fabs, floor, rint
 
 cimport numpy as cnp
 from ad._core cimport Array, new_array, roles
-from ad._graph cimport BY_ITSELF, CARRIES, BY_OPERAND, BY_RADICAND, Op, State, current
+from ad._graph cimport BY_ITSELF, CARRIES, BY_OPERAND, BY_RADICAND, Op, State, current, is_busy_elsewhere
 
 import numpy as np
 
@@ -92,7 +92,7 @@ cdef bint is_one_base(Array a, Array b):
 cdef object power_of_power(Array x, double p, Array y):
     """`y`, which is x ** p, for an `x` that is itself a power."""
     cdef State state = current()
-    if not (state.tracer is not None and state.recording == 1 and y.tangents is None):
+    if not (state.tracer is not None and state.recording == 1 and y.tangents is None and not is_busy_elsewhere(state)):
         smooth = smoother(x, p)
         if smooth is not None:
             y = joined(smooth, y)

@@ -3,7 +3,7 @@ from cpython.ref cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
 
 from ad._core cimport Array
-from ad._graph cimport Node, NodePtr, Recorder, Saved
+from ad._graph cimport Node, NodePtr, Recorder, Saved, State
 
 
 # One node of a plan; the slots of its inputs begin at `edges`, -1 for a leaf.
@@ -24,13 +24,17 @@ cdef class Plan:
     cdef int n, n_edges, room, edge_room
     cdef uint32_t stamp
     cdef uint64_t start, end         # of the recorder
-    cdef bint tangents
+    cdef bint tangents               # whether a node has some
     cdef bint bypassed               # a source is the first way to a value that `_powers` has joined
+    cdef bint foreign                # whether a node was made for another thread
+    cdef State state                 # of the thread that made the plan
     cdef int *target_slots
     cdef int *source_slots
     cdef int visit(self, NodePtr root) except -1
     cdef int finish(self, NodePtr node) except -1
     cdef int add_step(self, NodePtr node, int edges) except -1
+    cdef bint is_general(self)
+    cpdef bint is_independent(self)
     cdef list pull(self, list seeds, bint consume=*)
     cdef list push(self, list x_dots)
     cdef object cleared(self, object dot, list given)

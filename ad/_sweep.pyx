@@ -16,7 +16,8 @@ from ad._core cimport alias, apply, apply2, is_live, lift, need, new_array, role
 from ad._forward cimport Dual, dual_depth, find_tangents, output_with, push_rule, scaled, without_duals
 from ad._graph cimport (
     ALIKE, ARRAY, Aval, BOXED, Input, MIXED, NOTHING, NO_POWER, NUMBER, NUMBERS, Op, SHAPE, SHAPE_NUMBER, SHAPE_VECTOR,
-    TangentNode, current, forget_values, inputs_of, op_of, params_of, saved_input, saved_output, shape_of, tangents_of,
+    State, TangentNode, current, forget_values, inputs_of, is_busy_elsewhere, last_level, op_of, owner_of, params_of,
+    saved_input, saved_output, shape_of, tangents_of,
 )
 from ad._kernels cimport scaled as scaled_number
 from ad._kernels cimport (
@@ -54,6 +55,7 @@ cdef class Plan:
         last_stamp += 1
         self.stamp = last_stamp
         self.recorder, self.targets, self.sources = recorder, targets, sources
+        self.state = current()
         self.start, self.end = recorder.start, recorder.end
         self.roots = [x.node for x in targets]
         self.steps, self.room = &self.few_steps[0], 16
@@ -142,9 +144,26 @@ cdef class Plan:
         step.node, step.edges = node, edges
         step.source = (<Node>node).slot == SEEN_SOURCE
         self.tangents |= type(<object>node) is TangentNode
+        self.foreign |= (<Node>node).op != NULL and owner_of(<Node>node) != self.state.owner
         (<Node>node).slot = self.n
         self.n += 1
         return 0
+
+    cpdef bint is_independent(self):
+        """Whether there are sources, and no target depends on any of them."""
+        cdef bint found = False
+        cdef int k
+        for k in range(len(self.sources)):
+            if self.source_slots[k] >= 0:
+                return False
+            found |= (<Array>self.sources[k]).size > 0
+        return found
+
+    cdef bint is_general(self):
+        """Whether a sweep may itself be differentiated."""
+        cdef State state = current()
+        return (self.tangents or state.recording > 0 or len(state.levels) > 0
+                or (self.foreign or state is not self.state) and is_busy_elsewhere(state))
 
     cdef list pull(self, list seeds, bint consume=False):
         """The sources' cotangents (Arrays, None where unconnected) from the targets'.
@@ -158,7 +177,7 @@ cdef class Plan:
         cdef Step *step
         cdef Node node
         cdef int i, k
-        cdef bint general = self.tangents or current().recording > 0 or len(current().levels) > 0
+        cdef bint general = self.is_general()
         if self.n > 32:
             slots = <Saved *>PyMem_Malloc(self.n * sizeof(Saved))
         for i in range(self.n):
@@ -205,7 +224,7 @@ cdef class Plan:
         cdef Node node
         cdef Step *step
         cdef int i, k
-        cdef bint general = self.tangents or current().recording > 0 or len(current().levels) > 0
+        cdef bint general = self.is_general()
         for k, x_dot in enumerate(x_dots):
             i = self.source_slots[k]
             if i >= 0 and x_dot is not None:
@@ -682,6 +701,21 @@ cdef object push_put(Node node, Array x_dot):
 
 
 # -- what the transforms call --------------------------------------------------------------
+
+def begin():
+    """Forget how values were cut off; how many derivatives have been begun so far, in all threads."""
+    current().cut = None
+    return last_stamp + last_level
+
+
+def independent(Plan plan, begun):
+    """Whether the targets of a plan depend on no source, and how a value was cut off on the way, or None.
+
+    `begun` is what `begin` gave before the function was called. A derivative that was taken since then may be a
+    constant for good reasons, as that of a linear function is: then the answer is no.
+    """
+    found = plan.is_independent() and plan.stamp - 1 + last_level == begun
+    return found, current().cut
 
 def record(f, list xs):
     """Call `f(*aliases)` with a fresh alias of each Array in `xs`, recorded.

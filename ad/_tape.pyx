@@ -3,12 +3,10 @@
 `ad/gradient_tape.py` puts TensorFlow's interface on top, with everything that takes nested
 structures. Names with an underscore are for it.
 """
-from libc.stdint cimport UINT64_MAX, uint64_t
-
 cimport numpy as cnp
 from ad._core cimport Array, lift, wrap
 from ad._forward cimport tangent_of
-from ad._graph cimport Level, Node, Recorder, State, current, new_leaf
+from ad._graph cimport FOREVER, Level, Node, Recorder, State, current, is_busy_elsewhere, new_leaf
 from ad._leaves cimport Variable
 from ad._sweep cimport Plan
 
@@ -20,7 +18,6 @@ import numpy as np
 cnp.import_array()
 
 cdef Array ONE = wrap(1.0)
-cdef uint64_t NEVER = UINT64_MAX
 
 
 cdef inline bint is_inexact(Array x) noexcept:
@@ -44,9 +41,9 @@ cdef int warn_of_dtype(str what, Array x) except -1:
 
 
 def is_differentiating():
-    """Whether this thread records, or has an open forward level."""
+    """Whether this thread records, or has an open forward level, or another thread records."""
     cdef State state = current()
-    return state.recording > 0 or len(state.levels) > 0
+    return state.recording > 0 or len(state.levels) > 0 or is_busy_elsewhere(state)
 
 
 cdef class Tape(Recorder):
@@ -79,7 +76,7 @@ cdef class Tape(Recorder):
 
     cdef int forget(self) except -1:
         """Back to the state of a new tape; not while it is among the open recorders."""
-        self.start = self.end = NEVER
+        self.start = self.end = FOREVER
         self.pauses = None
         self.watched = {}
         self.used = False
@@ -94,7 +91,7 @@ cdef class Tape(Recorder):
         if self.used:
             raise RuntimeError("ad: a non-persistent GradientTape gives one set of gradients (or jacobians) only; "
                                "make it with GradientTape(persistent=True) to ask it again")
-        if self.start == NEVER:
+        if self.start == FOREVER:
             raise RuntimeError("ad: this GradientTape has never recorded; enter it: with ad.GradientTape() as tape")
         if not self.persistent:
             self.used = True
@@ -109,6 +106,9 @@ cdef class Tape(Recorder):
 
     cdef bint is_source(self, Node node) except -1:
         return node in self.watched
+
+    cdef bint shares(self, Node leaf):
+        return leaf in self.watched
 
     cdef list known(self, list sources):
         """The sources that have a gradient on this tape."""
@@ -183,7 +183,7 @@ cdef class Tape(Recorder):
             warn_of_dtype("a watched value", x)
             return
         if x.node is None or x.node.op != NULL and x.node.seq < current().floor:
-            x.node = new_leaf()  # a node older than the floor is cut off from its history already
+            x.node = new_leaf(shared=True)  # a node older than the floor is cut off from its history already
             x.base = None
             if isinstance(x, Variable):
                 variable = <Variable>x
@@ -191,7 +191,7 @@ cdef class Tape(Recorder):
         self.watched[x.node] = x
 
     def _pause(self):
-        if self.used or self.start == NEVER:
+        if self.used or self.start == FOREVER:
             raise RuntimeError("ad: stop_recording() of a GradientTape which has not begun to record")
         if not self.recording:
             raise ValueError("ad: stop_recording() of a GradientTape which is not recording")
@@ -223,7 +223,7 @@ cdef class Tape(Recorder):
 
     def watched_variables(self):
         """The variables watched so far, as a tuple in the order in which they were made."""
-        return tuple(sorted([x for x in self.watched.values() if isinstance(x, Variable)],
+        return tuple(sorted([x for x in list(self.watched.values()) if isinstance(x, Variable)],
                             key=attrgetter("serial")))
 
 
@@ -285,8 +285,7 @@ cdef class Accumulator(Level):
         for level in state.levels:
             if level.tag > self.tag:
                 raise ValueError("ad: a ForwardAccumulator cannot be entered again inside one made later")
-        self.depth = len(state.recorders)
-        state.levels.append(self)
+        self.enter()
         return 0
 
     def __exit__(self, kind, error, traceback):

@@ -6,7 +6,7 @@ import numpy as np
 from ad import _calls, _sweep, trees
 from ad._core import Array
 from ad._leaves import Variable
-from ad.errors import kind, not_a_function, not_argnums
+from ad.errors import kind, no_derivative, not_a_function, not_argnums, warn_independent
 
 __all__ = ["Call", "check", "named"]
 
@@ -14,7 +14,8 @@ __all__ = ["Call", "check", "named"]
 class Call:
     """A call of `f`: the leaves it is differentiated with respect to, and what it returned."""
 
-    def __init__(self, transform, f, args, kwargs, argnums, has_aux):
+    def __init__(self, transform, f, args, kwargs, argnums, has_aux, warns=False):
+        self.warns = warns  # where `f` does not depend on the leaves; and it refuses integers
         self.transform, self.f, self.args, self.kwargs, self.has_aux = transform, f, args, kwargs, has_aux
         self.single = not isinstance(argnums, tuple)
         self.positions = [self._position(i) for i in ((argnums,) if self.single else argnums)]
@@ -67,7 +68,15 @@ class Call:
         if bad:
             raise TypeError(f"ad.{self.transform}: the function returned {bad[0]}; it must return arrays or numbers, "
                             "or containers of them (with has_aux=True: a pair of that and anything else)")
+        if self.warns:
+            self._refuse_integers(returned, ys)
         return ys
+
+    def _refuse_integers(self, returned, ys):
+        """A Python int may be a constant of one branch; other integers and truths are results of some function."""
+        for leaf, y in zip(returned, ys):
+            if y.dtype.kind in "biu" and type(leaf) is not int:
+                raise no_derivative(self.transform, y.dtype)
 
     def _pair(self, y):
         if not isinstance(y, tuple) or len(y) != 2:
@@ -77,19 +86,31 @@ class Call:
 
     def record(self):
         """Call the function with a recorder on: a plan from what it returned to the leaves, and what it returned."""
-        recorder, sources, ys = _sweep.record(self.outputs, self.xs)
-        return _sweep.Plan(recorder, ys, sources), ys
+        return self._recorded(self.outputs, self.xs, list)
+
+    def _recorded(self, run, leaves, targets):
+        """Call `run` at these leaves with a recorder on: a plan to them from the `targets` of what it returned."""
+        begun = _sweep.begin()
+        recorder, sources, returned = _sweep.record(run, leaves)
+        ys = targets(returned)
+        plan = _sweep.Plan(recorder, ys, sources)
+        if self.warns and plan.is_independent():
+            warn_independent(self.transform, *_sweep.independent(plan, begun))
+        return plan, ys
 
     def gradient(self, *leaves):
         """The function's value, which must be a real scalar, and the cotangents of the leaves."""
-        recorder, sources, returned = _sweep.record(self.run, list(leaves))
+        plan, (y,) = self._recorded(self.run, list(leaves), self._scalar)
+        return y, _calls.pull_scalar(plan)
+
+    def _scalar(self, returned):
+        """The one value of a function that returns a real scalar, in a list."""
         if self.returned is not trees.LEAF:
             raise TypeError(
                 f"ad.{self.transform}: the function returned {self.returned!r}; it must return one scalar. Pick or sum "
                 "them, or use ad.jacobian; to return something beside the scalar use has_aux=True"
             )
-        y = _calls.scalar(returned[0], self.transform)
-        return y, _calls.pull_scalar(recorder, y, sources)
+        return [_calls.scalar(returned[0], self.transform)]
 
     def gradient_at(self, *leaves):
         """The gradient alone, with zeros where it is unconnected: a function to differentiate again."""

@@ -5,12 +5,13 @@ import inspect
 import numpy as np
 
 from ad import _sweep
-from ad._core import Array, apply, constant, is_tracing
+from ad._core import Array, apply, constant, find_tracer, is_traced, plain_value
 from ad._graph import Op
 from ad._leaves import Variable, stop_gradient
 from ad._tape import Tape, is_differentiating
 from ad.errors import MissingRule, kind
 from ad.ops.forms import TABLE, over_lanes
+from ad.rerun import Rerun
 from ad.trees import flatten, flatten_optional
 
 __all__ = ["custom_gradient"]
@@ -48,6 +49,9 @@ def custom_gradient(f=None):
 
     Higher derivatives differentiate what `grad_fn` does, through everything that it closes over.
 
+    A program that is being recorded (`ad.compile`, `ad.vmap`) has the ops of `f` in it. If `f` takes plain values, by
+    `x.numpy()`, they would be the same in each replay: then each replay calls `f` itself, and so do its derivatives.
+
     Raises
     ------
     ValueError
@@ -72,19 +76,19 @@ class _WithGradient:
 
     def __init__(self, f):
         functools.update_wrapper(self, f)
-        self._f, self._rule = f, None
+        self._f, self._rule, self._reruns = f, None, {}
 
     def __call__(self, /, *args, **kwargs):
         if args and isinstance(args[0], type):  # a class method, as newer versions of Python call it
             return self._called_on(*args, **kwargs)
-        return _Call(self._f, args, kwargs, self._rule).result()
+        return _Call(self._f, args, kwargs, self._rule, self._reruns).result()
 
     def __get__(self, instance, owner=None):
         return self if instance is None else functools.partial(self._called_on, instance)
 
     def _called_on(self, instance, /, *args, **kwargs):
         f, rule = (part and functools.partial(part, instance) for part in (self._f, self._rule))
-        return _Call(functools.update_wrapper(f, self._f), args, kwargs, rule, is_method=True).result()
+        return _Call(functools.update_wrapper(f, self._f), args, kwargs, rule, {}, is_method=True).result()
 
     def __reduce__(self):
         return self.__qualname__
@@ -97,8 +101,8 @@ class _WithGradient:
 class _Call:
     """One call of such a function: the op that it makes, on the arrays among its arguments."""
 
-    def __init__(self, f, args, kwargs, forward, is_method=False):
-        self.f, self.kwargs, self.forward, self.is_method = f, kwargs, forward, is_method
+    def __init__(self, f, args, kwargs, forward, reruns, is_method=False):
+        self.f, self.kwargs, self.forward, self.reruns, self.is_method = f, kwargs, forward, reruns, is_method
         leaves, self.rebuild_args = flatten(args)
         self.leaves = [x.read_value() if isinstance(x, Variable) else x for x in leaves]
         self.positions = [i for i, x in enumerate(self.leaves) if isinstance(x, Array)]
@@ -107,14 +111,22 @@ class _Call:
 
     def result(self):
         """What the decorated function returns."""
-        y, self.grad_fn = self.run(self.leaves, watch=is_differentiating())
+        given = [self.leaves[i] for i in self.positions]
+        tracer = find_tracer(given)
+        caught = tracer and tracer.catch(given)
+        try:
+            y, self.grad_fn = self.run(self.leaves, watch=is_differentiating())
+        finally:
+            has_leaked = tracer and tracer.release(caught)
         outputs, rebuild = flatten(y)
-        inputs = tuple([self.leaves[i] for i in self.positions] + [v.read_value() for v in self.variables])
+        inputs = tuple(given + [v.read_value() for v in self.variables])
         if not inputs or not outputs:
             return y
         self.outputs = len(outputs)
+        if has_leaked:
+            return rebuild(self.rerun([_plain(part) for part in outputs])(inputs))
         form, fn = "custom", self.evaluate
-        if is_tracing():
+        if any(map(is_traced, inputs)) or any(isinstance(part, Array) and is_traced(part) for part in outputs):
             inputs += tuple([stop_gradient(part) if isinstance(part, Array) else constant(part) for part in outputs])
             form, fn = "relay", self.last
         else:
@@ -122,6 +134,31 @@ class _Call:
         op = Op(self.f.__name__, form, fn, jvp=self.jvp, vjp=self.vjp, needs=(ALL_VALUES,), outputs=self.outputs)
         found = apply(op, inputs, ())
         return rebuild(found if self.outputs > 1 else [found])
+
+    def rerun(self, values):
+        """The op of a call like this one that each replay makes anew; `values` are the outputs of this one."""
+        variables = {len(self.positions) + i: variable for i, variable in enumerate(self.variables)}
+        fixed = [None if i in self.positions else leaf for i, leaf in enumerate(self.leaves)]
+        try:
+            key = (*map(_same, fixed), *self.positions, *map(id, self.variables), tuple(self.kwargs), len(values),
+                   *map(_same, self.kwargs.values()), self.forward)
+            found = self.reruns.get(key)
+        except TypeError:  # unhashable
+            key = found = None
+        if found is None:
+            self.leaves = fixed
+            found = Rerun(self.f.__name__, self.again, variables, len(values))
+            if key is not None:
+                self.reruns[key] = found
+        found.first = values
+        return found
+
+    def again(self, inputs):
+        """The outputs of the call on other inputs."""
+        leaves = self.with_inputs(inputs, self.leaves)
+        args = self.rebuild_args(leaves)
+        y = _Call(self.f, args, self.kwargs, self.forward, self.reruns, self.is_method).result()
+        return [apply(TABLE["identity"].op, (part,)) for part in flatten(y)[0]]
 
     def run(self, leaves, watch=False):
         """`f` on arguments with these leaves; notes which variables it reads, if asked."""
@@ -147,7 +184,7 @@ class _Call:
         """The op on raw values; the first time they are those that `result` has computed from."""
         values, self.values = self.values, None
         if values is None:
-            y, _ = self.run(self.with_inputs(raw, [None] * len(self.leaves)))
+            y, _ = self.run(self.with_inputs(map(constant, raw), self.leaves))
             values = tuple([_plain(part) for part in flatten(y)[0]])
         return values if self.outputs > 1 else values[0]
 
@@ -244,8 +281,13 @@ class _Call:
         return dots if self.outputs > 1 else dots[0]
 
 
+def _same(x):
+    """What tells an argument that is no array apart in a key: 1, 1.0 and True are three."""
+    return type(x), repr(x) if isinstance(x, (float, complex)) else x
+
+
 def _plain(part):
-    return part.numpy() if isinstance(part, Array) else np.asarray(part)
+    return plain_value(part) if isinstance(part, Array) else np.asarray(part)
 
 
 def _zeros(x):

@@ -1,12 +1,15 @@
 """Messages that name what was wrong and the remedy; each is built where all of it is known."""
+import sys
+import warnings
+
 from ad.callers import find_caller
 from ad.remedies import remedy
 
 __all__ = [
-    "CALLS", "MissingRule", "another_argument", "another_call", "another_input", "cannot_write", "conversion_error",
-    "differences_instead", "is_untraceable", "kind", "lost_guard", "lost_rule", "missing_rule", "needs_scipy",
-    "no_assignment", "no_item_assignment", "not_a_function", "not_an_output", "not_argnums", "shown",
-    "unsupported_argument", "used_in_another_thread",
+    "CALLS", "IndependentWarning", "MissingRule", "another_argument", "another_call", "another_input", "cannot_write",
+    "conversion_error", "differences_instead", "is_untraceable", "kind", "lost_guard", "lost_lanes", "lost_rule",
+    "missing_rule", "needs_scipy", "no_assignment", "no_change", "no_derivative", "no_item_assignment",
+    "not_a_function", "not_an_output", "not_argnums", "shown", "unsupported_argument", "warn_independent",
 ]
 
 # How the transforms are called that are not called as `ad.grad(f)(x)` is.
@@ -34,6 +37,38 @@ class MissingRule(NotImplementedError):
     """A NumPy function was called on a value of ours, and the table has no rule for it."""
 
     is_untraceable = True
+
+
+class IndependentWarning(UserWarning):
+    """A derivative is zero because what the function returned does not depend on the argument."""
+
+
+def warn_independent(transform, independent, cut):
+    """Warn, if so, that a function does not depend on its argument; `cut` is how a value was cut off on the way."""
+    if not independent:
+        return
+    reason = (f"A value that does was cut off by {cut}, and what is computed from the result is a constant." if cut else
+              "It may come from a branch that is constant (return 0 * x there), or from another variable.")
+    warnings.warn(f"ad.{transform}: what the function returned does not depend on the argument, and its derivative is "
+                  f"zero. {reason}", IndependentWarning, stacklevel=_levels_outside())
+
+
+def _levels_outside():
+    """The `stacklevel` of the innermost frame that is not the library's, for the caller."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == "ad":
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def no_derivative(transform, dtype):
+    """For a function to be differentiated that returns integers or truths."""
+    what = "truths" if dtype.kind == "b" else "integers"
+    return TypeError(
+        f"ad.{transform}: the function returned {what} ({dtype}), which have no derivative: they come from functions "
+        "like np.argmax, from comparisons, or from int(). Return floating numbers; what is only to be passed on goes "
+        "beside them, with has_aux=True."
+    )
 
 
 def missing_rule(what, instead=""):
@@ -151,6 +186,15 @@ def no_assignment(name):
     )
 
 
+def no_change(name, how):
+    """For `variable *= x` where that loses a derivative."""
+    return TypeError(
+        f"ad: variable {name!r} was changed by {how} in the block of a tape, or by a value that is being "
+        "differentiated: the derivative of the change would be lost. Give the result another name (y = w * x), change "
+        "the variable after the block, or cut the change off on purpose: w.assign(...)."
+    )
+
+
 def another_argument(fixed, found):
     """For a program called with another int, string or object than it was recorded with."""
     return ValueError(
@@ -187,12 +231,12 @@ def lost_guard(guard, value):
     )
 
 
-def used_in_another_thread():
-    """For a value of a function that is being recorded, in a thread that does not record."""
-    return RuntimeError(
-        "ad: a value of a function that is being recorded is used in another thread, where nothing is recorded: a "
-        "replay would not compute it anew. Start threads outside the function that ad.compile, ad.record or ad.vmap "
-        "is given, and call that in each of them."
+def lost_lanes(what, line):
+    """For a plain value of what has a value in each lane."""
+    return TypeError(
+        f"ad.vmap: {line}: {what} would be the value of one lane, and be taken for that of all. Use functions of NumPy "
+        "on the value itself, ad.stop_gradient(x) to cut off its derivative; or call the function for each lane: "
+        "np.stack([f(row) for row in x])."
     )
 
 

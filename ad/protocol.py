@@ -246,7 +246,7 @@ def _at(ufunc, inputs, kwargs):
     """In place: only into an ndarray, and only values that are not being differentiated."""
     if isinstance(inputs[0], Array):
         raise missing_rule(_name(ufunc, "at"), "Arrays are not changed in place; use the result of np.add, or")
-    if is_live(inputs) or _core.is_tracing():
+    if is_live(inputs) or _core.is_tracing() or _core.find_tracer([x for x in inputs if isinstance(x, Array)]):
         raise cannot_write(_name(ufunc, "at"))
     return ufunc.at(*plain_values(inputs), **kwargs)
 

@@ -34,16 +34,19 @@ def _quick_positions(argnums, has_aux):
         argnums) else ()
 
 
-def _gradient_of(transform, f, argnums, has_aux, with_value):
-    """What `grad` and `value_and_grad` return: by `_calls.gradient` where that can, else by a `Call`."""
+def gradient_of(transform, f, argnums, has_aux, with_value, warns):
+    """What `grad` and `value_and_grad` return: by `_calls.gradient` where that can, else by a `Call`.
+
+    `warns` tells whether they do so where `f` does not depend on its argument.
+    """
     quick, single = _quick_positions(argnums, has_aux), type(argnums) is int
 
     def gradient(*args, **kwargs):
         if quick:
-            found = _calls.gradient(f, args, kwargs, quick, single, with_value)
+            found = _calls.gradient(f, args, kwargs, quick, single, with_value, warns)
             if found is not None:
                 return found
-        call = Call(transform, f, args, kwargs, argnums, has_aux)
+        call = Call(transform, f, args, kwargs, argnums, has_aux, warns)
         y, x_bars = call.gradient(*call.xs)
         if with_value:
             return call.with_aux(_calls.hand_over(y, call.any_ours)), call.cotangents(x_bars)
@@ -76,12 +79,17 @@ def grad(f, argnums=0, has_aux=False):
     TypeError
         When `f` returns something else, or an argument has no derivative (a bool, a string, ...).
 
+    Warns
+    -----
+    IndependentWarning
+        When what `f` returns does not depend on any of these arguments: the gradient is zero.
+
     Examples
     --------
     >>> ad.grad(lambda x: (x ** 2).sum())(np.arange(3.0))
     array([0., 2., 4.])
     """
-    return _gradient_of("grad", f, argnums, has_aux, with_value=False)
+    return gradient_of("grad", f, argnums, has_aux, with_value=False, warns=True)
 
 
 def value_and_grad(f, argnums=0, has_aux=False):
@@ -109,7 +117,7 @@ def value_and_grad(f, argnums=0, has_aux=False):
     >>> value, gradient
     (np.float64(5.0), array([0., 2., 4.]))
     """
-    return _gradient_of("value_and_grad", f, argnums, has_aux, with_value=True)
+    return gradient_of("value_and_grad", f, argnums, has_aux, with_value=True, warns=True)
 
 
 def vjp(f, *primals, has_aux=False):
@@ -277,7 +285,7 @@ def _matrix(transform, f, argnums, mode, has_aux, batch):
         raise ValueError(f"ad.{transform}: mode is 'forward', 'reverse' or None, not {mode!r}")
 
     def derivative(*args, **kwargs):
-        call = Call(transform, f, args, kwargs, argnums, has_aux)
+        call = Call(transform, f, args, kwargs, argnums, has_aux, warns=True)
         return call.with_aux(matrix(call, *call.record(), mode, batch))
 
     return named(derivative, transform, f, argnums)
@@ -307,7 +315,7 @@ def hvp(f, argnums=0, has_aux=False):
         if len(args) < 2:
             raise TypeError("ad.hvp: call it with the arguments of the function and, after them, the vector: "
                             f"write {CALLS['hvp']}")
-        call = Call("hvp", f, args[:-1], kwargs, argnums, has_aux)
+        call = Call("hvp", f, args[:-1], kwargs, argnums, has_aux, warns=True)
         _, products = _calls.push_level(call.gradient_at, call.xs, call.directions(args[-1], "the vector"))
         return call.with_aux(call.cotangents(products))
 
@@ -334,8 +342,14 @@ def hessian(f, argnums=0, has_aux=False):
         at each leaf.
     """
 
+    return hessian_of(f, argnums, has_aux, warns=True)
+
+
+def hessian_of(f, argnums, has_aux, warns):
+    """What `hessian` returns; `warns` tells whether it does so where `f` does not depend on its argument."""
+
     def derivative(*args, **kwargs):
-        call = Call("hessian", f, args, kwargs, argnums, has_aux)
+        call = Call("hessian", f, args, kwargs, argnums, has_aux, warns)
         recorder, sources, x_bars = _sweep.record(call.gradient_at, call.xs)
         check_real("hessian", call.xs)
         blocks = by_lanes(_sweep.Plan(recorder, x_bars, sources), call.xs, x_bars)

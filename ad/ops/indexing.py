@@ -3,7 +3,7 @@ import operator
 
 import numpy as np
 
-from ad._core import Array, apply, is_traced, is_tracing, settled
+from ad._core import Array, apply, is_any_tracing, is_traced, settled
 from ad._kernels import add_rows
 from ad.errors import MissingRule
 from ad.ops.domains import REAL
@@ -192,10 +192,10 @@ def getitem(x, index):
     given = index
     try:
         if type(index) is slice:
-            if is_tracing():
+            if is_any_tracing():
                 index = _with_bounds(index)
         elif type(index) is not int:
-            if is_tracing():
+            if is_any_tracing():
                 if type(index) is tuple:
                     index = tuple([_with_bounds(part) if type(part) is slice else part for part in index])
                 index, parts = take_out(index, _is_position)

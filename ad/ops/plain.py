@@ -9,7 +9,7 @@ import operator
 import numpy as np
 
 from ad import _core, trees
-from ad._core import Array, apply, is_traced, is_tracing, peek, plain_value, settled
+from ad._core import Array, apply, is_any_tracing, is_traced, peek, plain_value, settled
 from ad._graph import Op
 from ad.errors import MissingRule, cannot_write, missing_rule
 from ad.ops import outlines
@@ -92,7 +92,7 @@ def evaluate(function, args, kwargs, opaque=False):
     `opaque` says that the function has a derivative for which there is no rule: then the op refuses to be
     differentiated. Any other op is one through which nothing flows.
     """
-    if not is_tracing():
+    if not is_any_tracing():
         return function(*plain_values(args), **plain_values(kwargs))
     if function in SHAPED:
         return function(*_replaced(args, settled), **_replaced(kwargs, settled))

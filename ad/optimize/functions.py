@@ -8,7 +8,7 @@ from ad.calling import Call
 from ad.errors import differences_instead, is_untraceable, kind
 from ad.gradient_tape import GradientTape
 from ad.matrices import matrix
-from ad.transforms import grad, hessian, linearize, value_and_grad
+from ad.transforms import gradient_of, hessian_of, linearize
 
 __all__ = ["Outputs", "Recorded", "Residuals", "Scalar"]
 
@@ -98,7 +98,10 @@ class Scalar(_Function):
     def __init__(self, packing, f):
         super().__init__(packing, f)
         self.at, self.linear_at = _Point(), _Point()
-        self.value_and_grad, self._hessian = value_and_grad(self.call), hessian(self.call)
+        # f may be constant in places: whether it is at x0 is asked in `_first`
+        self.value_and_grad = gradient_of("value_and_grad", self.call, 0, False, with_value=True, warns=False)
+        self._grad = gradient_of("grad", self.call, 0, False, with_value=False, warns=False)
+        self._hessian = hessian_of(self.call, 0, False, warns=False)
 
     def call(self, x):
         """The value at a flat vector, plain or one of ours, as something without axes."""
@@ -146,7 +149,7 @@ class Scalar(_Function):
         """The Hessian times `v`; the gradient is recorded once for all products at a point."""
         if not self.linear_at.is_at(x):
             self.linear_at.forget()
-            _, self.linear = linearize(grad(self.call), x)
+            _, self.linear = linearize(self._grad, x)
             self.linear_at.move(x)
         return self.linear(np.asarray(v))
 
@@ -160,6 +163,8 @@ class Scalar(_Function):
         if y.size != 1:
             raise self._error(f"f returned an array of shape {y.shape}; return one number: np.sum it, or, for a sum of "
                               "squares, give the array itself to ad.optimize.least_squares", ValueError)
+        if y.dtype.kind in "biu":
+            y = y.astype(float)
         return np.reshape(y, ()) if isinstance(y, Array) else y.reshape(())[()]
 
 
@@ -221,7 +226,7 @@ class Outputs(_Function):
 
     def hessian(self, x, v):
         """The Hessian of the sum of the outputs weighted by `v`."""
-        return hessian(lambda x: np.dot(v, self.call(x)))(x)
+        return hessian_of(lambda x: np.dot(v, self.call(x)), 0, False, warns=False)(x)
 
 
 class Residuals(Outputs):

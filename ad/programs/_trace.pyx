@@ -8,9 +8,11 @@ from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t
 
 cimport numpy as cnp
-from ad._core cimport Array, new_array, roles, value_of, wrap
+from ad._core cimport Array, is_live, new_array, roles, value_of, wrap
 from ad._deferred cimport Deferred, begin, settle
-from ad._graph cimport FIRST_LEVEL, NUMBER, Aval, Node, NodePtr, Op, Operand, Recorder, current, new_leaf, raw
+from ad._graph cimport (
+    FIRST_LEVEL, NUMBER, Aval, Node, NodePtr, Op, Operand, Recorder, current, is_live_elsewhere, new_leaf, raw,
+)
 from ad._kernels cimport heeds_errors
 from ad._leaves cimport Variable
 
@@ -47,6 +49,8 @@ cdef class Tracer(Recorder):
         Slot -> value. Captured ndarrays are copied, so that later changes do not reach the program.
     guards : list of (int, int, str, object, str)
         How many instructions had been recorded, the slot of a value, what Python asked of it, the answer, where.
+    captures : bool
+        Whether, without `lifts`, a value was captured that another thread is differentiating, or recording.
     risky : bool
         Whether there is an instruction among them that raises for some values.
     failed : str
@@ -58,7 +62,7 @@ cdef class Tracer(Recorder):
     cdef readonly dict constants
     cdef object warn
     cdef bint lifts
-    cdef readonly bint relays, risky
+    cdef readonly bint relays, risky, captures
     cdef Deferred deferred
     cdef readonly str failed
     cdef Recorder outer   # the tracer around this one, which answers for what is deferred; or None
@@ -67,6 +71,7 @@ cdef class Tracer(Recorder):
     cdef list alive       # what the addresses in use as keys belong to
     cdef dict captured    # address of an ndarray -> its slot
     cdef dict copies      # address of an ndarray that is a parameter -> the copy that is kept
+    cdef list caught      # the calls under way that may be run anew, if a value leaves them
     cdef dict stand_ins   # serial of a variable -> the Array read in its place
 
     def __init__(self, warn, lifts):
@@ -74,16 +79,17 @@ cdef class Tracer(Recorder):
         self.levels = {level.tag for level in current().levels}
         self.instructions, self.avals, self.guards, self.inputs, self.variables = [], [], [], [], []
         self.constants, self.slots, self.captured, self.stand_ins = {}, {}, {}, {}
-        self.alive, self.copies = [], {}
+        self.alive, self.copies, self.caught = [], {}, []
         self.warn, self.failed = warn, ""
 
     cdef void enter(self):
         Recorder.enter(self)
-        self.outer, self.state.tracer = self.state.tracer, self
+        self.outer = self.state.tracer
+        self.state.trace(self)
         self.deferred = begin() if self.outer is None else (<Tracer>self.outer).deferred
 
     cdef void leave(self):
-        self.state.tracer = self.outer
+        self.state.trace(self.outer)
         Recorder.leave(self)
 
     @property
@@ -183,6 +189,10 @@ cdef class Tracer(Recorder):
     # -- what the core tells
 
     cdef int note(self, Node node, Op op, Operand *operands, int n, object params, Operand *output) except -1:
+        with self.deferred.lock:  # ops of other threads come here too
+            return self.append(node, op, operands, n, params, output)
+
+    cdef int append(self, Node node, Op op, Operand *operands, int n, object params, Operand *output) except -1:
         cdef long slot
         cdef int i
         cdef bint traced = False, waits
@@ -200,6 +210,7 @@ cdef class Tracer(Recorder):
                     None if operands[i].node == NULL else <Node>operands[i].node,
                     None if operands[i].tangents == NULL else <tuple>operands[i].tangents))
             if slot < 0:
+                self.captures |= is_captured(&operands[i])
                 slot = self.constant(raw(&operands[i]))
             inputs.append(slot)
         if waits:
@@ -250,14 +261,66 @@ cdef class Tracer(Recorder):
         self.guards.append((len(self.instructions), slot, kind, answer, where()))
         return 0
 
-    cdef int leak(self, str what) except -1:
-        self.warn(what, where())
+    cdef int leak(self, NodePtr node, str what) except -1:
+        if self.slot_of(node) < 0:
+            return self.outer.leak(node, what)
+        if self.caught:
+            self.caught[len(self.caught) - 1].leaks.append((self.slot_of(node), what, where()))
+        else:
+            self.warn(what, where())
         return 0
+
+    cdef bint shares(self, Node leaf):
+        return self.slot_of(<NodePtr>leaf) >= 0
+
+    def catch(self, xs):
+        """Note what leaves the program until `release`, without telling of it: a call on `xs` may be run anew."""
+        slots = {self.slot_of(NULL if (<Array>x).node is None else <NodePtr>(<Array>x).node) for x in xs}
+        caught = Caught(slots, len(self.instructions), len(self.avals), len(self.guards), self.failed)
+        self.caught.append(caught)
+        return caught
+
+    def release(self, caught):
+        """Tell from now on of what leaves the program; whether anything has, in a call that can be run anew.
+
+        It can where it depends on nothing in the program but the values that it is called on, and on variables: then
+        what Python has been told in it is forgotten. Otherwise all that has left is told of.
+        """
+        cdef long slot
+        self.caught.remove(caught)
+        if not caught.leaks:
+            return False
+        free = caught.slots.union(self.constants, [slot for _, slot in self.variables])
+        read = {slot for slot, _, _ in caught.leaks}
+        read.update(*[instruction.inputs for instruction in self.instructions[caught.instructions:]])
+        read.update([slot for _, slot, *_ in self.guards[caught.guards:]])
+        if any([slot < caught.avals and slot not in free for slot in read]):
+            for _, what, line in caught.leaks:
+                self.warn(what, line)
+            return False
+        del self.guards[caught.guards:]
+        self.failed = caught.failed
+        return True
 
     cdef int fail(self, NodePtr node) except -1:
         if self.slot_of(node) >= 0:
             self.failed = where()
         return 0 if self.outer is None else self.outer.fail(node)
+
+
+cdef bint is_captured(Operand *operand):
+    """Whether an operand is what another thread differentiates or records: in this one nothing is but the program."""
+    if operand.node != NULL and is_live_elsewhere(operand.node):
+        return True
+    return operand.tangents != NULL and is_live(new_array(None, 0, None, <tuple>operand.tangents))
+
+
+class Caught:
+    """What left a program during a call: the slots that the call was given, where the program stood, what left."""
+
+    def __init__(self, slots, instructions, avals, guards, failed):
+        self.slots, self.instructions, self.avals, self.guards = slots, instructions, avals, guards
+        self.failed, self.leaks = failed, []
 
 
 cdef inline int64_t key_of(NodePtr node) noexcept:
@@ -322,6 +385,7 @@ def slot_of(Tracer tracer, y):
         slot = tracer.slot_of(NULL if x.node is None else <NodePtr>x.node)
         if slot < 0 and tracer.lifts and (x.node is not None or x.tangents is not None):
             return tracer.lift(new_array(x.array, x.number, x.node, x.tangents))
+        tracer.captures |= slot < 0 and is_live(x)
         return tracer.constant(value_of(x)) if slot < 0 else slot
     return tracer.constant(y)
 

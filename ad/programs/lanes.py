@@ -10,19 +10,20 @@ import numpy as np
 from ad import _calls, trees
 from ad._core import Array, apply, constant, is_watched, planted, settled
 from ad._graph import Aval, Op
-from ad.errors import conversion_error, kind, not_a_function
+from ad.errors import conversion_error, kind, lost_lanes, not_a_function
 from ad.machine._vm import Machine
 from ad.ops.forms import TABLE, lanes_of, over_lanes, total
 from ad.programs import _trace
 from ad.programs._compiled import Quick, Shortcut
 from ad.programs.passes import simplify
 from ad.programs.program import Instruction, Program, interpret
-from ad.programs.recording import MAX_SIGNATURES, Recording, compile
+from ad.programs.recording import MAX_SIGNATURES, Compiled, Recording, warn_of_leak
 from ad.programs.signatures import Signature
 
 __all__ = ["Mapped", "pull_lanes", "vmap", "with_lanes"]
 
 EVERYTHING = (1 << 32) - 1  # of `Op.needs`: all values
+SHOWN = ("repr()", "str()", "format()")  # what takes a value out of a recording to be read by people
 BROADCAST_TO, IDENTITY, RESHAPE = [TABLE[name].op for name in ("broadcast_to", "identity", "reshape")]
 
 
@@ -273,7 +274,7 @@ class Mapped(Quick):
         functools.update_wrapper(self, f, ("__module__", "__doc__"), ())
         self.__name__ = self.__qualname__ = f"vmap({getattr(f, '__name__', type(f).__name__)})"
         self.f, self.in_axes, self.out_axes = f, in_axes, out_axes
-        self.each, self.programs = compile(f), {}
+        self.each, self.programs = Compiled(f, False, _refuse_leak), {}
 
     def __repr__(self):
         return f"<{self.__name__}, {len(self.programs)} signatures>"
@@ -298,9 +299,11 @@ class Mapped(Quick):
         key = signature.key, lanes.flags, lanes.k
         program = self.programs.get(key)
         if program is None:
-            recording = Recording(self.f, signature)
+            recording = Recording(self.f, signature, leak=_refuse_leak)
             if recording.failed:
                 return None
+            if recording.captures:
+                return self._interpreted(lanes)
             program = self._kept(key, recording, signature, lanes)
         values = [x.numpy() if isinstance(x, Array) else x for x in lanes.values(signature)]
         try:
@@ -322,7 +325,7 @@ class Mapped(Quick):
     def _interpreted(self, lanes):
         """The outputs by ops, which others can record and differentiate; None as for `_replayed`."""
         signature = lanes.signature()
-        recording = Recording(self.f, signature, lifts=True)
+        recording = Recording(self.f, signature, lifts=True, leak=_refuse_leak)
         if lanes.k and (recording.relays or recording.failed):
             return None
         wide = _Wide(recording, signature, lanes)
@@ -453,6 +456,14 @@ def _holds(guard, value, has_lanes):
     if has_lanes and len(value) and bool(value[0]) != guard.answer:
         return False
     return bool(np.all((value if guard.answer else np.logical_not(value)) != 0))
+
+
+def _refuse_leak(what, line):
+    """Refuse to make of a value a plain one, unless that is only shown."""
+    if what in SHOWN:
+        warn_of_leak(what, line)
+    else:
+        raise lost_lanes(what, line)
 
 
 def _in_front(x, axis):

@@ -27,7 +27,7 @@ from ad.programs.passes import simplify
 from ad.programs.program import KEYS, Guard, Program, frozen
 from ad.programs.signatures import Signature, is_value
 
-__all__ = ["Compiled", "Recording", "compile", "derivative", "record"]
+__all__ = ["Compiled", "Recording", "compile", "derivative", "record", "warn_of_leak"]
 
 MAX_PATHS = 64  # of one signature
 MAX_SIGNATURES = 256
@@ -120,13 +120,14 @@ def derivative(program, name):
 class Recording:
     """One call of a function: its ops, its guards, and what it returned."""
 
-    def __init__(self, f, signature, lifts=False, keep=False):
-        """`keep` says that somebody will see to the result, and `drop` it."""
+    def __init__(self, f, signature, lifts=False, keep=False, leak=None):
+        """`keep` says that somebody will see to the result, and `drop` it; `leak` is told of values that leave."""
         def run(*values):
             args, kwargs = signature.frame(values)
             return f(*args, **kwargs)
 
-        self.tracer, self.result = _trace.trace(run, [_seen(x) for x in signature.values], _warn_of_leak, lifts)
+        self.tracer, self.result = _trace.trace(run, [_seen(x) for x in signature.values],
+                                               leak or warn_of_leak, lifts)
         try:
             self._read(f, signature)
         except BaseException:
@@ -147,7 +148,7 @@ class Recording:
         self.instructions, self.constants, self.avals = tracer.instructions, tracer.constants, tuple(tracer.avals)
         self.guards = [Asked(position, slot, Guard(*asked)) for position, slot, *asked in tracer.guards]
         self.inputs, self.variables, self.lifted = tuple(tracer.inputs), tracer.variables, tracer.lifted
-        self.relays, self.failed = tracer.relays, tracer.failed
+        self.relays, self.failed, self.captures = tracer.relays, tracer.failed, tracer.captures
         self.tried = self._tried() if tracer.risky else ()
 
     @property
@@ -238,7 +239,7 @@ def _seen(x):
     return plain_value(x) if isinstance(x, Array) else x
 
 
-def _warn_of_leak(what, line):
+def warn_of_leak(what, line):
     warnings.warn(f"ad.compile: {line}: {what} takes a value out of the recording; what is done with it will not be "
                   "replayed", stacklevel=2)
 
@@ -373,9 +374,9 @@ class Tree:
 class Compiled(Quick):
     """A function with the recordings of its calls: what `ad.compile` returns."""
 
-    def __init__(self, f, check):
+    def __init__(self, f, check, leak=None):
         functools.update_wrapper(self, f, ("__module__", "__name__", "__qualname__", "__doc__"), ())
-        self.f, self.check, self._trees, self._routes = f, check, {}, {}
+        self.f, self.check, self._leak, self._trees, self._routes = f, check, leak, {}, {}
 
     def general(self, args, kwargs):
         """The call, by the tree of its signature."""
@@ -418,7 +419,7 @@ class Compiled(Quick):
         """Call the function, and keep the recording."""
         if tree.paths >= MAX_PATHS:
             return self._called(args, kwargs, signature.ours)
-        recording = Recording(self.f, signature, keep=True)
+        recording = Recording(self.f, signature, keep=True, leak=self._leak)
         try:
             if self._is_kept(tree, recording, signature, args, kwargs) and recording.waits:
                 found = tree.replay(signature.values)
@@ -430,6 +431,8 @@ class Compiled(Quick):
 
     def _is_kept(self, tree, recording, signature, args, kwargs):
         """Add a recording to a tree, if it can be replayed; whether it can."""
+        if recording.captures:
+            return False
         if recording.failed:
             self._leave_out(tree, recording.failed)
             return False

@@ -5,7 +5,7 @@ from ad.programs._compiled import Quick
 from ad.programs.program import Guard, Program
 from ad.programs.signatures import Signature
 
-__all__ = ["Compiled", "Recording", "compile", "derivative", "record"]
+__all__ = ["Compiled", "Recording", "compile", "derivative", "record", "warn_of_leak"]
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -21,9 +21,12 @@ def compile(f: None = None, *, check: bool = False) -> Callable[[Callable[_P, _R
 def derivative(program: Program, name: str) -> Compiled[..., Any]: ...
 def record(f: Callable[_P, Any]) -> Callable[_P, Program]: ...
 
+def warn_of_leak(what: str, line: str) -> None: ...
+
 class Recording:
     def __init__(
-        self, f: Callable[..., Any], signature: Signature, lifts: bool = False, keep: bool = False
+        self, f: Callable[..., Any], signature: Signature, lifts: bool = False, keep: bool = False,
+        leak: Callable[[str, str], None] | None = None
     ) -> None: ...
     @property
     def waits(self) -> bool: ...
@@ -56,7 +59,9 @@ class Tree:
 class Compiled(Quick, Generic[_P, _R]):
     f: Callable[_P, _R]
     check: bool
-    def __init__(self, f: Callable[_P, _R], check: bool) -> None: ...
+    def __init__(
+        self, f: Callable[_P, _R], check: bool, leak: Callable[[str, str], None] | None = None
+    ) -> None: ...
     def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R: ...
     @overload
     def __get__(self, instance: None, owner: Any = None, /) -> Self: ...
