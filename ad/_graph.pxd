@@ -186,8 +186,11 @@ cdef class State:
     cdef str cut                     # how a value was last cut off since a derivative was begun, or None
     cdef object deferred             # what the tracer has not evaluated yet: a Deferred of `_deferred`, or None
     cdef PyObject *next              # the state of another thread, borrowed
+    cdef PyObject *context           # the one that it is of: its address
+    cdef unsigned long thread
     cdef bint wants(self, Node node, uint64_t horizon)
     cdef void trace(self, Recorder tracer)
+    cdef bint serves(self, PyObject *context)
 
 cdef uint64_t FOREVER                # later than all nodes but leaves
 
@@ -197,12 +200,13 @@ cdef long last_level                 # the tag of the forward level that was ent
 cdef State current()
 cdef uint64_t now() noexcept
 cdef bint is_busy_elsewhere(State mine) noexcept
-cdef int owner_elsewhere(NodePtr node)
 cdef bint is_live_elsewhere(NodePtr node)
 cdef list recorders_elsewhere()
 cdef Recorder tracer_of(NodePtr node)
 cdef uint64_t owner_of(Node node) noexcept
+cdef void share_leaf(Node leaf) noexcept
 cdef Level find_level(State state, long tag)
+cdef set open_levels()
 cdef bint is_level_live(State state, long tag)
 cdef int recording_outside(State state, Level level)
 

@@ -11,6 +11,7 @@ from libc.stdint cimport UINT64_MAX
 cimport numpy as cnp
 from ad._kernels cimport find_loop, find_native, is_plain, offer
 
+from contextvars import ContextVar
 from importlib import import_module
 
 import numpy as np
@@ -19,6 +20,7 @@ cnp.import_array()
 
 cdef extern from "Python.h":
     PyObject *PyThreadState_GetDict()
+    unsigned long PyThread_get_thread_ident()
     ctypedef void (*destructor)(PyObject *) noexcept
     ctypedef struct PyTypeObject:
         destructor tp_dealloc
@@ -26,25 +28,29 @@ cdef extern from "Python.h":
 cdef extern from *:
     """
     #if defined(_MSC_VER)
-    static __declspec(thread) PyObject *ad_state;
+    static __declspec(thread) PyObject *ad_state, *ad_context;
     #elif defined(__GLIBC__)
     static __thread PyObject *ad_state __attribute__((tls_model("initial-exec")));
+    static __thread PyObject *ad_context __attribute__((tls_model("initial-exec")));
     #elif defined(__GNUC__)
-    static __thread PyObject *ad_state;
+    static __thread PyObject *ad_state, *ad_context;
     #else
-    static _Thread_local PyObject *ad_state;
+    static _Thread_local PyObject *ad_state, *ad_context;
     #endif
+    static inline PyObject *ad_context_now(void) { return PyThreadState_Get()->context; }
     #ifndef AD_DEBUG
     #define AD_DEBUG 0
     #endif
     """
-    PyObject *ad_state
+    PyObject *ad_state    # of the thread, and of the context that it is in
+    PyObject *ad_context  # borrowed; that a later one may have its address does no harm
+    PyObject *ad_context_now()
     const bint DEBUG "AD_DEBUG"
 
 cdef type FLOAT64 = np.float64
 cdef object DTYPE = np.dtype(np.float64)
 # The low bits of a sequence number are the number of a thread, the owner; so moments are multiples of `MOMENT`.
-cdef uint64_t MOMENT = 1 << 12
+cdef uint64_t MOMENT = 1 << 16
 cdef uint64_t OWNERS = MOMENT - 1
 cdef uint64_t FOREVER = UINT64_MAX - OWNERS
 cdef uint64_t clock = MOMENT
@@ -62,8 +68,12 @@ def live_objects():
 
 # -- what a thread is doing ----------------------------------------------------------------
 
+# Coroutines take turns in a thread, each in a context of its own: so what is said of threads here is meant of contexts.
+STATE = ContextVar("ad.state")
+
 cdef list NONE = []
-cdef list free_owners = list(range(OWNERS, ANYONE, -1))
+cdef uint64_t n_owners = 1    # the numbers from here on have no thread yet
+cdef list free_owners = []    # of those below, the ones whose threads are gone
 cdef PyObject *states = NULL  # of all threads, borrowed: a list by their `next`
 cdef int n_recording = 0      # recorders recording now, in all threads
 cdef int n_entered = 0        # recorders open now, likewise
@@ -80,7 +90,7 @@ cdef class State:
         self.recorders = []
         self.levels = []
         self.floor = self.horizon = FOREVER
-        self.owner = free_owners.pop() if free_owners else ANYONE
+        self.owner, self.thread = new_owner(), PyThread_get_thread_ident()
         self.next, states = states, <PyObject *>self
 
     def __dealloc__(self):
@@ -97,6 +107,12 @@ cdef class State:
         if self.owner != ANYONE:
             free_owners.append(self.owner)
 
+    cdef bint serves(self, PyObject *context):
+        """Whether this is the state of a context, or of one that was copied inside a derivative of it."""
+        if self.context == context:
+            return True
+        return self.thread == PyThread_get_thread_ident() and (len(self.recorders) > 0 or len(self.levels) > 0)
+
     cdef void trace(self, Recorder tracer):
         """Have this tracer, or None."""
         global n_tracing
@@ -111,18 +127,43 @@ cdef class State:
             return False
         for recorder in self.recorders:
             if recorder.recording and recorder.start < horizon:
-                if recorder.sees(node) if node.op != NULL else owner != ANYONE or recorder.shares(node):
+                if recorder.sees(node) if node.op != NULL else owner == self.owner or recorder.shares(node):
                     return True
         return False
 
 
+cdef uint64_t new_owner():
+    """A number for a thread: `ANYONE` in the end, of whom less is known."""
+    global n_owners
+    if free_owners:
+        return free_owners.pop()
+    if n_owners == MOMENT:
+        return ANYONE
+    n_owners += 1
+    return n_owners - 1
+
+
 cdef State current():
-    global ad_state
-    if ad_state == NULL:
-        state = State()
-        (<dict>PyThreadState_GetDict())[State] = state  # lives as long as the thread
-        ad_state = <PyObject *>state
+    if ad_state == NULL or ad_context_now() != ad_context:
+        switch()
     return <State>ad_state
+
+
+cdef int switch() except -1:
+    """Find the state of the context that the thread is in now.
+
+    A copied context has that of another, and keeps it as long as something is open there: a coroutine that was started
+    inside a tape is. A thread has to have one of its own, for a state is changed while an op runs.
+    """
+    global ad_state, ad_context
+    state = STATE.get(None)
+    if state is None or not (<State>state).serves(ad_context_now()):
+        state = State()
+        STATE.set(state)
+        (<State>state).context = ad_context_now()
+    (<dict>PyThreadState_GetDict())[State] = state  # which holds it for `ad_state`
+    ad_state, ad_context = <PyObject *>state, ad_context_now()
+    return 0
 
 
 cdef uint64_t now() noexcept:
@@ -143,14 +184,20 @@ cdef uint64_t owner_of(Node node) noexcept:
     return node.seq & OWNERS
 
 
+cdef void share_leaf(Node leaf) noexcept:
+    """Give a leaf to anyone if it belongs to another thread, which may use its value for something else."""
+    if owner_of(leaf) != current().owner:
+        leaf.seq = FOREVER | ANYONE
+
+
 cdef inline bint is_busy_elsewhere(State mine) noexcept:
     """Whether a recorder of another thread records."""
     return n_recording != mine.n_recording
 
 
-cdef int owner_elsewhere(NodePtr node):
+cdef int owner_elsewhere(State mine, NodePtr node):
     """The number of the other thread for which an op on this node has to be recorded; -1 if there is none."""
-    cdef State mine = current(), state
+    cdef State state
     cdef PyObject *other = states
     if owner_of(<Node>node) == mine.owner != ANYONE:
         return -1
@@ -167,7 +214,8 @@ cdef bint is_live_elsewhere(NodePtr node):
 
     What depends on variables only does not count: this thread may use them for something else.
     """
-    return is_busy_elsewhere(current()) and owner_elsewhere(node) > ANYONE
+    cdef State mine = current()
+    return is_busy_elsewhere(mine) and owner_elsewhere(mine, node) > ANYONE
 
 
 cdef int owner_among(State mine, Operand *operands, int n):
@@ -175,7 +223,7 @@ cdef int owner_among(State mine, Operand *operands, int n):
     cdef int i, found, owner = -1
     for i in range(n):
         if operands[i].node != NULL:
-            found = owner_elsewhere(operands[i].node)
+            found = owner_elsewhere(mine, operands[i].node)
             if found > ANYONE:
                 return found
             owner = max(owner, found)
@@ -387,6 +435,16 @@ cdef Level find_level(State mine, long tag):
                     return level
             other = (<State>other).next
     return None
+
+
+cdef set open_levels():
+    """The tags of the levels that are open now, in all threads."""
+    cdef PyObject *other = states
+    cdef set found = set()
+    while other != NULL:
+        found.update([level.tag for level in (<State>other).levels])
+        other = (<State>other).next
+    return found
 
 
 cdef bint is_level_live(State mine, long tag):
@@ -707,30 +765,25 @@ cdef inline bint same_aval(Operand *a, Operand *b) noexcept:
     return True
 
 
-cdef inline bint is_recorded(Operand *operand):
-    """Whether a recorder is to see an op on this operand; the thread has a state."""
+cdef inline bint is_recorded(State mine, Operand *operand):
+    """Whether a recorder is to see an op on this operand."""
     if operand.node == NULL:
         return False
-    if (<State>ad_state).recording and (<Node>operand.node).seq >= (<State>ad_state).floor:
+    if mine.recording and (<Node>operand.node).seq >= mine.floor:
         return True
-    return is_busy_elsewhere(<State>ad_state) and owner_elsewhere(operand.node) >= 0
+    return is_busy_elsewhere(mine) and owner_elsewhere(mine, operand.node) >= 0
 
 
-cdef inline bint is_any_recorded(Operand *operands, int n):
+cdef inline bint is_any_recorded(State mine, Operand *operands, int n):
     cdef int i
-    if n_recording == 0:
-        return False
-    if ad_state == NULL:
-        current()
     for i in range(n):
-        if is_recorded(&operands[i]):
+        if is_recorded(mine, &operands[i]):
             return True
     return False
 
 
-cdef inline uint64_t owner_for(Operand *operands, int n):
+cdef inline uint64_t owner_for(State mine, Operand *operands, int n):
     """Whose node an op on these gets."""
-    cdef State mine = <State>ad_state
     return owner_among(mine, operands, n) if is_busy_elsewhere(mine) else mine.owner
 
 
@@ -743,19 +796,19 @@ cdef inline Node begin(Op op, int n, bint has_tangents, uint64_t owner):
     return node
 
 
-cdef Node traced(Op op, Operand *operands, int n, object params, Operand *output):
+cdef Node traced(State mine, Op op, Operand *operands, int n, object params, Operand *output):
     """A node for the tracer alone: no sweep will come to it, so it keeps nothing."""
     cdef Node node = new_node(False)
-    node.seq = now() | (<State>ad_state).owner
-    (<State>ad_state).tracer.note(node, op, operands, n, params, output)
+    node.seq = now() | mine.owner
+    mine.tracer.note(node, op, operands, n, params, output)
     return node
 
 
-cdef int tell_tracers(Node node, Op op, Operand *operands, int n, object params, Operand *output) except -1:
+cdef int tell_tracers(State mine, Node node, Op op, Operand *operands, int n, object params, Operand *output) except -1:
     """Tell the tracers of all threads of an op: a program has it if it computes an operand."""
     cdef Recorder recorder
-    if (<State>ad_state).tracer is not None:
-        (<State>ad_state).tracer.note(node, op, operands, n, params, output)
+    if mine.tracer is not None:
+        mine.tracer.note(node, op, operands, n, params, output)
     for recorder in tracers_elsewhere():
         recorder.note(node, op, operands, n, params, output)
     return 0
@@ -769,15 +822,19 @@ cdef Node record(Op op, Operand *operands, int n, object params, Operand *output
     cdef uint32_t needs = 0
     cdef Saved saved
     cdef int i
-    if not is_any_recorded(operands, n):
+    cdef State mine
+    if n_recording == 0:
         return None
-    if (<State>ad_state).tracer is not None or is_busy_elsewhere(<State>ad_state):
-        if (<State>ad_state).recording == 1 and not has_tangents and not is_busy_elsewhere(<State>ad_state):
-            return traced(op, operands, n, params, output)
-        node = begin(op, n, has_tangents, owner_for(operands, n))
-        tell_tracers(node, op, operands, n, params, output)
+    mine = current()
+    if not is_any_recorded(mine, operands, n):
+        return None
+    if mine.tracer is not None or is_busy_elsewhere(mine):
+        if mine.recording == 1 and not has_tangents and not is_busy_elsewhere(mine):
+            return traced(mine, op, operands, n, params, output)
+        node = begin(op, n, has_tangents, owner_for(mine, operands, n))
+        tell_tracers(mine, node, op, operands, n, params, output)
     else:
-        node = begin(op, n, has_tangents, (<State>ad_state).owner)
+        node = begin(op, n, has_tangents, mine.owner)
     if n > 2:
         node.narrow[0].node = <PyObject *>PyMem_Calloc(n, sizeof(Input) + 1)
     inputs = inputs_of(<NodePtr>node)
@@ -786,7 +843,7 @@ cdef Node record(Op op, Operand *operands, int n, object params, Operand *output
         Py_INCREF(params)
         node.params = <PyObject *>params
     for i in range(n):
-        if is_recorded(&operands[i]):
+        if is_recorded(mine, &operands[i]):
             inputs[i].node = operands[i].node
             Py_INCREF(<object>operands[i].node)
             needs |= op.needs[i if i < 7 else 7]
@@ -818,17 +875,17 @@ cdef Node record_numbers(Op op, Operand *operands, int n, double y):
     cdef Node node
     cdef Operand output
     cdef bint first, second
+    cdef State mine
     if n_recording == 0:
         return None
-    if ad_state == NULL:
-        current()
-    first, second = is_recorded(&operands[0]), n == 2 and is_recorded(&operands[1])
+    mine = current()
+    first, second = is_recorded(mine, &operands[0]), n == 2 and is_recorded(mine, &operands[1])
     if not (first or second):
         return None
-    node = begin(op, n, False, owner_for(operands, n))
-    if (<State>ad_state).tracer is not None or is_busy_elsewhere(<State>ad_state):
+    node = begin(op, n, False, owner_for(mine, operands, n))
+    if mine.tracer is not None or is_busy_elsewhere(mine):
         output.kind, output.x, output.value = NUMBER, y, NULL
-        tell_tracers(node, op, operands, n, None, &output)
+        tell_tracers(mine, node, op, operands, n, None, &output)
     node.fit = NUMBERS
     node.output_kind = node.kinds[0] = node.kinds[1] = NUMBER
     node.output.x = y
@@ -868,6 +925,7 @@ cdef tuple shape_of(Saved saved):
 cdef Node new_pick(Node node, int k):
     """Output k of a node with several: a node whose input is that node."""
     cdef Recorder recorder
+    cdef State mine = current()
     cdef Node pick = new_node(False)
     Py_INCREF(PICK)
     pick.op = <PyObject *>PICK
@@ -878,8 +936,8 @@ cdef Node new_pick(Node node, int k):
     pick.n = 1
     pick.narrow[0].node = <PyObject *>node
     Py_INCREF(node)
-    if (<State>ad_state).tracer is not None:
-        (<State>ad_state).tracer.note_pick(pick, node, k)
+    if mine.tracer is not None:
+        mine.tracer.note_pick(pick, node, k)
     for recorder in tracers_elsewhere():
         recorder.note_pick(pick, node, k)
     return pick

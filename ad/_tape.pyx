@@ -6,7 +6,7 @@ structures. Names with an underscore are for it.
 cimport numpy as cnp
 from ad._core cimport Array, lift, wrap
 from ad._forward cimport tangent_of
-from ad._graph cimport FOREVER, Level, Node, Recorder, State, current, is_busy_elsewhere, new_leaf
+from ad._graph cimport FOREVER, Level, Node, Recorder, State, current, is_busy_elsewhere, new_leaf, share_leaf
 from ad._leaves cimport Variable
 from ad._sweep cimport Plan
 
@@ -183,11 +183,14 @@ cdef class Tape(Recorder):
             warn_of_dtype("a watched value", x)
             return
         if x.node is None or x.node.op != NULL and x.node.seq < current().floor:
-            x.node = new_leaf(shared=True)  # a node older than the floor is cut off from its history already
+            # A node older than the floor is cut off from its history already.
+            x.node = new_leaf(shared=isinstance(x, Variable))
             x.base = None
             if isinstance(x, Variable):
                 variable = <Variable>x
                 variable.snapshot = None
+        elif x.node.op == NULL:
+            share_leaf(x.node)
         self.watched[x.node] = x
 
     def _pause(self):
@@ -252,7 +255,7 @@ cdef class Accumulator(Level):
     """A forward level that gives tangents to values of ours for as long as it is open."""
 
     def __cinit__(self):
-        self.primals, self.x_dots = [], []
+        self.primals, self.x_dots, self.private = [], [], True
 
     def _add(self, Array x, Array x_dot):
         for other in self.primals:
@@ -260,6 +263,7 @@ cdef class Accumulator(Level):
                 raise ValueError(f"ad: {x!r:.80} is a primal of this ForwardAccumulator twice; "
                                  "give it once, with the sum of its tangents")
         if is_inexact(x):
+            self.private = self.private and not isinstance(x, Variable)
             self.primals.append(x)
             self.x_dots.append(x_dot)
         else:

@@ -231,7 +231,7 @@ def test_threads_with_different_nestings():
     assert failures == []
 
 
-def test_levels_of_another_thread_are_constants():
+def test_transforms_in_another_thread_do_not_mix_with_those_around_it():
     found = []
 
     def f(x):

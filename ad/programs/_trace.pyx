@@ -11,7 +11,8 @@ cimport numpy as cnp
 from ad._core cimport Array, is_live, new_array, roles, value_of, wrap
 from ad._deferred cimport Deferred, begin, settle
 from ad._graph cimport (
-    FIRST_LEVEL, NUMBER, Aval, Node, NodePtr, Op, Operand, Recorder, current, is_live_elsewhere, new_leaf, raw,
+    FIRST_LEVEL, NUMBER, Aval, Node, NodePtr, Op, Operand, Recorder, current, is_live_elsewhere, new_leaf, open_levels,
+    raw,
 )
 from ad._kernels cimport heeds_errors
 from ad._leaves cimport Variable
@@ -76,7 +77,7 @@ cdef class Tracer(Recorder):
 
     def __init__(self, warn, lifts):
         self.lifts, self.lifted = lifts, []
-        self.levels = {level.tag for level in current().levels}
+        self.levels = open_levels()
         self.instructions, self.avals, self.guards, self.inputs, self.variables = [], [], [], [], []
         self.constants, self.slots, self.captured, self.stand_ins = {}, {}, {}, {}
         self.alive, self.copies, self.caught = [], {}, []

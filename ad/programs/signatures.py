@@ -1,4 +1,6 @@
 """Signatures: what of a call's arguments a recording depends on."""
+from types import BuiltinFunctionType, FunctionType, ModuleType
+
 import numpy as np
 
 from ad import _calls, trees
@@ -9,6 +11,8 @@ __all__ = ["Signature", "is_array", "is_foreign", "is_value"]
 
 LOW = "efF"  # characters of the dtypes of less precision than Python's numbers
 NUMBERS = (float, complex)
+STATELESS = (Array, np.ndarray, np.generic, type, FunctionType, BuiltinFunctionType, ModuleType)  # told by identity
+PARTS = 200  # that are looked at in an object; the rest is told by identity
 
 
 class Signature:
@@ -53,12 +57,12 @@ def _identity(item):
 
 
 class Same:
-    """An object in a key: equal to others by its own measure; by identity where it has no hash."""
+    """An object in a key: equal to others by its own measure, or by identity where it has no hash; as it is now."""
 
-    __slots__ = ("hash", "x")
+    __slots__ = ("hash", "state", "x")
 
     def __init__(self, x):
-        self.x = x
+        self.x, self.state = x, _state(x)
         try:
             self.hash = None if isinstance(x, Array) else hash(x)
         except TypeError:
@@ -68,4 +72,44 @@ class Same:
         return id(self.x) if self.hash is None else self.hash
 
     def __eq__(self, other):
-        return self.x is other.x or self.hash is not None and self.x == other.x
+        if self.x is not other.x and (self.hash is None or self.x != other.x):
+            return False
+        return self.state == other.state
+
+
+class Identical:
+    """What is told from others by identity, and kept, so that no other has its address."""
+
+    __slots__ = ("x",)
+
+    def __init__(self, x):
+        self.x = x
+
+    def __hash__(self):
+        return id(self.x)
+
+    def __eq__(self, other):
+        return isinstance(other, Identical) and self.x is other.x
+
+
+def _state(x):
+    """What the attributes of an object are, and of the objects in them, as far as that is quickly told; or None."""
+    if isinstance(x, STATELESS) or not getattr(x, "__dict__", None):
+        return None
+    return _part(dict(x.__dict__), [PARTS])
+
+
+def _part(x, room):
+    """An attribute, or what is in one: numbers and text by their values, arrays and whatever is left by identity."""
+    room[0] -= 1
+    if isinstance(x, (bool, int, float, complex, str, bytes)):
+        return type(x), repr(x) if isinstance(x, NUMBERS) else x
+    if room[0] < 0 or isinstance(x, STATELESS):
+        return Identical(x)
+    if type(x) in (list, tuple):
+        return type(x), tuple([_part(part, room) for part in x])
+    if type(x) is dict:
+        return dict, tuple([(Identical(key) if isinstance(key, Array) else key, _part(part, room))
+                            for key, part in x.items()])
+    attributes = getattr(x, "__dict__", None)
+    return (Identical(x), _part(dict(attributes), room)) if attributes else Identical(x)
