@@ -37,8 +37,8 @@ globals().update(_FUNCTIONS)  # as attributes of the module itself: `ad.sin(x)` 
 
 __all__ = [
     "Array", "Dual", "ForwardAccumulator", "GradientTape", "IndependentWarning", "MissingRule", "UnconnectedGradients",
-    "Variable", "asarray", "batch_jacobian", "constant", "custom_gradient", "fft", "grad", "hessian", "hvp", "jacobian", "jvp", "linalg",
-    "linearize", "stop_gradient", "value_and_grad", "vjp", *_LAZY, *_FUNCTIONS,
+    "Variable", "asarray", "batch_jacobian", "constant", "custom_gradient", "fft", "grad", "hessian", "hvp", "jacobian",
+    "jvp", "linalg", "linearize", "stop_gradient", "value_and_grad", "vjp", *_LAZY, *_FUNCTIONS,
 ]
 
 

@@ -2,7 +2,6 @@ from collections.abc import Callable
 from typing import Any
 
 from ad._core import Array
-from ad._graph import Recorder
 from ad._sweep import Plan
 
 def argument(x: object) -> Array | None: ...

@@ -18,7 +18,8 @@ from ad._deferred cimport described, n_open, settle
 from ad._forward cimport blank_dual, push_tangents
 from ad._graph cimport (
     ARRAY, BY_RADICAND, CARRIES, FIRST_LEVEL, NO_POWER, NUMBER, NodePtr, Operand, Recorder, State, current,
-    is_level_live, is_live_elsewhere, n_tracing, new_leaf, new_pick, raw, record, record_numbers, tracer_of,
+    is_busy_elsewhere, is_level_live, is_live_elsewhere, n_tracing, new_leaf, new_pick, raw, record, record_numbers,
+    tracer_of,
 )
 from ad._kernels cimport Factor, float_flags, fold_loop, heeds_errors, heeds_flags, is_plain, map1, map2, offer, slice1
 from ad._powers cimport is_power, power_of, remember_carried, remember_root, remembers
@@ -505,7 +506,7 @@ cdef bint is_live(Array x) noexcept:
         for tag, _ in x.tangents:
             if is_level_live(state, tag):
                 return True
-    return x.node is not None and is_live_elsewhere(<NodePtr>x.node)
+    return is_busy_elsewhere(state) and x.node is not None and is_live_elsewhere(<NodePtr>x.node)
 
 
 cpdef bint is_traced(Array x) noexcept:

@@ -10,6 +10,8 @@ cdef enum:
     FIRST_LEVEL = 16
     # The owner of what no thread has for itself: a variable, a value that a tape watches.
     ANYONE = 0
+    # How many owners there may be: their numbers are the low bits of sequence numbers.
+    MOMENT = 1 << 16
 
 # What a Saved holds. The first three are values; the rest is what is left of a dropped value.
 cdef enum Kind:
@@ -197,13 +199,21 @@ cdef uint64_t FOREVER                # later than all nodes but leaves
 cdef int n_tracing                   # threads that have a tracer
 cdef long last_level                 # the tag of the forward level that was entered last
 
+cdef int n_recording                 # recorders recording now, in all threads
+
+cdef inline bint is_busy_elsewhere(State mine) noexcept:
+    """Whether a recorder of another thread records."""
+    return n_recording != mine.n_recording
+
+cdef inline uint64_t owner_of(NodePtr node) noexcept:
+    """The number of the thread for which a node was made."""
+    return (<Node>node).seq & (MOMENT - 1)
+
 cdef State current()
 cdef uint64_t now() noexcept
-cdef bint is_busy_elsewhere(State mine) noexcept
 cdef bint is_live_elsewhere(NodePtr node)
 cdef list recorders_elsewhere()
 cdef Recorder tracer_of(NodePtr node)
-cdef uint64_t owner_of(Node node) noexcept
 cdef void share_leaf(Node leaf) noexcept
 cdef Level find_level(State state, long tag)
 cdef set open_levels()

@@ -50,9 +50,7 @@ cdef extern from *:
 cdef type FLOAT64 = np.float64
 cdef object DTYPE = np.dtype(np.float64)
 # The low bits of a sequence number are the number of a thread, the owner; so moments are multiples of `MOMENT`.
-cdef uint64_t MOMENT = 1 << 16
-cdef uint64_t OWNERS = MOMENT - 1
-cdef uint64_t FOREVER = UINT64_MAX - OWNERS
+cdef uint64_t FOREVER = UINT64_MAX - (MOMENT - 1)
 cdef uint64_t clock = MOMENT
 cdef uint32_t OUTPUT_NEEDED = <uint32_t>1 << 31
 cdef long nodes_alive = 0
@@ -69,14 +67,15 @@ def live_objects():
 # -- what a thread is doing ----------------------------------------------------------------
 
 # Coroutines take turns in a thread, each in a context of its own: so what is said of threads here is meant of contexts.
-STATE = ContextVar("ad.state")
+cdef object STATE = ContextVar("ad.state")
 
 cdef list NONE = []
 cdef uint64_t n_owners = 1    # the numbers from here on have no thread yet
 cdef list free_owners = []    # of those below, the ones whose threads are gone
 cdef PyObject *states = NULL  # of all threads, borrowed: a list by their `next`
-cdef int n_recording = 0      # recorders recording now, in all threads
-cdef int n_entered = 0        # recorders open now, likewise
+cdef int n_states = 0
+cdef int n_recording = 0
+cdef int n_entered = 0        # recorders open now, in all threads
 cdef uint64_t entered = 0     # how often one was opened, likewise
 cdef int n_levels = 0         # forward levels open now, likewise
 cdef int n_tracing = 0        # threads that have a tracer
@@ -86,7 +85,8 @@ cdef class State:
     """The open recorders and forward levels of one thread."""
 
     def __cinit__(self):
-        global states
+        global states, n_states
+        n_states += 1
         self.recorders = []
         self.levels = []
         self.floor = self.horizon = FOREVER
@@ -94,7 +94,7 @@ cdef class State:
         self.next, states = states, <PyObject *>self
 
     def __dealloc__(self):
-        global ad_state, states
+        global ad_state, states, n_states
         cdef PyObject *other = states
         if ad_state == <PyObject *>self:  # a thread of C's may come back with another thread state
             ad_state = NULL
@@ -104,6 +104,7 @@ cdef class State:
             while (<State>other).next != <PyObject *>self:
                 other = (<State>other).next
             (<State>other).next = self.next
+        n_states -= 1
         if self.owner != ANYONE:
             free_owners.append(self.owner)
 
@@ -122,7 +123,7 @@ cdef class State:
     cdef bint wants(self, Node node, uint64_t horizon):
         """Whether an op on this node has to be recorded for this thread, if another one runs it."""
         cdef Recorder recorder
-        cdef uint64_t owner = owner_of(node)
+        cdef uint64_t owner = owner_of(<NodePtr>node)
         if owner != ANYONE and owner != self.owner:
             return False
         for recorder in self.recorders:
@@ -141,6 +142,13 @@ cdef uint64_t new_owner():
         return ANYONE
     n_owners += 1
     return n_owners - 1
+
+
+cdef inline State here():
+    """`current`, for those who open nothing: while there is but one state, it is that."""
+    if ad_state == NULL or n_states > 1 and ad_context_now() != ad_context:
+        switch()
+    return <State>ad_state
 
 
 cdef State current():
@@ -179,32 +187,22 @@ cdef uint64_t now() noexcept:
 # there before. What an op needs to know is in its operands: a node says for which thread it was made, and each thread's
 # recorders whether they are still open. So an op on a node of another thread is recorded for that thread.
 
-cdef uint64_t owner_of(Node node) noexcept:
-    """The number of the thread for which a node was made."""
-    return node.seq & OWNERS
-
-
 cdef void share_leaf(Node leaf) noexcept:
     """Give a leaf to anyone if it belongs to another thread, which may use its value for something else."""
-    if owner_of(leaf) != current().owner:
+    if owner_of(<NodePtr>leaf) != current().owner:
         leaf.seq = FOREVER | ANYONE
-
-
-cdef inline bint is_busy_elsewhere(State mine) noexcept:
-    """Whether a recorder of another thread records."""
-    return n_recording != mine.n_recording
 
 
 cdef int owner_elsewhere(State mine, NodePtr node):
     """The number of the other thread for which an op on this node has to be recorded; -1 if there is none."""
     cdef State state
     cdef PyObject *other = states
-    if owner_of(<Node>node) == mine.owner != ANYONE:
+    if owner_of(node) == mine.owner != ANYONE:
         return -1
     while other != NULL:
         state = <State>other
         if state is not mine and state.wants(<Node>node, mine.horizon):
-            return owner_of(<Node>node)
+            return owner_of(node)
         other = state.next
     return -1
 
@@ -825,7 +823,7 @@ cdef Node record(Op op, Operand *operands, int n, object params, Operand *output
     cdef State mine
     if n_recording == 0:
         return None
-    mine = current()
+    mine = here()
     if not is_any_recorded(mine, operands, n):
         return None
     if mine.tracer is not None or is_busy_elsewhere(mine):
@@ -878,7 +876,7 @@ cdef Node record_numbers(Op op, Operand *operands, int n, double y):
     cdef State mine
     if n_recording == 0:
         return None
-    mine = current()
+    mine = here()
     first, second = is_recorded(mine, &operands[0]), n == 2 and is_recorded(mine, &operands[1])
     if not (first or second):
         return None
@@ -932,7 +930,7 @@ cdef Node new_pick(Node node, int k):
     params = (k,)
     Py_INCREF(params)
     pick.params = <PyObject *>params
-    pick.seq = now() | owner_of(node)
+    pick.seq = now() | owner_of(<NodePtr>node)
     pick.n = 1
     pick.narrow[0].node = <PyObject *>node
     Py_INCREF(node)
@@ -941,3 +939,6 @@ cdef Node new_pick(Node node, int k):
     for recorder in tracers_elsewhere():
         recorder.note_pick(pick, node, k)
     return pick
+
+
+current()  # of the main context, which others are copied from: so that a coroutine never has the only one

@@ -28,6 +28,7 @@ cdef class Plan:
     cdef bint bypassed               # a source is the first way to a value that `_powers` has joined
     cdef bint foreign                # whether a node was made for another thread
     cdef State state                 # of the thread that made the plan
+    cdef uint64_t owner              # its number
     cdef int *target_slots
     cdef int *source_slots
     cdef int visit(self, NodePtr root) except -1

@@ -56,6 +56,7 @@ cdef class Plan:
         self.stamp = last_stamp
         self.recorder, self.targets, self.sources = recorder, targets, sources
         self.state = current()
+        self.owner = self.state.owner
         self.start, self.end = recorder.start, recorder.end
         self.roots = [x.node for x in targets]
         self.steps, self.room = &self.few_steps[0], 16
@@ -144,7 +145,7 @@ cdef class Plan:
         step.node, step.edges = node, edges
         step.source = (<Node>node).slot == SEEN_SOURCE
         self.tangents |= type(<object>node) is TangentNode
-        self.foreign |= (<Node>node).op != NULL and owner_of(<Node>node) != self.state.owner
+        self.foreign |= (<Node>node).op != NULL and owner_of(node) != self.owner
         (<Node>node).slot = self.n
         self.n += 1
         return 0
@@ -716,6 +717,7 @@ def independent(Plan plan, begun):
     """
     found = plan.is_independent() and plan.stamp - 1 + last_level == begun
     return found, current().cut
+
 
 def record(f, list xs):
     """Call `f(*aliases)` with a fresh alias of each Array in `xs`, recorded.

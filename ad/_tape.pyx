@@ -6,7 +6,9 @@ structures. Names with an underscore are for it.
 cimport numpy as cnp
 from ad._core cimport Array, lift, wrap
 from ad._forward cimport tangent_of
-from ad._graph cimport FOREVER, Level, Node, Recorder, State, current, is_busy_elsewhere, new_leaf, share_leaf
+from ad._graph cimport (
+    FOREVER, Level, Node, NodePtr, Recorder, State, current, is_busy_elsewhere, is_live_elsewhere, new_leaf, share_leaf,
+)
 from ad._leaves cimport Variable
 from ad._sweep cimport Plan
 
@@ -182,7 +184,7 @@ cdef class Tape(Recorder):
         if not is_inexact(x):
             warn_of_dtype("a watched value", x)
             return
-        if x.node is None or x.node.op != NULL and x.node.seq < current().floor:
+        if x.node is None or x.node.op != NULL and x.node.seq < current().floor and not is_live_elsewhere(<NodePtr>x.node):
             # A node older than the floor is cut off from its history already.
             x.node = new_leaf(shared=isinstance(x, Variable))
             x.base = None
@@ -255,7 +257,7 @@ cdef class Accumulator(Level):
     """A forward level that gives tangents to values of ours for as long as it is open."""
 
     def __cinit__(self):
-        self.primals, self.x_dots, self.private = [], [], True
+        self.primals, self.x_dots = [], []
 
     def _add(self, Array x, Array x_dot):
         for other in self.primals:
@@ -263,7 +265,6 @@ cdef class Accumulator(Level):
                 raise ValueError(f"ad: {x!r:.80} is a primal of this ForwardAccumulator twice; "
                                  "give it once, with the sum of its tangents")
         if is_inexact(x):
-            self.private = self.private and not isinstance(x, Variable)
             self.primals.append(x)
             self.x_dots.append(x_dot)
         else:

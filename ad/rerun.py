@@ -5,7 +5,7 @@ no program taking note, and so are its cotangents and tangents, by a sweep or a 
 the function. They are ops of the same kind, which gives derivatives of any order.
 """
 from ad import _calls, _sweep
-from ad._core import Array, Untraced, apply, constant, plain_value
+from ad._core import Untraced, apply, constant, plain_value
 from ad._graph import Op
 from ad.errors import MissingRule
 from ad.ops.forms import over_lanes
@@ -86,5 +86,6 @@ class Rerun:
         """The outputs' tangents, from the inputs and the tangents of those that are given."""
         n = len(inputs) - len(given)
         x_dots = dict(zip(given, inputs[n:]))
-        ys, y_dots = _calls.push_level(lambda *xs: self.function(list(xs)), inputs[:n], [x_dots.get(i) for i in range(n)])
+        ys, y_dots = _calls.push_level(lambda *xs: self.function(list(xs)), inputs[:n],
+                                       [x_dots.get(i) for i in range(n)])
         return [_calls.zeros_like(y, True) if y_dot is None else y_dot for y, y_dot in zip(ys, y_dots)]

@@ -9,6 +9,10 @@ _Function: TypeAlias = Callable[..., Any]
 _Argnums: TypeAlias = int | tuple[int, ...]
 _Arguments: TypeAlias = tuple[Any, ...] | list[Any]
 
+def gradient_of(
+    transform: str, f: _Function, argnums: _Argnums, has_aux: bool, with_value: bool, warns: bool
+) -> Callable[..., Any]: ...
+def hessian_of(f: _Function, argnums: _Argnums, has_aux: bool, warns: bool) -> Callable[..., Any]: ...
 def grad(f: _Function, argnums: _Argnums = 0, has_aux: bool = False) -> Callable[..., Any]: ...
 def value_and_grad(
     f: _Function, argnums: _Argnums = 0, has_aux: bool = False

@@ -31,7 +31,7 @@ def test_elements_keep_their_derivative(f, x, wanted):
     np.testing.assert_allclose(ad.grad(f)(x), wanted)
     np.testing.assert_allclose(ad.jvp(f, (x,), (np.ones_like(x),))[1], np.sum(wanted))
     np.testing.assert_allclose(ad.hessian(f)(x).sum(), ad.hessian(lambda x: f(1 * x))(x).sum())
-    np.testing.assert_allclose(ad.vmap(f)(np.stack([x, 2 * x])), [plain(f(ad.constant(x))), plain(f(ad.constant(2 * x)))])
+    np.testing.assert_allclose(ad.vmap(f)(np.stack([x, 2 * x])), [plain(f(ad.constant(k * x))) for k in (1, 2)])
     compiled = ad.compile(f)
     compiled(x)
     np.testing.assert_allclose(compiled(2 * x), plain(f(ad.constant(2 * x))))
@@ -110,7 +110,8 @@ def total(f):
 
 
 RERUN = {
-    "value": (cube, X**3), "gradient": (ad.grad(total(cube)), 3 * X**2), "jacobian": (ad.jacobian(cube), np.diag(3 * X**2)),
+    "value": (cube, X**3), "gradient": (ad.grad(total(cube)), 3 * X**2),
+    "jacobian": (ad.jacobian(cube), np.diag(3 * X**2)),
     "rows": (ad.jacobian(cube, mode="reverse"), np.diag(3 * X**2)), "vmap": (ad.vmap(lambda x: cube(x) * x), X**4),
     "vmap of gradient": (ad.vmap(ad.grad(lambda x: cube(x) * x)), 4 * X**3),
     "gradient of vmap": (ad.grad(total(ad.vmap(cube))), 3 * X**2),
@@ -186,7 +187,8 @@ INDEPENDENT = {
 WARNING = {
     "grad": ad.grad, "value_and_grad": ad.value_and_grad, "hessian": ad.hessian, "jacobian": ad.jacobian,
     "hvp": lambda f: lambda x: ad.hvp(f)(x, x), "two": lambda f: lambda x: ad.grad(lambda x, y: f(x), (0, 1))(x, x),
-    "a container": lambda f: lambda x: ad.grad(lambda d: f(d["a"]))({"a": x}), "compile": lambda f: ad.compile(ad.grad(f)),
+    "a container": lambda f: lambda x: ad.grad(lambda d: f(d["a"]))({"a": x}),
+    "compile": lambda f: ad.compile(ad.grad(f)),
 }
 
 
@@ -206,11 +208,14 @@ CONNECTED = {
 SILENT = {
     **{name: WARNING[name] for name in ("grad", "hessian", "jacobian", "hvp", "two", "compile")},
     "one of two": lambda f: lambda x: ad.grad(lambda x, y: f(x), (0, 1))(x, x),
-    "grad of grad": lambda f: ad.grad(lambda x: np.sum(ad.grad(f)(x))), "jacobian of grad": lambda f: ad.jacobian(ad.grad(f)),
+    "grad of grad": lambda f: ad.grad(lambda x: np.sum(ad.grad(f)(x))),
+    "jacobian of grad": lambda f: ad.jacobian(ad.grad(f)),
     "hessian of grad": lambda f: ad.hessian(lambda x: np.sum(ad.grad(f)(x))),
     "grad of jvp": lambda f: ad.grad(lambda x: np.sum(ad.jvp(f, (x,), (np.ones(3),))[1])),
-    "vjp": lambda f: lambda x: ad.vjp(lambda x: 3.0, x)[1](1.0), "jvp": lambda f: lambda x: ad.jvp(lambda x: 3.0, (x,), (x,)),
-    "no argument": lambda f: lambda x: ad.grad(f, ())(x), "no element": lambda f: lambda x: ad.grad(lambda x: 3.0)(np.zeros(0)),
+    "vjp": lambda f: lambda x: ad.vjp(lambda x: 3.0, x)[1](1.0),
+    "jvp": lambda f: lambda x: ad.jvp(lambda x: 3.0, (x,), (x,)),
+    "no argument": lambda f: lambda x: ad.grad(f, ())(x),
+    "no element": lambda f: lambda x: ad.grad(lambda x: 3.0)(np.zeros(0)),
 }
 
 
@@ -227,7 +232,8 @@ def test_a_function_that_is_constant_in_places_can_be_minimised():
     with warnings.catch_warnings():
         warnings.simplefilter("error", ad.IndependentWarning)
         for method in ("BFGS", "newton-cg"):
-            found = ad.optimize.minimize(lambda x: np.sum((x - 3) ** 2) if x[0] < 2.5 else 0, np.zeros(2), method=method)
+            found = ad.optimize.minimize(
+                lambda x: np.sum((x - 3) ** 2) if x[0] < 2.5 else 0, np.zeros(2), method=method)
             assert found.fun == 0
 
 
@@ -245,7 +251,7 @@ def test_integers_have_no_derivative(f, derivative):
 
 
 @pytest.mark.parametrize("how", ["+=", "-=", "*=", "/=", "//=", "%=", "**="])
-@pytest.mark.parametrize("by", [2.0, np.array([1.0, 2.0, 3.0]), ad.constant([1.0, 2.0, 3.0]), ad.Variable(3.0)], ids=str)
+@pytest.mark.parametrize("by", [2.0, X - 1, ad.constant(X - 1), ad.Variable(3.0)], ids=str)
 def test_a_variable_is_changed_in_place(how, by):
     names = {"w": ad.Variable(X), "x": X.copy(), "by": by, "plain": plain(by)}
     w = names["w"]
@@ -291,9 +297,9 @@ def test_a_recorded_function_changes_no_variable(change):
 @pytest.mark.parametrize("value", [None, "1.5", [1.0, None, 2.0], b"1", [[1.0], ["2"]]], ids=str)
 def test_what_is_no_number_is_not_assigned(value):
     w = ad.Variable(X)
-    for call in (lambda: w.assign(value), lambda: ad.Variable(value, dtype=float), lambda: ad.constant(value, dtype=float)):
+    for call in (w.assign, lambda x: ad.Variable(x, dtype=float), lambda x: ad.constant(x, dtype=float)):
         with pytest.raises(TypeError, match="holds numbers"):
-            call()
+            call(value)
     np.testing.assert_array_equal(w, X)
     assert ad.constant([10**30], dtype=float).numpy() == [1e30]
 
@@ -308,7 +314,8 @@ class Named(ad.Variable):
 def test_copies_are_of_the_same_class(copied):
     x = Named(X, {"k": 1})
     y = copied(x)
-    assert type(y) is Named and y.label == x.label and y.name == x.name and (y.label is x.label) == (copied is copy.copy)
+    assert type(y) is Named and y.label == x.label and y.name == x.name
+    assert (y.label is x.label) == (copied is copy.copy)
     y.assign_add(1.0)
     np.testing.assert_array_equal(x, X)
     assert type(copied(ad.Variable(1.0))) is ad.Variable

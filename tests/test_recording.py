@@ -557,7 +557,8 @@ def test_a_function_that_changes_runs_itself():
 
 
 @pytest.mark.parametrize(("what", "leak"), [
-    ("numpy()", lambda y: y.numpy()), ("str()", lambda y: str(y)), ("repr()", lambda y: repr(y)), ("format()", lambda y: f"{y:.3f}"),
+    ("numpy()", lambda y: y.numpy()), ("str()", lambda y: str(y)), ("repr()", lambda y: repr(y)),
+    ("format()", lambda y: f"{y:.3f}"),
     ("str()", lambda y: print(y)), ("format()", lambda y: f"{y}"),
 ])
 def test_a_value_that_leaves_is_told_of(what, leak, capsys):

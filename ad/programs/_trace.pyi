@@ -40,6 +40,7 @@ class Tracer(Recorder):
     def release(self, caught: Caught) -> bool: ...
 
 class Caught:
+    def __init__(self, slots: set[int], avals: int, failed: str) -> None: ...
     leaks: list[tuple[int, str, str]]
 
 def trace(

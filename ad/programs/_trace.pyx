@@ -18,6 +18,7 @@ from ad._kernels cimport heeds_errors
 from ad._leaves cimport Variable
 
 import sys
+from threading import get_ident
 
 import numpy as np
 
@@ -214,6 +215,8 @@ cdef class Tracer(Recorder):
                 self.captures |= is_captured(&operands[i])
                 slot = self.constant(raw(&operands[i]))
             inputs.append(slot)
+        for call in self.calls_caught():
+            call.read.update(inputs)
         if waits:
             values = [self.constants[slot] if slot in self.constants else raw(&operands[i])
                       for i, slot in enumerate(inputs)]
@@ -260,16 +263,23 @@ cdef class Tracer(Recorder):
         if slot < 0:
             return self.outer.guard(node, kind, answer)
         self.guards.append((len(self.instructions), slot, kind, answer, where()))
+        for call in self.calls_caught():
+            call.guards.append(self.guards[len(self.guards) - 1])
         return 0
 
     cdef int leak(self, NodePtr node, str what) except -1:
         if self.slot_of(node) < 0:
             return self.outer.leak(node, what)
-        if self.caught:
-            self.caught[len(self.caught) - 1].leaks.append((self.slot_of(node), what, where()))
+        calls = self.calls_caught()
+        if calls:
+            calls[len(calls) - 1].leaks.append((self.slot_of(node), what, where()))
         else:
             self.warn(what, where())
         return 0
+
+    cdef list calls_caught(self):
+        """The calls of this thread that may be run anew."""
+        return [call for call in self.caught if call.thread == get_ident()] if self.caught else self.caught
 
     cdef bint shares(self, Node leaf):
         return self.slot_of(<NodePtr>leaf) >= 0
@@ -277,7 +287,7 @@ cdef class Tracer(Recorder):
     def catch(self, xs):
         """Note what leaves the program until `release`, without telling of it: a call on `xs` may be run anew."""
         slots = {self.slot_of(NULL if (<Array>x).node is None else <NodePtr>(<Array>x).node) for x in xs}
-        caught = Caught(slots, len(self.instructions), len(self.avals), len(self.guards), self.failed)
+        caught = Caught(slots, len(self.avals), self.failed)
         self.caught.append(caught)
         return caught
 
@@ -292,14 +302,13 @@ cdef class Tracer(Recorder):
         if not caught.leaks:
             return False
         free = caught.slots.union(self.constants, [slot for _, slot in self.variables])
-        read = {slot for slot, _, _ in caught.leaks}
-        read.update(*[instruction.inputs for instruction in self.instructions[caught.instructions:]])
-        read.update([slot for _, slot, *_ in self.guards[caught.guards:]])
-        if any([slot < caught.avals and slot not in free for slot in read]):
+        caught.read.update([slot for slot, _, _ in caught.leaks], [slot for _, slot, *_ in caught.guards])
+        if any([slot < caught.avals and slot not in free for slot in caught.read]):
             for _, what, line in caught.leaks:
                 self.warn(what, line)
             return False
-        del self.guards[caught.guards:]
+        forgotten = set(map(id, caught.guards))
+        self.guards = [guard for guard in self.guards if id(guard) not in forgotten]
         self.failed = caught.failed
         return True
 
@@ -317,11 +326,25 @@ cdef bint is_captured(Operand *operand):
 
 
 class Caught:
-    """What left a program during a call: the slots that the call was given, where the program stood, what left."""
+    """A call during which values may leave a program.
 
-    def __init__(self, slots, instructions, avals, guards, failed):
-        self.slots, self.instructions, self.avals, self.guards = slots, instructions, avals, guards
-        self.failed, self.leaks = failed, []
+    Attributes
+    ----------
+    slots : set of int
+        Of the values that the call was given.
+    avals : int
+        How many slots there were before.
+    failed : str
+        As the tracer's, before.
+    read : set of int
+        What its ops have read.
+    leaks, guards : list of tuple
+        What left, and what Python was told.
+    """
+
+    def __init__(self, slots, avals, failed):
+        self.slots, self.avals, self.failed, self.thread = slots, avals, failed, get_ident()
+        self.read, self.leaks, self.guards = set(), [], []
 
 
 cdef inline int64_t key_of(NodePtr node) noexcept:

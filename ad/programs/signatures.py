@@ -11,7 +11,7 @@ __all__ = ["Signature", "is_array", "is_foreign", "is_value"]
 
 LOW = "efF"  # characters of the dtypes of less precision than Python's numbers
 NUMBERS = (float, complex)
-STATELESS = (Array, np.ndarray, np.generic, type, FunctionType, BuiltinFunctionType, ModuleType)  # told by identity
+STATELESS: tuple[type, ...] = (Array, np.ndarray, np.generic, type, FunctionType, BuiltinFunctionType, ModuleType)
 PARTS = 200  # that are looked at in an object; the rest is told by identity
 
 
