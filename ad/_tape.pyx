@@ -184,7 +184,8 @@ cdef class Tape(Recorder):
         if not is_inexact(x):
             warn_of_dtype("a watched value", x)
             return
-        if x.node is None or x.node.op != NULL and x.node.seq < current().floor and not is_live_elsewhere(<NodePtr>x.node):
+        if x.node is None or (x.node.op != NULL and x.node.seq < current().floor
+                              and not is_live_elsewhere(<NodePtr>x.node)):
             # A node older than the floor is cut off from its history already.
             x.node = new_leaf(shared=isinstance(x, Variable))
             x.base = None

@@ -2,6 +2,7 @@
 import asyncio
 import contextvars
 import gc
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -358,3 +359,29 @@ def test_a_sweep_leaves_what_a_tape_of_another_thread_needs(compute):
     swept.set()
     thread.join()
     np.testing.assert_allclose(box["g"], 2 * g)
+
+
+def test_many_derivatives_and_recordings_at_once():
+    """Threads that change places often, each with a pool that its functions use."""
+    failures, before = [], sys.getswitchinterval()
+
+    def work():
+        with ThreadPoolExecutor(2) as pool:
+            def f(x):
+                return sum(pool.map(lambda k: np.sum(np.sin(x) * k) if x[0] > 0 else np.sum(x**2), (1, 2)))
+
+            for x in (X, -X, LARGE, 2 * X):
+                wanted = 3 * np.cos(x) if x[0] > 0 else 4 * x
+                for derivative in (ad.grad(f), ad.compile(ad.grad(f)), lambda x: ad.vmap(ad.grad(f))(x[None])[0]):
+                    found = derivative(x)
+                    if type(found) is not np.ndarray or not np.allclose(found, wanted):
+                        failures.append(found)
+
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            for done in [pool.submit(work) for _ in range(8)]:
+                done.result()
+    finally:
+        sys.setswitchinterval(before)
+    assert failures == []

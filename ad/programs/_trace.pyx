@@ -85,10 +85,10 @@ cdef class Tracer(Recorder):
         self.warn, self.failed = warn, ""
 
     cdef void enter(self):
-        Recorder.enter(self)
-        self.outer = self.state.tracer
-        self.state.trace(self)
+        self.outer = current().tracer
         self.deferred = begin() if self.outer is None else (<Tracer>self.outer).deferred
+        Recorder.enter(self)
+        self.state.trace(self)  # the last step: other threads find it from here on
 
     cdef void leave(self):
         self.state.trace(self.outer)
