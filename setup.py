@@ -1,6 +1,7 @@
 """Builds the compiled core. AD_DEBUG=1 adds bounds checks and live-object counters."""
 import os
 import sys
+import sysconfig
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,9 @@ class BuildCore(build_ext):
     """Translates and compiles the core; where that cannot be done, ends in one line with the remedy."""
 
     def build_extensions(self):
+        if sysconfig.get_config_var("Py_GIL_DISABLED"):
+            sys.exit(f"error: dualtape: {sys.executable} is a free-threaded build of Python, which dualtape does not "
+                     "support. Install it for the build with the GIL: python3 instead of python3t.")
         self.require("", "no C compiler that works")
         self.require("#include <Python.h>", f"no Python.h for {sys.executable}")
         for extension, translated in zip(self.extensions, self.translated()):
@@ -56,6 +60,7 @@ class BuildCore(build_ext):
                 "wraparound": False,
                 "initializedcheck": DEBUG,
                 "cdivision": True,
+                "allow_none_for_extension_args": False,
                 "embedsignature": True,
             },
         )

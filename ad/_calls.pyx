@@ -1,3 +1,4 @@
+# cython: nonecheck=True
 """What a transform does once per call, below the trees: arguments in, one level or one sweep, results out.
 
 `gradient` is the whole of a call in the commonest case, one array or number in and a float64 out.

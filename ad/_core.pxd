@@ -9,6 +9,7 @@ cdef class Array:
     cdef object base                 # what this is a power of, and with what exponent: see `_powers`; or None
     cdef double exponent
     cdef bint modulus                # whether it is a power of the modulus
+    cdef object __weakref__
     cdef Array read(self)
     cdef Array read_unwatched(self)
     cdef object plain(self)

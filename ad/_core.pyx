@@ -17,9 +17,9 @@ cimport numpy as cnp
 from ad._deferred cimport described, n_open, settle
 from ad._forward cimport blank_dual, push_tangents
 from ad._graph cimport (
-    ARRAY, BY_RADICAND, CARRIES, FIRST_LEVEL, NO_POWER, NUMBER, NodePtr, Operand, Recorder, State, current,
-    is_busy_elsewhere, is_level_live, is_live_elsewhere, n_tracing, new_leaf, new_pick, raw, record, record_numbers,
-    tracer_of,
+    ARRAY, BY_RADICAND, CARRIES, FIRST_LEVEL, NO_POWER, NUMBER, NodePtr, Operand, Recorder, State, current, hold,
+    is_busy_elsewhere, is_level_live, is_live_elsewhere, let_go, n_tracing, new_leaf, new_pick, raw, record,
+    record_numbers, tracer_of,
 )
 from ad._kernels cimport Factor, float_flags, fold_loop, heeds_errors, heeds_flags, is_plain, map1, map2, offer, slice1
 from ad._powers cimport is_power, power_of, remember_carried, remember_root, remembers
@@ -36,10 +36,12 @@ cnp.import_array()
 cdef extern from "Python.h":
     PyObject *PyEval_GetGlobals()
     void PyType_Modified(type t)
+    void PyObject_ClearWeakRefs(PyObject *)
     ctypedef void (*destructor)(PyObject *) noexcept
     ctypedef struct PyTypeObject:
         PyObject *tp_dict
         destructor tp_dealloc
+        Py_ssize_t tp_weaklistoffset
 
 cdef type FLOAT64 = np.float64
 cdef object DTYPE = np.dtype(np.float64)
@@ -117,6 +119,8 @@ cdef object call_elementwise(PyObject *op, PyObject **args, Py_ssize_t n, PyObje
 def elementwise_function(Op op, doc):
     """The public function of an elementwise op, as light to call as a built-in one."""
     cdef PyMethodDef *method = <PyMethodDef *>PyMem_Calloc(1, sizeof(PyMethodDef))  # lives for ever
+    if method == NULL:
+        raise MemoryError
     op.public = (op.name.encode(), doc.encode())
     method.ml_name = op.public[0]
     method.ml_doc = op.public[1]
@@ -273,7 +277,11 @@ cdef inline object finish_numbers(Op op, Operand *operands, int n, double y):
     cdef Array out
     if operands[0].tangents != NULL or n == 2 and operands[1].tangents != NULL:
         output.kind, output.x, output.value = NUMBER, y, NULL
-        return finish(op, operands, n, None, &output)
+        hold(operands, n)
+        try:
+            return finish(op, operands, n, None, &output)
+        finally:
+            let_go(operands, n)
     out = blank_array()
     out.number = y
     if operands[0].node != NULL or n == 2 and operands[1].node != NULL:
@@ -334,34 +342,42 @@ cdef inline bint is_no_number(object a):
 
 cdef object apply1(Op op, object a):
     """An elementwise op of one input."""
-    cdef Operand operand, output
+    cdef Operand operand
     cdef double y
     held = read_operand(a, &operand)
     if held is None:
         return no_numbers(op, (a,))
-    value = None
     if operand.kind == NUMBER and op.native != NULL:
         y = op.native.value(operand.x, 0)
         if not float_flags() or not heeds_flags():
-            return kept_power(op, a, None, finish_numbers(op, &operand, 1, y))
-    waiting = defer(op, &operand, 1, None, &output)
+            return kept_power(op, held, None, finish_numbers(op, &operand, 1, y))
+    hold(&operand, 1)
+    try:
+        return kept_power(op, held, None, evaluate1(op, &operand))
+    finally:
+        let_go(&operand, 1)
+
+
+cdef inline object evaluate1(Op op, Operand *operand):
+    cdef Operand output
+    value = None
+    waiting = defer(op, operand, 1, None, &output)
     if waiting is None:
         if operand.kind == ARRAY and op.loop.run != NULL:
             value = map1(&op.loop, operand.value)
         if value is None or float_flags() and heeds_flags():
             try:
-                value = op.fn(raw(&operand))
+                value = op.fn(raw(operand))
             except Exception:
-                tell_failure(&operand, 1)
+                tell_failure(operand, 1)
                 raise
         value = set_output(&output, value)
-    return kept_power(op, a, None, finish(op, &operand, 1, None, &output))
+    return finish(op, operand, 1, None, &output)
 
 
 cdef object apply2(Op op, object a, object b):
     """An elementwise op of two inputs."""
     cdef Operand operands[2]
-    cdef Operand output
     cdef double y
     if type(a) is complex or type(b) is complex:
         a, b = strengthened((a, b))
@@ -369,12 +385,21 @@ cdef object apply2(Op op, object a, object b):
     held_b = read_operand(b, &operands[1])
     if held_a is None or held_b is None:
         return not_taken(op, a, b)
-    value = None
     if operands[0].kind == NUMBER and operands[1].kind == NUMBER:
         if op.native != NULL:
             y = op.native.value(operands[0].x, operands[1].x)
             if not float_flags() or not heeds_flags():
-                return kept_power(op, a, b, finish_numbers(op, operands, 2, y))
+                return kept_power(op, held_a, held_b, finish_numbers(op, operands, 2, y))
+    hold(operands, 2)
+    try:
+        return kept_power(op, held_a, held_b, evaluate2(op, operands))
+    finally:
+        let_go(operands, 2)
+
+
+cdef inline object evaluate2(Op op, Operand *operands):
+    cdef Operand output
+    value = None
     waiting = defer(op, operands, 2, None, &output)
     if waiting is None:
         if op.loop.run != NULL and not (operands[0].kind == NUMBER and operands[1].kind == NUMBER):
@@ -386,7 +411,7 @@ cdef object apply2(Op op, object a, object b):
                 tell_failure(operands, 2)
                 raise
         value = set_output(&output, value)
-    return kept_power(op, a, b, finish(op, operands, 2, None, &output))
+    return finish(op, operands, 2, None, &output)
 
 
 cdef tuple FOLDS_ALL = (None, False)  # a reduction's params: axis, keepdims
@@ -400,20 +425,24 @@ cdef object apply_fold(Op op, object a, tuple params):
         return None
     if cnp.PyArray_SIZE(<cnp.ndarray>operand.value) == 0:
         return None
-    waiting = defer(op, &operand, 1, params, &output)
-    if waiting is None:
-        output.kind = NUMBER
-        output.value = NULL
-        output.x = fold_loop(&op.folding, operand.value, op.fold_start)
-        if float_flags() and heeds_flags():
-            return None
-    return finish(op, &operand, 1, params, &output)
+    hold(&operand, 1)
+    try:
+        waiting = defer(op, &operand, 1, params, &output)
+        if waiting is None:
+            output.kind = NUMBER
+            output.value = NULL
+            output.x = fold_loop(&op.folding, operand.value, op.fold_start)
+            if float_flags() and heeds_flags():
+                return None
+        return finish(op, &operand, 1, params, &output)
+    finally:
+        let_go(&operand, 1)
 
 
 cpdef object apply(Op op, tuple inputs, tuple params=None):
     """Run any op on any inputs: values of ours, arrays or numbers."""
     cdef Operand output
-    cdef int i, n = len(inputs)
+    cdef int i, n = len(inputs), n_held = 0
     cdef Operand *operands
     cdef list alive = []
     if op.elementwise and params is None and n <= 2:
@@ -426,6 +455,8 @@ cpdef object apply(Op op, tuple inputs, tuple params=None):
     if n > 1:
         inputs = strengthened(inputs)
     operands = <Operand *>PyMem_Malloc(max(n, 1) * sizeof(Operand))
+    if operands == NULL:
+        raise MemoryError
     try:
         for i, a in enumerate(inputs):
             alive.append(read_operand(a, &operands[i]))
@@ -433,6 +464,8 @@ cpdef object apply(Op op, tuple inputs, tuple params=None):
                 if op.elementwise:
                     no_numbers(op, inputs)
                 raise TypeError(f"ad: {op.name} takes arrays and numbers, not {kind_of(a)}")
+            hold(&operands[i], 1)
+            n_held = i + 1
         value = defer(op, operands, n, params, &output)
         if value is None:
             try:
@@ -442,6 +475,8 @@ cpdef object apply(Op op, tuple inputs, tuple params=None):
                 raise
             value = set_output(&output, value)
         if op.outputs > 1:
+            if type(value) is not tuple or len(<tuple>value) != op.outputs:
+                raise TypeError(f"ad: {op.name} gave {type(value).__name__}, not a tuple of {op.outputs} values")
             return finish_many(op, operands, n, params, &output)
         y = finish(op, operands, n, params, &output)
         if op.power == BY_RADICAND:
@@ -450,6 +485,7 @@ cpdef object apply(Op op, tuple inputs, tuple params=None):
             remember_carried(op, tuple(alive), params, y)
         return y
     finally:
+        let_go(operands, n_held)
         PyMem_Free(operands)
 
 
@@ -1007,6 +1043,7 @@ cdef class Array:
 
 
 cdef destructor free_array = (<PyTypeObject *>Array).tp_dealloc
+cdef Py_ssize_t weakrefs_at = (<PyTypeObject *>Array).tp_weaklistoffset
 
 
 cdef void dealloc_array(PyObject *x) noexcept:
@@ -1016,6 +1053,8 @@ cdef void dealloc_array(PyObject *x) noexcept:
     if type(<object>x) is not Array:
         free_array(x)
         return
+    if (<PyObject **>(<char *>x + weakrefs_at))[0] != NULL:
+        PyObject_ClearWeakRefs(x)
     # Each of these counts references to None, one after the other: not for nothing, then.
     if (<Array>x).array is not None:
         (<Array>x).array = None
@@ -1056,18 +1095,22 @@ cdef object take_slice(Array x, slice index):
     """x[index] for a one-dimensional float64 array; None where the general way must do."""
     cdef Operand operand, output
     cdef Py_ssize_t start, stop, step, n
+    PySlice_Unpack(index, &start, &stop, &step)  # asked first: a bound may be an object that runs Python code
     x = lift(x)
     if (x.array is None or cnp.PyArray_NDIM(<cnp.ndarray>x.array) != 1
             or cnp.PyArray_TYPE(<cnp.ndarray>x.array) != cnp.NPY_DOUBLE
             or not cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray>x.array)):
         return None
-    PySlice_Unpack(index, &start, &stop, &step)
     n = PySlice_AdjustIndices(cnp.PyArray_DIM(<cnp.ndarray>x.array, 0), &start, &stop, step)
     view = slice1(<PyObject *>x.array, start, step, n)
     read_array(x, &operand)
     output.kind = ARRAY
     output.value = <PyObject *>view
-    y = finish(op_getitem, &operand, 1, (index,), &output)
+    hold(&operand, 1)
+    try:
+        y = finish(op_getitem, &operand, 1, (index,), &output)
+    finally:
+        let_go(&operand, 1)
     if x.base is not None:
         remember_carried(op_getitem, (x,), (index,), y)
     return y

@@ -1,3 +1,4 @@
+# cython: nonecheck=True
 """Deferral: while a program is being recorded, ops on large arrays are described and not evaluated.
 
 A recording has to know shapes and dtypes; values only where Python sees them. An op whose entry in the table says what
@@ -147,8 +148,9 @@ cdef Deferred begin():
 cdef int settle(PyObject *array) except -1:
     """See to it that an array has its values, for somebody who is going to read them."""
     cdef Deferred deferred
-    for deferred in opened:
-        if deferred.holds(array):
+    array_kept = <object>array  # the evaluation runs Python code, which may let go of it
+    for deferred in list(opened):
+        if deferred.holds(<PyObject *>array_kept):
             return deferred.evaluate()
     return 0
 

@@ -1,5 +1,5 @@
 """Contract of the graph: what a thread is doing, ops, and the nodes that record them."""
-from cpython.ref cimport PyObject
+from cpython.ref cimport PyObject, Py_XDECREF, Py_XINCREF
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from numpy cimport npy_intp
 
@@ -51,7 +51,7 @@ cdef struct Input:
     PyObject *node     # owned; NULL for a constant
     Content value
 
-# One operand on its way through `apply`; every pointer is borrowed from the arguments.
+# One operand on its way through `apply`. Every pointer is borrowed from the arguments, except between `hold` and `let_go`.
 cdef struct Operand:
     PyObject *value    # what NumPy is given
     PyObject *node
@@ -90,6 +90,7 @@ cdef class Op:
     cdef void *pull                  # a NativePull of `_sweep`, or NULL
     cdef void *push                  # a NativePush, likewise
     cdef tuple public                # name and doc of the public function, as C has them, and itself
+    cdef object __weakref__
 
 
 # A million of these may be alive at once, so they are packed, and touched by hand.
@@ -141,12 +142,35 @@ cdef inline Saved saved_output(Node node) noexcept:
     return saved
 
 
+cdef inline void hold(Operand *operands, int n) noexcept:
+    """Own what operands have borrowed.
+
+    An Array can be made to stand for another value (`out=`) by another thread, or by Python code that an op runs. An op
+    that lets go of the GIL or runs Python code holds its operands, and lets go of them by `let_go`.
+    """
+    cdef int i
+    for i in range(n):
+        Py_XINCREF(operands[i].value)
+        Py_XINCREF(operands[i].node)
+        Py_XINCREF(operands[i].tangents)
+
+
+cdef inline void let_go(Operand *operands, int n) noexcept:
+    cdef int i
+    for i in range(n):
+        Py_XDECREF(operands[i].value)
+        Py_XDECREF(operands[i].node)
+        Py_XDECREF(operands[i].tangents)
+
+
 cdef class Recorder:
     cdef uint64_t start, end
     cdef State state                 # of the thread that entered it
     cdef bint alone                  # no other was open, in any thread, when it was entered
     cdef uint64_t entered            # how often one had been opened then
     cdef list pauses                 # [(from, to), ...], or None
+    cdef object rules                # op -> the object that its rule belongs to, or None: see `keep_rule`
+    cdef object __weakref__
     cdef readonly bint recording
     cdef void enter(self)
     cdef void leave(self)
@@ -157,6 +181,7 @@ cdef class Recorder:
     cdef bint had_all(self) noexcept
     cdef bint is_source(self, Node node) except -1
     cdef bint watches(self, Node node) except -1
+    cdef int keep_rule(self, Op op, object rule) except -1
     cdef void access(self, object variable)
     cdef int note(self, Node node, Op op, Operand *operands, int n, object params, Operand *output) except -1
     cdef int note_pick(self, Node pick, Node node, int k) except -1

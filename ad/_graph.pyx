@@ -13,6 +13,7 @@ from ad._kernels cimport find_loop, find_native, is_plain, offer
 
 from contextvars import ContextVar
 from importlib import import_module
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -370,6 +371,13 @@ cdef class Recorder:
                     stack.append(<Node>inputs[i].node)
         return False
 
+    cdef int keep_rule(self, Op op, object rule) except -1:
+        """Keep the object that an op's rule belongs to, for as long as there are both the op and this recorder."""
+        if self.rules is None:
+            self.rules = WeakKeyDictionary()
+        self.rules[op] = rule
+        return 0
+
     cdef void access(self, object variable):
         """A variable has been read while this recorder was open."""
 
@@ -554,6 +562,20 @@ def bind_natives(list ops):
             op.loop.run, op.loop.data = op.native.loop, &op.numpy_loop
 
 
+def keep_rule(Op op, rule):
+    """Keep the object that the rule of `op` belongs to in the recorders that see the op, and nowhere else.
+
+    Nodes and Arrays are not tracked by the garbage collector. If a node owned the rule of `custom_gradient`, then a
+    function that keeps its own result would never be freed. A recorder is tracked, and no sweep outlives it.
+    """
+    cdef Recorder recorder
+    for recorder in current().recorders:
+        if recorder.recording:
+            recorder.keep_rule(op, rule)
+    for recorder in recorders_elsewhere():  # another thread may have started this one
+        recorder.keep_rule(op, rule)
+
+
 cdef Op PICK = Op("pick", "pick", None, outputs=1)
 
 
@@ -609,13 +631,23 @@ cdef size_t n_dying = 0, dying_room = 0
 cdef bint burying = False
 
 
+cdef bint enlarge_dying() noexcept:
+    global dying, dying_room
+    cdef size_t room = max(<size_t>1024, 2 * dying_room)
+    cdef PyObject **larger = <PyObject **>PyMem_Realloc(dying, room * sizeof(PyObject *))
+    if larger == NULL:
+        return False
+    dying, dying_room = larger, room
+    return True
+
+
 cdef inline void release(PyObject *node) noexcept:
-    """Give up a reference; if it was the last, the outermost `__dealloc__` frees the node."""
-    global dying, n_dying, dying_room
-    if node.ob_refcnt == 1:
-        if n_dying == dying_room:
-            dying_room = max(<size_t>1024, 2 * dying_room)
-            dying = <PyObject **>PyMem_Realloc(dying, dying_room * sizeof(PyObject *))
+    """Give up a reference; if it was the last, the outermost `__dealloc__` frees the node.
+
+    Where there is no memory for the list, the node is freed here, by recursion.
+    """
+    global n_dying
+    if node.ob_refcnt == 1 and (n_dying < dying_room or enlarge_dying()):
         dying[n_dying] = node
         n_dying += 1
     else:
@@ -786,7 +818,12 @@ cdef inline uint64_t owner_for(State mine, Operand *operands, int n):
 
 
 cdef inline Node begin(Op op, int n, bint has_tangents, uint64_t owner):
+    """A node without values, which can be freed as it is: what follows may be interrupted."""
     cdef Node node = new_node(has_tangents)
+    if n > 2:
+        node.narrow[0].node = <PyObject *>PyMem_Calloc(n, sizeof(Input) + 1)
+        if node.narrow[0].node == NULL:
+            raise MemoryError
     Py_INCREF(op)
     node.op = <PyObject *>op
     node.seq = now() | owner
@@ -833,8 +870,6 @@ cdef Node record(Op op, Operand *operands, int n, object params, Operand *output
         tell_tracers(mine, node, op, operands, n, params, output)
     else:
         node = begin(op, n, has_tangents, mine.owner)
-    if n > 2:
-        node.narrow[0].node = <PyObject *>PyMem_Calloc(n, sizeof(Input) + 1)
     inputs = inputs_of(<NodePtr>node)
     kinds = kinds_of(<NodePtr>node)
     if params is not None:
@@ -883,7 +918,16 @@ cdef Node record_numbers(Op op, Operand *operands, int n, double y):
     node = begin(op, n, False, owner_for(mine, operands, n))
     if mine.tracer is not None or is_busy_elsewhere(mine):
         output.kind, output.x, output.value = NUMBER, y, NULL
-        tell_tracers(mine, node, op, operands, n, None, &output)
+        hold(operands, n)
+        try:
+            tell_tracers(mine, node, op, operands, n, None, &output)
+            return numbers_kept(node, operands, n, first, second, y)
+        finally:
+            let_go(operands, n)
+    return numbers_kept(node, operands, n, first, second, y)
+
+
+cdef inline Node numbers_kept(Node node, Operand *operands, int n, bint first, bint second, double y):
     node.fit = NUMBERS
     node.output_kind = node.kinds[0] = node.kinds[1] = NUMBER
     node.output.x = y

@@ -1,3 +1,4 @@
+# cython: nonecheck=True
 """Where differentiation starts: variables and constants, and the ways to cut a value off."""
 cimport cython
 

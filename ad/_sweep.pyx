@@ -44,7 +44,6 @@ cdef object FLOAT64 = np.dtype(np.float64)
 
 
 @cython.final
-@cython.no_gc
 cdef class Plan:
     """The nodes between `targets` and `sources` that `recorder` saw."""
 
@@ -63,6 +62,8 @@ cdef class Plan:
         self.edges, self.edge_room = &self.few_edges[0], 32
         self.source_slots = <int *>PyMem_Malloc((len(sources) + 1) * sizeof(int))
         self.target_slots = <int *>PyMem_Malloc((len(targets) + 1) * sizeof(int))
+        if self.source_slots == NULL or self.target_slots == NULL:
+            raise MemoryError
         for x in sources:
             if x.node is not None:
                 touch(self, <NodePtr>x.node)
@@ -181,6 +182,8 @@ cdef class Plan:
         cdef bint general = self.is_general()
         if self.n > 32:
             slots = <Saved *>PyMem_Malloc(self.n * sizeof(Saved))
+            if slots == NULL:
+                raise MemoryError
         for i in range(self.n):
             slots[i].kind = NOTHING
         try:

@@ -1,3 +1,4 @@
+# cython: nonecheck=True
 """What runs once per gradient of a tape, and what reaches into values: watching, attaching tangents.
 
 `ad/gradient_tape.py` puts TensorFlow's interface on top, with everything that takes nested
@@ -79,7 +80,7 @@ cdef class Tape(Recorder):
     cdef int forget(self) except -1:
         """Back to the state of a new tape; not while it is among the open recorders."""
         self.start = self.end = FOREVER
-        self.pauses = None
+        self.pauses = self.rules = None
         self.watched = {}
         self.used = False
         return 0

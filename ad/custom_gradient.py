@@ -1,15 +1,16 @@
 """`custom_gradient`: a function with a derivative rule of the caller's own."""
 import functools
 import inspect
+import weakref
 
 import numpy as np
 
 from ad import _sweep
 from ad._core import Array, apply, constant, find_tracer, is_traced, plain_value
-from ad._graph import Op
+from ad._graph import Op, keep_rule
 from ad._leaves import Variable, stop_gradient
 from ad._tape import Tape, is_differentiating
-from ad.errors import MissingRule, kind
+from ad.errors import MissingRule, kind, lost_recording
 from ad.ops.forms import TABLE, over_lanes
 from ad.rerun import Rerun
 from ad.trees import flatten, flatten_optional
@@ -131,7 +132,9 @@ class _Call:
             form, fn = "relay", self.last
         else:
             self.values = tuple([_plain(part) for part in outputs])
-        op = Op(self.f.__name__, form, fn, jvp=self.jvp, vjp=self.vjp, needs=(ALL_VALUES,), outputs=self.outputs)
+        op = Op(self.f.__name__, form, _weakly(fn), jvp=_weakly(self.jvp), vjp=_weakly(self.vjp), needs=(ALL_VALUES,),
+                outputs=self.outputs)
+        keep_rule(op, self)
         found = apply(op, inputs, ())
         return rebuild(found if self.outputs > 1 else [found])
 
@@ -284,6 +287,19 @@ class _Call:
 def _same(x):
     """What tells an argument that is no array apart in a key: 1, 1.0 and True are three."""
     return type(x), repr(x) if isinstance(x, (float, complex)) else x
+
+
+def _weakly(method):
+    """The method without a reference to its object, which the recorders keep (see `keep_rule`)."""
+    found = weakref.WeakMethod(method)
+
+    def call(*args):
+        bound = found()
+        if bound is None:
+            raise lost_recording()
+        return bound(*args)
+
+    return call
 
 
 def _plain(part):

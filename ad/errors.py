@@ -7,8 +7,8 @@ from ad.remedies import remedy
 
 __all__ = [
     "CALLS", "IndependentWarning", "MissingRule", "another_argument", "another_call", "another_input", "cannot_write",
-    "conversion_error", "differences_instead", "is_untraceable", "kind", "lost_guard", "lost_lanes", "lost_rule",
-    "missing_rule", "needs_scipy", "no_assignment", "no_change", "no_derivative", "no_item_assignment",
+    "conversion_error", "differences_instead", "is_untraceable", "kind", "lost_guard", "lost_lanes", "lost_recording",
+    "lost_rule", "missing_rule", "needs_scipy", "no_assignment", "no_change", "no_derivative", "no_item_assignment",
     "not_a_function", "not_an_output", "not_argnums", "shown", "unsupported_argument", "warn_independent",
 ]
 
@@ -237,6 +237,14 @@ def lost_lanes(what, line):
         f"ad.vmap: {line}: {what} would be the value of one lane, and be taken for that of all. Use functions of NumPy "
         "on the value itself, ad.stop_gradient(x) to cut off its derivative; or call the function for each lane: "
         "np.stack([f(row) for row in x])."
+    )
+
+
+def lost_recording():
+    """For a sweep over the op of a `custom_gradient` function that no recorder of its own thread keeps any more."""
+    return MissingRule(
+        "ad: the rule of a function under custom_gradient is gone with the tape (or transform) that recorded it. Keep the "
+        "tape for as long as you take gradients of its values, also in another thread."
     )
 
 

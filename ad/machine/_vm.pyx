@@ -1,3 +1,4 @@
+# cython: nonecheck=True
 """The replay loop: a machine runs a program again and again, by its layout.
 
 The layout (`plans.py`) says what is done and where every value is; it becomes C structs once. A run takes a workspace,

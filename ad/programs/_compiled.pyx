@@ -1,3 +1,4 @@
+# cython: nonecheck=True
 """The way of a call to a compiled function that costs next to nothing: arguments like those of a call before."""
 from cpython.ref cimport PyObject
 

@@ -1,3 +1,4 @@
+# cython: nonecheck=True
 """Tracing: a function is run once, and every op on its arguments becomes an instruction of a program.
 
 The function runs eagerly, on real values. What Python asks of a traced value (a truth, a number) is answered, and
