@@ -61,6 +61,7 @@ class BuildCore(build_ext):
                 "initializedcheck": DEBUG,
                 "cdivision": True,
                 "allow_none_for_extension_args": False,
+                "auto_pickle": False,
                 "embedsignature": True,
             },
         )

@@ -600,6 +600,7 @@ def is_differentiated(value):
     return isinstance(value, Array) and value.dtype.kind in "fc" and is_watched(lift(value))
 
 
+@cython.nonecheck(True)
 def note_failure(list arrays):
     """Tell the program that is being recorded that a function of these values raised."""
     cdef Recorder tracer

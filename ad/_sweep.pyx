@@ -47,6 +47,7 @@ cdef object FLOAT64 = np.dtype(np.float64)
 cdef class Plan:
     """The nodes between `targets` and `sources` that `recorder` saw."""
 
+    @cython.nonecheck(True)
     def __cinit__(self, Recorder recorder, list targets, list sources):
         global last_stamp
         cdef Array x
@@ -180,6 +181,8 @@ cdef class Plan:
         cdef Node node
         cdef int i, k
         cdef bint general = self.is_general()
+        if len(seeds) != len(self.targets):
+            raise ValueError(f"ad: {len(seeds)} cotangents for {len(self.targets)} targets")
         if self.n > 32:
             slots = <Saved *>PyMem_Malloc(self.n * sizeof(Saved))
             if slots == NULL:
@@ -229,6 +232,8 @@ cdef class Plan:
         cdef Step *step
         cdef int i, k
         cdef bint general = self.is_general()
+        if len(x_dots) != len(self.sources):
+            raise ValueError(f"ad: {len(x_dots)} tangents for {len(self.sources)} sources")
         for k, x_dot in enumerate(x_dots):
             i = self.source_slots[k]
             if i >= 0 and x_dot is not None:
@@ -722,6 +727,7 @@ def independent(Plan plan, begun):
     return found, current().cut
 
 
+@cython.nonecheck(True)
 def record(f, list xs):
     """Call `f(*aliases)` with a fresh alias of each Array in `xs`, recorded.
 

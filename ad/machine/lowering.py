@@ -19,7 +19,7 @@ from ad.ops.indexing import is_basic
 from ad.ops.plain import DETACHED
 from ad.programs.program import frozen
 
-__all__ = ["Lowering"]
+__all__ = ["NATIVE", "Lowering"]
 
 FLOAT64 = np.dtype(np.float64)
 NUMBER = np.dtype(np.int32)  # of an element in memory, where it is picked out
@@ -29,6 +29,7 @@ NUMBER = np.dtype(np.int32)  # of an element in memory, where it is picked out
      "sum sum_to").split()]
 SAME = {DETACHED, *[TABLE[name].op for name in ("identity", "positive", "real", "conjugate")]}
 VIEWS = SAME | {GETITEM, *[entry.op for entry in TABLE.values() if entry.op and entry.op.outline is outlines.view]}
+NATIVE = VIEWS | {CONCATENATE, MATMUL, PUT_ZEROS, SUM, SUM_TO}  # ops, if not elementwise, that may be no call
 SMALL_PRODUCT = 4096  # multiplications
 VAST = 1 << 22  # elements that NumPy had better clear: it leaves pages to the system until they are written to
 POWERS = {2.0: "square", 3.0: "cube", 0.5: "sqrt", -1.0: "reciprocal"}

@@ -39,6 +39,8 @@ class View(NamedTuple):
         if shape == self.shape:
             return self
         added = len(shape) - len(self.shape)
+        if added < 0 or any(n not in (1, whole) for n, whole in zip(self.shape, shape[added:])):
+            raise ValueError(f"ad: a value of shape {self.shape} cannot be broadcast to {shape}")
         strides = tuple(s if n != 1 else 0 for n, s in zip(self.shape, self.strides))
         return View(self.root, self.offset, shape, (0,) * added + strides)
 

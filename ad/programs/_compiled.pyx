@@ -59,6 +59,8 @@ cdef class Shortcut:
         self.args = tuple([np.broadcast_to(np.zeros((), x.dtype), x.shape) if type(x) is cnp.ndarray else x
                            for x in args])
         self.machine, self.variables, self.results, self.single = machine, variables, results, single
+        if len(chosen) > VALUES:
+            raise ValueError(f"ad: {len(chosen)} inputs; a shortcut takes {VALUES} at most")
         self.n_chosen = len(chosen)
         for i, place in enumerate(chosen):
             self.chosen[i] = place

@@ -17,7 +17,8 @@ from ad import errors
 from ad._graph import Aval
 from ad.ops import plain
 from ad.ops.forms import TABLE
-from ad.programs.program import KEYS, Guard, Instruction, Program
+from ad.programs import checking
+from ad.programs.program import Guard, Instruction, Program
 from ad.trees import LEAF, Frame, Structure
 
 __all__ = ["decode_structure", "encode_structure", "from_bytes", "load", "save", "to_bytes"]
@@ -236,47 +237,8 @@ def _program(document, arrays):
         tuple([Guard(kind, _decode(answer, arrays), line) for kind, answer, line in document["guards"]]),
         document["relays"] is True,
     )
-    _validate(program)
+    checking.validate(program)
     return program
-
-
-def _validate(program):
-    """Raise ValueError if it is no program: a slot that is read before it is written, a shape that cannot be."""
-    for aval in program.avals:
-        if not all(type(n) is int and n >= 0 for n in aval.shape):
-            raise ValueError(f"there is no shape {aval.shape}")
-    known = set()
-    _define(program, known, program.inputs)
-    _define(program, known, tuple(program.constants))
-    for slot, value in program.constants.items():
-        _require(np.shape(value) == program.avals[slot].shape, f"constant %{slot} has another shape than it should")
-        _require(not isinstance(value, (np.ndarray, np.generic)) or value.dtype == program.avals[slot].dtype,
-                 f"constant %{slot} has another dtype than it should")
-    for op, params, inputs, outputs, line in program.instructions:
-        _require(known.issuperset(inputs), f"{op.name} reads what is not there")
-        complete = len(outputs) == op.outputs and type(params) is tuple and type(line) is str
-        _require(complete, f"{op.name} is not complete")
-        _define(program, known, outputs)
-        if op.form == "elementwise":
-            _require(len(inputs) == op.arity, f"{op.name} takes {op.arity} inputs")
-            shape = np.broadcast_shapes(*[program.avals[slot].shape for slot in inputs])
-            _require(shape == program.avals[outputs[0]].shape, f"{op.name} has another shape than it should")
-    _require(known.issuperset(program.outputs), "an output is not there")
-    _require(all(guard.kind in KEYS for guard in program.guards), "a guard asks for what cannot be asked")
-    results = len(program.outputs) - len(program.guards)
-    for frame, count in ((program.arguments, len(program.inputs)), (program.results, results)):
-        _require(frame is None or frame.structure.size - len(frame.fixed) == count, "a tree has not as many leaves")
-
-
-def _define(program, known, slots):
-    for slot in slots:
-        _require(type(slot) is int and 0 <= slot < len(program.avals) and slot not in known, f"no slot can be %{slot}")
-        known.add(slot)
-
-
-def _require(truth, message):
-    if not truth:
-        raise ValueError(message)
 
 
 # -- the nesting of arguments and results --------------------------------------------------------------
@@ -321,7 +283,7 @@ def decode_structure(encoded):
         kind = {"dict": dict, "list": list, "tuple": tuple, "NoneType": type(None)}[kind]
         children = tuple([decode_structure(child) for child in children])
         keys = tuple(_decode(keys, ())) if kind is dict else range(len(children)) if kind is not type(None) else ()
-        _require(len(set(keys)) == len(keys) == len(children), "keys and parts do not match")
+        checking.require(len(set(keys)) == len(keys) == len(children), "keys and parts do not match")
     except (TypeError, KeyError, ValueError, AttributeError, IndexError) as error:
         raise ValueError(f"ad: {encoded!r:.60} is no structure of arguments ({error})") from None
     return Structure(kind, keys, children)
