@@ -271,17 +271,22 @@ cdef object finish(Op op, Operand *operands, int n, tuple params, Operand *outpu
     return y
 
 
+cdef object finish_held(Op op, Operand *operands, int n, Operand *output):
+    """`finish`, where nobody holds the operands yet. It is a function of its own: ops on numbers do not pay for it."""
+    hold(operands, n)
+    try:
+        return finish(op, operands, n, None, output)
+    finally:
+        let_go(operands, n)
+
+
 cdef inline object finish_numbers(Op op, Operand *operands, int n, double y):
     """`finish` for an elementwise op on float64 scalars."""
     cdef Operand output
     cdef Array out
     if operands[0].tangents != NULL or n == 2 and operands[1].tangents != NULL:
         output.kind, output.x, output.value = NUMBER, y, NULL
-        hold(operands, n)
-        try:
-            return finish(op, operands, n, None, &output)
-        finally:
-            let_go(operands, n)
+        return finish_held(op, operands, n, &output)
     out = blank_array()
     out.number = y
     if operands[0].node != NULL or n == 2 and operands[1].node != NULL:
@@ -351,11 +356,15 @@ cdef object apply1(Op op, object a):
         y = op.native.value(operand.x, 0)
         if not float_flags() or not heeds_flags():
             return kept_power(op, held, None, finish_numbers(op, &operand, 1, y))
-    hold(&operand, 1)
+    return kept_power(op, held, None, evaluate_held(op, &operand, 1))
+
+
+cdef object evaluate_held(Op op, Operand *operands, int n):
+    hold(operands, n)
     try:
-        return kept_power(op, held, None, evaluate1(op, &operand))
+        return evaluate1(op, operands) if n == 1 else evaluate2(op, operands)
     finally:
-        let_go(&operand, 1)
+        let_go(operands, n)
 
 
 cdef inline object evaluate1(Op op, Operand *operand):
@@ -390,11 +399,7 @@ cdef object apply2(Op op, object a, object b):
             y = op.native.value(operands[0].x, operands[1].x)
             if not float_flags() or not heeds_flags():
                 return kept_power(op, held_a, held_b, finish_numbers(op, operands, 2, y))
-    hold(operands, 2)
-    try:
-        return kept_power(op, held_a, held_b, evaluate2(op, operands))
-    finally:
-        let_go(operands, 2)
+    return kept_power(op, held_a, held_b, evaluate_held(op, operands, 2))
 
 
 cdef inline object evaluate2(Op op, Operand *operands):

@@ -51,7 +51,7 @@ cdef struct Input:
     PyObject *node     # owned; NULL for a constant
     Content value
 
-# One operand on its way through `apply`. Every pointer is borrowed from the arguments, except between `hold` and `let_go`.
+# One operand on its way through `apply`. Its pointers are borrowed from the arguments, but between `hold` and `let_go`.
 cdef struct Operand:
     PyObject *value    # what NumPy is given
     PyObject *node

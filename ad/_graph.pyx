@@ -906,7 +906,6 @@ cdef Node record(Op op, Operand *operands, int n, object params, Operand *output
 cdef Node record_numbers(Op op, Operand *operands, int n, double y):
     """`record` for an elementwise op on float64 scalars: every value is kept, it costs nothing."""
     cdef Node node
-    cdef Operand output
     cdef bint first, second
     cdef State mine
     if n_recording == 0:
@@ -916,18 +915,6 @@ cdef Node record_numbers(Op op, Operand *operands, int n, double y):
     if not (first or second):
         return None
     node = begin(op, n, False, owner_for(mine, operands, n))
-    if mine.tracer is not None or is_busy_elsewhere(mine):
-        output.kind, output.x, output.value = NUMBER, y, NULL
-        hold(operands, n)
-        try:
-            tell_tracers(mine, node, op, operands, n, None, &output)
-            return numbers_kept(node, operands, n, first, second, y)
-        finally:
-            let_go(operands, n)
-    return numbers_kept(node, operands, n, first, second, y)
-
-
-cdef inline Node numbers_kept(Node node, Operand *operands, int n, bint first, bint second, double y):
     node.fit = NUMBERS
     node.output_kind = node.kinds[0] = node.kinds[1] = NUMBER
     node.output.x = y
@@ -940,7 +927,20 @@ cdef inline Node numbers_kept(Node node, Operand *operands, int n, bint first, b
         if second:
             node.narrow[1].node = operands[1].node
             Py_INCREF(<object>operands[1].node)
+    if mine.tracer is not None or is_busy_elsewhere(mine):
+        tell_numbers(mine, node, op, operands, n, y)
     return node
+
+
+cdef int tell_numbers(State mine, Node node, Op op, Operand *operands, int n, double y) except -1:
+    """`tell_tracers` of an elementwise op on float64 scalars."""
+    cdef Operand output
+    output.kind, output.x, output.value = NUMBER, y, NULL
+    hold(operands, n)
+    try:
+        return tell_tracers(mine, node, op, operands, n, None, &output)
+    finally:
+        let_go(operands, n)
 
 
 cdef inline Fit fit_of(Op op, int n, Input *inputs, Operand *operands, Operand *output) noexcept:

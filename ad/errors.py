@@ -243,8 +243,8 @@ def lost_lanes(what, line):
 def lost_recording():
     """For a sweep over the op of a `custom_gradient` function that no recorder of its own thread keeps any more."""
     return MissingRule(
-        "ad: the rule of a function under custom_gradient is gone with the tape (or transform) that recorded it. Keep the "
-        "tape for as long as you take gradients of its values, also in another thread."
+        "ad: the rule of a function under custom_gradient is gone with the tape (or transform) that recorded it. Keep "
+        "the tape for as long as you take gradients of its values, also in another thread."
     )
 
 

@@ -1,15 +1,14 @@
 """Call all that the compiled modules define with wrong arguments: an error is right, and a crash is not."""
+import functools
 import importlib
 import inspect
 import itertools
 import pkgutil
-import types
 import warnings
 
 import ad
 
 WRONG = (None, 1.5, "x", [None], (None,), {}, object())
-COMPILED = (types.BuiltinFunctionType, type(len), type(ad._core.is_tracing))
 # What ends a process, or changes how all later calls behave.
 LEFT_OUT = {"_forget_workers", "install", "set_limits", "add_method", "set_num_threads", "specialise"}
 
@@ -38,12 +37,12 @@ def callables():
                 target = blank(value)
                 for attribute in vars(value) if target is not None else ():
                     if attribute not in ("__new__", "__reduce__", "__reduce_ex__", "__init_subclass__"):
-                        yield f"{module.__name__}.{name}.{attribute}", lambda *args, t=target, a=attribute: use(t, a, args)
+                        yield f"{module.__name__}.{name}.{attribute}", functools.partial(use, target, attribute)
             elif callable(value) and getattr(value, "__module__", None) == module.__name__ and name not in LEFT_OUT:
                 yield f"{module.__name__}.{name}", value
 
 
-def use(target, attribute, args):
+def use(target, attribute, *args):
     found = getattr(target, attribute)
     return found(*args) if callable(found) else found
 
