@@ -271,7 +271,7 @@ class ForwardAccumulator(Accumulator):
     4.0
     """
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
 
     def __init__(self, primals, tangents):
         leaves, structure = flatten(primals)

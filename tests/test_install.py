@@ -71,3 +71,17 @@ def test_readme_opens_with_two_commands():
     first, second = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:2]
     assert first.strip().startswith("python3 -m venv") and '".[scipy]"' in first and first.endswith("-m ad")
     assert second.strip().startswith("python3 -m venv") and second.endswith("-m pytest")
+
+
+def test_a_free_threaded_build_of_python_is_refused_in_one_line():
+    pytest.importorskip("Cython")
+    code = """if True:
+        import sysconfig, sys, runpy
+        found = sysconfig.get_config_var
+        sysconfig.get_config_var = lambda name: 1 if name == "Py_GIL_DISABLED" else found(name)
+        sys.argv = ["setup.py", "-q", "build_ext"]
+        runpy.run_path("setup.py", run_name="__main__")
+    """
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: dualtape: .* is a free-threaded build of Python, which .*\n", done.stderr)
