@@ -6,9 +6,11 @@ import hashlib
 import json
 import pickle
 
+import crash_saved_programs
 import numpy as np
 import pytest
 from programs import Builder, assert_same_results, names
+from test_table import CALLS, arrays, flat
 
 import ad
 from ad import trees
@@ -70,6 +72,15 @@ def test_objects_cannot_be_saved():
         saving.to_bytes(b.program(b.getitem(x, params=(range(1),))))
     with pytest.raises(TypeError, match="dtype object"):
         saving.to_bytes(b.program(b.add(x, np.array([None, 1], object)[1:])))
+
+
+def test_programs_of_every_op_are_loaded(rng):
+    """Each shape and dtype in them is computed anew, and found to be the same."""
+    for call in CALLS:
+        xs = arrays(args := call.sample(rng))
+        if xs:
+            saved = ad.record(lambda *xs, call=call, args=args: flat(call, args)(*xs))(*xs)
+            assert_same_program(saved, saving.from_bytes(saving.to_bytes(saved)))
 
 
 # -- files that are not to be believed --------------------------------------------------------------------
@@ -165,6 +176,67 @@ def test_forged_files(name):
         return
     with pytest.raises(ValueError, match="is damaged") as error:
         saving.from_bytes(forged(FORGERIES[name]))
+    one_line(error)
+
+
+def aval(slot, shape=None, dtype=None):
+    def change(document):
+        found = document["avals"][slot]
+        document["avals"][slot] = [found[0] if shape is None else shape, dtype or found[1]]
+    return change
+
+
+def params(old, new):
+    def change(document):
+        text = json.dumps(document["instructions"])
+        assert old in text
+        document["instructions"] = json.loads(text.replace(old, new))
+    return change
+
+
+def x(shape=(3, 4)):
+    return np.linspace(0.1, 2.0, np.prod(shape, dtype=int)).reshape(shape)
+
+
+# A function, its argument, and what is changed in the file of its program: slot 0 is the argument, the last the result.
+LIES = {
+    "a slice beyond the end": (lambda a: a[2:], x((8,)), params('"slice": [2', '"slice": [9')),
+    "a longer slice": (lambda a: a[2:], x((8,)), aval(-1, [7])),
+    "an index out of bounds": (lambda a: a[[0, 2]], x(), aval(0, [2, 4])),
+    "a shorter argument": (lambda a: a[[0, 2]] * 2.0, x(), aval(0, [1, 4])),
+    "a larger place for zeros": (ad.grad(lambda a: np.sum(a[2:] ** 3)), x((8,)),
+                                 params('{"tuple": [8]}', '{"tuple": [9]}')),
+    "a smaller place for zeros": (ad.grad(lambda a: np.sum(a[2:] ** 3)), x((8,)),
+                                  params('{"tuple": [8]}', '{"tuple": [3]}')),
+    "other axes": (lambda a: np.transpose(a, (1, 0)), x(), params('{"tuple": [1, 0]}', '{"tuple": [0, 1]}')),
+    "an axis that is not there": (lambda a: np.sum(a, axis=1), x(), params("[1, false]", "[2, false]")),
+    "another axis": (lambda a: np.sum(a, axis=1), x(), params("[1, false]", "[0, false]")),
+    "a larger shape": (lambda a: np.reshape(a, (4, 3)), x(), params("[4, 3]", "[4, 4]")),
+    "a shape of as many elements": (lambda a: np.reshape(a, (4, 3)), x(), params("[4, 3]", "[6, 2]")),
+    "a broadcast to more": (lambda a: np.broadcast_to(a, (2, 3, 4)), x(), aval(-1, [5, 3, 4])),
+    "a longer join": (lambda a: np.concatenate([a, a]), x(), aval(-1, [9, 4])),
+    "a join that ends later": (lambda a: np.concatenate([a, a]), x(), params("[3, 6]", "[3, 9]")),
+    "more rows": (lambda a: a @ np.ones((4, 2)), x(), aval(-1, [5, 2])),
+    "a product that does not fit": (lambda a: a @ np.ones((4, 2)), x(), aval(0, [3, 5])),
+    "a larger inverse": (np.linalg.inv, np.eye(3), aval(-1, [4, 4])),
+    "a longer running sum": (np.cumsum, x((5,)), aval(-1, [6])),
+    "another dtype of a result": (np.sin, x(), aval(-1, dtype="<f4")),
+    "another dtype of an argument": (np.sin, x(), aval(0, dtype="<f4")),
+    "a truth that is a number": (lambda a: a > 1.0, x(), aval(-1, dtype="<f8")),
+    "an integer that is a number": (np.argmax, x(), aval(-1, dtype="<f8")),
+    "a shape too large for memory": (np.sin, x(), aval(0, [1 << 40, 1 << 40])),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_a_file_that_contradicts_itself(name):
+    f, value, change = LIES[name]
+    content = saving.to_bytes(ad.record(f)(value))
+    document, constants = crash_saved_programs.parts(content)
+    saving.from_bytes(crash_saved_programs.assembled(document, constants))
+    change(document)
+    with pytest.raises(ValueError, match="is damaged: ") as error:
+        saving.from_bytes(crash_saved_programs.assembled(document, constants))
     one_line(error)
 
 
