@@ -5,8 +5,8 @@ from ad.programs.program import Guard
 
 __all__ = [
     "CALLS", "IndependentWarning", "MissingRule", "another_argument", "another_call", "another_input", "cannot_write",
-    "conversion_error", "differences_instead", "is_untraceable", "kind", "lost_guard", "lost_lanes", "lost_rule",
-    "missing_rule", "needs_scipy", "no_assignment", "no_change", "no_derivative", "no_item_assignment",
+    "conversion_error", "differences_instead", "is_untraceable", "kind", "lost_guard", "lost_lanes", "lost_recording",
+    "lost_rule", "missing_rule", "needs_scipy", "no_assignment", "no_change", "no_derivative", "no_item_assignment",
     "not_a_function", "not_an_output", "not_argnums", "shown", "unsupported_argument", "warn_independent",
 ]
 
