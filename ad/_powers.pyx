@@ -50,7 +50,7 @@ cdef object power_of(Op op, object a, object b, Array y):
     if x.base is not None:
         return power_of_power(x, exponent, y)
     if exponent == 1 or is_even(exponent) or exponent != floor(exponent):
-        y.base, y.exponent, y.modulus = x, exponent, exponent == floor(exponent)
+        y.base, y.exponent, y.modulus = as_it_is(x), exponent, exponent == floor(exponent)
     return y
 
 
@@ -80,13 +80,20 @@ cdef bint is_one_base(Array a, Array b):
     """Whether two Arrays are powers of one base."""
     if a.modulus != b.modulus:
         return False
-    if a.base is b.base:
-        return True
     if not (type(a.base) is tuple and type(b.base) is tuple):
-        return False
+        return is_same(a.base, b.base)
     op, inputs, params = a.base
     return op is b.base[0] and params == b.base[2] and len(inputs) == len(b.base[1]) and all(
-        [x is z for x, z in zip(inputs, b.base[1])])
+        [is_same(x, z) for x, z in zip(inputs, b.base[1])])
+
+
+cdef bint is_same(object x, object z):
+    """Whether two operands are one value, for all derivatives too."""
+    cdef Array a, b
+    if not (isinstance(x, Array) and isinstance(z, Array)):
+        return x is z
+    a, b = x, z
+    return a.array is b.array and a.number == b.number and a.node is b.node and a.tangents is b.tangents
 
 
 cdef object power_of_power(Array x, double p, Array y):
@@ -167,12 +174,22 @@ cdef int remember_carried(Op op, tuple inputs, tuple params, Array y) except -1:
     cdef Array x = inputs[0] if remembers(inputs[0]) else inputs[1]
     cdef double depth = 1 + (x.exponent if type(x.base) is tuple else 0)
     if op.carry is not None and depth <= CARRIED and (y.node is not None or y.tangents is not None):
-        y.base, y.modulus, y.exponent = (op, inputs, params or ()), False, depth
+        y.base, y.modulus, y.exponent = (op, tuple([as_it_is(part) for part in inputs]), params or ()), False, depth
     return 0
 
 
+cdef object as_it_is(object x):
+    """An operand that stays what it is: `out=` can make an Array stand for another value."""
+    cdef Array found
+    if not isinstance(x, Array):
+        return x
+    found = forgetful(x)
+    found.base, found.exponent, found.modulus = (<Array>x).base, (<Array>x).exponent, (<Array>x).modulus
+    return found
+
+
 cdef object forgetful(object x):
-    """An operand that remembers no base: in a long chain of roots each would hold on to the one before."""
-    if not isinstance(x, Array) or (<Array>x).base is None:
+    """`as_it_is`, and remembers no base: in a long chain of roots each would hold on to the one before."""
+    if not isinstance(x, Array):
         return x
     return new_array((<Array>x).array, (<Array>x).number, (<Array>x).node, (<Array>x).tangents)

@@ -212,3 +212,17 @@ def test_an_optimizer_finds_the_minimum_through_a_kink():
 ))
 def test_other_powers_are_right_too(f):
     ad.testing.check_grads(lambda x: np.real(f(x)), (1.3,), order=2)
+
+
+def test_what_a_root_was_taken_of_may_be_rebound():
+    """`out=` makes an Array stand for another value; what was computed from it before stays what it is."""
+    def f(x):
+        y = x * 1.0
+        powers = np.sqrt(y), np.abs(y), np.linalg.norm(y), 2 * np.sqrt(y)
+        np.multiply(y, 3.0, out=y)
+        return sum(np.sum(power ** 2) for power in powers)
+
+    x = np.array([4.0, 0.25])
+    np.testing.assert_allclose(ad.grad(f)(x), 5 + 4 * x)
+    np.testing.assert_allclose(ad.jvp(f, (x,), (np.ones(2),))[1], np.sum(5 + 4 * x))
+    np.testing.assert_allclose(ad.hessian(f)(x), 4 * np.eye(2))
