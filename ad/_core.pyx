@@ -691,6 +691,8 @@ cpdef object settled(value):
 cdef Array alias(Array x):
     """A new Array of the same value, with a node of its own; linked to `x` if `x` is live."""
     cdef Array y
+    if x is None:
+        raise TypeError("ad: this takes arrays and numbers")
     if is_live(x):
         y = apply1(roles["identity"], x)
         if y.node is None:

@@ -525,7 +525,7 @@ cdef class Op:
 
     def needs_of(self, int i):
         """The values that the rule of input i needs, as bits: see `needs`."""
-        return self.needs[min(i, 7)]
+        return self.needs[min(max(i, 0), 7)]
 
     def __repr__(self):
         return f"<ad op {self.name}>"
@@ -551,6 +551,7 @@ def op_named(str name):
     return TABLE[name].op
 
 
+@cython.nonecheck(True)
 def bind_natives(list ops):
     """Give elementwise ops of the table the native kernels that have their names."""
     cdef Op op
