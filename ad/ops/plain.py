@@ -17,8 +17,8 @@ from ad.ops.forms import BROADCASTS, LANES, OUTPUT, TABLE, Lanes
 from ad.ops.refusals import refuse
 
 __all__ = [
-    "DETACHED", "PLAIN", "Hole", "by_numpy", "call_op", "evaluate", "filled", "is_live", "plain_op", "plain_values",
-    "take_out",
+    "DETACHED", "PLAIN", "Hole", "by_numpy", "call_op", "evaluate", "filled", "is_live", "opaque_op", "plain_op",
+    "plain_values", "take_out",
 ]
 
 
@@ -102,7 +102,7 @@ def evaluate(function, args, kwargs, opaque=False):
     if traced and (function in WRITING or kwargs.get("out") is not None):
         raise cannot_write(f"np.{name_of(function)}")
     if traced and isinstance(function, np.ufunc) and not kwargs and function.nin == len(args):
-        op = _opaque_op(function, function.nout) if opaque else plain_op(function, function.nout)
+        op = opaque_op(function, function.nout) if opaque else plain_op(function, function.nout)
         return apply(op, tuple([traced[a] if type(a) is Hole else a for a in args]))
     known = [peek(x) if static else plain_value(x) for x in traced]
     try:
@@ -161,6 +161,11 @@ def _plain_op(function, outputs, parameters):
     op = Op(name_of(function), "plain", function, jvp=_nothing, vjp=_nothing, parameters=parameters, outputs=outputs)
     op.outline = outlines.joint(function) if outlines.is_elementwise(function) else None
     return op
+
+
+def opaque_op(function, outputs):
+    """The op of a function that NumPy evaluates, and that refuses to be differentiated."""
+    return _opaque_op(function, outputs)
 
 
 @functools.cache

@@ -25,6 +25,7 @@ __all__ = ["decode_structure", "encode_structure", "from_bytes", "load", "save",
 
 MARK, VERSION = b"\x93adprog\n", 1
 HEAD = struct.Struct("<8sIQ32s")  # mark, version, length, digest
+OPAQUE = "opaque"  # the form of an op by NumPy that has a derivative, and no rule for it
 _WRITES = {np.save, np.savetxt, np.savez}  # which no file may ask for
 _PLAIN = {plain.name_of(f): f for f in {*plain.PLAIN, *[f for f in vars(np).values() if isinstance(f, np.ufunc)]}
           if f not in _WRITES}
@@ -125,8 +126,8 @@ def _read_array(stream):
 
 
 def _op_name(op):
-    if op.form == "plain":
-        name = [op.name, op.outputs, *op.parameters]
+    if op.form in ("plain", OPAQUE):
+        name = [op.name, op.outputs, *op.parameters, *[OPAQUE][op.form != OPAQUE:]]
     else:
         name = op.name
     try:
@@ -156,7 +157,10 @@ def _op(name):
         return plain.DETACHED
     if name not in _PLAIN or type(outputs) is not int:
         raise ValueError(f"there is no op {name!r}")
-    return plain.call_op(_PLAIN[name], outputs) if parameters else plain.plain_op(_PLAIN[name], outputs)
+    opaque = OPAQUE in parameters
+    if len(parameters) > opaque:
+        return plain.call_op(_PLAIN[name], outputs, opaque)
+    return (plain.opaque_op if opaque else plain.plain_op)(_PLAIN[name], outputs)
 
 
 # -- values -----------------------------------------------------------------------------------------
