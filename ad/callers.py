@@ -5,6 +5,7 @@ user's code, the expression that is being evaluated there, and the public functi
 """
 import ast
 import builtins
+import dis
 import inspect
 import linecache
 import sys
@@ -66,7 +67,7 @@ def find_caller():
     called = _called(node, frame) if is_call else ""
     if entered is not None:
         called = _public_name(called, _name_of_frame(entered) if is_call else _type_in_frame(entered))
-    return Caller(place, segment if is_call else line, called, is_call, _is_assignment(node, entered))
+    return Caller(place, segment if is_call else line, called, is_call, _is_assignment(frame, entered))
 
 
 def _package(frame):
@@ -140,9 +141,9 @@ def _parsed(segment):
         return None
 
 
-def _is_assignment(node, entered):
-    """Whether the expression is an element: where that asks for a conversion, it is assigned to."""
-    return entered is None and isinstance(node, ast.Subscript)
+def _is_assignment(frame, entered):
+    """Whether the frame is assigning to an element: reading one asks for a conversion of its index only."""
+    return entered is None and dis.opname[frame.f_code.co_code[frame.f_lasti]] in ("STORE_SUBSCR", "STORE_SLICE")
 
 
 def _called(node, frame):

@@ -59,9 +59,9 @@ def test_derivatives():
 
 def test_floats_are_no_indices_and_no_constants():
     for f in (lambda x: TABLE[x], lambda x: np.asarray(x), lambda x: np.array(x * 2)):
-        with pytest.raises(TypeError, match="constant"):
+        with pytest.raises(TypeError, match="would make a constant of a value"):
             ad.compile(f)(np.ones(2))
-        with pytest.raises(TypeError, match="constant"):
+        with pytest.raises(TypeError, match="would make a constant of a value"):
             ad.grad(lambda x, f=f: np.sum(f(x)))(np.ones(2))
     with pytest.raises(TypeError, match="only integer scalar arrays"):
         [1, 2, 3][ad.constant([1.0, 2.0])]
