@@ -385,3 +385,48 @@ def test_many_derivatives_and_recordings_at_once():
     finally:
         sys.setswitchinterval(before)
     assert failures == []
+
+
+def in_thread(f):
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(f).result()
+
+
+def test_smooth_powers_in_another_thread():
+    """A power that undoes a kink, in a thread that records a program of its own."""
+    def in_a_recording(work):
+        found = []
+        ad.record(lambda z: found.append(in_thread(lambda: found.append(work()))) or z)(X)
+        return found[0]
+
+    for square in (lambda x: np.abs(x) ** 2, lambda x: np.sqrt(np.abs(x)) ** 4):
+        for run in (in_thread, in_a_recording):
+            f = lambda x, run=run, square=square: np.sum(run(lambda: square(x)))
+            np.testing.assert_array_equal(ad.hessian(f)(np.zeros(2)), 2 * np.eye(2))
+
+
+def test_rules_of_calls_in_another_thread():
+    """The rule of `custom_gradient` is there for as long as the tape of the thread that started the other one."""
+    class Layer:
+        k = 3.0
+
+        @ad.custom_gradient
+        def scaled(self, x):
+            return x * self.k, lambda y_bar: y_bar * self.k
+
+        @ad.custom_gradient
+        def cut(self, x):
+            return np.sin(x.numpy() * self.k), lambda y_bar: y_bar * np.cos(x * self.k) * self.k
+
+    layer = Layer()
+    for f, derivative in ((layer.scaled, lambda x: np.full_like(x, 3)), (layer.cut, lambda x: 3 * np.cos(3 * x))):
+        total = lambda x, f=f: np.sum(in_thread(lambda: f(x)))
+        np.testing.assert_allclose(ad.grad(total)(X), derivative(X))
+        compiled = ad.compile(ad.grad(lambda x, f=f: np.sum(f(x))))
+        for k in (1, 2):
+            np.testing.assert_allclose(compiled(k * X), derivative(k * X))
+        with ad.GradientTape() as tape:
+            x = ad.constant(X)
+            tape.watch(x)
+            y = total(x)
+        np.testing.assert_allclose(tape.gradient(y, x), derivative(X))
