@@ -1,4 +1,6 @@
 """Contract of the core: values, and the one way through them, `apply`."""
+from libc.stdint cimport uint32_t
+
 from ad._graph cimport Node, Op
 
 cdef class Array:
@@ -9,6 +11,8 @@ cdef class Array:
     cdef object base                 # what this is a power of, and with what exponent: see `_powers`; or None
     cdef double exponent
     cdef bint modulus                # whether it is a power of the modulus
+    cdef uint32_t changes            # how often this was rebound, or made a start of derivatives
+    cdef uint32_t base_changes       # how often what `base` is made of was, when that was remembered
     cdef object __weakref__
     cdef Array read(self)
     cdef Array read_unwatched(self)

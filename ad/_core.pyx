@@ -22,7 +22,7 @@ from ad._graph cimport (
     record_numbers, tracer_of,
 )
 from ad._kernels cimport Factor, float_flags, fold_loop, heeds_errors, heeds_flags, is_plain, map1, map2, offer, slice1
-from ad._powers cimport is_power, power_of, remember_carried, remember_root, remembers
+from ad._powers cimport any_remembers, is_power, power_of, remember
 
 import operator
 
@@ -450,7 +450,7 @@ cpdef object apply(Op op, tuple inputs, tuple params=None):
     cdef int i, n = len(inputs), n_held = 0
     cdef Operand *operands
     cdef list alive = []
-    if op.elementwise and params is None and n <= 2:
+    if op.elementwise and not params and n <= 2:
         found = apply1(op, inputs[0]) if n == 1 else apply2(op, inputs[0], inputs[1])
         return found if found is not NotImplemented else no_numbers(op, inputs)
     if op.folding.run != NULL and params == FOLDS_ALL:
@@ -484,10 +484,8 @@ cpdef object apply(Op op, tuple inputs, tuple params=None):
                 raise TypeError(f"ad: {op.name} gave {type(value).__name__}, not a tuple of {op.outputs} values")
             return finish_many(op, operands, n, params, &output)
         y = finish(op, operands, n, params, &output)
-        if op.power == BY_RADICAND:
-            remember_root(op, alive, params, y)
-        elif op.power == CARRIES and remembers(alive[0]):
-            remember_carried(op, tuple(alive), params, y)
+        if op.power == BY_RADICAND or op.power == CARRIES and any_remembers(alive):
+            remember(op, tuple(alive), params, y)
         return y
     finally:
         let_go(operands, n_held)
@@ -695,6 +693,7 @@ cdef Array alias(Array x):
         raise TypeError("ad: this takes arrays and numbers")
     if is_live(x):
         y = apply1(roles["identity"], x)
+        y.base = None  # derivatives with respect to y begin here
         if y.node is None:
             y.node = new_leaf()
         return y
@@ -1072,6 +1071,7 @@ cdef void dealloc_array(PyObject *x) noexcept:
         (<Array>x).tangents = None
     if (<Array>x).base is not None:
         (<Array>x).base = None
+    (<Array>x).changes = 0
     if n_spare_arrays == SPARE:  # asked last: what was let go above may have filled the list
         free_array(x)
         return
@@ -1120,7 +1120,7 @@ cdef object take_slice(Array x, slice index):
     finally:
         let_go(&operand, 1)
     if x.base is not None:
-        remember_carried(op_getitem, (x,), (index,), y)
+        remember(op_getitem, (x,), (index,), y)
     return y
 
 

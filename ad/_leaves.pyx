@@ -235,3 +235,4 @@ def rebind(Array target, Array value):
         raise not_an_output(target)
     target.array, target.number, target.node, target.tangents = value.array, value.number, value.node, value.tangents
     target.base = None
+    target.changes += 1

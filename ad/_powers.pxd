@@ -14,6 +14,12 @@ cdef inline bint remembers(object x):
     return isinstance(x, Array) and (<Array>x).base is not None
 
 
+cdef inline bint any_remembers(list inputs):
+    for x in inputs:
+        if remembers(x):
+            return True
+    return False
+
+
 cdef object power_of(Op op, object a, object b, Array y)
-cdef int remember_root(Op op, list inputs, tuple params, Array y) except -1
-cdef int remember_carried(Op op, tuple inputs, tuple params, Array y) except -1
+cdef int remember(Op op, tuple inputs, tuple params, Array y) except -1

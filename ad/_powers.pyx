@@ -13,11 +13,14 @@ or a constant factor makes of such an Array is remembered likewise, as the op wi
 Where a power makes something smooth of such an Array, it is computed in both ways, and the op `either` joins them.
 Derivatives go by the base; those with respect to the root or modulus itself go by the other way (see `Plan`).
 """
-from libc.math cimport NAN, fabs, floor, rint
+from libc.math cimport NAN, fabs, floor, fmax, rint
+from libc.stdint cimport uint32_t
 
 cimport numpy as cnp
-from ad._core cimport Array, new_array, roles
-from ad._graph cimport BY_ITSELF, CARRIES, BY_OPERAND, BY_RADICAND, Op, State, current, is_busy_elsewhere
+from ad._core cimport Array, apply, need, new_array, roles
+from ad._graph cimport (
+    BY_ITSELF, BY_OPERAND, BY_RADICAND, CARRIES, FIXED, Op, State, current, is_busy_elsewhere,
+)
 
 import numpy as np
 
@@ -31,26 +34,37 @@ cdef object power_of(Op op, object a, object b, Array y):
     """The output of an op that computes a power of `a`; joined with that power of its base where that is smoother."""
     cdef Array x
     cdef double exponent
-    if op.power == BY_RADICAND:
-        remember_root(op, [a] if b is None else [a, b], None, y)
-        return y
-    if op.power == CARRIES or op.power == BY_ITSELF and a is not b and not (remembers(a) and remembers(b)):
-        remember_carried(op, (a,) if b is None else (a, b), None, y)
+    if op.power == BY_RADICAND or op.power == CARRIES or (
+            op.power == BY_ITSELF and a is not b and not (remembers(a) and remembers(b))):
+        remember(op, (a,) if b is None else (a, b), None, y)
         return y
     if not isinstance(a, Array):
         return y
     x = <Array>a
+    check_base(x)
     exponent = exponent_of(op, x, b)
-    if is_complex(x) and exponent >= 1:
-        if op.radicand is not None:
-            remember_root(op, [x], None, y)
-        return y
-    if not exponent > 0:
+    if is_complex(x):
+        return power_of_complex(op, x, exponent, y)
+    if not exponent > 0 or exponent == 1 and op.power != FIXED:
         return y
     if x.base is not None:
-        return power_of_power(x, exponent, y)
+        y = smoothed(x, exponent, y)
+        if type(x.base) is not tuple:
+            set_base(y, x.base, product(exponent, x.exponent), x.modulus)
+            return y
     if exponent == 1 or is_even(exponent) or exponent != floor(exponent):
-        y.base, y.exponent, y.modulus = as_it_is(x), exponent, exponent == floor(exponent)
+        set_base(y, x if depth_of(x) < CARRIED else forgetful(x), exponent, exponent == floor(exponent))
+    return y
+
+
+cdef object power_of_complex(Op op, Array x, double exponent, Array y):
+    """`power_of` for a complex `x`: (z ** q) ** p is z ** (p q) for a whole p only."""
+    if op.radicand is not None:
+        remember(op, (x,), None, y)
+    elif x.base is not None:
+        return smoothed(x, exponent, y) if exponent > 0 and exponent == floor(exponent) else y
+    elif 0 < exponent < 1:
+        set_base(y, x, exponent, False)
     return y
 
 
@@ -59,7 +73,8 @@ cdef double exponent_of(Op op, Array x, object b) except? -9:
     if op.power == BY_ITSELF:
         if x is b:
             return 2
-        if not is_one_base(x, <Array>b):
+        check_base(<Array>b)
+        if x.base is None or (<Array>b).base is None or not is_one_base(x, <Array>b):
             return NAN
         return 2 if type(x.base) is tuple else 1 + (<Array>b).exponent / x.exponent
     if op.power != BY_OPERAND:
@@ -67,13 +82,19 @@ cdef double exponent_of(Op op, Array x, object b) except? -9:
     if isinstance(b, Array):
         if (<Array>b).node is not None or (<Array>b).tangents is not None:
             return NAN
+        need(<Array>b)
         b = (<Array>b).number if (<Array>b).array is None else (<Array>b).array
     if isinstance(b, np.ndarray):
-        if b.ndim or b.dtype.kind not in "fiu":
-            return NAN
-    elif isinstance(b, complex):
+        return exponent_of_array(x, b)
+    return NAN if isinstance(b, complex) else b
+
+
+cdef double exponent_of_array(Array x, object b) except? -9:
+    """The exponent that all elements share, where there are no more of them than in `x`."""
+    if b.dtype.kind not in "fiu" or b.size == 0 or np.broadcast_shapes(x.shape, b.shape) != x.shape:
         return NAN
-    return b
+    first = b.flat[0]
+    return first if (b == first).all() else NAN
 
 
 cdef bint is_one_base(Array a, Array b):
@@ -83,33 +104,50 @@ cdef bint is_one_base(Array a, Array b):
     if not (type(a.base) is tuple and type(b.base) is tuple):
         return is_same(a.base, b.base)
     op, inputs, params = a.base
-    return op is b.base[0] and params == b.base[2] and len(inputs) == len(b.base[1]) and all(
-        [is_same(x, z) for x, z in zip(inputs, b.base[1])])
+    return op is b.base[0] and len(inputs) == len(b.base[1]) and all(
+        [is_same(x, z) for x, z in zip(inputs, b.base[1])]) and is_alike(params, b.base[2])
 
 
 cdef bint is_same(object x, object z):
-    """Whether two operands are one value, for all derivatives too."""
+    """Whether two operands are one value; each may be a copy of the other."""
     cdef Array a, b
     if not (isinstance(x, Array) and isinstance(z, Array)):
         return x is z
     a, b = x, z
-    return a.array is b.array and a.number == b.number and a.node is b.node and a.tangents is b.tangents
+    return (a.array is b.array and a.node is b.node and a.tangents is b.tangents
+            and (a.array is not None or a.number == b.number))
 
 
-cdef object power_of_power(Array x, double p, Array y):
-    """`y`, which is x ** p, for an `x` that is itself a power."""
+cdef bint is_alike(object p, object q):
+    """Whether two parameters of an op are equal; 1 is not True, which is another index."""
+    if p is q:
+        return True
+    if type(p) is not type(q):
+        return False
+    if type(p) is tuple:
+        return len(p) == len(q) and all([is_alike(x, z) for x, z in zip(p, q)])
+    if type(p) is slice:
+        return is_alike((p.start, p.stop, p.step), (q.start, q.stop, q.step))
+    return p.dtype == q.dtype and np.array_equal(p, q) if isinstance(p, np.ndarray) else p == q
+
+
+cdef Array smoothed(Array x, double p, Array y):
+    """`y`, which is x ** p, joined with that power of the base of `x` where that is smoother."""
     cdef State state = current()
-    if not (state.tracer is not None and state.recording == 1 and y.tangents is None and not is_busy_elsewhere(state)):
+    if state.tracer is not None and state.recording == 1 and y.tangents is None and not is_busy_elsewhere(state):
+        return y
+    if p == 1:  # the modulus of an even power is that
+        return joined(x, y) if type(x.base) is not tuple and x.modulus and is_even(x.exponent) else y
+    with np.errstate(all="ignore"):  # the user's own ops have told what there is to tell
         smooth = smoother(x, p)
-        if smooth is not None:
-            y = joined(smooth, y)
-    if type(x.base) is not tuple:
-        y.base, y.exponent, y.modulus = x.base, product(p, x.exponent), x.modulus
-    return y
+    return y if smooth is None else joined(smooth, y)
 
 
 cdef object smoother(Array x, double p):
     """x ** p as a power of the base of `x`; None where that is no smoother."""
+    check_base(x)
+    if x.base is None:
+        return None
     if type(x.base) is not tuple:
         return roles["smooth_power"](x.base, product(p, x.exponent), x.modulus) if is_joined(
             x.modulus, p, x.exponent) else None
@@ -124,9 +162,11 @@ cdef object smoother(Array x, double p):
 
 cdef object carried(Op op, tuple inputs, tuple params, double p):
     """The power of an output that is another Array, moved or scaled: from the power of that."""
-    cdef int i = 0 if remembers(inputs[0]) else 1
-    smooth = smoother(inputs[i], p)
-    return None if smooth is None else op.carry(smooth, i, p, inputs, params)
+    for i, x in enumerate(inputs):
+        if remembers(x):
+            smooth = smoother(x, p)
+            return None if smooth is None else op.carry(smooth, i, p, inputs, params)
+    return None
 
 
 cdef double product(double p, double q) noexcept:
@@ -157,39 +197,60 @@ cdef inline bint is_complex(Array x) noexcept:
 
 cdef Array joined(Array smooth, Array y):
     """`y` itself in value; its derivatives are those of `smooth`."""
-    cdef Array found = roles["either"](smooth, y)
+    cdef Array found
+    if smooth.dtype != y.dtype:
+        smooth = apply(roles["astype"], (smooth,), (y.dtype,))
+    found = roles["either"](smooth, y)
     found.array, found.number = y.array, y.number
     return found
 
 
-cdef int remember_root(Op op, list inputs, tuple params, Array y) except -1:
-    """Let the output of an op that is a root remember what it was made of."""
-    if y.node is not None or y.tangents is not None:
-        y.base, y.modulus, y.exponent = (op, tuple([forgetful(x) for x in inputs]), params or ()), False, 0
+cdef int remember(Op op, tuple inputs, tuple params, Array y) except -1:
+    """Let an output remember the op and the operands that it was made of; a few times in turn."""
+    cdef double depth = 0
+    if y.node is None and y.tangents is None or op.carry is None and op.radicand is None:
+        return 0
+    for x in inputs:
+        depth = fmax(depth, depth_of(x))
+    if depth >= CARRIED:  # in a long chain each would hold on to the one before
+        if op.radicand is None:
+            return 0
+        inputs, depth = tuple([forgetful(x) for x in inputs]), 0
+    set_base(y, (op, inputs, params or ()), depth + 1, False)
     return 0
 
 
-cdef int remember_carried(Op op, tuple inputs, tuple params, Array y) except -1:
-    """Let an output remember that it is one of its operands, moved or scaled; a few times in turn."""
-    cdef Array x = inputs[0] if remembers(inputs[0]) else inputs[1]
-    cdef double depth = 1 + (x.exponent if type(x.base) is tuple else 0)
-    if op.carry is not None and depth <= CARRIED and (y.node is not None or y.tangents is not None):
-        y.base, y.modulus, y.exponent = (op, tuple([as_it_is(part) for part in inputs]), params or ()), False, depth
-    return 0
-
-
-cdef object as_it_is(object x):
-    """An operand that stays what it is: `out=` can make an Array stand for another value."""
-    cdef Array found
-    if not isinstance(x, Array):
-        return x
-    found = forgetful(x)
-    found.base, found.exponent, found.modulus = (<Array>x).base, (<Array>x).exponent, (<Array>x).modulus
-    return found
+cdef double depth_of(object x):
+    """How many ops in turn are remembered."""
+    if not remembers(x):
+        return 0
+    return (<Array>x).exponent if type((<Array>x).base) is tuple else depth_of((<Array>x).base)
 
 
 cdef object forgetful(object x):
-    """`as_it_is`, and remembers no base: in a long chain of roots each would hold on to the one before."""
-    if not isinstance(x, Array):
+    """An operand that remembers no base."""
+    if not remembers(x):
         return x
     return new_array((<Array>x).array, (<Array>x).number, (<Array>x).node, (<Array>x).tangents)
+
+
+cdef int set_base(Array y, object base, double exponent, bint modulus) except -1:
+    y.base, y.exponent, y.modulus, y.base_changes = base, exponent, modulus, changes_of(base)
+    return 0
+
+
+cdef int check_base(Array y) except -1:
+    """Forget the base if it is another by now: an `out=` has rebound it, or an accumulator has started from it."""
+    if y.base is not None and y.base_changes != changes_of(y.base):
+        y.base = None
+    return 0
+
+
+cdef uint32_t changes_of(object base):
+    cdef uint32_t n = 0
+    if type(base) is not tuple:
+        return (<Array>base).changes
+    for x in base[1]:
+        if isinstance(x, Array):
+            n += (<Array>x).changes
+    return n

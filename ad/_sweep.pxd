@@ -25,20 +25,28 @@ cdef class Plan:
     cdef uint32_t stamp
     cdef uint64_t start, end         # of the recorder
     cdef bint tangents               # whether a node has some
-    cdef bint bypassed               # a source is the first way to a value that `_powers` has joined
     cdef bint foreign                # whether a node was made for another thread
     cdef State state                 # of the thread that made the plan
     cdef uint64_t owner              # its number
+    cdef list between                # sources that may lie on the first way to a value that `_powers` has joined
+    cdef uint64_t *below             # which of them lie at or below each step; if there are any
+    cdef bint bypassed               # whether one of them does lie there, or too many may
     cdef int *target_slots
     cdef int *source_slots
     cdef int visit(self, NodePtr root) except -1
     cdef int finish(self, NodePtr node) except -1
+    cdef int choose_way(self, int *edges) except -1
+    cdef int note_below(self, NodePtr node, int edges) except -1
     cdef int add_step(self, NodePtr node, int edges) except -1
     cdef bint is_general(self)
     cpdef bint is_independent(self)
     cdef list pull(self, list seeds, bint consume=*)
     cdef list push(self, list x_dots)
     cdef object cleared(self, object dot, list given)
+
+
+cdef list plans_of(Recorder recorder, list targets, list sources)
+cdef list pull_plans(list plans, list sources, list seeds)
 
 
 # Adds a node's cotangent to its input's slot without going through Python; false if it cannot.

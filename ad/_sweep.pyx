@@ -59,6 +59,7 @@ cdef class Plan:
         self.owner = self.state.owner
         self.start, self.end = recorder.start, recorder.end
         self.roots = [x.node for x in targets]
+        self.between = []
         self.steps, self.room = &self.few_steps[0], 16
         self.edges, self.edge_room = &self.few_edges[0], 32
         self.source_slots = <int *>PyMem_Malloc((len(sources) + 1) * sizeof(int))
@@ -69,7 +70,10 @@ cdef class Plan:
             if x.node is not None:
                 touch(self, <NodePtr>x.node)
                 x.node.slot = SOURCE
-                self.bypassed |= x.node.op != NULL and (op_of(x.node).power != NO_POWER or op_of(x.node).joins)
+                if may_lie_between(x):
+                    self.between.append(x.node)
+        if self.between:
+            self.below = <uint64_t *>PyMem_Malloc(self.room * sizeof(uint64_t))
         for x in targets:
             if x.node is not None:
                 self.visit(<NodePtr>x.node)
@@ -83,6 +87,7 @@ cdef class Plan:
             PyMem_Free(self.steps)
         if self.edges != &self.few_edges[0]:
             PyMem_Free(self.edges)
+        PyMem_Free(self.below)
         PyMem_Free(self.source_slots)
         PyMem_Free(self.target_slots)
 
@@ -129,12 +134,35 @@ cdef class Plan:
             slot = -1 if inputs[i].node == NULL else max(-1, (<Node>inputs[i].node).slot)
             self.edges[self.n_edges + i] = slot
             needed |= slot >= 0
-        if n == 2 and op_of(<Node>node).joins:  # of two ways to a value one is gone
-            self.edges[self.n_edges] = self.edges[self.n_edges + self.bypassed]
-            self.edges[self.n_edges + 1] = -1
+        if n == 2 and op_of(<Node>node).joins:
+            self.choose_way(self.edges + self.n_edges)
         if needed:
             self.add_step(node, self.n_edges)
             self.n_edges += n
+        return 0
+
+    cdef int choose_way(self, int *edges) except -1:
+        """Go one of two ways to a value: the first, unless a source lies on the second only."""
+        cdef bint second = False
+        if self.below != NULL and edges[1] >= 0:
+            second = self.below[edges[1]] & ~(self.below[edges[0]] if edges[0] >= 0 else 0) != 0
+            self.bypassed |= second or len(self.between) > 64
+        edges[0] = edges[second]
+        edges[1] = -1
+        return 0
+
+    cdef int note_below(self, NodePtr node, int edges) except -1:
+        """Collect which of the sources between lie at or below the node that is the next step."""
+        cdef uint64_t found = 0
+        cdef int i
+        for i in range((<Node>node).n):
+            if self.edges[edges + i] >= 0:
+                found |= self.below[self.edges[edges + i]]
+        if (<Node>node).slot == SEEN_SOURCE:
+            for i in range(len(self.between)):  # of more than 64, `plans_of` makes a plan for each
+                if self.between[i] is <Node>node:
+                    found |= <uint64_t>1 << i % 64
+        self.below[self.n] = found
         return 0
 
     cdef int add_step(self, NodePtr node, int edges) except -1:
@@ -143,6 +171,10 @@ cdef class Plan:
             self.steps = <Step *>grown(self.steps, &self.few_steps[0], self.n * sizeof(Step),
                                        2 * self.room * sizeof(Step))
             self.room *= 2
+            if self.below != NULL:
+                self.below = <uint64_t *>grown(self.below, NULL, 0, self.room * sizeof(uint64_t))
+        if self.below != NULL:
+            self.note_below(node, edges)
         step = &self.steps[self.n]
         step.node, step.edges = node, edges
         step.source = (<Node>node).slot == SEEN_SOURCE
@@ -257,6 +289,37 @@ cdef class Plan:
             if type(x) is Dual:
                 depth = max(depth, dual_depth(x))
         return without_duals(dot, depth)
+
+
+cdef inline bint may_lie_between(Array x) noexcept:
+    """Whether a source may lie between a root and a power of it: it remembers a base, or did until it was changed."""
+    if x.node is None or x.node.op == NULL:
+        return False
+    return op_of(x.node).joins or op_of(x.node).power != NO_POWER and (x.base is not None or x.changes > 0)
+
+
+cdef list plans_of(Recorder recorder, list targets, list sources):
+    """One plan; several, with some of the sources each, where these want different ways to a value."""
+    cdef Plan plan = Plan(recorder, targets, sources)
+    cdef Array x
+    if len(sources) == 1 or not plan.bypassed:
+        return [plan]
+    apart = [[x] for x in sources if may_lie_between(x)]
+    others = [x for x in sources if not may_lie_between(x)]
+    return [Plan(recorder, targets, group) for group in [*apart, others]]
+
+
+cdef list pull_plans(list plans, list sources, list seeds):
+    """The cotangents of all sources."""
+    cdef Plan plan
+    if len(plans) == 1:
+        plan = plans[0]
+        return plan.pull(seeds)
+    cdef dict found = {}
+    for plan in plans:
+        for x, x_bar in zip(plan.sources, plan.pull(seeds)):
+            found[id(x)] = x_bar
+    return [found[id(x)] for x in sources]
 
 
 cdef void *grown(void *memory, void *few, size_t used, size_t size) except NULL:
@@ -749,4 +812,4 @@ def record(f, list xs):
 
 def pull_back(Recorder recorder, list targets, list sources, list seeds):
     """Cotangents of `sources` from those of `targets`; None where they are not connected."""
-    return Plan(recorder, targets, sources).pull(seeds)
+    return pull_plans(plans_of(recorder, targets, sources), sources, seeds)

@@ -11,7 +11,7 @@ from ad._graph cimport (
     FOREVER, Level, Node, NodePtr, Recorder, State, current, is_busy_elsewhere, is_live_elsewhere, new_leaf, share_leaf,
 )
 from ad._leaves cimport Variable
-from ad._sweep cimport Plan
+from ad._sweep cimport plans_of, pull_plans
 
 import warnings
 from operator import attrgetter, itemgetter
@@ -127,7 +127,7 @@ cdef class Tape(Recorder):
     cdef list pull(self, list targets, list sources, list seeds):
         """The sources' cotangents; None where they are not connected."""
         cdef list known = self.known(sources)
-        cdef list found = Plan(self, targets, known).pull(seeds)
+        cdef list found = pull_plans(plans_of(self, targets, known), known, seeds)
         if len(known) == len(sources):
             return found
         return scattered(found, known, sources, targets, seeds)
@@ -177,8 +177,8 @@ cdef class Tape(Recorder):
     def _pullback(self, Array target, list sources):
         """From a cotangent of the target to those of the sources: a function, to be called many times."""
         cdef list known = self.known(sources)
-        cdef Plan plan = Plan(self, [target], known)
-        return lambda y_bar: scattered(plan.pull([y_bar]), known, sources, [target], [y_bar])
+        cdef list plans = plans_of(self, [target], known)
+        return lambda y_bar: scattered(pull_plans(plans, known, [y_bar]), known, sources, [target], [y_bar])
 
     def _watch(self, Array x):
         cdef Variable variable
@@ -190,6 +190,7 @@ cdef class Tape(Recorder):
             # A node older than the floor is cut off from its history already.
             x.node = new_leaf(shared=isinstance(x, Variable))
             x.base = None
+            x.changes += 1
             if isinstance(x, Variable):
                 variable = <Variable>x
                 variable.snapshot = None
@@ -323,6 +324,7 @@ cdef int set_tangents(Array x, tuple tangents) except -1:
     cdef Variable variable
     x.tangents = tangents
     x.base = None  # derivatives with respect to x itself begin here
+    x.changes += 1
     if isinstance(x, Variable):
         variable = <Variable>x
         variable.snapshot = None

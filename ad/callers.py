@@ -7,6 +7,7 @@ import ast
 import builtins
 import dis
 import inspect
+import itertools
 import linecache
 import sys
 from typing import NamedTuple
@@ -16,6 +17,7 @@ import numpy as np
 __all__ = ["Caller", "find_caller"]
 
 PACKAGE = __name__.partition(".")[0]
+CONVERSIONS = ("bool", "complex", "float", "int")
 # What the standard library does on behalf of whoever called it.
 TRANSPARENT = {"contextlib", "concurrent", "copy", "functools", "pickle", "threading"}
 
@@ -45,14 +47,24 @@ class Caller(NamedTuple):
     writes: bool = False
 
 
+LONGEST = 10_000  # instructions; to find the position of a later one takes milliseconds
+
+
 def find_caller():
-    """The `Caller` of the conversion under way.
+    """The `Caller` of the conversion under way; an empty one where frames are odd, so that the error itself is raised.
 
     Returns
     -------
     Caller
     """
-    frame, entered = sys._getframe(1), None
+    try:
+        return _caller_of(sys._getframe(1))
+    except Exception:  # code without lines, attributes that raise: a message is not worth another error
+        return Caller()
+
+
+def _caller_of(frame):
+    entered = None
     while frame is not None and _is_foreign(frame):
         if _package(frame) not in (PACKAGE, "numpy") and _package(frame) not in TRANSPARENT:
             entered = frame  # the last of them is the function that the user called
@@ -86,7 +98,7 @@ def _is_foreign(frame):
 def _name_of_frame(frame):
     """The module, class and name of a function that is being called."""
     module = _public_module(frame.f_globals.get("__name__", ""))
-    return f"{module}.{_owner(frame.f_locals.get('self'))}{frame.f_code.co_name}"
+    return f"{module}.{_owner(frame.f_locals.get('self'))}{frame.f_code.co_name}".removesuffix(".__call__")
 
 
 def _type_in_frame(frame):
@@ -121,10 +133,11 @@ def _public_name(called, entered):
 
 def _segment(frame):
     """The source of the expression that a frame is evaluating; empty if that is not known."""
-    positions = list(frame.f_code.co_positions())[frame.f_lasti // 2]
-    first, last, begin, end = positions
-    if None in positions:
+    i = frame.f_lasti // 2
+    positions = next(itertools.islice(frame.f_code.co_positions(), i, None), None) if i < LONGEST else None
+    if positions is None or None in positions:
         return ""
+    first, last, begin, end = positions
     lines = [linecache.getline(frame.f_code.co_filename, i).encode() for i in range(first, last + 1)]
     if not all(lines):
         return ""
@@ -137,7 +150,7 @@ def _parsed(segment):
     """The syntax tree of an expression or an assignment target; None for anything else."""
     try:
         return ast.parse(segment, mode="eval").body if segment else None
-    except SyntaxError:
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
 
@@ -149,19 +162,29 @@ def _is_assignment(frame, entered):
 def _called(node, frame):
     """The module and name of the function that an expression calls; empty if that is not known."""
     function = _looked_up(node.func, frame)
+    if isinstance(node.func, ast.Call) and _looked_up(node.func.func, frame) is np.vectorize:
+        return "numpy.vectorize"
     if function is None:
-        return f"ndarray.{node.func.attr}" if isinstance(node.func, ast.Attribute) else ""
+        return _unknown(node.func)
     if isinstance(function, np.vectorize):  # which goes by the name of what it calls
         return "numpy.vectorize"
     name, owner = getattr(function, "__name__", ""), getattr(function, "__self__", None)
     if getattr(function, "__module__", None) == "builtins" and owner is builtins:
         return ""  # such as map, which calls something else
     if isinstance(function, type) and function.__module__ == "builtins":
-        return name
+        return name if name in CONVERSIONS else ""  # not a list or tuple of what calls something else
     if inspect.ismodule(owner):
         return f"{_public_module(owner.__name__)}.{name}"
     module = _public_module(getattr(function, "__module__", None) or type(owner).__module__)
     return f"{module}.{_owner(owner)}{name}"
+
+
+def _unknown(node):
+    """The name of a method of an object that is not known, as it is written."""
+    if not isinstance(node, ast.Attribute):
+        return ""
+    text = f"ndarray.{node.attr}" if hasattr(np.ndarray, node.attr) else ast.unparse(node)
+    return text if len(text) <= 60 else ""
 
 
 def _looked_up(node, frame):

@@ -8,7 +8,8 @@ MATH = {
     "acos": "np.arccos", "acosh": "np.arccosh", "asin": "np.arcsin", "asinh": "np.arcsinh", "atan": "np.arctan",
     "atan2": "np.arctan2", "atanh": "np.arctanh", "dist": "np.linalg.norm(p - q)", "erf": "ad.special.erf",
     "erfc": "ad.special.erfc", "fsum": "np.sum", "gamma": "ad.special.gamma", "lgamma": "ad.special.gammaln",
-    "phase": "np.angle", "pow": "np.power",
+    "ldexp": "x * 2.0**i", "modf": "np.trunc", "phase": "np.angle", "pow": "np.power",
+    "frexp": "", "gcd": "", "lcm": "", "nextafter": "",  # NumPy's have no rule
 }
 _STANDARD = "with z = (x - loc) / scale"
 # The logarithms of densities, by the names of SciPy's distributions.
@@ -50,7 +51,7 @@ MODULES = {  # the longest name that fits decides
 STACK = "Use np.stack([x, y]) or ad.asarray([x, y])"
 BUILTINS = {
     "float": "Keep x itself, or use x.item(), which keeps the derivative",
-    "complex": "Keep x itself, or write x + 0j",
+    "complex": "Keep x itself, or write x + 0j", "np.asarray": "Keep x itself, or use ad.asarray(x)",
     "numpy.array": STACK, "numpy.asarray": "Use ad.asarray(x), or " + STACK[4:], "numpy.asanyarray": STACK,
     "numpy.full": "Use np.ones(shape) * x", "numpy.linspace": "Use a + (b - a) * np.linspace(0, 1, n)",
     "numpy.arange": "Use a + step * np.arange(n)", "numpy.fromiter": STACK,
@@ -75,7 +76,7 @@ def remedy(function):
     """
     module, _, name = function.rpartition(".")
     if module in ("math", "cmath"):
-        twin = MATH.get(name) or (f"np.{name}" if hasattr(np, name) else "")
+        twin = MATH.get(name, f"np.{name}" if hasattr(np, name) else "")
         return f"Use {twin} for {function}" if twin else f"Write {function} in functions of NumPy"
     if function.startswith("scipy.stats"):
         return _of_distribution(function)
@@ -106,6 +107,8 @@ def _of_distribution(function):
 def _of_linear_algebra(name):
     if name in HERMITIAN:
         return f"Use ad.linalg.{HERMITIAN[name]} of a Hermitian matrix, or {OWN_RULE}"
+    if name in ("eig", "eigvals"):
+        return f"Use np.linalg.{name}h of a Hermitian matrix, or {OWN_RULE}"
     if hasattr(np.linalg, name):
         return f"Use np.linalg.{name}"
     return "Use the functions of np.linalg and ad.linalg, or " + OWN_RULE

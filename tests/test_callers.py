@@ -1,8 +1,12 @@
 """Errors of values that would become constants: they quote the user's line, name the call, and say what to write."""
 import cmath
 import copy
+import functools
 import math
 import pickle
+import re
+import time
+import types
 from math import lgamma
 
 import numpy as np
@@ -17,7 +21,7 @@ import scipy.special
 from scipy import stats
 
 import ad
-from ad.remedies import LOG_DENSITIES
+from ad.remedies import LOG_DENSITIES, remedy
 
 X = np.array([1.0, 2.0, 3.0])
 MATRIX = scipy.sparse.eye(3).tocsr()
@@ -106,6 +110,56 @@ def test_code_without_source():
     f = eval("lambda x: math.sin(x)", {"math": math})
     with pytest.raises(TypeError, match=r"^ad: float\(\) would make"):
         ad.grad(f)(1.0)
+
+
+def in_odd_frame(code):
+    return types.FunctionType(code, {"math": math, "__name__": None, "np": np})
+
+
+@pytest.mark.parametrize("f", (
+    in_odd_frame((lambda x: math.sin(x)).__code__.replace(co_linetable=b"")),
+    in_odd_frame((lambda x: math.sin(x)).__code__.replace(co_filename="\0")),
+    in_odd_frame((lambda x: math.sin(x)).__code__.replace(co_firstlineno=10**6)),
+    math.sin, float, functools.partial(math.pow, 2.0), lambda x: list(map(math.sin, [x]))[0],
+))
+def test_odd_frames_raise_no_other_error(f):
+    with pytest.raises(TypeError, match=r"^ad: float\(\) would make a constant.*x\.numpy\(\)"):
+        ad.grad(f)(1.0)
+
+
+def test_names_of_what_is_not_looked_up():
+    for f, name, instead in (
+        (lambda x: np.random.default_rng(0).normal(x), "np.random.default_rng(0).normal()", "ad.custom_gradient"),
+        (lambda x: np.vectorize(math.sin)(x), "numpy.vectorize()", "Call the function on arrays"),
+        (lambda x: scipy.interpolate.interp1d([0, 5], [0, 5])(x), "scipy.interpolate.interp1d()", "np.interp"),
+    ):
+        with pytest.raises(TypeError) as raised:
+            ad.grad(f)(1.0)
+        assert str(raised.value).startswith(f"ad: {name} would") and instead in str(raised.value)
+
+
+def test_a_line_of_text_that_is_not_ascii():
+    with pytest.raises(TypeError, match=r"^ad: math\.sin\(\).*: math\.sin\(x\)\)"):
+        ad.grad(lambda x: ("äöü€🙂", math.sin(x))[1])(1.0)
+
+
+def test_a_conversion_late_in_a_long_function_is_no_slower():
+    names = {}
+    exec("def f(x):\n" + "    a = 1\n" * 20_000 + "    n = 0\n    for _ in range(50):\n        try:\n"
+         "            float(x)\n        except TypeError:\n            n += 1\n    return n * x\n", names)
+    start = time.perf_counter()
+    assert ad.grad(names["f"])(1.0) == 50
+    assert time.perf_counter() - start < 0.25  # 1.2 s where the positions before are all read
+
+
+@pytest.mark.parametrize("module", (math, cmath))
+def test_the_twins_of_functions_of_math_have_rules(module):
+    for name in dir(module):
+        twin = re.match(r"Use (np\.\w+) for", remedy(f"{module.__name__}.{name}"))
+        if twin and callable(getattr(module, name)):
+            function = getattr(np, twin[1][3:])
+            n = 2 if name == "isclose" else getattr(function, "nin", 1)
+            ad.value_and_grad(lambda *args, f=function: np.sum(f(*args)) + 0 * args[0])(*[0.5] * n)
 
 
 def evaluated(name, *parameters):

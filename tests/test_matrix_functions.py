@@ -337,6 +337,7 @@ def test_the_edge_of_the_domain():
         assert linalg.logmh(np.zeros((1, 1))) == -np.inf
         assert np.all(np.isnan(linalg.sqrtmh(np.diag([-1.0, 1.0]))))
         assert np.all(np.isnan(linalg.logmh(np.diag([-1.0, 1.0]))))
+        assert np.isnan(ad.grad(lambda a: np.trace(linalg.logmh(a)))(np.diag([-1.0, 1.0]))[0, 0])
     # along a direction in which nothing is infinite
     _, y_dot = ad.jvp(linalg.sqrtmh, (np.diag([0.0, 4.0]),), (np.diag([0.0, 1.0]),))
     assert_near(y_dot, np.diag([0, 0.25]))

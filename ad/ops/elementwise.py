@@ -40,6 +40,11 @@ def _scaled_power(op, power, p, factor):
         return None
     return op(power, whole.astype(factor.dtype) if isinstance(factor, (np.ndarray, np.floating)) else float(whole))
 
+
+def _power_if_real(power, _i, _p, xs, _params):
+    return None if xs[0].dtype.kind == "c" else power
+
+
 # -- arithmetic ------------------------------------------------------------------------------
 
 add = elementwise("add", np.add, (1, 1), domain=(REAL, REAL))
@@ -54,8 +59,8 @@ divide = elementwise(
 )
 negative = elementwise("negative", np.negative, -1, domain=REAL,
                        carry=lambda power, i, p, xs, params: _scaled_power(multiply, power, p, -1.0))
-positive = elementwise("positive", np.positive, 1, domain=REAL)
-identity = elementwise("identity", None, 1, domain=REAL, fn=lambda x: x, outline=view)
+positive = elementwise("positive", np.positive, 1, domain=REAL, carry=lambda power, *_: power)
+identity = elementwise("identity", None, 1, domain=REAL, fn=lambda x: x, outline=view, carry=lambda power, *_: power)
 reciprocal = elementwise("reciprocal", np.reciprocal, lambda _x, y: -y * y, domain=NONZERO)
 square = elementwise("square", np.square, lambda x, _y: 2 * x, domain=REAL, exponent=2)
 
@@ -247,7 +252,8 @@ fmin = elementwise("fmin", np.fmin, (_first, _second), domain=(REAL, REAL), **_T
 
 _VERTICAL = (point(0.0, first=INF, second=-INF, third=INF),)
 sqrt = elementwise("sqrt", np.sqrt, lambda _x, y: 0.5 / y, domain=POSITIVE, points=_VERTICAL, exponent=0.5)
-cbrt = elementwise("cbrt", np.cbrt, lambda _x, y: square(1 / y) / 3, domain=NONZERO, points=_VERTICAL)
+cbrt = elementwise("cbrt", np.cbrt, lambda _x, y: square(1 / y) / 3, domain=NONZERO, points=_VERTICAL,
+                   radicand=lambda x: ((lambda: x), 1 / 3))
 exp = elementwise("exp", np.exp, lambda _x, y: y, domain=REAL)
 exp2 = elementwise("exp2", np.exp2, lambda _x, y: LN2 * y, domain=REAL)
 expm1 = elementwise(
@@ -366,12 +372,12 @@ rad2deg = elementwise("rad2deg", (np.rad2deg, np.degrees), 180 / math.pi, domain
 # A real y of a complex x: its tangent is the real part of partial * x_dot (see docs/theory).
 
 @linear(np.conjugate, transpose=lambda y_bar, x: conjugate(y_bar), lanes=lambda ndim: (), domain=REAL,
-        cases=(case((3,)), case((2, 3))), method=True)
+        cases=(case((3,)), case((2, 3))), method=True, carry=_power_if_real)
 def conjugate(x):
     return np.conjugate(x)
 
 
-real = elementwise("real", np.real, 1, domain=REAL)
+real = elementwise("real", np.real, 1, domain=REAL, carry=_power_if_real)
 imag = elementwise("imag", np.imag, lambda x, _y: -1j if x.dtype.kind == "c" else 0.0, domain=REAL)
 _angle = elementwise(
     "angle", None, lambda x, _y: -1j / x if x.dtype.kind == "c" else 0.0, domain=NONZERO, singular="nan at 0",

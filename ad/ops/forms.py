@@ -225,8 +225,8 @@ def elementwise(name, numpy, partials, *, domain, singular="", points=(), method
         Of an op that is a power of its first input (of its modulus, if the exponent is 1 or even). The exponent is the
         second input; or the op is the square of an input that is given twice. See `ad/_powers.pyx`.
     radicand : callable, optional
-        Of an op that is a root of something that is not negative: `radicand(*inputs, *params)` gives a function that
-        computes that, and the exponent; or None.
+        Of an op that is a root: `radicand(*inputs, *params)` gives a function that computes of what, and the exponent;
+        or None. What it computes is not negative, or the root of that is not nan.
     carry : callable, optional
         Of an op that moves or scales: `carry(power, i, p, inputs, params)` is the output to the power p, from input i
         to that power; or None where it cannot tell.
@@ -393,7 +393,7 @@ def _guarded(function, numpy):
 
 
 def linear(*numpy, transpose, inputs=1, lanes=None, batched=None, domain=None, cases=(), singular="", method=False,
-           fold=None, outline=None, moves=False):
+           fold=None, outline=None, moves=False, carry=None):
     """An op that is linear in its inputs: the transpose is all its rule.
 
     Decorates the function that computes it on raw values: its first `inputs` parameters are the
@@ -417,6 +417,8 @@ def linear(*numpy, transpose, inputs=1, lanes=None, batched=None, domain=None, c
         `outline(*inputs, *params)` tells what the output looks like (`ad/ops/outlines.py`).
     moves : bool
         Whether all it does is to move elements of its one input.
+    carry : callable, optional
+        As for `elementwise`, of an op that moves elements of several inputs.
     """
 
     def define(function):
@@ -448,7 +450,7 @@ def linear(*numpy, transpose, inputs=1, lanes=None, batched=None, domain=None, c
         public = _define(
             function, "linear", numpy, inputs=inputs, jvp=jvp, vjp=vjp, needs=(0,), domain=domain, cases=cases,
             singular=singular, method=method, lanes=Lanes(shifted=lanes, batched=batched), fold=fold, outline=outline,
-            carry=(lambda power, i, p, xs, params: apply(public.op, (power,), params)) if moves else None,
+            carry=(lambda power, i, p, xs, params: apply(public.op, (power,), params)) if moves else carry,
         )
         return public
 

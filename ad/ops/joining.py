@@ -8,6 +8,7 @@ from ad._core import Array, apply, peek
 from ad.errors import MissingRule
 from ad.ops.choice import where
 from ad.ops.domains import REAL
+from ad.ops.elementwise import power
 from ad.ops.forms import case, composite, linear, spelling, stacked
 from ad.ops.indexing import getitem, plain_index, put_zeros, take
 from ad.ops.outlines import in_order
@@ -43,6 +44,12 @@ def _slab(y_bar, i, xs, axis, ends):
     return getitem(y_bar, (slice(None),) * axis + (slice(stop - xs[i].shape[axis], stop),))
 
 
+def _joined_powers(op):
+    """Of what is joined, the power: from the powers of the parts, one of which is given."""
+    return lambda known, i, p, xs, params: apply(
+        op(), tuple([known if j == i else power(x, p) for j, x in enumerate(xs)]), params)
+
+
 def _outline_of_joined(*args):
     *arrays, axis, ends = args
     shape = arrays[0].shape
@@ -52,7 +59,7 @@ def _outline_of_joined(*args):
 
 
 @linear(inputs=None, transpose=_slab, lanes=lambda ndim, axis, ends: (axis + 1, ends), domain=REAL,
-        outline=_outline_of_joined)
+        outline=_outline_of_joined, carry=_joined_powers(lambda: _concatenate.op))
 def _concatenate(arrays, axis, ends):
     return np.concatenate(arrays, axis)
 
@@ -90,7 +97,8 @@ def _outline_of_stacked(*args):
 
 
 @linear(inputs=None, transpose=lambda y_bar, i, xs, axis: getitem(y_bar, (*(slice(None),) * axis, i) if axis else i),
-        lanes=_stack_behind_lanes, domain=REAL, outline=_outline_of_stacked)
+        lanes=_stack_behind_lanes, domain=REAL, outline=_outline_of_stacked,
+        carry=_joined_powers(lambda: _stack.op))
 def _stack(arrays, axis):
     if not any(np.ndim(a) for a in arrays):
         return np.array(arrays)
@@ -267,7 +275,7 @@ def _back(shift):
 
 
 @linear(transpose=lambda y_bar, x, shift, axis: apply(_roll.op, (y_bar,), (_back(shift), axis)), domain=REAL,
-        lanes=lambda ndim, shift, axis: (shift, tuple(a % ndim + 1 for a in axis)))
+        moves=True, lanes=lambda ndim, shift, axis: (shift, tuple(a % ndim + 1 for a in axis)))
 def _roll(a, shift, axis):
     return np.roll(a, shift, axis)
 

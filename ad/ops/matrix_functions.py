@@ -125,7 +125,9 @@ def _derivative_of_power(x, m, exponent):
 
 
 def _derivative_of_log(x, m):
-    return np.log(x) if m == 0 else (-1.0) ** (m - 1) * math.factorial(m - 1) * x ** -float(m)
+    if m == 0:
+        return np.log(x)
+    return (-1.0) ** (m - 1) * math.factorial(m - 1) * np.where(x < 0, np.nan, x) ** -float(m)
 
 
 def _derivative_of_exp(x, m):

@@ -31,5 +31,5 @@ def smooth_power(base, exponent, modulus):
     elif modulus:
         base = base if exponent % 2 == 0 else absolute(base)
     elif base.dtype.kind != "c":
-        base = base * where(base < 0, np.nan, base.dtype.type(1))
+        base = base * where(base >= 0, base.dtype.type(1), np.nan)
     return positive(base) if exponent == 1 else power(base, exponent)

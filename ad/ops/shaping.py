@@ -22,7 +22,8 @@ _EMPTY = np.empty(0)  # on which NumPy says whether it takes an option
 
 
 @linear(transpose=lambda y_bar, x, dtype: cast(y_bar, x.dtype), lanes=lambda ndim, dtype: (dtype,), domain=REAL,
-        outline=lambda x, dtype: (x.shape, np.dtype(dtype)) if outlines.in_order(x) else None)
+        outline=lambda x, dtype: (x.shape, np.dtype(dtype)) if outlines.in_order(x) else None,
+        carry=lambda power, i, p, xs, params: power if xs[0].dtype == params[0] else None)
 def _astype(x, dtype):
     """`x` in another dtype; from complex to real this takes the real part."""
     if np.dtype(dtype).kind != "c" and np.asarray(x).dtype.kind == "c":
