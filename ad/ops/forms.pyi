@@ -77,7 +77,7 @@ def linear(
     *numpy: _Function, transpose: _Rules, inputs: int | None = 1, lanes: _Function | None = None,
     batched: _Function | None = None, domain: Any = None, cases: Sequence[_Case] = (), singular: str = "",
     method: bool | str = False, fold: tuple[np.ufunc, float] | None = None, outline: _Function | None = None,
-    moves: bool = False
+    moves: bool = False, carry: _Function | None = None
 ) -> _Decorator: ...
 def bilinear(
     *numpy: _Function, transposes: tuple[_Function, _Function], batches: Any = False,
