@@ -3,7 +3,6 @@ import sys
 
 import numpy as np
 import pytest
-from termination import MeasuredRewriting
 
 
 @pytest.fixture
@@ -21,4 +20,6 @@ def quiet_numpy():
 @pytest.fixture
 def measured(monkeypatch):
     """Every application of a rule is held to the measures by which rewriting ends."""
+    from termination import MeasuredRewriting  # which imports ad: some tests run before it is built
+
     monkeypatch.setattr(sys.modules["ad.programs.algebra"], "Rewriting", MeasuredRewriting)
