@@ -106,9 +106,8 @@ def _arctan2(x, y):
 
 def _logaddexp(x, y):
     a, b = lifted(x).a, lifted(y).a
-    s = np.logaddexp(a, b)
-    w, v = np.exp(a - s), np.exp(b - s)
-    return binary(x, y, s, w, v, w * v, -w * v, w * v)
+    w, v = 1 / (1 + np.exp(b - a)), 1 / (1 + np.exp(a - b))
+    return binary(x, y, np.logaddexp(a, b), w, v, w * v, -w * v, w * v)
 
 
 def _divide(x, y):

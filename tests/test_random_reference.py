@@ -56,11 +56,25 @@ class Program:
         self.values = list(self.inputs)
         while len(self.steps) < self.rng.randrange(1, 9):
             self.grow()
+        self.drop_unused()
         self.eps = np.finfo(self.char).eps
         self.is_extreme = not all(map(_is_ordinary, self.values))
         self.is_finite = all(np.all(np.isfinite(value)) for value in self.values)
         self.v, self.w = [directions(np.random.default_rng(seed + i), self.inputs) for i in (0, 1)]
         self.short, self.longer = [self.reference(longer) for longer in (False, True)]
+
+    def drop_unused(self):
+        """Keep the steps that the result depends on."""
+        used, n = {len(self.values) - 1}, len(self.inputs)
+        for i in reversed(range(len(self.steps))):
+            if n + i in used:
+                used.update(self.steps[i][2])
+        kept = [*range(n), *sorted(slot for slot in used if slot >= n)]
+        place = {slot: i for i, slot in enumerate(kept)}
+        self.steps = [(f, reference, tuple([place[slot] for slot in operands]))
+                      for i, (f, reference, operands) in enumerate(self.steps) if n + i in place]
+        self.values = [self.values[slot] for slot in kept]
+        self.text = [text for i, text in enumerate(self.text) if n + i in place]
 
     def sample(self):
         values = np.random.default_rng(self.rng.randrange(1 << 30))
