@@ -49,7 +49,7 @@ def refuse(function, args, kwargs):
         with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
             function(*args, **kwargs)
     except Exception as error:
-        if _core.is_tracing():
+        if _core.is_any_tracing():
             _core.note_failure(found)  # on other values it may be another error, or none
         raise error from None
 
