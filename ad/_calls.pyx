@@ -9,11 +9,10 @@ from ad._core cimport Array, alias, apply, is_live, lift, need, new_array, roles
 from ad._forward cimport restrict, tangent_of
 from ad._graph cimport Level, Recorder
 from ad._kernels cimport empty_like, has_own_memory, is_plain, lend
-from ad._sweep cimport Plan
+from ad._sweep cimport Plan, begin, independent
 
 import numpy as np
 
-from ad._sweep import begin, independent
 from ad.errors import kind as kind_of
 from ad.errors import no_derivative, warn_independent
 
@@ -179,7 +178,7 @@ def gradient(f, tuple args, dict kwargs, tuple positions, bint single, bint with
     cdef bint ours = False, has_large = False
     cdef Plan plan
     transform = "value_and_grad" if with_value else "grad"
-    begun = begin()
+    cdef long begun = begin()
     recorder.enter()
     try:
         for position in positions:

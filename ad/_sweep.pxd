@@ -54,3 +54,6 @@ ctypedef bint (*NativePull)(Node node, Saved *y_bar, Saved *slot) except -1
 
 # The output's tangent from the input's, which may have a lane axis in front; None if it cannot.
 ctypedef object (*NativePush)(Node node, Array x_dot)
+
+cpdef long begin() except -1
+cpdef tuple independent(Plan plan, long begun)

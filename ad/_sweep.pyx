@@ -774,13 +774,13 @@ cdef object push_put(Node node, Array x_dot):
 
 # -- what the transforms call --------------------------------------------------------------
 
-def begin():
+cpdef long begin() except -1:
     """Forget how values were cut off; how many derivatives have been begun so far, in all threads."""
     current().cut = None
     return last_stamp + last_level
 
 
-def independent(Plan plan, begun):
+cpdef tuple independent(Plan plan, long begun):
     """Whether the targets of a plan depend on no source, and how a value was cut off on the way, or None.
 
     `begun` is what `begin` gave before the function was called. A derivative that was taken since then may be a
