@@ -287,7 +287,7 @@ cdef class Tracer(Recorder):
 
     def catch(self, xs):
         """Note what leaves the program until `release`, without telling of it: a call on `xs` may be run anew."""
-        slots = {self.slot_of(NULL if (<Array>x).node is None else <NodePtr>(<Array>x).node) for x in xs}
+        slots = {self.slot_of(NULL if (<Array?>x).node is None else <NodePtr>(<Array?>x).node) for x in xs}
         caught = Caught(slots, len(self.avals), self.failed)
         self.caught.append(caught)
         return caught
