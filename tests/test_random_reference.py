@@ -200,9 +200,9 @@ class Wanted:
         self.eps = program.eps
         with np.errstate(all="ignore"):
             size, spread = [np.max(np.abs(x), initial=0) for x in (self.longer, short - self.longer)]
-            largest = 0 if program.is_extreme else program.largest
+            largest = min(program.largest, 1 if program.is_extreme else np.inf)
             self.tolerance = self.eps * (2000 * size + 20 * largest) + 100 * (spread + np.finfo(program.char).tiny)
-            self.known = (program.is_finite and size < 1e-3 * np.finfo(program.char).max
+            self.known = (program.is_finite and program.largest < 1e-3 * np.finfo(program.char).max
                           and spread <= 1e-3 * size + self.tolerance / 2 < np.inf)
 
     def check(self, found, what):
@@ -244,8 +244,6 @@ def check_value(program):
         assert dtype == np.asarray(y).dtype, f"{what}: {dtype}, not {np.asarray(y).dtype}"
         if wanted.known:
             wanted.check(value, what)
-        elif not np.iscomplexobj(y) and (not program.is_extreme or what not in ("first call", "replay")):
-            np.testing.assert_array_equal(np.isfinite(value), np.isfinite(y), err_msg=what)
     lanes = ad.vmap(program)(*[np.stack([x, x]) for x in xs])
     if wanted.known:
         for lane in lanes:
