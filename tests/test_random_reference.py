@@ -275,6 +275,8 @@ def check_first(program, xs, v, y_bar, wanted):
     wanted.check(ad.vmap(lambda *xs: ad.jvp(program, xs, v)[1])(*[np.stack([x, x]) for x in xs])[1], "vmap of jvp")
     for what, bars in (("vjp", x_bars), ("compiled vjp", replayed)):
         size = max([np.max(np.abs(x_bar), initial=0) for x_bar in bars])
+        if program.is_extreme and not np.isfinite(size):
+            continue  # backwards the factors meet in another order, and may leave the range
         total = sum([pairing(x_bar, d) for x_bar, d in zip(bars, v)])
         wanted.check_number(total, pairing(y_bar, wanted.longer), y_bar.size, size, what)
 
