@@ -274,7 +274,7 @@ def check_first(program, xs, v, y_bar, wanted):
     wanted.check(pushed(xs, v), "compiled jvp")
     wanted.check(ad.vmap(lambda *xs: ad.jvp(program, xs, v)[1])(*[np.stack([x, x]) for x in xs])[1], "vmap of jvp")
     for what, bars in (("vjp", x_bars), ("compiled vjp", replayed)):
-        size = max([np.max(np.abs(x_bar), initial=0) for x_bar in bars])
+        size = np.max([np.max(np.abs(x_bar), initial=0) for x_bar in bars])
         if program.is_extreme and not np.isfinite(size):
             continue  # backwards the factors meet in another order, and may leave the range
         total = sum([pairing(x_bar, d) for x_bar, d in zip(bars, v)])
@@ -291,7 +291,7 @@ def check_second(program, xs, v, w, y_bar, wanted):
     if not wanted.known:
         return
     for what, bars in ways.items():
-        size = max([np.max(np.abs(bar), initial=0) for bar in bars])
+        size = np.max([np.max(np.abs(bar), initial=0) for bar in bars])
         wanted.check_number(sum([pairing(bar, d) for bar, d in zip(bars, w)]), wanted.longer, 0, size, what)
     forward = ad.jvp(lambda *xs: ad.jvp(loss, xs, v)[1], xs, w)[1]
     wanted.check(forward, "forward over forward")
