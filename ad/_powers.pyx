@@ -79,6 +79,8 @@ cdef double exponent_of(Op op, Array x, object b) except? -9:
         return 2 if type(x.base) is tuple else 1 + (<Array>b).exponent / x.exponent
     if op.power != BY_OPERAND:
         return op.exponent
+    if type(b) is int or type(b) is float:  # the commonest
+        return b
     if isinstance(b, Array):
         if (<Array>b).node is not None or (<Array>b).tangents is not None:
             return NAN
