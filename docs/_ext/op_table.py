@@ -29,9 +29,10 @@ def by_module():
 
 def _home(entry, modules):
     """The module that makes an entry: it lists it in `__all__`, or keeps it to itself; others import it."""
+    spellings = [entry.function, getattr(entry.function, "__wrapped__", None)]  # what is public may be a wrapper
     for names_of in (lambda module: module.__all__, vars):
         for module in modules:
-            if any(getattr(module, name) is entry.function for name in names_of(module)):
+            if any(getattr(module, name) is function for name in names_of(module) for function in spellings):
                 return module
     raise LookupError(f"op-table: no module of ad.ops makes the entry {entry.name!r}")
 
