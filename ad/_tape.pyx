@@ -297,6 +297,8 @@ cdef class Accumulator(Level):
         return 0
 
     def __exit__(self, kind, error, traceback):
+        if not self.active:
+            return
         self.active = False
         self.leave()
         for x in self.primals:

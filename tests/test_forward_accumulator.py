@@ -294,3 +294,14 @@ def test_tangents_that_a_tape_watches():
             y = x * x
         y_dot = acc.jvp(y)
     np.testing.assert_array_equal(tape.gradient(y_dot, v).numpy(), [2.0, 4.0])
+
+
+def test_an_accumulator_that_is_not_open_is_left_without_effect():
+    x = ad.constant(2.0)
+    acc = ad.ForwardAccumulator(x, 1.0)
+    acc.__exit__(None, None, None)  # ended the process
+    with acc:
+        y = x * x
+    acc.__exit__(None, None, None)
+    assert acc.jvp(y) == 4.0
+    assert ad.jvp(np.square, (3.0,), (1.0,))[1] == 6.0
