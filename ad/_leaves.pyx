@@ -10,9 +10,10 @@ import operator
 
 import numpy as np
 
-from ad.errors import no_assignment, no_change, not_an_output
+from ad.errors import lost_part, no_assignment, no_change, not_an_output
 
 cdef long variables_made = 0
+cdef dict RANKS = {"b": 0, "i": 1, "u": 1, "f": 2, "c": 3}  # a dtype holds the values of those with ranks up to its own
 
 
 @cython.no_gc
@@ -95,7 +96,8 @@ cdef class Variable(Array):
         Parameters
         ----------
         value : array_like
-            Of the variable's shape; cast to its dtype. The value of an Array is taken, without its derivatives.
+            Of the variable's shape; cast to its dtype, which must not be of a lower kind, as integers are than floats.
+            The value of an Array is taken, without its derivatives.
 
         Returns
         -------
@@ -106,9 +108,13 @@ cdef class Variable(Array):
         ------
         ValueError
             If `value` is of another shape.
+        TypeError
+            If the cast would lose a part of it: a fraction, an imaginary part.
         """
         self.refuse_in_recordings()
-        cdef Array new = as_value(value.numpy() if isinstance(value, Array) else value, self.dtype)
+        value = value.numpy() if isinstance(value, Array) else value
+        cdef Array new = as_value(value, self.dtype)
+        refuse_loss(self, value)
         if new.shape != self.shape:
             raise ValueError(f"ad: cannot assign a value of shape {new.shape} to variable "
                              f"{self.name!r} of shape {self.shape}")
@@ -200,6 +206,14 @@ cdef class Variable(Array):
 
     def __reduce__(self):
         return restored, (type(self), value_of(self), self.trainable, self.name, getattr(self, "__dict__", {}))
+
+
+cdef int refuse_loss(Variable w, value) except -1:
+    """Refuse a value of a kind that the variable's dtype does not hold."""
+    dtype = value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
+    if RANKS.get(dtype.kind, 0) > RANKS[w.dtype.kind]:
+        raise lost_part(w.name, w.dtype, dtype)
+    return 0
 
 
 def restored(kind, value, trainable, name, attributes):

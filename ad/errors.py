@@ -7,9 +7,10 @@ from ad.remedies import remedy
 
 __all__ = [
     "CALLS", "IndependentWarning", "MissingRule", "another_argument", "another_call", "another_input", "cannot_write",
-    "conversion_error", "differences_instead", "is_untraceable", "kind", "lost_guard", "lost_lanes", "lost_recording",
-    "lost_rule", "missing_rule", "needs_scipy", "no_assignment", "no_change", "no_derivative", "no_item_assignment",
-    "not_a_function", "not_an_output", "not_argnums", "shown", "unsupported_argument", "warn_independent",
+    "conversion_error", "differences_instead", "is_untraceable", "kind", "lost_guard", "lost_lanes", "lost_part",
+    "lost_recording", "lost_rule", "missing_rule", "needs_scipy", "no_assignment", "no_change", "no_derivative",
+    "no_item_assignment", "no_place", "not_a_function", "not_an_output", "not_argnums", "shown", "unsupported_argument",
+    "warn_independent",
 ]
 
 # How the transforms are called that are not called as `ad.grad(f)(x)` is.
@@ -73,9 +74,12 @@ def no_derivative(transform, dtype):
 
 def missing_rule(what, instead=""):
     """For a NumPy callable, `what` it is called, that no mode can differentiate."""
+    caller = find_caller()
+    if caller.function.startswith("numpy.") and caller.function.replace("numpy", "np", 1) != what:
+        instead = instead or f"{remedy(caller.function)}; or"  # NumPy itself made the call
     return MissingRule(
         f"ad: {what} has no rule, in reverse or in forward mode, and was called on a value that is being "
-        f"differentiated{_at(find_caller())}. {instead or 'Write it in functions that have one, or'} cut the value "
+        f"differentiated{_at(caller)}. {instead or 'Write it in functions that have one, or'} cut the value "
         "off on purpose with x.numpy() or ad.stop_gradient(x). To add the rule: one entry in ad/ops (CONTRIBUTING.md "
         "shows how)."
     )
@@ -181,8 +185,26 @@ def needs_scipy(module):
 def no_assignment(name):
     """For `variable.assign` while a program is recorded."""
     return TypeError(
-        f"ad: variable {name!r} was assigned to in a function that ad.compile records, and a replay would not assign "
-        "again. Return the new value, and assign it outside."
+        f"ad: variable {name!r} was assigned to in a function that ad.compile records (or ad.vmap), and a replay "
+        "would not assign again. Return the new value, and assign it outside."
+    )
+
+
+def no_place(name, argument):
+    """For a keyword of a function under `custom_gradient` that has no place among its positional arguments."""
+    return TypeError(
+        f"ad: {name}, under custom_gradient, has no gradient for its keyword {argument!r}, which is being "
+        "differentiated. Make it a positional parameter, of which grad_fn returns a cotangent too; or cut it off on "
+        f"purpose: {argument}=ad.stop_gradient(x)."
+    )
+
+
+def lost_part(name, dtype, found):
+    """For `variable.assign` of a value whose fraction, or imaginary part, the variable cannot hold."""
+    return TypeError(
+        f"ad: variable {name!r} has the dtype {dtype}, which cannot hold values of dtype {found}. Make it with that "
+        f"(ad.Variable(value, dtype={str(found)!r})), or cast the value on purpose: "
+        f"np.asarray(value).astype({str(dtype)!r})."
     )
 
 

@@ -1,5 +1,6 @@
 """GradientTape: TensorFlow's interface and behaviour."""
 import gc
+import operator
 import threading
 import tracemalloc
 import warnings
@@ -757,3 +758,27 @@ def test_no_warning_in_ordinary_use(x):
         with ad.GradientTape(persistent=True) as tape:
             y = [x * x, x]
         tape.gradient(y, [x, x * 2])
+
+
+@pytest.mark.parametrize(("dtype", "value"), [
+    ("int64", 0.5), ("int64", [1.5, 2.5]), ("float64", 1j), ("float32", np.ones(2, "complex64")), ("bool", 2),
+    ("int32", ad.constant(2.5)),
+], ids=str)
+@pytest.mark.parametrize("assign", [
+    lambda w, value: w.assign(np.ones(2) * value), ad.Variable.assign_add, ad.Variable.assign_sub, operator.iadd,
+    operator.imul,
+])
+def test_a_variable_takes_no_value_of_a_part_it_cannot_hold(assign, dtype, value):
+    w = ad.Variable(np.ones(2, dtype))
+    if dtype == "bool" and assign is ad.Variable.assign_sub:
+        value = np.ones(2)
+    with pytest.raises(TypeError, match=f"has the dtype {dtype}, which cannot hold values of dtype"):
+        assign(w, value)
+    np.testing.assert_array_equal(w, np.ones(2, dtype))
+
+
+def test_a_variable_takes_values_of_lower_kinds_and_other_precision():
+    for dtype, value in ("complex64", 1.5), ("float32", np.full(2, 1.5)), ("float64", True), ("uint8", [1, 2]):
+        w = ad.Variable(np.ones(2, dtype))
+        np.testing.assert_array_equal(w.assign(np.broadcast_to(value, 2)), np.broadcast_to(value, 2))
+        assert w.dtype == dtype

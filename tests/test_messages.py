@@ -271,6 +271,9 @@ OURS = "make it an ad.Variable(value), or an ad.constant(value) that the tape wa
      "same"),
     (lambda: ad.Variable(X, name="w").assign(1.0), ValueError,
      "ad: cannot assign a value of shape () to variable 'w' of shape (3,)"),
+    (lambda: ad.Variable(1.0, name="w").assign(1j), TypeError,
+     "ad: variable 'w' has the dtype float64, which cannot hold values of dtype complex128. Make it with that ",
+     "(ad.Variable(value, dtype='complex128')), or cast the value on purpose: np.asarray(value).astype('float64')."),
 )
 def test_tapes(mistake, error, message):
     check(mistake, error, message)
