@@ -6,11 +6,11 @@ import weakref
 import numpy as np
 
 from ad import _sweep
-from ad._core import Array, apply, constant, find_tracer, is_traced, plain_value
+from ad._core import Array, apply, constant, find_tracer, is_traced, is_watched, plain_value
 from ad._graph import Op, keep_rule
 from ad._leaves import Variable, stop_gradient
 from ad._tape import Tape, is_differentiating
-from ad.errors import MissingRule, kind, lost_recording
+from ad.errors import MissingRule, kind, lost_recording, no_place, not_a_function
 from ad.ops.forms import TABLE, over_lanes
 from ad.rerun import Rerun
 from ad.trees import flatten, flatten_optional
@@ -29,7 +29,8 @@ def custom_gradient(f=None):
         `f(*args, **kwargs)` returns `(y, grad_fn)`, where `y` is an array or a nested structure of
         them, and `grad_fn(*y_bars)`, with one cotangent for each array of `y`, returns the cotangent
         of each positional argument (of each array in them, where they are nested): one alone, or a
-        sequence; None where there is none.
+        sequence; None where there is none. An argument that is being differentiated is positional also
+        where a call names it.
 
     Returns
     -------
@@ -69,6 +70,8 @@ def custom_gradient(f=None):
         return custom_gradient
     if isinstance(f, (staticmethod, classmethod)):
         return type(f)(custom_gradient(f.__func__))
+    if not callable(f):
+        raise not_a_function("custom_gradient", f)
     return _WithGradient(f)
 
 
@@ -78,9 +81,13 @@ class _WithGradient:
     def __init__(self, f):
         functools.update_wrapper(self, f)
         self._f, self._rule, self._reruns = f, None, {}
+        self._owner = type  # a class method is called with its class, by newer versions of Python
+
+    def __set_name__(self, owner, name):
+        self._owner = (type, owner)  # Owner.f(x, ...) is x.f(...)
 
     def __call__(self, /, *args, **kwargs):
-        if args and isinstance(args[0], type):  # a class method, as newer versions of Python call it
+        if args and isinstance(args[0], self._owner):
             return self._called_on(*args, **kwargs)
         return _Call(self._f, args, kwargs, self._rule, self._reruns).result()
 
@@ -89,7 +96,7 @@ class _WithGradient:
 
     def _called_on(self, instance, /, *args, **kwargs):
         f, rule = (part and functools.partial(part, instance) for part in (self._f, self._rule))
-        return _Call(functools.update_wrapper(f, self._f), args, kwargs, rule, {}, is_method=True).result()
+        return _Call(f, args, kwargs, rule, {}, is_method=True).result()
 
     def __reduce__(self):
         return self.__qualname__
@@ -103,7 +110,10 @@ class _Call:
     """One call of such a function: the op that it makes, on the arrays among its arguments."""
 
     def __init__(self, f, args, kwargs, forward, reruns, is_method=False):
+        if kwargs:
+            args, kwargs = _in_places(f, args, kwargs)
         self.f, self.kwargs, self.forward, self.reruns, self.is_method = f, kwargs, forward, reruns, is_method
+        self.name = _name(f)
         leaves, self.rebuild_args = flatten(args)
         self.leaves = [x.read_value() if isinstance(x, Variable) else x for x in leaves]
         self.positions = [i for i, x in enumerate(self.leaves) if isinstance(x, Array)]
@@ -132,7 +142,7 @@ class _Call:
             form, fn = "relay", self.last
         else:
             self.values = tuple([_plain(part) for part in outputs])
-        op = Op(self.f.__name__, form, _weakly(fn), jvp=_weakly(self.jvp), vjp=_weakly(self.vjp), needs=(ALL_VALUES,),
+        op = Op(self.name, form, _weakly(fn), jvp=_weakly(self.jvp), vjp=_weakly(self.vjp), needs=(ALL_VALUES,),
                 outputs=self.outputs)
         keep_rule(op, self)
         found = apply(op, inputs, ())
@@ -150,7 +160,7 @@ class _Call:
             key = found = None
         if found is None:
             self.leaves = fixed
-            found = Rerun(self.f.__name__, self.again, variables, len(values))
+            found = Rerun(self.name, self.again, variables, len(values))
             if key is not None:
                 self.reruns[key] = found
         found.first = values
@@ -173,14 +183,14 @@ class _Call:
         self.variables = list(watcher.watched_variables())
         if self.variables and not _takes_variables(grad_fn):
             names = [v.name for v in self.variables]
-            raise TypeError(f"ad: {self.f.__name__} reads the variables {names}: its gradient function must have "
+            raise TypeError(f"ad: {self.name} reads the variables {names}: its gradient function must have "
                             "a keyword `variables`, or they must be arguments")
         return y, grad_fn
 
     def pair(self, returned):
         if isinstance(returned, tuple) and len(returned) == 2 and callable(returned[1]):
             return returned
-        raise TypeError(f"ad: {self.f.__name__}, under custom_gradient, must return (y, grad_fn), "
+        raise TypeError(f"ad: {self.name}, under custom_gradient, must return (y, grad_fn), "
                         f"not {kind(returned)}")
 
     def evaluate(self, *raw):
@@ -230,7 +240,7 @@ class _Call:
     def counted(self, x_bars, n, what):
         leaves = flatten_optional(x_bars)
         if len(leaves) != n:
-            raise ValueError(f"ad: the gradient function of {self.f.__name__} returned {len(leaves)} gradients "
+            raise ValueError(f"ad: the gradient function of {self.name} returned {len(leaves)} gradients "
                              f"for {n} {what}; it must return one for each (None where there is none)")
         return leaves
 
@@ -241,7 +251,7 @@ class _Call:
         try:
             return apply(TABLE["broadcast_to"].op, (x_bar,), (x.shape,))
         except ValueError:
-            raise ValueError(f"ad: the gradient function of {self.f.__name__} returned a gradient of shape "
+            raise ValueError(f"ad: the gradient function of {self.name} returned a gradient of shape "
                              f"{x_bar.shape} for an argument of shape {x.shape}; sum it over the axes that "
                              "broadcasting added") from None
 
@@ -251,7 +261,7 @@ class _Call:
         known = [i for i, x_dot in enumerate(x_dots) if x_dot is not None]
         if known[-1] >= len(self.positions):
             name = self.variables[known[-1] - len(self.positions)].name
-            raise MissingRule(f"ad: {self.f.__name__} has no forward rule for variable {name!r}, "
+            raise MissingRule(f"ad: {self.name} has no forward rule for variable {name!r}, "
                               "which is not among its arguments")
         rule = self.transposed if self.forward is None else self.pushed
         return over_lanes(lambda *dots: rule(dict(zip(known, dots)), xs, y), tuple([x_dots[i] for i in known]),
@@ -264,7 +274,7 @@ class _Call:
                              self.rebuild_args(self.with_inputs(tangents, [0.0] * len(self.leaves))))
         parts = flatten(y_dot)[0]
         if len(parts) != self.outputs:
-            raise ValueError(f"ad: the forward rule of {self.f.__name__} returned {len(parts)} tangents "
+            raise ValueError(f"ad: the forward rule of {self.name} returned {len(parts)} tangents "
                              f"for {self.outputs} outputs")
         parts = tuple([apply(TABLE["identity"].op, (part,)) for part in parts])
         return parts if self.outputs > 1 else parts[0]
@@ -282,6 +292,37 @@ class _Call:
         dots = _sweep.pull_back(recorder, [x_bars[i] for i in used], y_bars, [x_dots[i] for i in used])
         dots = tuple([_zeros(part) if dot is None else dot for dot, part in zip(dots, ys)])
         return dots if self.outputs > 1 else dots[0]
+
+
+def _name(f):
+    """What a function, or an object that is called like one, is called."""
+    return getattr(f, "__name__", None) or _name(getattr(f, "func", type(f)))
+
+
+def _in_places(f, args, kwargs):
+    """The arguments of a call, with what has a gradient in the places that `f` has for it, and not among keywords."""
+    if not any(isinstance(x, Array) for x in flatten(tuple(kwargs.values()))[0]):
+        return args, kwargs
+    signature = inspect.signature(f)
+    places = [name for name, p in signature.parameters.items()
+              if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    n = 0
+    for name, value in kwargs.items():
+        if _has_gradient(value, signature.parameters.get(name)):
+            if name not in places:
+                raise no_place(_name(f), name)
+            n = max(n, places.index(name) + 1)
+    bound = signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    moved = places[len(args):n]
+    return (*args, *[bound.arguments[name] for name in moved]), {k: v for k, v in kwargs.items() if k not in moved}
+
+
+def _has_gradient(value, parameter):
+    """Whether an argument is differentiated, or may be in a program that is being recorded."""
+    arrays = [x for x in flatten(value)[0] if isinstance(x, Array)]
+    required = parameter is not None and parameter.default is parameter.empty
+    return any(map(is_watched, arrays)) or required and any(map(is_traced, arrays))
 
 
 def _same(x):

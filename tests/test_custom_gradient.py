@@ -1,4 +1,5 @@
 """custom_gradient: in reverse, in forward mode, and differentiated again."""
+import functools
 import pickle
 
 import numpy as np
@@ -425,3 +426,65 @@ def test_by_class_the_object_is_an_argument():
 
 def test_functions_are_pickled_by_name():
     assert pickle.loads(pickle.dumps(sin_cos)) is sin_cos
+
+
+# -- how a call may be written --------------------------------------------------------------------------
+
+
+@ad.custom_gradient
+def weighted(x, y, factor=1.0, *, shift=0.0):
+    """With a rule that is not the derivative, so that it shows whether it was asked."""
+    return x * y * factor + shift, lambda y_bar: [y_bar * k for k in (10.0, 20.0, 30.0)[:2 + (factor is not UNIT)]]
+
+
+UNIT = weighted.__wrapped__.__defaults__[0]
+
+
+class Scaled:
+    @ad.custom_gradient
+    def product(self, x, y, factor=UNIT):
+        return weighted.__wrapped__(x, y, factor)
+
+
+class Rescaled(Scaled):
+    @ad.custom_gradient
+    def product(self, x, y, factor=UNIT):
+        return Scaled.product(self, x, y), lambda y_bar: (y_bar * 1.0, y_bar * 2.0)
+
+
+SPELLINGS = {
+    "by keyword": (lambda x: weighted(2.0, y=x), 20), "both by keyword": (lambda x: weighted(y=x, x=x), 30),
+    "beside another": (lambda x: weighted(ad.constant(2.0), y=x), 20),
+    "a default": (lambda x: weighted(x, 2.0, factor=x), 40),
+    "of a method": (lambda x: Scaled().product(2.0, y=x), 20),
+    "of a class": (lambda x: Scaled.product(Scaled(), 2.0, y=x), 20),
+    "of a base class": (lambda x: Scaled.product(Rescaled(), x, x), 30),
+    "over a base": (lambda x: Rescaled().product(x, x), 3),
+}
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_the_rule_is_that_of_all_spellings_of_a_call(name):
+    f, slope = SPELLINGS[name]
+    for g in (ad.grad(f), ad.compile(ad.grad(f)), ad.grad(ad.compile(f)), lambda x: ad.jvp(f, (x,), (1.0,))[1]):
+        assert g(3.0) == slope
+    np.testing.assert_array_equal(ad.vmap(ad.grad(f))(np.array([3.0, 4.0])), [slope, slope])
+
+
+def test_a_keyword_without_a_place_is_refused_where_it_is_differentiated():
+    assert weighted(ad.constant(1.0), 2.0, shift=ad.constant(3.0)) == 5.0
+    with pytest.raises(TypeError, match=r"weighted, under custom_gradient, has no gradient for its keyword 'shift'"):
+        ad.grad(lambda x: weighted(x, 2.0, shift=x))(3.0)
+    assert ad.grad(lambda x: weighted(x, 2.0, shift=ad.stop_gradient(x)))(3.0) == 10.0
+
+
+class Doubled:
+    def __call__(self, x):
+        return x * 2.0, lambda y_bar: y_bar * 7.0
+
+
+def test_objects_that_are_called_like_functions():
+    for f in (Doubled(), Doubled().__call__, functools.partial(Doubled.__call__, None)):
+        assert ad.grad(ad.custom_gradient(f))(3.0) == 7.0
+    with pytest.raises(TypeError, match="takes a function, not a float"):
+        ad.custom_gradient(3.0)
