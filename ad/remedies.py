@@ -1,4 +1,7 @@
 """What to write instead of a call that needs plain numbers, by the function that asks for them."""
+import operator
+import sys
+
 import numpy as np
 
 __all__ = ["remedy"]
@@ -49,6 +52,7 @@ MODULES = {  # the longest name that fits decides
     "pandas": "Take the numbers out of the table first: series.to_numpy() * x",
 }
 STACK = "Use np.stack([x, y]) or ad.asarray([x, y])"
+DISPATCHING = ("numpy", "numpy.fft", "numpy.linalg", "numpy.ufunc")
 BUILTINS = {
     "float": "Keep x itself, or use x.item(), which keeps the derivative",
     "complex": "Keep x itself, or write x + 0j", "np.asarray": "Keep x itself, or use ad.asarray(x)",
@@ -86,12 +90,27 @@ def remedy(function):
         return f"Use ad.special.{name}"
     if function in BUILTINS:
         return BUILTINS[function]
+    if module in DISPATCHING:
+        return _of_numpy(module, name)
     fitting = [prefix for prefix in MODULES if f"{function}.".startswith(f"{prefix}.")]
     if fitting:
         return MODULES[max(fitting, key=len)]
     if module in ("", "ndarray"):
         return ""
     return f"{function} asks for plain numbers: write it in functions of NumPy, or {OWN_RULE}"
+
+
+def _of_numpy(module, name):
+    """For functions that do dispatch, but not on elements of lists, nor on parameters like initial= and left=."""
+    twin = operator.attrgetter(f"{module.replace('numpy', 'ad', 1)}.{name}".partition(".")[2])
+    try:
+        twin(sys.modules["ad"])
+    except AttributeError:
+        instead = ""
+    else:
+        instead = f", or call {module.replace('numpy', 'ad', 1)}.{name}, which does"
+    return (f"{module.replace('numpy', 'np', 1)}.{name} does not look for values of ours in lists, or in parameters "
+            f"beside plain arrays. Make arrays of ours of those (ad.asarray([x, y]), ad.constant(a)){instead}")
 
 
 def _of_distribution(function):

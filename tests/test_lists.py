@@ -97,6 +97,21 @@ def test_compiled_and_over_lanes(f):
     np.testing.assert_allclose(ad.vmap(f)(np.stack([T, T * 1.01])), np.stack([f(T), f(T * 1.01)]), rtol=1e-12)
 
 
+@pytest.mark.parametrize(("f", "remedy"), [
+    (lambda t: np.sum([t[0], t[1]]), "or call ad.sum, which does"),
+    (lambda t: np.linalg.det([[t[0], 1.0], [2.0, t[1]]]), "or call ad.linalg.det, which does"),
+    (lambda t: np.fft.fft([t[0], t[1]]), "or call ad.fft.fft, which does"),
+    (lambda t: np.pad(T, 1, constant_values=t[0]), "or call ad.pad, which does"),
+    (lambda t: np.full_like(T, t[0]), "or call ad.full_like, which does"),
+    (lambda t: np.compress([True, False], [t[0], t[1]]), "or call ad.compress, which does"),
+    (lambda t: np.logaddexp.reduce([t[0], t[1]]), r"\(ad.asarray\(\[x, y\]\), ad.constant\(a\)\); or cut"),
+])
+def test_what_numpy_alone_sees_is_refused_with_the_twin_that_sees_ours(f, remedy):
+    for transform in (ad.grad, lambda f: ad.compile(ad.grad(f)), ad.jacobian):
+        with pytest.raises((TypeError, ad.MissingRule), match=remedy):
+            transform(lambda t: np.sum(f(t)))(T)
+
+
 def test_a_static_parameter_that_is_being_differentiated():
     for f in (lambda p: np.linalg.norm(np.ones(3) * p, ord=p), lambda p: np.linalg.pinv(np.eye(2) * p, p)):
         with pytest.raises(ad.MissingRule, match="Nothing flows through it"):
