@@ -407,3 +407,57 @@ def test_truths_are_no_mask_where_numpy_has_none():
     np.testing.assert_array_equal(gradient(lambda x: np.take(x, [True, False, True, True]) ** 2, x), [2, 12, 0])
     with pytest.raises(IndexError, match="`indices` must be an integer array"):
         ad.grad(lambda x: np.sum(np.take_along_axis(x, np.array([True, False, True]), 0)))(x)
+
+
+# -- numbers with an axis, and nothing with a start ------------------------------------------------------
+
+WITH_AN_AXIS = ["nansum", "nanmean", "nanvar", "nanstd", "nanmax", "nanmin", "sum", "prod", "max", "min", "mean", "std",
+                "cumsum", "cumprod", "argmax", "argmin", "argsort", "any", "all", "sort", "median", "ptp"]
+
+
+def outcome(call):
+    """What a call gives, or the type and the text of its error."""
+    try:
+        return np.asarray(call())
+    except Exception as error:
+        return type(error), str(error)
+
+
+@pytest.mark.parametrize("axis", [0, -1, 1, (), (0,), None], ids=str)
+@pytest.mark.parametrize("name", WITH_AN_AXIS)
+def test_axes_of_a_number(name, axis):
+    f = getattr(np, name)
+    want = outcome(lambda: f(np.array(1.7), axis=axis))
+    if isinstance(want, tuple):
+        assert outcome(lambda: f(ad.constant(1.7), axis=axis)) == want
+        return
+    for found in (f(ad.constant(1.7), axis=axis), ad.compile(lambda x: f(x, axis=axis))(1.7),
+                  *ad.vmap(lambda x: f(x, axis=axis))(np.full(2, 1.7))):
+        np.testing.assert_array_equal(found, want)
+    if want.dtype.kind == "f":
+        eps = 1e-6
+        slope = np.sum(f(np.array(1.7 + eps), axis=axis) - f(np.array(1.7 - eps), axis=axis)) / (2 * eps)
+        np.testing.assert_allclose(gradient(lambda x: f(x, axis=axis), np.array(1.7)), slope, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["max", "min"])
+@pytest.mark.parametrize("shape", [(0,), (2, 0), (0, 3), (2, 0, 3)], ids=str)
+def test_extremes_of_nothing_with_a_start(name, shape):
+    f, x = getattr(np, name), np.zeros(shape)
+    for axis in (None, *range(len(shape))):
+        for dtype in (float, int, np.float32):
+            for keepdims in (False, True):
+                plain, options = x.astype(dtype), {"axis": axis, "initial": 3, "keepdims": keepdims}
+                y, want = f(ad.constant(plain), **options), f(plain, **options)
+                np.testing.assert_array_equal(y, want)
+                assert y.dtype == want.dtype
+        start = gradient(lambda s, axis=axis: f(ad.constant(x), axis=axis, initial=s), 0.5)
+        assert start == f(x, axis=axis, initial=0.5).size
+
+
+@pytest.mark.parametrize("f", [
+    np.linalg.eigvalsh, lambda a: np.linalg.eigh(a)[1], lambda a: np.linalg.svd(a)[1], lambda a: np.linalg.svd(a)[0],
+])
+def test_factors_of_matrices_without_elements(f):
+    for shape in ((2, 0, 0), (0, 0), (0, 2, 2)):
+        assert ad.grad(lambda a: np.sum(f(a)))(np.zeros(shape)).shape == shape

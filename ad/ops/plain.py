@@ -205,6 +205,8 @@ def _along_lanes(function, values, xs, _y, args, kwargs):
     (name, first), x = next(iter(given.items())), values[0]
     if len(values) > 1 or type(first) is not Hole or (axis is None and given.get("keepdims") is True):
         return None
+    if not xs[0].ndim and axis is not None:
+        return None  # each function has its own ways with the axes of a number
     if axis is None:
         x, axis = TABLE["reshape"].function(x, (x.shape[0], xs[0].size)), 0
     ndim = x.ndim - 1

@@ -371,6 +371,8 @@ def _reduced(op, pair, a, axis, out, keepdims, initial, where):
             raise ValueError("reduction operation does not have an identity, so to use a where mask one has to "
                              "specify 'initial'")
         a = choose(where, a, initial)
+    if given and not a.size:
+        return sum(a, axis, a.dtype, None, keepdims) + of_dtype(initial, a.dtype)  # of zeros
     found = apply(op, (a,), (axis, as_flag(keepdims)))
     return pair(found, of_dtype(initial, found.dtype)) if given else found
 
@@ -427,8 +429,9 @@ def nanmean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
     mask, a = _numbers(a)
     mask = mask & where
     _warn_where(~np.any(mask, axis=axis), "Mean of empty slice")
+    reduce = _mean if a.dtype.kind in "fc" else mean  # NumPy's checks the axis of a number for integers only
     with np.errstate(invalid="ignore"):
-        return mean(a, axis, dtype, out, keepdims, where=mask)
+        return reduce(a, axis, dtype, out, keepdims, where=mask)
 
 
 @composite(np.nanvar, domain=REAL, cases=_WITH_NAN)
@@ -438,7 +441,7 @@ def nanvar(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False):
         return var(a, axis, dtype, out, ddof, keepdims)
     mask, a = _numbers(a)
     with np.errstate(invalid="ignore", divide="ignore"):
-        deviation = choose(mask, a - mean(a, axis, keepdims=True, where=mask), 0)
+        deviation = choose(mask, a - _mean(a, axis, keepdims=True, where=mask), 0)
         total = sum(_squares(deviation), axis, dtype, out, keepdims)
         freedom = _counts(mask, axis, keepdims, total) - ddof
         _warn_where(freedom <= 0, "Degrees of freedom <= 0 for slice.")

@@ -46,6 +46,8 @@ def _scan(name, numpy, run, a, axis, dtype, out):
     if dtype is not None and np.dtype(dtype).kind not in "fc":
         return evaluate(numpy, (a, axis, dtype), {})
     a = a if dtype is None else a.astype(dtype)
+    if axis is not None and not a.ndim:
+        numpy(np.zeros(()), axis)  # complains of all axes but 0 and -1
     return run(a, axis) if axis is not None and a.ndim else run(ravel(a), 0)
 
 
