@@ -364,8 +364,8 @@ def test_callbacks_get_the_intermediate_result(method):
 
 NUMBERS = "; give real numbers, arrays of them, or a container of such"
 CONSTANT = (
-    "f does not depend on x: what it returns is a constant; compute it from the argument of f, without x.numpy() or "
-    "ad.stop_gradient"
+    "f does not depend on x: what it returns is a constant, or an integer; compute it from the argument of f, without "
+    "x.numpy() or ad.stop_gradient"
 )
 SHAPE = (
     "f returned an array of shape (4,); return one number: np.sum it, or, for a sum of squares, give the array itself "
@@ -703,3 +703,21 @@ def test_positional_arguments_of_curve_fit():
     t = np.arange(5.0)
     fit = curve_fit(lambda t, a, b: a * np.exp(b * t), t, 2 * np.exp(-t), [1.0, -0.5], None, False, True, (-5, 1.5))
     assert fit[0][0] == pytest.approx(1.5, abs=1e-6)
+
+
+@pytest.mark.parametrize("function", [minimize, least_squares, root])
+def test_the_first_argument_is_a_function(function):
+    text = message(function, START, lambda x: x)
+    assert text.endswith(f"the first argument is the function, not an ndarray: write {function.__name__}(f, x0)")
+
+
+@pytest.mark.parametrize(("function", "second"), [(minimize, "gradient"), (root, "Jacobian")])
+@pytest.mark.parametrize("f", [lambda x: np.sum(x), lambda x: x, lambda x: None], ids=["number", "array", "None"])
+def test_jac_true_without_a_pair(function, second, f):
+    text = message(function, f, START, jac=True)
+    assert f"with jac=True f returns its value and its {second}, in a tuple, not" in text
+
+
+def test_one_number_of_ours_as_x0_is_an_array_of_one_element():
+    found = minimize(lambda x: np.sum((x - 2.0) ** 2), ad.constant(3.0)).x
+    np.testing.assert_allclose(found, [2.0], rtol=1e-6)

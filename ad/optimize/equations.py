@@ -54,7 +54,7 @@ def least_squares(fun, x0, jac=None, bounds=(-np.inf, np.inf), method="trf", *, 
     >>> fit.x.round(6)
     array([ 2., -1.])
     """
-    packing = Packing("least_squares", x0)
+    packing = Packing("least_squares", fun, x0)
     kwargs = {} if kwargs is None else kwargs
     y = Residuals(packing, lambda x: fun(x, *args, **kwargs))
     if callback is not None:
@@ -103,19 +103,19 @@ def root(fun, x0, args=(), method="hybr", jac=None, tol=None, callback=None, opt
     >>> ad.optimize.root(lambda x: [x[0] + x[1] - 3, x[0] * x[1] - 2], [0.5, 3.0]).x.round(6)
     array([1., 2.])
     """
-    packing = Packing("root", x0)
+    packing = Packing("root", fun, x0)
     _check_method(method)
     args = args if isinstance(args, tuple) else (args,)
     is_lm = method.lower() == "lm"  # hybr updates its Jacobian, and asks for it at a few points
     paired, uses_jac = jac is True, method.lower() in WITH_JACOBIAN
-    y = Residuals(packing, lambda x: fun(x, *args)[0] if paired else fun(x, *args), None if is_lm else packing.n,
-                  records=is_lm)
+    f = (lambda x: packing.pair(fun(x, *args), "Jacobian")[0]) if paired else (lambda x: fun(x, *args))
+    y = Residuals(packing, f, None if is_lm else packing.n, records=is_lm)
     exact = jac is None and uses_jac
     if paired and not uses_jac:
         value, jac = y.plain, None
     elif paired:
         y.plain(packing.flat)  # which is looked at
-        value = lambda flat: _pair(fun(packing.unpack(flat), *args))
+        value = lambda flat: _pair(packing, fun(packing.unpack(flat), *args))
     else:
         value = y.value if exact else y.plain
     if exact:
@@ -127,9 +127,9 @@ def root(fun, x0, args=(), method="hybr", jac=None, tol=None, callback=None, opt
     return packing.unpacked_result(result)
 
 
-def _pair(returned):
+def _pair(packing, returned):
     """A value, flat, and its Jacobian."""
-    value, jacobian = returned
+    value, jacobian = packing.pair(returned, "Jacobian")
     return np.concatenate([np.ravel(leaf) for leaf in trees.flatten(value)[0]]), np.asarray(jacobian)
 
 
@@ -174,7 +174,7 @@ def curve_fit(f, xdata, ydata, p0=None, sigma=None, absolute_sigma=False, check_
     >>> popt.round(6)
     array([ 2., -1.])
     """
-    packing = None if p0 is None else Packing("curve_fit", p0)
+    packing = None if p0 is None else Packing("curve_fit", f, p0)
     options |= {"bounds": bounds, "method": method} | ({} if check_finite is None else {"check_finite": check_finite})
     if packing is None or packing.is_leaf:
         value, exact = (f, jac) if jac else _model(f, lambda xdata, x: f(xdata, *[x[i] for i in range(x.size)]))

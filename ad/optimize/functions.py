@@ -81,8 +81,8 @@ class _Function:
                               "is finite; start from another point, or guard f there with np.where", ValueError)
 
     def _constant(self):
-        return self._error("f does not depend on x: what it returns is a constant; compute it from the argument of f, "
-                           "without x.numpy() or ad.stop_gradient", TypeError)
+        return self._error("f does not depend on x: what it returns is a constant, or an integer; compute it from the "
+                           "argument of f, without x.numpy() or ad.stop_gradient", TypeError)
 
     def _error(self, message, error):
         return error(f"{self.packing.caller}: {message}")

@@ -75,7 +75,7 @@ def minimize(fun, x0, args=(), method=None, jac=None, hess=None, hessp=None, bou
     >>> fit.x["w"].round(6)
     array([1., 1.])
     """
-    packing = Packing("minimize", x0)
+    packing = Packing("minimize", fun, x0)
     args = args if isinstance(args, tuple) else (args,)
     takes = _taken_by(method)
     given = {name: how for name, how in (("jac", jac), ("hess", hess), ("hessp", hessp)) if how is not None}
@@ -98,7 +98,7 @@ def _taken_by(method):
 def _functions(packing, f, args, takes, given):
     """`fun` and its derivatives for SciPy: the user's, else exact ones."""
     paired = given.get("jac") is True
-    y = Scalar(packing, (lambda x: f(x, *args)[0]) if paired else (lambda x: f(x, *args)))
+    y = Scalar(packing, (lambda x: packing.pair(f(x, *args), "gradient")[0]) if paired else (lambda x: f(x, *args)))
     functions = {name: _given(packing, name, how, args) for name, how in given.items()}
     if paired:
         functions["fun"] = lambda flat: _pair(packing, f(packing.unpack(flat), *args))
@@ -124,7 +124,7 @@ def _given(packing, name, how, args):
 
 
 def _pair(packing, returned):
-    value, gradient = returned
+    value, gradient = packing.pair(returned, "gradient")
     return value, packing.pack(gradient, "the gradient returned by f")
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from scipy.optimize import Bounds, OptimizeResult
 
 from ad import trees
+from ad._core import Array
 from ad.errors import kind
 
 __all__ = ["Packing", "keyed"]
@@ -13,8 +14,10 @@ __all__ = ["Packing", "keyed"]
 class Packing:
     """`x0` as one flat vector of float64, and the way back to its container."""
 
-    def __init__(self, caller, x0):
+    def __init__(self, caller, f, x0):
         self.caller = f"ad.optimize.{caller}"
+        if not callable(f):
+            raise TypeError(f"{self.caller}: the first argument is the function, not {kind(f)}: write {caller}(f, x0)")
         leaves, self.structure = trees.flatten(_as_scipy_takes(x0))
         leaves = [self._numbers(leaf, path) for leaf, path in zip(leaves, self.structure.paths())]
         self.shapes = [leaf.shape for leaf in leaves]
@@ -49,6 +52,13 @@ class Packing:
     def unpacked_copy(self, flat):
         """The container as a caller gets it: in memory of its own, with NumPy's scalars for leaves without axes."""
         return trees.map(lambda leaf: leaf.copy() if leaf.ndim else leaf[()], self.unpack(flat))
+
+    def pair(self, returned, second):
+        """What f returns with jac=True: a value, and `second`, which is called so."""
+        if isinstance(returned, (tuple, list)) and len(returned) == 2:
+            return returned
+        raise TypeError(f"{self.caller}: with jac=True f returns its value and its {second}, in a tuple, not "
+                        f"{kind(returned)}; leave out jac for the exact {second}")
 
     def pack(self, tree, what):
         """The flat vector of a container like `x0`; an array with as many elements is one already."""
@@ -166,7 +176,7 @@ def _part(tree, key):
 
 def _as_scipy_takes(x0):
     """`x0`; as an array where it is a list or a tuple of numbers, or one number."""
-    if isinstance(x0, (int, float, np.number, np.ndarray)) and not np.ndim(x0):
+    if isinstance(x0, (int, float, np.number, np.ndarray, Array)) and not np.ndim(x0):
         return np.reshape(x0, 1)
     if type(x0) in (list, tuple) and x0 and all(isinstance(x, (int, float, complex, np.number)) for x in x0):
         return np.array(x0)
