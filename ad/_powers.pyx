@@ -34,8 +34,7 @@ cdef object power_of(Op op, object a, object b, Array y):
     """The output of an op that computes a power of `a`; joined with that power of its base where that is smoother."""
     cdef Array x
     cdef double exponent
-    if op.power == BY_RADICAND or op.power == CARRIES or (
-            op.power == BY_ITSELF and a is not b and not (remembers(a) and remembers(b))):
+    if op.power == BY_RADICAND or op.power == CARRIES or op.power == BY_ITSELF and not is_itself(a, b):
         remember(op, (a,) if b is None else (a, b), None, y)
         return y
     if not isinstance(a, Array):
@@ -73,9 +72,6 @@ cdef double exponent_of(Op op, Array x, object b) except? -9:
     if op.power == BY_ITSELF:
         if x is b:
             return 2
-        check_base(<Array>b)
-        if x.base is None or (<Array>b).base is None or not is_one_base(x, <Array>b):
-            return NAN
         return 2 if type(x.base) is tuple else 1 + (<Array>b).exponent / x.exponent
     if op.power != BY_OPERAND:
         return op.exponent
@@ -97,6 +93,17 @@ cdef double exponent_of_array(Array x, object b) except? -9:
         return NAN
     first = b.flat[0]
     return first if (b == first).all() else NAN
+
+
+cdef bint is_itself(object a, object b) except -1:
+    """Whether a product is a power of what one factor is a power of."""
+    if a is b:
+        return True
+    if not (remembers(a) and remembers(b)):
+        return False
+    check_base(<Array>a)
+    check_base(<Array>b)
+    return remembers(a) and remembers(b) and is_one_base(a, b)
 
 
 cdef bint is_one_base(Array a, Array b):

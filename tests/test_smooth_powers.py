@@ -43,6 +43,13 @@ FUNCTIONS = {
     "(x**8)**0.25": (lambda x: np.sum((x ** 8) ** 0.25), SQUARE),
     "sqrt(x @ x)**2": (lambda x: np.sqrt(x @ x) ** 2, SQUARE),
     "sqrt(sum)**4": (lambda x: np.sqrt(np.sum(x ** 2)) ** 4, SQUARED_SUM),
+    "(x1 * abs)**2": (lambda x: np.sum((x[1] * np.abs(x)) ** 2), lambda x: np.sum((x[1] * x) ** 2)),
+    "(abs * -x1)**4": (lambda x: np.sum((np.abs(x) * -x[1]) ** 4), lambda x: np.sum((x[1] * x) ** 4)),
+    "(abs * abs')**2": (lambda x: (np.abs(x[0]) * np.abs(x[1])) ** 2, lambda x: (x[0] * x[1]) ** 2),
+    "(norm / (1 + x1))**2": (
+        lambda x: (np.linalg.norm(x) / (1 + x[1])) ** 2, lambda x: np.sum(x ** 2) / (1 + x[1]) ** 2),
+    "where(abs)**2": (lambda x: np.sum(np.where([True, False], np.abs(x), x) ** 2), SQUARE),
+    "where(x, abs)**2": (lambda x: np.sum(np.where(np.isnan(x), 1.0, np.abs(x)) ** 2), SQUARE),
     "(2 * abs)**2": (lambda x: np.sum((2 * np.abs(x)) ** 2) / 4, SQUARE),
     "(abs / c)**2": (lambda x: np.sum((np.abs(x) / np.array([0.5, 0.5])) ** 2) / 4, SQUARE),
     "(-abs)**2": (lambda x: np.sum((-np.abs(x)) ** 2), SQUARE),

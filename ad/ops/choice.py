@@ -31,10 +31,17 @@ def _outline(condition, x, y):
     return found and (found[0], np.result_type(x, y), *found[2:])
 
 
+def _power_of_chosen(power, i, p, xs, _params):
+    """Of what is chosen, the power: chosen among the powers, one of which is given."""
+    condition, *branches = xs
+    return where(condition, *[power if j == i else x ** p for j, x in enumerate(branches, 1)])
+
+
 @custom(jvp=(None, _chosen_dot(0), _chosen_dot(1)), inputs=3, batches=True, lanes=BROADCASTS, domain=REAL,
         vjp=(lambda *_: None, lambda y_bar, condition, _x1, _x2, _y: where(condition, y_bar, 0),
              lambda y_bar, condition, _x1, _x2, _y: where(condition, 0, y_bar)),
-        singular="the branch not taken gets an exact zero, whatever its own derivative", outline=_outline)
+        singular="the branch not taken gets an exact zero, whatever its own derivative", outline=_outline,
+        carry=_power_of_chosen)
 def _where(condition, x, y):
     return np.where(condition, x, y)
 

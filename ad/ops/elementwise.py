@@ -28,10 +28,14 @@ LN2, LN10, INF, NAN = math.log(2), math.log(10), math.inf, math.nan
 
 
 def _scaled_power(op, power, p, factor):
-    """x to the power p, from that of x without a factor; None unless that is a constant, well inside the range."""
+    """x to the power p, from that of x without a factor.
+
+    None unless the power of the factor is well inside the range. A factor that is being differentiated or recorded has
+    no values to go by: a whole power of it is right whatever its sign.
+    """
     if isinstance(factor, Array):
         if not factor.is_constant:
-            return None
+            return op(power, factor ** p) if p == int(p) else None
         factor = factor.numpy()
     with np.errstate(all="ignore"):
         whole = np.float_power(factor, p)

@@ -489,7 +489,7 @@ def bilinear(*numpy, transposes, batches=False, batched=None, domain=None, cases
 
 
 def custom(*numpy, jvp, vjp, inputs=1, outputs=1, batches=False, lanes=None, domain=None, cases=(), singular="",
-           points=(), method=False, fold=None, outline=None, radicand=None):
+           points=(), method=False, fold=None, outline=None, radicand=None, carry=None):
     """An op that no simpler form holds: both rules are given, one of each for every input.
 
     `jvp(x_dot, *inputs, y, *params)` is what an input's tangent adds to the output's;
@@ -497,8 +497,8 @@ def custom(*numpy, jvp, vjp, inputs=1, outputs=1, batches=False, lanes=None, dom
     `y_bar` and what `jvp` returns are tuples. `batches` says that `jvp` also works when `x_dot`
     has a leading lane axis: True; or, where leading axes of several inputs broadcast, how many
     axes each of them has that do not, as a number, a tuple or a function of the params. `lanes` tells
-    how the op itself runs over lanes (else one by one). `fold` and `outline` are as for `linear`, `points`
-    and `radicand` as for `elementwise`.
+    how the op itself runs over lanes (else one by one). `fold` and `outline` are as for `linear`, `points`,
+    `radicand` and `carry` as for `elementwise`.
     """
 
     def define(function):
@@ -521,7 +521,7 @@ def custom(*numpy, jvp, vjp, inputs=1, outputs=1, batches=False, lanes=None, dom
         public = _define(
             function, "custom", numpy, inputs=inputs, jvp=push, vjp=pull, needs=needs, domain=domain, cases=cases,
             singular=singular, method=method, lanes=lanes or Lanes(), points=points, outputs=outputs, fold=fold,
-            outline=outline, radicand=radicand,
+            outline=outline, radicand=radicand, carry=carry,
         )
         return public
 

@@ -88,7 +88,8 @@ def custom(
     *numpy: _Function, jvp: _Rules, vjp: _Rules, inputs: int | None = 1, outputs: int = 1, batches: Any = False,
     lanes: Any = None, domain: Any = None, cases: Sequence[_Case] = (), singular: str = "",
     points: Sequence[Point] = (), method: bool | str = False, fold: tuple[np.ufunc, float] | None = None,
-    outline: _Function | None = None, radicand: _Function | None = None
+    outline: _Function | None = None, radicand: _Function | None = None,
+    carry: _Function | None = None
 ) -> _Decorator: ...
 def composite(
     *numpy: _Function, domain: Any = None, cases: Sequence[_Case] = (), singular: str = "",
