@@ -95,3 +95,14 @@ def test_a_complex_number_is_weak_in_programs_and_lanes_and_derivatives():
     assert ad.jvp(lambda x: (x + 1j) ** 2, (x,), (x,))[1].dtype == np.complex64
     assert (ad.constant(x) * np.complex128(1j)).dtype == np.complex128
     assert ad.Dual(x, 1.0).tangent.dtype == ad.Dual(x, np.ones(2)).tangent.dtype == np.float32
+
+
+@pytest.mark.parametrize("ends", [
+    (0, np.ones(2, np.float32)), (np.float32(1), 2.0), ([0, 1], np.ones(2, np.float32)), (np.float16(1), True),
+    (1j, np.float32(1)), (np.float64(0), np.float32(1)), (np.array(1, np.int32), np.float32(2))])
+def test_python_numbers_are_weak_ends_of_linspace(ends):
+    ours = [ad.constant(x) if isinstance(x, (np.ndarray, np.generic)) else x for x in ends]
+    for num in (1, 3):
+        expected, found = np.linspace(*ends, num), np.linspace(*ours, num)
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found.numpy(), expected)

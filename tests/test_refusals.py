@@ -265,7 +265,7 @@ np.einsum('ij,jk', x); np.einsum('ii', x); np.einsum('i.j', x); np.einsum('i$', 
 np.interp(x, [0.0, 1.0], [1.0, 2.0, 3.0]); np.interp(x, [], []); np.linalg.matrix_power(x, 2)
 np.linalg.matrix_power(x[:, :2], 2.7); np.linalg.svd(x[0]); np.linalg.cross(x[:, :2], x); np.linalg.outer(x, x)
 np.matvec(x, np.ones(1)); np.vecmat(np.ones(1), x); np.vecdot(x, np.ones(1)); np.clip(x, 0); np.clip(x, 0, 1, min=0)
-np.tensordot(x, x, axes=5); np.linalg.multi_dot([x, np.ones((1, 2)), x]); np.where(x > 0, x)
+np.tensordot(x, x, axes=5); np.linalg.multi_dot([x, np.ones((1, 2)), x]); np.linalg.multi_dot([x]); np.where(x > 0, x)
 np.take(x, 0, mode='bogus')
 """
 

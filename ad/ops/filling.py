@@ -31,8 +31,8 @@ def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis
     num = operator.index(num)
     if num < 0:
         raise ValueError(f"Number of samples, {num}, must be non-negative.")
-    start, stop = np.broadcast_arrays(asarray(start) * 1.0, asarray(stop) * 1.0)
-    kind = np.result_type(start, stop)
+    kind = np.result_type(*[x if isinstance(x, (int, float, complex)) else asarray(x) for x in (start, stop)], 1.0)
+    start, stop = np.broadcast_arrays(*[astype(asarray(x) * 1.0, kind) for x in (start, stop)])
     parts = num - 1 if endpoint else num
     step = (stop - start) / parts if parts > 0 else (stop - start) * np.nan
     number = np.arange(num).reshape(-1, *(1,) * start.ndim)

@@ -430,6 +430,8 @@ def _moved(x, source, destination):
 def multi_dot(arrays):
     """The matrix product of several arrays in the cheapest order; the first and the last may be vectors."""
     arrays = [operand(x) for x in arrays]
+    if len(arrays) < 2:
+        raise ValueError("Expecting at least two arrays.")
     if any(a.shape[-1] != b.shape[0] for a, b in itertools.pairwise(arrays)):
         raise ValueError("ad.linalg.multi_dot: the shapes do not match")
     last = len(arrays)
