@@ -35,3 +35,4 @@ cdef object apply1(Op op, object a)
 cdef object apply2(Op op, object a, object b)
 cpdef object apply(Op op, tuple inputs, tuple params=*)
 cdef dict roles
+cdef void give_name(type t, const char *name) noexcept

@@ -39,6 +39,7 @@ cdef extern from "Python.h":
     void PyObject_ClearWeakRefs(PyObject *)
     ctypedef void (*destructor)(PyObject *) noexcept
     ctypedef struct PyTypeObject:
+        const char *tp_name
         PyObject *tp_dict
         destructor tp_dealloc
         Py_ssize_t tp_weaklistoffset
@@ -1080,6 +1081,14 @@ cdef void dealloc_array(PyObject *x) noexcept:
 
 
 (<PyTypeObject *>Array).tp_dealloc = dealloc_array
+
+
+cdef void give_name(type t, const char *name) noexcept:
+    """Let Python's own messages call a type by its public name."""
+    (<PyTypeObject *>t).tp_name = name
+
+
+give_name(Array, b"ad.Array")
 
 
 cdef inline Array blank_array():

@@ -6,7 +6,7 @@ are made of ops, which go through `apply`.
 cimport cython
 from libc.stdint cimport uint64_t
 
-from ad._core cimport Array, apply, apply2, as_value, lift, new_array, roles, wrap
+from ad._core cimport Array, apply, apply2, as_value, give_name, lift, new_array, roles, wrap
 from ad._graph cimport (
     FIRST_LEVEL, NUMBER, Level, Node, Op, Operand, State, TangentNode, current, find_level, new_pick, recording_outside,
 )
@@ -257,3 +257,6 @@ cdef Array as_dual_part(object value):
 
 cdef object opened(Array x):
     return x if x.node is not None or x.tangents is not None else x.numpy()
+
+
+give_name(Dual, b"ad.Dual")

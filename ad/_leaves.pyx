@@ -2,7 +2,9 @@
 """Where differentiation starts: variables and constants, and the ways to cut a value off."""
 cimport cython
 
-from ad._core cimport Array, apply1, as_value, is_live, is_traced, lift, note_cut, new_array, roles, value_of, wrap
+from ad._core cimport (
+    Array, apply1, as_value, give_name, is_live, is_traced, lift, note_cut, new_array, roles, value_of, wrap,
+)
 from ad._graph cimport Recorder, State, current, is_busy_elsewhere, new_leaf, recorders_elsewhere
 
 import copy
@@ -250,3 +252,6 @@ def rebind(Array target, Array value):
     target.array, target.number, target.node, target.tangents = value.array, value.number, value.node, value.tangents
     target.base = None
     target.changes += 1
+
+
+give_name(Variable, b"ad.Variable")

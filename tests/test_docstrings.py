@@ -26,7 +26,8 @@ def public():
     found = {f"{module.__name__}.{name}": getattr(module, name) for module in MODULES for name in module.__all__
              if module is not ad or name not in TABLE}
     classes = [value for value in found.values() if inspect.isclass(value) and not issubclass(value, enum.Enum)]
-    for cls in {base for of_module in classes for base in of_module.__mro__ if base.__module__.startswith("ad.")}:
+    bases = {base for of_module in classes for base in of_module.__mro__}
+    for cls in [base for base in bases if base.__module__.partition(".")[0] == "ad"]:
         found |= {f"{cls.__name__}.{name}": getattr(cls, name) for name in vars(cls)
                   if not name.startswith("_") and not is_described_above(cls, name)}
     return {name: value for name, value in sorted(found.items()) if callable(value)}
