@@ -76,7 +76,7 @@ def _caller_of(frame):
     segment = _segment(frame)
     node = _parsed(segment)
     is_call = isinstance(node, ast.Call)
-    called = _called(node, frame) if is_call else ""
+    called = _called(node, frame) if is_call else _builder(node, frame)
     if entered is not None:
         called = _public_name(called, _name_of_frame(entered) if is_call else _type_in_frame(entered))
     return Caller(place, segment if is_call else line, called, is_call, _is_assignment(frame, entered))
@@ -112,9 +112,11 @@ def _owner(owner):
     """The object that a method belongs to, as a user names it: a distribution, or its type."""
     if owner is None:
         return ""
-    owner = getattr(owner, "dist", owner)  # of a frozen distribution
-    name = getattr(owner, "name", None)
-    return f"{name if isinstance(name, str) else type(owner).__name__.removesuffix('_gen')}."
+    name = type(owner).__name__.removesuffix("_gen")
+    if type(owner).__module__.startswith("scipy.stats"):  # others may be half made, and run code when they are asked
+        owner = getattr(owner, "dist", owner)  # of a frozen distribution
+        name = getattr(owner, "name", None) or type(owner).__name__.removesuffix("_gen")
+    return f"{name}."
 
 
 def _public_module(name):
@@ -177,6 +179,12 @@ def _called(node, frame):
         return f"{_public_module(owner.__name__)}.{name}"
     module = _public_module(getattr(function, "__module__", None) or type(owner).__module__)
     return f"{module}.{_owner(owner)}{name}"
+
+
+def _builder(node, frame):
+    """`numpy.r_` or `numpy.c_`, which are called by an index; empty for anything else."""
+    owner = _looked_up(node.value, frame) if isinstance(node, ast.Subscript) else None
+    return "numpy.r_" if owner is np.r_ else "numpy.c_" if owner is np.c_ else ""
 
 
 def _unknown(node):

@@ -3,7 +3,7 @@ import sys
 import warnings
 
 from ad.callers import find_caller
-from ad.remedies import remedy
+from ad.remedies import instead_of, remedy
 
 __all__ = [
     "CALLS", "IndependentWarning", "MissingRule", "another_argument", "another_call", "another_input", "cannot_write",
@@ -79,7 +79,7 @@ def missing_rule(what, instead=""):
         instead = instead or f"{remedy(caller.function)}; or"  # NumPy itself made the call
     return MissingRule(
         f"ad: {what} has no rule, in reverse or in forward mode, and was called on a value that is being "
-        f"differentiated{_at(caller)}. {instead or 'Write it in functions that have one, or'} cut the value "
+        f"differentiated{_at(caller)}. {instead or instead_of(what)} cut the value "
         "off on purpose with x.numpy() or ad.stop_gradient(x). To add the rule: one entry in ad/ops (CONTRIBUTING.md "
         "shows how)."
     )

@@ -21,7 +21,7 @@ import scipy.special
 from scipy import stats
 
 import ad
-from ad.remedies import LOG_DENSITIES, remedy
+from ad.remedies import LOG_DENSITIES, WRITTEN, remedy
 
 X = np.array([1.0, 2.0, 3.0])
 MATRIX = scipy.sparse.eye(3).tocsr()
@@ -77,6 +77,18 @@ CALLS = [  # what is written, the text that is quoted, the function, the remedy
     (lambda x: MATRIX.dot(x), "MATRIX.dot(x)", "scipy.sparse.", "A.toarray() @ x"),
     (lambda x: (lambda function: function(x))(np.vectorize(math.sin)), "function(x)", "numpy.vectorize",
      "Call the function on arrays"),
+    (lambda x: stats.skew(x), "stats.skew(x)", "scipy.stats.skew()", "Write np.mean((x - np.mean(x))**3)"),
+    (lambda x: stats.mode(x), "stats.mode(x)", "scipy.stats.mode()", "Write it in functions of NumPy"),
+    (lambda x: scipy.integrate.trapezoid(x), "scipy.integrate.trapezoid(x)", "scipy.integrate.trapezoid()",
+     "Write np.trapezoid"),
+    (lambda x: scipy.linalg.solve_triangular(np.eye(3), x), "scipy.linalg.solve_triangular(np.eye(3), x)",
+     "scipy.linalg.solve_triangular()", "Use np.linalg.solve"),
+    (lambda x: scipy.fft.fft(x), "scipy.fft.fft(x)", "scipy.fft.fft()", "Use np.fft.fft"),
+    (lambda x: scipy.fft.dct(x), "scipy.fft.dct(x)", "scipy.fft.dct()", "Write it in functions of np.fft"),
+    (lambda x: np.float32(x[0]), "np.float32(x[0])", "numpy.float32()", "x.astype(np.float32)"),
+    (lambda x: np.random.normal(x[0]), "np.random.normal(x[0])", "numpy.random.", "Draw plain numbers"),
+    (lambda x: np.polynomial.chebyshev.chebval(2.0, x), "np.polynomial.chebyshev.chebval(2.0, x)",
+     "numpy.polynomial.chebyshev.chebval()", "np.polyval"),
 ]
 
 
@@ -104,6 +116,52 @@ def test_tables_of_pandas():
     series = pandas.Series(X)
     with pytest.raises(TypeError, match=r"pandas\.Series.*to_numpy\(\)"):
         ad.grad(lambda x: np.sum(series * x))(X)
+
+
+@pytest.mark.parametrize("write", [
+    lambda pandas, x: pandas.Series(x), lambda pandas, x: pandas.DataFrame({"a": x})], ids=["Series", "DataFrame"])
+def test_tables_of_pandas_that_are_half_made(write):
+    """They run code of their own, which fails, when they are asked for an attribute."""
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(TypeError, match=r"pandas\.(Series|DataFrame)\(\).*test_callers.py, line.*to_numpy\(\)"):
+        ad.grad(lambda x: write(pandas, x).sum())(X)
+
+
+@pytest.mark.parametrize("build, twin", [
+    (lambda x: np.r_[x, 1.0], "np.concatenate"), (lambda x: np.c_[x, x], "np.column_stack")], ids=["r_", "c_"])
+def test_builders_that_are_called_by_an_index(build, twin):
+    with pytest.raises(TypeError, match=rf"numpy\.[rc]_ would make.*Use {twin}"):
+        ad.grad(lambda x: np.sum(build(x)))(X)
+
+
+SAMPLE, OTHER = np.array([1.0, 2.5, 0.5, 4.0, 3.0]), np.array([2.0, 1.0, 0.5, 3.0, 5.0])
+
+
+@pytest.mark.parametrize("name", ["zscore", "gmean", "hmean", "sem", "skew", "kurtosis", "pearsonr"])
+def test_what_is_written_out_is_scipys(name):
+    expected = getattr(stats, name)(*(SAMPLE, OTHER)[: 1 + (name == "pearsonr")])
+    found = eval(WRITTEN[f"scipy.stats.{name}"], {"np": np, "x": SAMPLE, "y": OTHER})
+    np.testing.assert_allclose(found, expected[0] if name == "pearsonr" else expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("f, advice", [
+    (lambda x: np.piecewise(x, [x < 2, x >= 2], [0, 1]), "Use np.select, or"),
+    (lambda x: np.copyto(np.zeros(3), x), "use np.where(mask, x, y), or"),
+    (lambda x: np.meshgrid(x, x), "Use np.broadcast_arrays"), (lambda x: np.linalg.cond(np.diag(x)), "s[0] / s[-1]"),
+])
+def test_functions_without_a_rule_that_have_a_twin(f, advice):
+    with pytest.raises(ad.MissingRule) as raised:
+        ad.grad(f)(X)
+    assert advice in str(raised.value)
+
+
+def test_types_have_their_public_names():
+    """In Python's own messages too, which ask the type itself."""
+    for x, name in ((ad.constant(1.0), "ad.Array"), (ad.Variable(1.0), "ad.Variable"), (ad.Dual(1.0, 1.0), "ad.Dual")):
+        assert repr(type(x)) == f"<class '{name}'>"
+        with pytest.raises(AttributeError, match=f"^'{name}' object has no attribute"):
+            x.nothing_of_this_name  # noqa: B018
+    assert pickle.loads(pickle.dumps(ad.Variable(2.0))).numpy() == 2.0
 
 
 def test_code_without_source():
