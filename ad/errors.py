@@ -7,10 +7,10 @@ from ad.remedies import instead_of, remedy
 
 __all__ = [
     "CALLS", "IndependentWarning", "MissingRule", "another_argument", "another_call", "another_input", "cannot_write",
-    "conversion_error", "differences_instead", "is_untraceable", "kind", "lost_guard", "lost_lanes", "lost_part",
-    "lost_recording", "lost_rule", "missing_rule", "needs_scipy", "no_assignment", "no_change", "no_derivative",
-    "no_item_assignment", "no_place", "not_a_function", "not_an_output", "not_argnums", "shown", "unsupported_argument",
-    "warn_independent",
+    "changes_in_place", "conversion_error", "differences_instead", "is_untraceable", "kind", "lost_guard",
+    "lost_lanes", "lost_part", "lost_recording", "lost_rule", "missing_rule", "needs_scipy", "no_assignment",
+    "no_change", "no_derivative", "no_item_assignment", "no_place", "not_a_function", "not_an_output", "not_argnums",
+    "shown", "unsupported_argument", "warn_independent",
 ]
 
 # How the transforms are called that are not called as `ad.grad(f)(x)` is.
@@ -148,8 +148,9 @@ def is_untraceable(error):
 def differences_instead(caller, error):
     """For a function given to `ad.optimize` that cannot be followed: an error of the same type."""
     what = error if getattr(error, "is_untraceable", False) else error.__cause__
-    jac = "jac=False" if caller.endswith("root") else 'jac="2-point"'
-    return type(what)(f"{caller}: f cannot be differentiated. {what} Or give {jac}, for finite differences by SciPy.")
+    instead = {"root": "give jac=False", "curve_fit": "call scipy.optimize.curve_fit"}.get(
+        caller.rpartition(".")[2], 'give jac="2-point"')
+    return type(what)(f"{caller}: f cannot be differentiated. {what} Or {instead}, for finite differences by SciPy.")
 
 
 def no_item_assignment():
@@ -158,6 +159,13 @@ def no_item_assignment():
     return TypeError(
         f"ad: {caller.text or 'x[i] = v'}: arrays are not changed in place{_at(caller)}. Build the result with "
         "np.where, np.concatenate or np.stack, or collect the pieces in a list."
+    )
+
+
+def changes_in_place(name, instead):
+    """For a method of ndarray's that changes it, as `x.sort()`."""
+    return TypeError(
+        f"ad: x.{name}(): arrays are not changed in place{_at(find_caller())}. Write y = {instead}."
     )
 
 

@@ -86,7 +86,7 @@ CALLS = [  # what is written, the text that is quoted, the function, the remedy
     (lambda x: scipy.fft.fft(x), "scipy.fft.fft(x)", "scipy.fft.fft()", "Use np.fft.fft"),
     (lambda x: scipy.fft.dct(x), "scipy.fft.dct(x)", "scipy.fft.dct()", "Write it in functions of np.fft"),
     (lambda x: np.float32(x[0]), "np.float32(x[0])", "numpy.float32()", "x.astype(np.float32)"),
-    (lambda x: np.random.normal(x[0]), "np.random.normal(x[0])", "numpy.random.", "Draw plain numbers"),
+    (lambda x: np.random.normal(x[0]), "np.random.normal(x[0])", "numpy.random.", "Draw plain numbers"),  # noqa: NPY002
     (lambda x: np.polynomial.chebyshev.chebval(2.0, x), "np.polynomial.chebyshev.chebval(2.0, x)",
      "numpy.polynomial.chebyshev.chebval()", "np.polyval"),
 ]
@@ -153,6 +153,22 @@ def test_functions_without_a_rule_that_have_a_twin(f, advice):
     with pytest.raises(ad.MissingRule) as raised:
         ad.grad(f)(X)
     assert advice in str(raised.value)
+
+
+@pytest.mark.parametrize("change, twin", [
+    (lambda x: x.sort(), "np.sort(x)"), (lambda x: x.fill(0.0), "np.full_like(x, value)"),
+    (lambda x: x.put([0], 1.0), "np.where(mask, values, x)"), (lambda x: x.partition(1), "np.partition(x, kth)"),
+    (lambda x: x.resize(3, 1), "np.reshape(x, shape)")], ids=["sort", "fill", "put", "partition", "resize"])
+def test_methods_that_change_an_array(change, twin):
+    with pytest.raises(TypeError) as raised:
+        ad.grad(lambda x: np.sum(change(x)))(X)
+    message = str(raised.value)
+    assert "not changed in place" in message and f"Write y = {twin}." in message and "test_callers.py, line" in message
+
+
+def test_a_model_that_cannot_be_followed():
+    with pytest.raises(TypeError, match=r"^ad\.optimize\.curve_fit: f cannot.*Or call scipy\.optimize\.curve_fit, for"):
+        ad.optimize.curve_fit(lambda t, a: np.array([math.exp(a) * s for s in t]), X, 2 * X)
 
 
 def test_types_have_their_public_names():

@@ -11,7 +11,7 @@ import numpy as np
 from ad import _core, trees
 from ad._core import Array, apply, is_any_tracing, is_traced, peek, plain_value, settled
 from ad._graph import Op
-from ad.errors import MissingRule, cannot_write, missing_rule
+from ad.errors import MissingRule, cannot_write, changes_in_place, missing_rule
 from ad.ops import outlines
 from ad.ops.forms import BROADCASTS, LANES, OUTPUT, TABLE, Lanes
 from ad.ops.refusals import refuse
@@ -265,6 +265,22 @@ def _tobytes(x, order="C"):
 
 
 _core.add_method("tobytes", _tobytes)
+
+
+def _changing_method(name, instead):
+    def method(x, *args, **kwargs):
+        raise changes_in_place(name, instead)
+
+    method.__name__ = name
+    method.__doc__ = f"As ndarray.{name}, but raises TypeError: arrays are not changed in place. Write y = {instead}."
+    return method
+
+
+for _name, _instead in {
+    "fill": "np.full_like(x, value)", "partition": "np.partition(x, kth)", "put": "np.where(mask, values, x)",
+    "resize": "np.reshape(x, shape)", "sort": "np.sort(x)",
+}.items():
+    _core.add_method(_name, _changing_method(_name, _instead))
 
 
 def _round(x, ndigits=None):

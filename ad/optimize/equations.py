@@ -5,7 +5,7 @@ import numpy as np
 from scipy import optimize as scipy_optimize
 
 from ad import trees
-from ad.optimize.functions import Recorded, Residuals
+from ad.optimize.functions import Recorded, Residuals, followed
 from ad.optimize.packing import Packing
 
 __all__ = ["curve_fit", "least_squares", "root"]
@@ -190,7 +190,7 @@ def curve_fit(f, xdata, ydata, p0=None, sigma=None, absolute_sigma=False, check_
 def _model(like, f):
     """`f(xdata, x)` and its Jacobian as SciPy calls them, with the elements of x one by one; signed as `like` is."""
     data = None
-    recorded = Recorded(lambda x: f(data, x))
+    recorded = Recorded(lambda x: followed("ad.optimize.curve_fit", lambda x: f(data, x), x))
 
     def called(function):
         def with_data(xdata, *params):

@@ -10,7 +10,7 @@ from ad.gradient_tape import GradientTape
 from ad.matrices import matrix
 from ad.transforms import gradient_of, hessian_of, linearize
 
-__all__ = ["Outputs", "Recorded", "Residuals", "Scalar"]
+__all__ = ["Outputs", "Recorded", "Residuals", "Scalar", "followed"]
 
 # Elements from which on a point is compared in the memory of its copy: bytes of that size take longer to come by.
 LARGE = 1 << 12
@@ -41,6 +41,16 @@ class _Point:
             self.copy[...] = np.nan  # equal to nothing
 
 
+def followed(caller, f, x):
+    """f(x); where `ad` cannot follow the function, an error that names what else there is."""
+    try:
+        return f(x)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        if is_untraceable(error):
+            raise differences_instead(caller, error) from error
+        raise
+
+
 class _Function:
     """What both kinds share: a look at the first evaluation, after which SciPy can be left to itself."""
 
@@ -50,12 +60,7 @@ class _Function:
 
     def result(self, x):
         """What f returns of a flat vector, plain or one of ours."""
-        try:
-            return self.f(self.packing.unpack(x))
-        except (TypeError, ValueError, NotImplementedError) as error:
-            if is_untraceable(error):
-                raise differences_instead(self.packing.caller, error) from error
-            raise
+        return followed(self.packing.caller, self.f, self.packing.unpack(x))
 
     def plain(self, x):
         """The value alone, by NumPy."""
