@@ -142,6 +142,13 @@ def test_a_root_of_something_negative_stays_nan():
     assert ad.grad(lambda x: np.sqrt(x) ** 2)(0.0) == 1
 
 
+def test_a_negative_number_beside_a_root_stays_real():
+    f = lambda x: np.where(x < 1, np.sqrt(np.where(x < 1, x ** 4, -1.0)), x)
+    for way in (ad.grad(f), ad.compile(ad.grad(f)), ad.hessian(f)):
+        assert np.isrealobj(way(0.5))
+    assert ad.hessian(f)(0.0) == 2 and ad.grad(f)(2.0) == 1
+
+
 def test_a_value_is_numpys_where_a_power_leaves_the_range():
     with np.errstate(over="ignore", under="ignore"):
         assert ad.value_and_grad(lambda x: np.sqrt(x ** 4))(1e100)[0] == np.inf

@@ -34,7 +34,7 @@ def _outline(condition, x, y):
 def _power_of_chosen(power, i, p, xs, _params):
     """Of what is chosen, the power: chosen among the powers, one of which is given."""
     condition, *branches = xs
-    return where(condition, *[power if j == i else x ** p for j, x in enumerate(branches, 1)])
+    return where(condition, *[power if j == i else np.power(x, p) for j, x in enumerate(branches, 1)])
 
 
 @custom(jvp=(None, _chosen_dot(0), _chosen_dot(1)), inputs=3, batches=True, lanes=BROADCASTS, domain=REAL,
