@@ -2,6 +2,7 @@
 import functools
 import inspect
 import weakref
+from numbers import Number
 
 import numpy as np
 
@@ -233,9 +234,15 @@ class _Call:
         if self.is_method and isinstance(x_bars, (tuple, list)) and len(x_bars) > 1 and x_bars[0] is None:
             n = len(flatten_optional(x_bars))
             x_bars = x_bars[n - len(self.leaves):] if n == len(self.leaves) + 1 else x_bars  # None for the object, too
+        elif self.leads_with_object() and len(flatten_optional(x_bars)) == len(self.leaves) - 1:
+            x_bars = [None, *flatten_optional(x_bars)]
         x_bars = self.counted(x_bars, len(self.leaves), "arguments")
         found = [x_bars[i] for i in self.positions] + v_bars
         return [None if x_bar is None else self.fitted(x_bar, x) for x_bar, x in zip(found, xs)]
+
+    def leads_with_object(self):
+        """Whether the first argument is no number, as the object of a method under another decorator."""
+        return bool(self.leaves) and not isinstance(self.leaves[0], (Array, np.ndarray, np.generic, Number))
 
     def counted(self, x_bars, n, what):
         leaves = flatten_optional(x_bars)

@@ -440,10 +440,27 @@ def weighted(x, y, factor=1.0, *, shift=0.0):
 UNIT = weighted.__wrapped__.__defaults__[0]
 
 
+def through(method):
+    """A decorator as others write it."""
+    @functools.wraps(method)
+    def called(*args, **kwargs):
+        return method(*args, **kwargs)
+    return called
+
+
 class Scaled:
     @ad.custom_gradient
     def product(self, x, y, factor=UNIT):
         return weighted.__wrapped__(x, y, factor)
+
+
+    @through
+    @ad.custom_gradient
+    def decorated(self, x, y):
+        return weighted.__wrapped__(x, y, UNIT)
+
+
+Scaled.given_later = ad.custom_gradient(lambda self, x, y: weighted.__wrapped__(x, y, UNIT))
 
 
 class Rescaled(Scaled):
@@ -458,6 +475,9 @@ SPELLINGS = {
     "a default": (lambda x: weighted(x, 2.0, factor=x), 40),
     "of a method": (lambda x: Scaled().product(2.0, y=x), 20),
     "of a class": (lambda x: Scaled.product(Scaled(), 2.0, y=x), 20),
+    "under a decorator": (lambda x: Scaled().decorated(x, 2.0), 10),
+    "under a decorator, by keyword": (lambda x: Scaled().decorated(2.0, y=x), 20),
+    "of a function given to the class": (lambda x: Scaled.given_later(Scaled(), x, x), 30),
     "of a base class": (lambda x: Scaled.product(Rescaled(), x, x), 30),
     "over a base": (lambda x: Rescaled().product(x, x), 3),
 }
