@@ -77,7 +77,7 @@ setup(
         Extension(
             ".".join(path.with_suffix("").parts),
             [path.as_posix()],
-            include_dirs=[np.get_include(), "ad", "ad/machine"],
+            include_dirs=[np.get_include(), "ad/engine", "ad/compiler/machine"],
             define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"), ("AD_DEBUG", str(int(DEBUG)))],
             depends=[header.as_posix() for header in Path("ad").rglob("*.h")],
         )

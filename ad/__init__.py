@@ -9,26 +9,25 @@ from importlib import import_module
 
 import numpy as np
 
-from ad import protocol  # noqa: F401
+from ad import fft, linalg
 from ad._core import Array, constant
-from ad._forward import Dual
-from ad._leaves import Variable, stop_gradient
-from ad.custom_gradient import custom_gradient
+from ad.engine.forward import Dual
+from ad.engine.variable import Variable, stop_gradient
 from ad.errors import IndependentWarning, MissingRule
-from ad.gradient_tape import ForwardAccumulator, GradientTape, UnconnectedGradients
-from ad.ops import TABLE, linalg
-from ad.ops import fourier as fft
+from ad.ops import TABLE, protocol  # noqa: F401
 from ad.ops.joining import asarray
 from ad.transforms import batch_jacobian, grad, hessian, hvp, jacobian, jvp, linearize, value_and_grad, vjp
+from ad.transforms.custom_gradient import custom_gradient
+from ad.transforms.gradient_tape import ForwardAccumulator, GradientTape, UnconnectedGradients
 
 __version__ = "0.1.0"
 
 # Imported when first asked for: name -> the module that has it, or is it.
 _LAZY = {
-    "Program": "ad.programs.program", "compile": "ad.programs.recording", "get_num_threads": "ad.machine._vm",
-    "load": "ad.programs.saving", "optimize": "ad.optimize", "optimizers": "ad.optimizers",
-    "record": "ad.programs.recording", "set_num_threads": "ad.machine._vm", "special": "ad.ops.special",
-    "testing": "ad.testing", "vmap": "ad.programs.lanes",
+    "Program": "ad.compiler.program", "compile": "ad.compiler.compile", "get_num_threads": "ad.compiler.machine.vm",
+    "load": "ad.compiler.serialization", "optimize": "ad.optimize", "optimizers": "ad.optimizers",
+    "record": "ad.compiler.compile", "set_num_threads": "ad.compiler.machine.vm", "special": "ad.special",
+    "testing": "ad.testing", "vmap": "ad.compiler.vmap",
 }
 _FUNCTIONS = {
     name: entry.function for name, entry in TABLE.items() if entry.numpy and callable(getattr(np, name, None))

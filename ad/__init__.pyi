@@ -5,24 +5,24 @@ import numpy as np
 from numpy._globals import _NoValueType
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from ad import fft as fft
+from ad import linalg as linalg
 from ad import optimize as optimize
 from ad import optimizers as optimizers
+from ad import special as special
 from ad import testing as testing
 from ad._core import _A, Array, _Axis, _Elementwise2, _Indices, _Mask, _Product, _Shape, constant
-from ad._forward import Dual
-from ad._leaves import Variable, stop_gradient
-from ad.custom_gradient import custom_gradient
+from ad.compiler.compile import compile, record
+from ad.compiler.machine.vm import get_num_threads, set_num_threads
+from ad.compiler.program import Program
+from ad.compiler.serialization import load
+from ad.compiler.vmap import vmap as vmap
+from ad.engine.forward import Dual
+from ad.engine.variable import Variable, stop_gradient
 from ad.errors import IndependentWarning, MissingRule
-from ad.gradient_tape import ForwardAccumulator, GradientTape, UnconnectedGradients
-from ad.machine._vm import get_num_threads, set_num_threads
-from ad.ops import fourier as fft
-from ad.ops import linalg as linalg
-from ad.ops import special as special
-from ad.programs.lanes import vmap as vmap
-from ad.programs.program import Program
-from ad.programs.recording import compile, record
-from ad.programs.saving import load
 from ad.transforms import batch_jacobian, grad, hessian, hvp, jacobian, jvp, linearize, value_and_grad, vjp
+from ad.transforms.custom_gradient import custom_gradient
+from ad.transforms.gradient_tape import ForwardAccumulator, GradientTape, UnconnectedGradients
 
 __all__ = [
     "Array", "Dual", "ForwardAccumulator", "GradientTape", "IndependentWarning", "MissingRule", "Program",

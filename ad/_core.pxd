@@ -1,14 +1,14 @@
 """Contract of the core: values, and the one way through them, `apply`."""
 from libc.stdint cimport uint32_t
 
-from ad._graph cimport Node, Op
+from ad.engine.graph cimport Node, Op
 
 cdef class Array:
     cdef object array                # an ndarray, or None where `number` holds a float64 scalar
     cdef double number
     cdef Node node
     cdef tuple tangents              # ((tag, Array), ...) with rising tags, or None
-    cdef object base                 # what this is a power of, and with what exponent: see `_powers`; or None
+    cdef object base                 # what this is a power of, and with what exponent: see `engine.powers`; or None
     cdef double exponent
     cdef bint modulus                # whether it is a power of the modulus
     cdef uint32_t changes            # how often this was rebound, or made a start of derivatives

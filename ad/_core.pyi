@@ -6,7 +6,7 @@ import numpy as np
 from numpy._globals import _NoValueType
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from ad._graph import Op
+from ad.engine.graph import Op
 
 _Index: TypeAlias = (
     SupportsIndex | slice | EllipsisType | None | Sequence[Any] | NDArray[Any] | Array

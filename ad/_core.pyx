@@ -1,7 +1,7 @@
 """Values, and the one way through them, `apply`.
 
 `apply` evaluates an op on raw values, records a node if a recorder is open and an input has a
-node, and lets `_forward` push the tangents that the inputs carry. Nothing here names a particular op: the
+node, and lets `engine.forward` push the tangents that the inputs carry. Nothing here names a particular op: the
 table in `ad/ops` makes the ops, and tells by `install` which of them serve the operators.
 """
 cimport cython
@@ -14,15 +14,17 @@ from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
 
 cimport numpy as cnp
-from ad._deferred cimport described, n_open, settle
-from ad._forward cimport blank_dual, push_tangents
-from ad._graph cimport (
+from ad.engine.deferred cimport described, n_open, settle
+from ad.engine.forward cimport blank_dual, push_tangents
+from ad.engine.graph cimport (
     ARRAY, BY_RADICAND, CARRIES, FIRST_LEVEL, NO_POWER, NUMBER, NodePtr, Operand, Recorder, State, current, hold,
     is_busy_elsewhere, is_level_live, is_live_elsewhere, let_go, n_tracing, new_leaf, new_pick, raw, record,
     record_numbers, tracer_of,
 )
-from ad._kernels cimport Factor, float_flags, fold_loop, heeds_errors, heeds_flags, is_plain, map1, map2, offer, slice1
-from ad._powers cimport any_remembers, is_power, power_of, remember
+from ad.engine.kernels cimport (
+    Factor, float_flags, fold_loop, heeds_errors, heeds_flags, is_plain, map1, map2, offer, slice1,
+)
+from ad.engine.powers cimport any_remembers, is_power, power_of, remember
 
 import operator
 

@@ -2,8 +2,8 @@
 import numpy as np
 
 from ad._core import Array, constant
-from ad._forward import Dual
-from ad._sweep import pull_back, record
+from ad.engine.forward import Dual
+from ad.engine.sweep import pull_back, record
 from ad.ops.elementwise import identity
 
 __all__ = ["check_grads"]

@@ -22,4 +22,4 @@ def measured(monkeypatch):
     """Every application of a rule is held to the measures by which rewriting ends."""
     from termination import MeasuredRewriting  # which imports ad: some tests run before it is built
 
-    monkeypatch.setattr(sys.modules["ad.programs.algebra"], "Rewriting", MeasuredRewriting)
+    monkeypatch.setattr(sys.modules["ad.compiler.passes.algebra"], "Rewriting", MeasuredRewriting)

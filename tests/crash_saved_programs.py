@@ -13,7 +13,7 @@ import warnings
 import numpy as np
 
 import ad
-from ad.programs import saving
+from ad.compiler import serialization
 
 NUMBERS = (0, 1, 2, 3, -1, -2, 5, 7, 8, 40, 300)
 MOST = 1 << 22  # elements of all slots of a program that is run
@@ -67,9 +67,9 @@ def mutated(document, arrays, choice):
 
 
 def parts(content):
-    stream = io.BytesIO(content[saving.HEAD.size:])
+    stream = io.BytesIO(content[serialization.HEAD.size:])
     document, arrays = json.loads(np.lib.format.read_array(stream).tobytes()), []
-    while stream.tell() < len(content) - saving.HEAD.size:
+    while stream.tell() < len(content) - serialization.HEAD.size:
         arrays.append(np.lib.format.read_array(stream))
     return document, arrays
 
@@ -79,7 +79,8 @@ def assembled(document, arrays):
     for array in (np.frombuffer(json.dumps(document).encode(), np.uint8), *arrays):
         np.lib.format.write_array(stream, array, allow_pickle=False)
     body = stream.getvalue()
-    return saving.HEAD.pack(saving.MARK, saving.VERSION, len(body), hashlib.sha256(body).digest()) + body
+    head = (serialization.MARK, serialization.VERSION, len(body), hashlib.sha256(body).digest())
+    return serialization.HEAD.pack(*head) + body
 
 
 def run(program):
@@ -94,13 +95,13 @@ def run(program):
 def main(count, seed):
     warnings.simplefilter("ignore")
     choice, loaded, ran = random.Random(seed), 0, 0
-    bases = [parts(saving.to_bytes(program)) for program in programs()]
+    bases = [parts(serialization.to_bytes(program)) for program in programs()]
     for document, arrays in bases:
-        run(saving.from_bytes(assembled(document, arrays)))
+        run(serialization.from_bytes(assembled(document, arrays)))
     for _ in range(count):
         content = assembled(*mutated(*choice.choice(bases), choice))
         try:
-            program = saving.from_bytes(content)
+            program = serialization.from_bytes(content)
         except ValueError:
             continue
         loaded += 1

@@ -1,9 +1,9 @@
 """Programs made by hand, for tests of what is done to them."""
 import numpy as np
 
-from ad._graph import Aval
+from ad.compiler.program import Instruction, Program, evaluate
+from ad.engine.graph import Aval
 from ad.ops import TABLE
-from ad.programs.program import Instruction, Program, evaluate
 
 __all__ = ["Builder", "assert_same_results", "names", "values_of"]
 

@@ -1,4 +1,4 @@
-"""The measures by which every rule of `ad.programs.algebra` makes less of what it rewrites, and a check of each rule.
+"""The measures by which every rule of `passes.algebra` makes less of what it rewrites, and a check of each rule.
 
 The docstring of that module says what they are. Here are the weights.
 """
@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ad.compiler.passes.rewriting import Rewriting
 from ad.ops import TABLE
-from ad.programs.rewriting import Rewriting
 
 __all__ = ["MeasuredRewriting"]
 

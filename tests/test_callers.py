@@ -21,7 +21,7 @@ import scipy.special
 from scipy import stats
 
 import ad
-from ad.remedies import LOG_DENSITIES, WRITTEN, remedy
+from ad.errors.remedies import LOG_DENSITIES, WRITTEN, remedy
 
 X = np.array([1.0, 2.0, 3.0])
 MATRIX = scipy.sparse.eye(3).tocsr()

@@ -10,14 +10,15 @@ from test_recorded_table import gradients_of
 from test_table import CALLS, arrays, flat, of_calls
 
 import ad
-from ad import _deferred
 from ad._core import apply
-from ad._graph import Op
+from ad.compiler.compile import Recording
+from ad.compiler.ir import strided
+from ad.compiler.tracing import tracer
+from ad.compiler.tracing.call_signature import Signature
+from ad.engine import deferred
+from ad.engine.graph import Op
 from ad.ops import TABLE
-from ad.ops.outlines import VIEW, in_order, joint
-from ad.programs import _trace, memory
-from ad.programs.recording import Recording
-from ad.programs.signatures import Signature
+from ad.ops.shape_rules import VIEW, in_order, joint
 
 ROOM = 1 << 32
 
@@ -25,9 +26,9 @@ ROOM = 1 << 32
 @pytest.fixture
 def waiting():
     """Every op on an array waits, however small it is."""
-    before = _deferred.set_limits(1, ROOM)
+    before = deferred.set_limits(1, ROOM)
     yield
-    _deferred.set_limits(*before)
+    deferred.set_limits(*before)
 
 
 @contextlib.contextmanager
@@ -174,7 +175,7 @@ def test_a_large_hessian_is_one_sweep_over_all_lanes(rng):
         assert recording.waits
         (seeds,) = [value for value in recording.constants.values() if np.ndim(value) == 2]
     np.testing.assert_array_equal(seeds, np.eye(500))
-    assert memory.held(seeds) < 1000
+    assert strided.held(seeds) < 1000
     assert len(recording.instructions) < 60
     np.testing.assert_allclose(ad.compile(ad.hessian(f))(x), ad.hessian(f)(x), rtol=1e-13, atol=1e-13)
 
@@ -299,7 +300,7 @@ def test_where_a_guard_needs_a_value_a_loop_goes_on(waiting):
 
 
 def test_where_a_replay_rounds_otherwise_a_first_call_is_that_of_the_recording(waiting, rng):
-    _deferred.set_limits(100, ROOM)
+    deferred.set_limits(100, ROOM)
     seen = []
 
     def f(x, large):
@@ -334,7 +335,7 @@ def test_no_more_waits_than_there_is_room_for(waiting):
             x = np.sin(x) + x
         return x
 
-    _deferred.set_limits(1, 5 * 8 * 100)
+    deferred.set_limits(1, 5 * 8 * 100)
     x = np.linspace(0, 1, 100)
     with recorded(f, x) as recording:
         assert not recording.waits
@@ -401,9 +402,9 @@ def test_ops_of_a_signal_handler_come_between_an_output_and_its_note(waiting, mo
     def f(x):
         def copied(value):
             kept.append(np.exp(x))
-            return memory.copied(value)
+            return strided.copied(value)
 
-        monkeypatch.setattr(_trace, "copied", copied)
+        monkeypatch.setattr(tracer, "copied", copied)
         kept.append(x * np.full(3, 2.0))
         return x
 

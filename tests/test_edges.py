@@ -8,7 +8,7 @@ import pytest
 
 import ad
 from ad._core import Array
-from ad._sweep import pull_back, record
+from ad.engine.sweep import pull_back, record
 from ad.errors import MissingRule
 from ad.ops import FUNCTIONS
 from ad.testing import check_grads, forward, reverse

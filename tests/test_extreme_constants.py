@@ -7,9 +7,9 @@ import pytest
 from programs import Builder, assert_same_results, values_of
 
 import ad
-from ad.programs import passes
-from ad.programs.algebra import MODERATE
-from ad.programs.rewriting import Rewriting
+from ad.compiler.passes import pipeline
+from ad.compiler.passes.algebra import MODERATE
+from ad.compiler.passes.rewriting import Rewriting
 
 pytestmark = pytest.mark.usefixtures("measured")
 inf, nan = np.inf, np.nan
@@ -57,7 +57,7 @@ def check(build, dtype, shape=(4,)):
     """
     b, inputs = Builder(), values_in(dtype, shape)
     program = b.program(build(b, *map(b.input, inputs)))
-    found = passes.simplify(program)
+    found = pipeline.simplify(program)
     (y,), (expected,) = values_of(found, inputs), values_of(program, inputs)
     assert (y.dtype, y.shape) == (expected.dtype, expected.shape)
     tiny, eps = np.finfo(dtype).tiny, np.finfo(dtype).eps
@@ -167,7 +167,7 @@ def test_long_chains(step, monkeypatch):
             counted.append(op)
             return super()._rewritten(op, inputs, params, y)
 
-    monkeypatch.setattr(sys.modules["ad.programs.algebra"], "Rewriting", Counting)
+    monkeypatch.setattr(sys.modules["ad.compiler.passes.algebra"], "Rewriting", Counting)
     for constants in CYCLES:
         counted.clear()
         b = Builder()
@@ -175,7 +175,7 @@ def test_long_chains(step, monkeypatch):
         x, y = map(b.input, values_in(np.float64, ()))
         for c in chained:
             x = STEPS[step](b, x, y, c)
-        passes.simplify(b.program(x))
+        pipeline.simplify(b.program(x))
         assert len(counted) < 30 * LONG
 
 
@@ -186,4 +186,4 @@ def test_rules_within_rules_end_before_the_recursion_limit(rng):
     for y in more:
         x = b.matmul(x, y)
     program = b.program(b.sum_to(x, params=((1, 3),)))
-    assert_same_results(program, passes.simplify(program), inputs, 1e-9)
+    assert_same_results(program, pipeline.simplify(program), inputs, 1e-9)

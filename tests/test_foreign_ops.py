@@ -7,10 +7,10 @@ import pytest
 from foreign import foreign_gufunc, foreign_ufunc
 
 import ad
-from ad._graph import Op
-from ad.machine._vm import SCALARS
+from ad.compiler.machine.vm import SCALARS
+from ad.compiler.program import Program
+from ad.engine.graph import Op
 from ad.ops import TABLE
-from ad.programs.program import Program
 
 
 def one(x):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import ad
-from ad._kernels import add_rows
+from ad.engine.kernels import add_rows
 from ad.ops.indexing import put_zeros
 
 

@@ -6,8 +6,8 @@ from test_recording_composed import inverse_or_zeros
 from test_table import CALLS, arrays, assert_same, flat, of_calls
 
 import ad
-from ad.programs.lanes import with_lanes
-from ad.programs.program import evaluate
+from ad.compiler.program import evaluate
+from ad.compiler.vmap import with_lanes
 
 K = 3
 MODES = {"value": value, "gradient": gradients_of, "tangent": tangents}

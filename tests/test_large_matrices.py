@@ -4,7 +4,7 @@ import pytest
 
 import ad
 from ad.ops.factorisations import cholesky_cotangent
-from ad.ops.systems import SMALL, solve_matrix
+from ad.ops.solvers import SMALL, solve_matrix
 
 SIZES = [SMALL + 1, 3 * SMALL - 1]
 

@@ -8,7 +8,8 @@ import textwrap
 import numpy as np
 import pytest
 
-from ad import Dual, Variable, _core, _graph, _sweep
+from ad import Dual, Variable, _core
+from ad.engine import graph, sweep
 
 STATM = "/proc/self/statm"
 LONG = 1_000_000
@@ -18,7 +19,7 @@ linux_only = pytest.mark.skipif(not os.path.exists(STATM), reason="reads /proc")
 def nodes_alive():
     """The number of live nodes; None in a release build."""
     try:
-        return _graph.live_objects()["nodes"]
+        return graph.live_objects()["nodes"]
     except RuntimeError:
         return None
 
@@ -42,8 +43,8 @@ def growth(call, repeats=10_000, warm_up=500):
 
 def gradient_of(f, *xs):
     """The gradient of a scalar function of arrays, from the sweeps themselves."""
-    recorder, aliases, y = _sweep.record(f, [_core.constant(x) for x in xs])
-    return _sweep.pull_back(recorder, [y], aliases, [_core.constant(1.0)])
+    recorder, aliases, y = sweep.record(f, [_core.constant(x) for x in xs])
+    return sweep.pull_back(recorder, [y], aliases, [_core.constant(1.0)])
 
 
 def chain(x, n=LONG):
@@ -64,7 +65,7 @@ def test_a_chain_of_a_million_ops_differentiates():
 
 def test_a_chain_of_a_million_vector_ops_is_freed():
     before = nodes_alive()
-    recorder, aliases, y = _sweep.record(lambda x: chain(x, 200_000), [_core.constant(np.ones(2))])
+    recorder, aliases, y = sweep.record(lambda x: chain(x, 200_000), [_core.constant(np.ones(2))])
     del recorder, aliases, y
     if before is not None:
         assert nodes_alive() == before
@@ -90,7 +91,8 @@ def test_tape_memory_per_scalar_op():
     """At most 200 bytes, measured in a process of its own in which nothing else is freed or reused."""
     code = f"""
         import os
-        from ad import _core, _sweep
+        from ad import _core
+        from ad.engine import sweep
 
         def resident():
             with open({STATM!r}) as statm:
@@ -102,9 +104,9 @@ def test_tape_memory_per_scalar_op():
             return x
 
         x = _core.constant(1.0)
-        _sweep.record(lambda x: x * x, [x])
+        sweep.record(lambda x: x * x, [x])
         before = resident()
-        held = _sweep.record(chain, [x])
+        held = sweep.record(chain, [x])
         print((resident() - before) / {LONG})
     """
     command = [sys.executable, "-P", "-c", textwrap.dedent(code)]
@@ -135,8 +137,8 @@ def test_repeated_gradients_leak_nothing(f, x, y):
 @linux_only
 def test_repeated_second_order_leaks_nothing():
     def slope(x):
-        recorder, (inner,), y = _sweep.record(lambda x: np.exp(np.sin(x)) * x, [x])
-        return _sweep.pull_back(recorder, [y], [inner], [_core.constant(1.0)])[0]
+        recorder, (inner,), y = sweep.record(lambda x: np.exp(np.sin(x)) * x, [x])
+        return sweep.pull_back(recorder, [y], [inner], [_core.constant(1.0)])[0]
 
     nodes, size = growth(lambda: gradient_of(slope, 0.7), repeats=3000)
     assert nodes in (None, 0)
@@ -147,8 +149,8 @@ def test_repeated_second_order_leaks_nothing():
 def test_repeated_forward_over_reverse_leaks_nothing():
     def curvature():
         x = Dual(VECTOR, np.eye(len(VECTOR)))
-        recorder, (inner,), y = _sweep.record(lambda x: np.sum(np.exp(x) * x), [x])
-        return _sweep.pull_back(recorder, [y], [inner], [_core.constant(1.0)])[0].tangent
+        recorder, (inner,), y = sweep.record(lambda x: np.sum(np.exp(x) * x), [x])
+        return sweep.pull_back(recorder, [y], [inner], [_core.constant(1.0)])[0].tangent
 
     np.testing.assert_allclose(curvature(), np.diag(np.exp(VECTOR) * (VECTOR + 2)))
     nodes, size = growth(curvature, repeats=3000)
@@ -162,8 +164,8 @@ def test_assigned_variables_leak_nothing():
     v = Variable(np.ones(5))
 
     def step():
-        recorder, (x,), y = _sweep.record(lambda x: np.sum(x * x), [v])
-        v.assign_sub(0.1 * _sweep.pull_back(recorder, [y], [x], [_core.constant(1.0)])[0].numpy())
+        recorder, (x,), y = sweep.record(lambda x: np.sum(x * x), [v])
+        v.assign_sub(0.1 * sweep.pull_back(recorder, [y], [x], [_core.constant(1.0)])[0].numpy())
         return v * 2.0
 
     nodes, size = growth(step)
@@ -189,10 +191,10 @@ def test_a_failing_function_leaks_nothing():
 def test_live_objects_name_the_remedy_in_a_release_build():
     if nodes_alive() is None:
         with pytest.raises(RuntimeError, match="AD_DEBUG=1"):
-            _graph.live_objects()
+            graph.live_objects()
     else:
         before = nodes_alive()
-        held = _sweep.record(lambda x: x * x, [_core.constant(1.0)])
+        held = sweep.record(lambda x: x * x, [_core.constant(1.0)])
         assert nodes_alive() > before
         del held
         assert nodes_alive() == before

@@ -7,7 +7,7 @@ from test_table import CALLS, HARD, NATIVE, arrays, by_rule, flat, of_calls
 
 import ad
 from ad._core import Array
-from ad._graph import Aval
+from ad.engine.graph import Aval
 from ad.errors import MissingRule
 from ad.ops import TABLE
 

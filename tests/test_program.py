@@ -4,7 +4,7 @@ import pytest
 from programs import Builder, values_of
 
 import ad
-from ad.programs.program import Program
+from ad.compiler.program import Program
 
 
 def test_text():

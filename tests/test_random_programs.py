@@ -6,11 +6,11 @@ import pytest
 from test_recording_composed import assert_close, in_threads
 
 import ad
-from ad.machine._vm import Machine, get_num_threads, set_num_threads
-from ad.programs.passes import simplify
-from ad.programs.program import evaluate
-from ad.programs.recording import Recording
-from ad.programs.signatures import Signature
+from ad.compiler.compile import Recording
+from ad.compiler.machine.vm import Machine, get_num_threads, set_num_threads
+from ad.compiler.passes.pipeline import simplify
+from ad.compiler.program import evaluate
+from ad.compiler.tracing.call_signature import Signature
 
 OPS = [
     "a + b", "a * b", "a - b", "np.sin(a)", "np.exp(-a * a)", "np.sum(a)", "a * 0.5", "np.maximum(a, b)", "a ** 2",

@@ -3,13 +3,13 @@ import collections
 import copy
 import dataclasses
 import pickle
+import sys
 import warnings
 
 import numpy as np
 import pytest
 
 import ad
-from ad.programs import recording
 
 
 def counted(f, **options):
@@ -507,7 +507,7 @@ def test_a_loop_whose_length_depends_on_the_data():
 
 
 def test_a_line_that_splits_without_end_is_named(monkeypatch):
-    monkeypatch.setattr(recording, "MAX_PATHS", 5)
+    monkeypatch.setattr(sys.modules["ad.compiler.compile"], "MAX_PATHS", 5)
 
     def f(x):
         y = x * 2 if x > 0 else x

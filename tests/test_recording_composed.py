@@ -11,8 +11,8 @@ from test_recording import counted
 
 import ad
 from ad import _core
+from ad.compiler.tracing import tracer
 from ad.ops import RAISING, TABLE
-from ad.programs import _trace
 
 
 def rosen(x):
@@ -251,7 +251,7 @@ def test_an_exception_while_recording_keeps_nothing(error, wrap):
     for _ in range(2):
         with pytest.raises(error, match="no"):
             compiled(1.0)
-        assert not _core.is_tracing() and not _trace.is_watching()
+        assert not _core.is_tracing() and not tracer.is_watching()
         assert type(np.sin(ad.constant(1.0)) < 2) is not ad.Array
     fails.clear()
     for _ in range(3):

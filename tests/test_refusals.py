@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import ad
-from ad import _deferred
 from ad._core import Array
+from ad.engine import deferred
 from ad.ops import TABLE
 from tests.test_table import calls
 
@@ -142,12 +142,12 @@ def recorded(function, args, kwargs):
     return tried(ad.compile(f), floating(args), {})
 
 
-def deferred(function, args, kwargs):
-    before = _deferred.set_limits(1, 1 << 32)
+def deferring(function, args, kwargs):
+    before = deferred.set_limits(1, 1 << 32)
     try:
         return recorded(function, args, kwargs)
     finally:
-        _deferred.set_limits(*before)
+        deferred.set_limits(*before)
 
 
 def mapped(function, args, kwargs):
@@ -224,7 +224,7 @@ def test_wrong_arguments_of_our_own_functions(entry):
 
 @pytest.mark.parametrize("entry", ENTRIES[::2], ids=lambda entry: entry.name)
 def test_wrong_arguments_in_recordings(entry):
-    check_all(entry, deferred, 1)
+    check_all(entry, deferring, 1)
 
 
 @pytest.mark.parametrize("entry", ENTRIES[1::4], ids=lambda entry: entry.name)

@@ -14,9 +14,9 @@ from test_table import CALLS, arrays, flat
 
 import ad
 from ad import trees
-from ad._graph import Op
-from ad.ops import plain
-from ad.programs import saving
+from ad.compiler import serialization
+from ad.engine.graph import Op
+from ad.ops import nondifferentiable
 
 
 def program():
@@ -27,8 +27,8 @@ def program():
     y = b.add(b.astype(rows, params=(np.dtype("c16"),)), 0.1 + np.nan * 1j)
     parts = b.eigh_parts(b.contract(x, x, params=("...ab,...cb->...ac",)), params=("L",))
     z = b.multiply(np.float32(3.0), b.multiply(-0.0, b.add(np.inf, b.multiply(2, np.linspace(0, 1, 4, dtype="f4")))))
-    less = b.run(plain.plain_op(np.less), (x, 3.0))
-    found = b.run(plain.call_op(np.argmax, 1), (x,), ((plain.Hole(0),), (("axis", 1),)))
+    less = b.run(nondifferentiable.plain_op(np.less), (x, 3.0))
+    found = b.run(nondifferentiable.call_op(np.argmax, 1), (x,), ((nondifferentiable.Hole(0),), (("axis", 1),)))
     return b.program(y, *parts, z, less, found, x), [np.arange(12.0).reshape(3, 4)]
 
 
@@ -44,7 +44,7 @@ def assert_same_program(a, b):
 def test_load_gives_what_was_saved(tmp_path):
     saved, inputs = program()
     saved.save(tmp_path / "model.ad")
-    loaded = saving.load(tmp_path / "model.ad")
+    loaded = serialization.load(tmp_path / "model.ad")
     assert_same_program(saved, loaded)
     assert_same_results(saved, loaded, inputs)
 
@@ -69,9 +69,9 @@ def test_objects_cannot_be_saved():
     b = Builder()
     x = b.input(np.ones(2))
     with pytest.raises(TypeError, match="no form for a range"):
-        saving.to_bytes(b.program(b.getitem(x, params=(range(1),))))
+        serialization.to_bytes(b.program(b.getitem(x, params=(range(1),))))
     with pytest.raises(TypeError, match="dtype object"):
-        saving.to_bytes(b.program(b.add(x, np.array([None, 1], object)[1:])))
+        serialization.to_bytes(b.program(b.add(x, np.array([None, 1], object)[1:])))
 
 
 def test_programs_of_every_op_are_loaded(rng):
@@ -81,7 +81,7 @@ def test_programs_of_every_op_are_loaded(rng):
         if xs:
             saved = ad.record(lambda *xs, call=call, args=args: flat(call, args)(*xs))(*xs)
             if not {instruction.op.name for instruction in saved.instructions} & {"quantile", "spectral_sum"}:
-                assert_same_program(saved, saving.from_bytes(saving.to_bytes(saved)))
+                assert_same_program(saved, serialization.from_bytes(serialization.to_bytes(saved)))
 
 
 # -- files that are not to be believed --------------------------------------------------------------------
@@ -94,56 +94,57 @@ def one_line(error):
 
 def test_every_damaged_byte_is_seen():
     saved, _ = program()
-    content = saving.to_bytes(saved)
+    content = serialization.to_bytes(saved)
     for position in [*range(80), *range(80, len(content), 37), len(content) - 1]:
         for flip in (1, 0x80):
             damaged = bytearray(content)
             damaged[position] ^= flip
             with pytest.raises(ValueError) as error:
-                saving.from_bytes(bytes(damaged))
+                serialization.from_bytes(bytes(damaged))
             one_line(error)
 
 
 def test_every_shortened_file_is_seen():
     saved, _ = program()
-    content = saving.to_bytes(saved)
+    content = serialization.to_bytes(saved)
     for length in [*range(80), *range(80, len(content), 53), len(content) - 1]:
         with pytest.raises(ValueError, match="cut short" if length else "no saved program"):
-            saving.from_bytes(content[:length])
+            serialization.from_bytes(content[:length])
     with pytest.raises(ValueError, match="damaged"):
-        saving.from_bytes(content + b"\0")
+        serialization.from_bytes(content + b"\0")
 
 
 @pytest.mark.parametrize("content", [b"", b"import os\n", pickle.dumps([1]), b"\x93NUMPY\x01\x00"], ids=repr)
 def test_foreign_files(tmp_path, content):
     (tmp_path / "other").write_bytes(content)
     with pytest.raises(ValueError, match="ad.load: .*other is no saved program") as error:
-        saving.load(tmp_path / "other")
+        serialization.load(tmp_path / "other")
     one_line(error)
 
 
 def test_a_newer_file():
     saved, _ = program()
-    content = bytearray(saving.to_bytes(saved))
-    content[len(saving.MARK)] += 1
+    content = bytearray(serialization.to_bytes(saved))
+    content[len(serialization.MARK)] += 1
     with pytest.raises(ValueError, match="has version 2 of the format, .*update ad"):
-        saving.from_bytes(bytes(content))
+        serialization.from_bytes(bytes(content))
 
 
 def forged(change):
     """A file with the right digest whose document was changed by hand."""
     b = Builder()
     x = b.input(np.ones(3))
-    content = saving.to_bytes(b.program(b.multiply(b.getitem(x, params=(slice(1, None),)), 2.0)))
-    body = content[saving.HEAD.size:]
+    content = serialization.to_bytes(b.program(b.multiply(b.getitem(x, params=(slice(1, None),)), 2.0)))
+    body = content[serialization.HEAD.size:]
     start = body.index(b'{"')
     document = json.loads(body[start:])
     change(document)
     body = json.dumps(document).encode()
-    stream = saving.io.BytesIO()
+    stream = serialization.io.BytesIO()
     np.lib.format.write_array(stream, np.frombuffer(body, np.uint8))
     body = stream.getvalue()
-    return saving.HEAD.pack(saving.MARK, saving.VERSION, len(body), hashlib.sha256(body).digest()) + body
+    head = (serialization.MARK, serialization.VERSION, len(body), hashlib.sha256(body).digest())
+    return serialization.HEAD.pack(*head) + body
 
 
 FORGERIES = {
@@ -173,10 +174,10 @@ FORGERIES = {
 @pytest.mark.parametrize("name", FORGERIES)
 def test_forged_files(name):
     if name == "nothing changed":
-        assert names(saving.from_bytes(forged(lambda d: None))) == ["getitem", "multiply"]
+        assert names(serialization.from_bytes(forged(lambda d: None))) == ["getitem", "multiply"]
         return
     with pytest.raises(ValueError, match="is damaged") as error:
-        saving.from_bytes(forged(FORGERIES[name]))
+        serialization.from_bytes(forged(FORGERIES[name]))
     one_line(error)
 
 
@@ -232,12 +233,12 @@ LIES = {
 @pytest.mark.parametrize("name", LIES)
 def test_a_file_that_contradicts_itself(name):
     f, value, change = LIES[name]
-    content = saving.to_bytes(ad.record(f)(value))
+    content = serialization.to_bytes(ad.record(f)(value))
     document, constants = crash_saved_programs.parts(content)
-    saving.from_bytes(crash_saved_programs.assembled(document, constants))
+    serialization.from_bytes(crash_saved_programs.assembled(document, constants))
     change(document)
     with pytest.raises(ValueError, match="is damaged: ") as error:
-        saving.from_bytes(crash_saved_programs.assembled(document, constants))
+        serialization.from_bytes(crash_saved_programs.assembled(document, constants))
     one_line(error)
 
 
@@ -248,7 +249,7 @@ def test_a_file_that_contradicts_itself(name):
     1.0, None, [], (), {}, [1.0, (2.0, None), {"a": [3.0], 1: 4.0, (1, "b"): None}], ((1.0, 2.0), {})], ids=str)
 def test_structures(tree):
     leaves, structure = trees.flatten(tree)
-    decoded = saving.decode_structure(json.loads(json.dumps(saving.encode_structure(structure))))
+    decoded = serialization.decode_structure(json.loads(json.dumps(serialization.encode_structure(structure))))
     assert decoded == structure
     assert decoded(leaves) == tree
 
@@ -264,7 +265,7 @@ class Layer:
 @pytest.mark.parametrize("tree", [Point(1.0, 2.0), [Layer(1.0)], collections.OrderedDict(a=1.0)], ids=str)
 def test_structures_with_classes_cannot_be_saved(tree):
     with pytest.raises(TypeError, match="cannot be saved; use dicts, lists and tuples"):
-        saving.encode_structure(trees.flatten(tree)[1])
+        serialization.encode_structure(trees.flatten(tree)[1])
 
 
 @pytest.mark.parametrize("encoded", [
@@ -272,7 +273,7 @@ def test_structures_with_classes_cannot_be_saved(tree):
     ["leaf", "leaf"]], ["dict", {"object": []}, []]], ids=str)
 def test_what_is_no_structure(encoded):
     with pytest.raises(ValueError, match="is no structure") as error:
-        saving.decode_structure(encoded)
+        serialization.decode_structure(encoded)
     one_line(error)
 
 

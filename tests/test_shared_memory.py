@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from numpy.lib.stride_tricks import as_strided, sliding_window_view
 
-from ad.programs import memory
+from ad.compiler.ir import strided
 
 LINE = np.where(np.arange(9) % 4 == 0, np.arange(9.0) + 1, 0)
 ARRAYS = {
@@ -22,24 +22,24 @@ of_arrays = pytest.mark.parametrize("array", ARRAYS.values(), ids=ARRAYS)
 
 @of_arrays
 def test_a_copy_is_the_same_and_apart(array):
-    copy = memory.copied(array)
+    copy = strided.copied(array)
     np.testing.assert_array_equal(copy, array)
     assert (copy.shape, copy.dtype) == (array.shape, array.dtype)
     assert not np.shares_memory(copy, array)
-    assert memory.held(copy) == memory.held(array) <= array.size
+    assert strided.held(copy) == strided.held(array) <= array.size
 
 
 def test_copies_hold_no_more_than_there_is():
-    assert memory.held(ARRAYS["identity"]) == 7
-    assert memory.held(ARRAYS["broadcast"]) == 9
-    assert memory.held(ARRAYS["a number"]) == 1
-    assert memory.held(ARRAYS["plain"]) == 81
-    assert memory.held(2.5) == 1
+    assert strided.held(ARRAYS["identity"]) == 7
+    assert strided.held(ARRAYS["broadcast"]) == 9
+    assert strided.held(ARRAYS["a number"]) == 1
+    assert strided.held(ARRAYS["plain"]) == 81
+    assert strided.held(2.5) == 1
 
 
 @of_arrays
 def test_nonzeros_are_those_of_numpy(array):
-    np.testing.assert_array_equal(memory.nonzeros(array), np.flatnonzero(np.array(array)))
+    np.testing.assert_array_equal(strided.nonzeros(array), np.flatnonzero(np.array(array)))
 
 
 def test_nonzeros_of_random_views(rng):
@@ -49,22 +49,22 @@ def test_nonzeros_of_random_views(rng):
         strides = [int(s) for s in rng.integers(-3, 4, len(shape))]
         start = sum(-s * (n - 1) for s, n in zip(strides, shape) if s < 0)
         view = as_strided(line[start:], shape, [8 * s for s in strides])
-        np.testing.assert_array_equal(memory.nonzeros(view), np.flatnonzero(np.array(view)))
-        np.testing.assert_array_equal(memory.copied(view), view)
+        np.testing.assert_array_equal(strided.nonzeros(view), np.flatnonzero(np.array(view)))
+        np.testing.assert_array_equal(strided.copied(view), view)
 
 
 def test_objects_are_the_same_if_they_are_one():
     array = np.array([None, "a", 1.5], object)
-    assert memory.same(array, memory.copied(array))
-    assert not memory.same(array, np.array([None, "a", 2.5], object))
+    assert strided.same(array, strided.copied(array))
+    assert not strided.same(array, np.array([None, "a", 2.5], object))
 
 
 @of_arrays
 def test_same_looks_at_every_bit(array):
-    assert memory.same(array, memory.copied(array))
-    assert memory.same(array, np.array(array))
-    assert not memory.same(array, np.array(array)[..., None])
+    assert strided.same(array, strided.copied(array))
+    assert strided.same(array, np.array(array))
+    assert not strided.same(array, np.array(array)[..., None])
     if array.size:
         other = np.array(array)
         other.flat[-1] += 1
-        assert not memory.same(array, other) or np.isnan(other.flat[-1])
+        assert not strided.same(array, other) or np.isnan(other.flat[-1])

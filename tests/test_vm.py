@@ -12,13 +12,13 @@ import pytest
 from numpy.lib.array_utils import byte_bounds
 
 import ad
-from ad._graph import Aval, Op
-from ad.machine._vm import Machine, get_num_threads, set_num_threads
-from ad.machine.lowering import Lowering
-from ad.machine.plans import BUFFERS
+from ad.compiler.machine.execution_plan import BUFFERS
+from ad.compiler.machine.lowering import Lowering
+from ad.compiler.machine.vm import Machine, get_num_threads, set_num_threads
+from ad.compiler.program import Instruction, Program, evaluate
+from ad.engine.graph import Aval, Op
 from ad.ops.forms import TABLE
-from ad.ops.plain import plain_op
-from ad.programs.program import Instruction, Program, evaluate
+from ad.ops.nondifferentiable import plain_op
 
 SIZES = (0, 1, 2, 7, 511, 512, 513, 2049)
 UNARY = ("negative", "square", "sin", "cos", "tanh", "absolute", "exp", "identity", "arctan", "sqrt", "reciprocal")
@@ -483,7 +483,7 @@ def test_who_finds_the_workers_busy_gets_the_same_bits(make, workers):
 def test_number_of_threads():
     with pytest.raises(ValueError, match="set_num_threads takes a number from 1 on, not 0"):
         set_num_threads(0)
-    code = "from ad.machine._vm import get_num_threads; print(get_num_threads())"
+    code = "from ad.compiler.machine.vm import get_num_threads; print(get_num_threads())"
     others = {key: value for key, value in os.environ.items() if key not in ("AD_NUM_THREADS", "OMP_NUM_THREADS")}
     for name, value, found in [("AD_NUM_THREADS", "3", "3"), ("OMP_NUM_THREADS", " 3,2", "3"),
                                ("OMP_NUM_THREADS", "1" + 5000 * "0", "64")]:

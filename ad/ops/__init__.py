@@ -1,7 +1,7 @@
 """The table of ops. Importing it makes every entry and tells the core which serve its operators."""
-from ad import _core, _graph, _sweep
+from ad import _core
+from ad.engine import graph, sweep
 from ad.ops import (  # noqa: F401
-    choice,
     elementwise,
     exponentials,
     filling,
@@ -9,11 +9,12 @@ from ad.ops import (  # noqa: F401
     indexing,
     joining,
     linalg,
-    plain,
+    nondifferentiable,
     powers,
     products,
     reductions,
     scans,
+    selection,
     shaping,
     sorting,
 )
@@ -30,12 +31,12 @@ _SERVING = (
     "add subtract multiply divide power floor_divide remainder negative positive absolute identity scale scale_dots "
     "conjugate getitem reshape broadcast_to sum_to astype"
 )
-_graph.bind_natives([entry.op for entry in TABLE.values() if entry.form == "elementwise"])
-_sweep.specialise(TABLE["getitem"].op, TABLE["put_zeros"].op, TABLE["sum"].op)
+graph.bind_natives([entry.op for entry in TABLE.values() if entry.form == "elementwise"])
+sweep.specialise(TABLE["getitem"].op, TABLE["put_zeros"].op, TABLE["sum"].op)
 _core.install(
     **{name: TABLE[name].op for name in _SERVING.split()}, getitem_function=indexing.getitem,
     either=TABLE["either"].function, smooth_power=powers.smooth_power,
-    asarray=joining.asarray, stacked=stacked, matmul_function=products.matmul, compare=plain.compare,
-    detached=plain.detached, refuse=refuse,
+    asarray=joining.asarray, stacked=stacked, matmul_function=products.matmul, compare=nondifferentiable.compare,
+    detached=nondifferentiable.detached, refuse=refuse,
 )
 LATER.append("ad.ops.special")

@@ -8,12 +8,12 @@ import operator
 import numpy as np
 
 from ad._core import Array
-from ad._leaves import stop_gradient
+from ad.engine.variable import stop_gradient
 from ad.errors import MissingRule
 from ad.ops.domains import AT_LEAST_ONE, BETWEEN_STEPS, NONZERO, POSITIVE, REAL, UNIT
 from ad.ops.forms import Accuracy, case, composite, elementwise, inexact, linear, point, spelling, stacked
-from ad.ops.outlines import joint, view
-from ad.ops.plain import evaluate
+from ad.ops.nondifferentiable import evaluate
+from ad.ops.shape_rules import joint, view
 
 __all__ = [
     "absolute", "add", "angle", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cbrt",

@@ -1,7 +1,7 @@
 """Sums of exponentials, shifted by the largest, so that nothing overflows."""
 import numpy as np
 
-from ad._leaves import stop_gradient
+from ad.engine.variable import stop_gradient
 from ad.ops.elementwise import exp, gap, log
 from ad.ops.reductions import sum
 

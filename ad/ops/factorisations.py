@@ -4,7 +4,7 @@ An op with several outputs is followed by the function that gives them NumPy's n
 """
 import numpy as np
 
-from ad._leaves import stop_gradient
+from ad.engine.variable import stop_gradient
 from ad.errors import MissingRule
 from ad.ops.domains import FULL_RANK, INVERTIBLE, REAL, SPD, SYMMETRIC
 from ad.ops.elementwise import absolute, imag, quotient, real
@@ -12,7 +12,7 @@ from ad.ops.forms import BROADCASTS, case, composite, custom
 from ad.ops.products import adjoint, einsum, matmul
 from ad.ops.reductions import max as largest
 from ad.ops.shaping import reshape
-from ad.ops.systems import SMALL, inv, is_complex, solve, substituted
+from ad.ops.solvers import SMALL, inv, is_complex, solve, substituted
 
 __all__ = ["cholesky", "cholesky_cotangent", "eigh", "eigh_parts", "eigvalsh", "qr", "svd", "svdvals"]
 

@@ -4,12 +4,12 @@ import operator
 import numpy as np
 
 from ad._core import Array
-from ad.ops.choice import where
 from ad.ops.domains import REAL
 from ad.ops.elementwise import floor, power
 from ad.ops.forms import case, composite
 from ad.ops.joining import asarray
-from ad.ops.plain import evaluate
+from ad.ops.nondifferentiable import evaluate
+from ad.ops.selection import where
 from ad.ops.shaping import astype, broadcast_to, moveaxis
 
 __all__ = ["full_like", "linspace", "logspace"]

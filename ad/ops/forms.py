@@ -18,9 +18,9 @@ import numpy as np
 
 from ad import _core
 from ad._core import Array, apply
-from ad._graph import Op
+from ad.engine.graph import Op
 from ad.errors import unsupported_argument
-from ad.ops import outlines
+from ad.ops import shape_rules
 
 __all__ = [
     "BROADCASTS", "EXACT", "FUNCTIONS", "LANES", "LATER", "TABLE", "UFUNCS", "Accuracy", "Entry", "Lanes", "Point",
@@ -130,7 +130,7 @@ BROADCASTS = Lanes(broadcasts=True)
 
 def lanes_of(op):
     """How an op runs over lanes; one that nobody told of must be run lane by lane."""
-    if op.form == "elementwise" or (outlines.is_elementwise(op.fn) and not op.parameters):
+    if op.form == "elementwise" or (shape_rules.is_elementwise(op.fn) and not op.parameters):
         return BROADCASTS
     return LANES.get(op) or Lanes()
 
@@ -220,10 +220,10 @@ def elementwise(name, numpy, partials, *, domain, singular="", points=(), method
     fn : callable, optional
         Computes it on raw values, where NumPy's callable does not do.
     outline : callable, optional
-        What the output looks like (`ad/ops/outlines.py`), where that does not follow from a ufunc.
+        What the output looks like (`ad/ops/shape_rules.py`), where that does not follow from a ufunc.
     exponent : number, "operand" or "itself", optional
         Of an op that is a power of its first input (of its modulus, if the exponent is 1 or even). The exponent is the
-        second input; or the op is the square of an input that is given twice. See `ad/_powers.pyx`.
+        second input; or the op is the square of an input that is given twice. See `ad/engine/powers.pyx`.
     radicand : callable, optional
         Of an op that is a root: `radicand(*inputs, *params)` gives a function that computes of what, and the exponent;
         or None. What it computes is not negative, or the root of that is not nan.
@@ -239,7 +239,7 @@ def elementwise(name, numpy, partials, *, domain, singular="", points=(), method
     needs = [_needs(partial, 0, len(partials)) for partial in partials]
     singular = _choices(points, singular)
     op = Op(name, "elementwise", fn or numpy[0], partials=partials, needs=needs, dots=dots)
-    op.outline = outline or (outlines.joint(op.fn) if outlines.is_elementwise(op.fn) else None)
+    op.outline = outline or (shape_rules.joint(op.fn) if shape_rules.is_elementwise(op.fn) else None)
     op.set_power(exponent, radicand, carry)
     inputs = "x" if len(partials) == 1 else "x1, x2"
     signature = f"{name}({inputs}, /, **kwargs)\n--\n\n"  # as CPython wants it of a built-in function
@@ -320,7 +320,7 @@ def _front(op, signature, raw, numpy):
 
 def _by_numpy(numpy, args, kwargs, refusal):
     """What NumPy's function makes of a call that raised, if nothing in it is being differentiated."""
-    from ad.ops.plain import by_numpy  # which is made with what is here
+    from ad.ops.nondifferentiable import by_numpy  # which is made with what is here
 
     if not numpy:
         raise refusal
@@ -414,7 +414,7 @@ def linear(*numpy, transpose, inputs=1, lanes=None, batched=None, domain=None, c
     fold : (ufunc, neutral element), optional
         For a reduction over `(axis, keepdims)`.
     outline : callable, optional
-        `outline(*inputs, *params)` tells what the output looks like (`ad/ops/outlines.py`).
+        `outline(*inputs, *params)` tells what the output looks like (`ad/ops/shape_rules.py`).
     moves : bool
         Whether all it does is to move elements of its one input.
     carry : callable, optional

@@ -3,7 +3,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from ad._graph import Op
+from ad.engine.graph import Op
 
 __all__ = [
     "Accuracy", "BROADCASTS", "EXACT", "Entry", "FUNCTIONS", "LANES", "LATER", "Lanes", "Point", "TABLE", "UFUNCS",

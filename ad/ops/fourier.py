@@ -13,7 +13,7 @@ from ad.ops.elementwise import conjugate
 from ad.ops.forms import case, composite, linear
 from ad.ops.indexing import getitem, put_zeros
 from ad.ops.joining import roll
-from ad.ops.outlines import in_order
+from ad.ops.shape_rules import in_order
 
 __all__ = [
     "fft", "fft2", "fftn", "fftshift", "hfft", "ifft", "ifft2", "ifftn", "ifftshift", "ihfft", "irfft", "irfft2",

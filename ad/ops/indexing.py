@@ -4,13 +4,13 @@ import operator
 import numpy as np
 
 from ad._core import Array, apply, is_any_tracing, is_traced, settled
-from ad._kernels import add_rows
+from ad.engine.kernels import add_rows
 from ad.errors import MissingRule
 from ad.ops.domains import REAL
 from ad.ops.forms import Lanes, case, composite, custom, linear, over_lanes, spelling
-from ad.ops.outlines import VIEW, in_order
-from ad.ops.plain import Hole, evaluate, filled, take_out
+from ad.ops.nondifferentiable import Hole, evaluate, filled, take_out
 from ad.ops.refusals import one_axis, refuse
+from ad.ops.shape_rules import VIEW, in_order
 from ad.ops.shaping import astype, broadcast_to, moveaxis, ravel, reshape, swapaxes
 
 __all__ = [

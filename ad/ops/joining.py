@@ -6,13 +6,13 @@ import numpy as np
 
 from ad._core import Array, apply, peek
 from ad.errors import MissingRule
-from ad.ops.choice import where
 from ad.ops.domains import REAL
 from ad.ops.elementwise import power
 from ad.ops.forms import case, composite, linear, spelling, stacked
 from ad.ops.indexing import getitem, plain_index, put_zeros, take
-from ad.ops.outlines import in_order
 from ad.ops.refusals import one_axis
+from ad.ops.selection import where
+from ad.ops.shape_rules import in_order
 from ad.ops.shaping import atleast_1d, atleast_2d, atleast_3d, broadcast_to, expand_dims, ravel, reshape, transpose
 
 __all__ = [

@@ -13,12 +13,12 @@ from ad.ops.elementwise import absolute, conjugate, phase, quotient, real, scale
 from ad.ops.factorisations import cholesky, eigh, eigvalsh, qr, svd, svdvals
 from ad.ops.forms import BROADCASTS, case, composite, custom, point
 from ad.ops.matrix_functions import expmh, funmh, logmh, powmh, sqrtmh
-from ad.ops.plain import evaluate
+from ad.ops.nondifferentiable import evaluate
 from ad.ops.products import adjoint, einsum, matmul, operand
 from ad.ops.reductions import kept_shape, outline
 from ad.ops.reductions import sum as sum_
 from ad.ops.shaping import reshape
-from ad.ops.systems import det, inv, is_complex, matrix_power, pinv, slogdet, solve, tensorinv, tensorsolve
+from ad.ops.solvers import det, inv, is_complex, matrix_power, pinv, slogdet, solve, tensorinv, tensorsolve
 
 __all__ = [
     "cholesky", "det", "eigh", "eigvalsh", "expmh", "funmh", "inv", "logmh", "lstsq", "matrix_norm", "matrix_power",

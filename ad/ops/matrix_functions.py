@@ -10,7 +10,7 @@ import string
 import numpy as np
 
 from ad._core import Array, is_traced
-from ad._leaves import stop_gradient
+from ad.engine.variable import stop_gradient
 from ad.errors import kind
 from ad.ops.divided_differences import divided_differences
 from ad.ops.domains import REAL, SPD, SYMMETRIC

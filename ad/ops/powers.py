@@ -1,11 +1,11 @@
-"""Powers of what roots and moduli are made of: see `ad/_powers.pyx`."""
+"""Powers of what roots and moduli are made of: see `ad/engine/powers.pyx`."""
 import numpy as np
 
 from ad._core import Array
-from ad.ops.choice import where
 from ad.ops.domains import REAL
 from ad.ops.elementwise import absolute, positive, power
 from ad.ops.forms import case, linear
+from ad.ops.selection import where
 
 __all__ = ["either", "smooth_power"]
 

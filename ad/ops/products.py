@@ -14,7 +14,7 @@ from ad.ops.elementwise import conjugate, multiply
 from ad.ops.forms import Lanes, bilinear, case, composite, conjugated, custom, linear, spelling, stacked
 from ad.ops.indexing import getitem, put_zeros
 from ad.ops.joining import asarray
-from ad.ops.outlines import view
+from ad.ops.shape_rules import view
 from ad.ops.shaping import broadcast_to, reshape
 
 __all__ = [

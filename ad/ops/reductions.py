@@ -8,13 +8,13 @@ import numpy as np
 from ad._core import Array, apply, plain_unless_traced
 from ad.errors import unsupported_argument
 from ad.ops import elementwise
-from ad.ops.choice import of_dtype
-from ad.ops.choice import where as choose
 from ad.ops.domains import NONZERO, POSITIVE, REAL
 from ad.ops.forms import Lanes, case, composite, conjugated, custom, linear, point, spelling, stacked
-from ad.ops.plain import evaluate
+from ad.ops.nondifferentiable import evaluate
 from ad.ops.refusals import as_flag
 from ad.ops.scans import diff, exclusive, flipped
+from ad.ops.selection import of_dtype
+from ad.ops.selection import where as choose
 from ad.ops.shaping import broadcast_to, moveaxis, reshape
 
 __all__ = [

@@ -3,15 +3,15 @@ import numpy as np
 
 from ad._core import Array, apply, plain_unless_traced
 from ad.errors import MissingRule
-from ad.ops.choice import where
 from ad.ops.domains import NONZERO, REAL
 from ad.ops.elementwise import scale, scale_dots
 from ad.ops.forms import BROADCASTS, Lanes, case, composite, conjugated, custom, linear, point, spelling, stacked
 from ad.ops.indexing import flip, getitem, take_along_axis
 from ad.ops.joining import concatenate
-from ad.ops.outlines import in_order
-from ad.ops.plain import evaluate
+from ad.ops.nondifferentiable import evaluate
 from ad.ops.refusals import one_axis
+from ad.ops.selection import where
+from ad.ops.shape_rules import in_order
 from ad.ops.shaping import broadcast_to, moveaxis, ravel, reshape
 
 __all__ = [

@@ -3,9 +3,9 @@ import numpy as np
 
 from ad import _core
 from ad._core import Array, apply
-from ad._leaves import stop_gradient
+from ad.engine.variable import stop_gradient
 from ad.errors import MissingRule
-from ad.ops import elementwise, outlines
+from ad.ops import elementwise, shape_rules
 from ad.ops.domains import REAL
 from ad.ops.forms import case, composite, linear, spelling, stacked
 from ad.ops.refusals import tried
@@ -22,7 +22,7 @@ _EMPTY = np.empty(0)  # on which NumPy says whether it takes an option
 
 
 @linear(transpose=lambda y_bar, x, dtype: cast(y_bar, x.dtype), lanes=lambda ndim, dtype: (dtype,), domain=REAL,
-        outline=lambda x, dtype: (x.shape, np.dtype(dtype)) if outlines.in_order(x) else None,
+        outline=lambda x, dtype: (x.shape, np.dtype(dtype)) if shape_rules.in_order(x) else None,
         carry=lambda power, i, p, xs, params: power if xs[0].dtype == params[0] else None)
 def _astype(x, dtype):
     """`x` in another dtype; from complex to real this takes the real part."""
@@ -90,7 +90,7 @@ def _broadcast_lanes(x_dots, xs, y, shape):
 
 
 @linear(transpose=lambda y_bar, x, shape: sum_to(y_bar, x.shape), batched=_broadcast_lanes, domain=REAL,
-        outline=outlines.view, moves=True)
+        outline=shape_rules.view, moves=True)
 def _broadcast_to(array, shape):
     return np.broadcast_to(array, shape)
 
@@ -139,7 +139,7 @@ def _reshape_lanes(x_dots, xs, y, shape, order="C"):
 
 
 @linear(transpose=lambda y_bar, x, shape, order="C": reshape(y_bar, x.shape, order), batched=_reshape_lanes,
-        domain=REAL, outline=outlines.view, moves=True)
+        domain=REAL, outline=shape_rules.view, moves=True)
 def _reshape(a, shape, order="C"):
     return np.reshape(a, shape, order)
 
@@ -239,7 +239,7 @@ def _transpose_behind_lanes(ndim, axes):
 
 
 @linear(transpose=lambda y_bar, x, axes: transpose(y_bar, _inverse(axes)), lanes=_transpose_behind_lanes, domain=REAL,
-        outline=outlines.view, moves=True)
+        outline=shape_rules.view, moves=True)
 def _transpose(a, axes):
     return np.asarray(a).transpose(axes)
 

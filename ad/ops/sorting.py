@@ -5,14 +5,14 @@ import numpy as np
 
 from ad._core import Array, settled
 from ad.errors import MissingRule
-from ad.ops.choice import clip, where
 from ad.ops.domains import REAL
 from ad.ops.elementwise import floor
 from ad.ops.forms import case, composite
 from ad.ops.indexing import getitem, take, take_along_axis
 from ad.ops.joining import asarray
-from ad.ops.plain import evaluate
+from ad.ops.nondifferentiable import evaluate
 from ad.ops.reductions import mean
+from ad.ops.selection import clip, where
 from ad.ops.shaping import broadcast_to, moveaxis, ravel, reshape
 
 __all__ = ["median", "partition", "percentile", "quantile", "sort", "unique"]

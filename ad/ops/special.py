@@ -12,9 +12,8 @@ import operator
 import numpy as np
 
 from ad._core import Array
-from ad._leaves import stop_gradient
+from ad.engine.variable import stop_gradient
 from ad.errors import MissingRule, needs_scipy
-from ad.ops.choice import where
 from ad.ops.domains import NONZERO, POSITIVE, REAL, UNIT, UNIT_INTERVAL
 from ad.ops.elementwise import (
     INF,
@@ -37,8 +36,9 @@ from ad.ops.elementwise import (
 from ad.ops.exponentials import largest, log_sum_exp
 from ad.ops.forms import TABLE, UFUNCS, Accuracy, case, composite, elementwise, inexact, point
 from ad.ops.joining import asarray
-from ad.ops.outlines import joint
 from ad.ops.reductions import sum
+from ad.ops.selection import where
+from ad.ops.shape_rules import joint
 
 try:
     from scipy import special as scipy_special

@@ -2,13 +2,13 @@
 import numpy as np
 
 from ad import trees
-from ad._calls import pull
 from ad._core import Array, constant
-from ad.calling import Call
+from ad.engine.boundary import pull
 from ad.errors import differences_instead, is_untraceable, kind
-from ad.gradient_tape import GradientTape
-from ad.matrices import matrix
 from ad.transforms import gradient_of, hessian_of, linearize
+from ad.transforms.differentiated_call import Call
+from ad.transforms.gradient_tape import GradientTape
+from ad.transforms.jacobians import matrix
 
 __all__ = ["Outputs", "Recorded", "Residuals", "Scalar", "followed"]
 

@@ -6,11 +6,11 @@ from numbers import Real
 import numpy as np
 
 from ad._core import Array, is_tracing
-from ad._leaves import Variable
+from ad.engine.variable import Variable
 from ad.errors import kind, no_assignment
-from ad.gradient_tape import GradientTape
 from ad.optimizers import schedules
 from ad.optimizers.settings import Configured, checked_number
+from ad.transforms.gradient_tape import GradientTape
 from ad.trees import flatten
 
 __all__ = ["Optimizer"]

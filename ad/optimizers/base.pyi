@@ -4,8 +4,8 @@ from typing import Any, Never, Self, TypeAlias
 from numpy.typing import ArrayLike, NDArray
 
 from ad._core import Array
-from ad._leaves import Variable
-from ad._tape import Tape
+from ad.engine.tape import Tape
+from ad.engine.variable import Variable
 from ad.optimizers.schedules import LearningRateSchedule
 from ad.optimizers.settings import Configured
 

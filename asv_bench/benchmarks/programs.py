@@ -2,7 +2,7 @@
 import numpy as np
 
 import ad
-from ad.machine._vm import Machine, get_num_threads, set_num_threads
+from ad.compiler.machine.vm import Machine, get_num_threads, set_num_threads
 
 from .problems import rosen
 

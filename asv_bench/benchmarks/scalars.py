@@ -2,7 +2,7 @@
 import math
 
 import ad
-from ad.machine._vm import Machine
+from ad.compiler.machine.vm import Machine
 
 from .problems import best
 

@@ -6,10 +6,10 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 
 from ad.ops import FUNCTIONS, TABLE
-from ad.ops.plain import PLAIN
+from ad.ops.nondifferentiable import PLAIN
 
 MODULES = (
-    "elementwise", "choice", "reductions", "scans", "products", "systems", "factorisations",
+    "elementwise", "selection", "reductions", "scans", "products", "solvers", "factorisations",
     "matrix_functions", "linalg", "fourier", "shaping", "indexing", "joining", "filling", "sorting", "powers",
     "exponentials", "special",
 )

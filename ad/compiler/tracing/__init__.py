@@ -1,0 +1,2 @@
+"""Recording: the tracer, and what tells one call from another.
+"""

@@ -1,0 +1,56 @@
+"""Contract of the float64 kernels: NumPy's inner loops, native partials, small array helpers."""
+from cpython.ref cimport PyObject
+from libc.stddef cimport ptrdiff_t
+from numpy cimport npy_intp
+
+ctypedef void (*InnerLoop)(
+    char **args, const npy_intp *dimensions, const npy_intp *strides,
+    void *data) noexcept nogil
+
+cdef extern from "native.h":
+    ctypedef double (*Value "ad_value")(double a, double b) noexcept nogil
+    ctypedef double (*Partial "ad_partial")(double a, double b, double y) noexcept nogil
+    ctypedef void (*Pullback "ad_pullback")(
+        ptrdiff_t n, const double *a, int sa, const double *b, int sb,
+        const double *y, const double *g, int sg, double *out) noexcept nogil
+    double scaled "ad_scaled"(double dot, double partial) noexcept nogil
+    double scaled_dots "ad_scaled_dots"(double a, double b) noexcept nogil
+    int float_flags "ad_float_flags"() noexcept nogil
+    ctypedef struct Native "ad_native":
+        const char *name
+        Value value
+        const Partial *partial
+        const Pullback *pullback
+        InnerLoop loop
+
+cdef struct Loop:
+    InnerLoop run
+    void *data
+
+# One operand of a kernel: a plain or one-dimensional array, or, where `array` is NULL, a number.
+cdef struct Factor:
+    PyObject *array
+    double number
+
+cdef bint heeds_errors() except -1
+cdef bint heeds_flags() except -1
+cdef const Native *find_native(const char *name) noexcept
+cdef int find_loop(object ufunc, Loop *loop) except -1
+cdef object map1(Loop *loop, PyObject *a)
+cdef object map2(Loop *loop, Factor a, Factor b)
+cdef double fold_loop(Loop *loop, PyObject *a, double start) noexcept
+cdef object pull_loop(Pullback kernel, Factor a, Factor b, PyObject *y, Factor g, bint overwrite)
+
+cdef object push_loop(Pullback kernel, Factor a, Factor b, PyObject *y, PyObject *x_dot)
+cdef void offer(PyObject *a) noexcept
+cdef void lend(PyObject *a) noexcept
+cdef bint is_plain(PyObject *a) noexcept
+cdef bint is_owned(PyObject *a) noexcept
+cdef bint has_own_memory(PyObject *a) noexcept
+cdef object empty(int nd, const npy_intp *shape, npy_intp size)
+cdef object empty_like(PyObject *a)
+cdef bint has_shape(PyObject *a, int nd, const npy_intp *shape) noexcept
+cdef object filled(PyObject *like, double number)
+cdef object embedded(npy_intp size, npy_intp start, npy_intp step, npy_intp n, Factor b)
+cdef object slice1(PyObject *a, npy_intp start, npy_intp step, npy_intp n)
+cdef void add_into(PyObject *a, npy_intp start, npy_intp step, npy_intp n, Factor b) noexcept

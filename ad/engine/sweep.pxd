@@ -1,0 +1,59 @@
+"""Contract of the sweeps: a plan of the nodes between targets and sources, and runs over it."""
+from cpython.ref cimport PyObject
+from libc.stdint cimport uint32_t, uint64_t
+
+from ad._core cimport Array
+from ad.engine.graph cimport Node, NodePtr, Recorder, Saved, State
+
+
+# One node of a plan; the slots of its inputs begin at `edges`, -1 for a leaf.
+cdef struct Step:
+    NodePtr node
+    int edges
+    bint source
+
+
+cdef class Plan:
+    cdef Recorder recorder
+    cdef readonly list targets, sources
+    cdef list roots                  # the targets' nodes: an `out=` may rebind a target while the sweep runs
+    cdef Step *steps
+    cdef int *edges
+    cdef Step few_steps[16]          # where a small plan lies
+    cdef int few_edges[32]
+    cdef int n, n_edges, room, edge_room
+    cdef uint32_t stamp
+    cdef uint64_t start, end         # of the recorder
+    cdef bint tangents               # whether a node has some
+    cdef bint foreign                # whether a node was made for another thread
+    cdef State state                 # of the thread that made the plan
+    cdef uint64_t owner              # its number
+    cdef list between                # sources that may lie on the first way to a value that `engine.powers` has joined
+    cdef uint64_t *below             # which of them lie at or below each step; if there are any
+    cdef bint bypassed               # whether one of them does lie there, or too many may
+    cdef int *target_slots
+    cdef int *source_slots
+    cdef int visit(self, NodePtr root) except -1
+    cdef int finish(self, NodePtr node) except -1
+    cdef int choose_way(self, int *edges) except -1
+    cdef int note_below(self, NodePtr node, int edges) except -1
+    cdef int add_step(self, NodePtr node, int edges) except -1
+    cdef bint is_general(self)
+    cpdef bint is_independent(self)
+    cdef list pull(self, list seeds, bint consume=*)
+    cdef list push(self, list x_dots)
+    cdef object cleared(self, object dot, list given)
+
+
+cdef list plans_of(Recorder recorder, list targets, list sources)
+cdef list pull_plans(list plans, list sources, list seeds)
+
+
+# Adds a node's cotangent to its input's slot without going through Python; false if it cannot.
+ctypedef bint (*NativePull)(Node node, Saved *y_bar, Saved *slot) except -1
+
+# The output's tangent from the input's, which may have a lane axis in front; None if it cannot.
+ctypedef object (*NativePush)(Node node, Array x_dot)
+
+cpdef long begin() except -1
+cpdef tuple independent(Plan plan, long begun)

@@ -1,0 +1,39 @@
+from types import TracebackType
+from typing import Any, Self, overload
+
+from ad._core import Array
+from ad.engine.graph import Level, Recorder
+from ad.engine.variable import Variable
+
+class Tape(Recorder):
+    def __init__(self, persistent: bool = False, watch_accessed_variables: bool = True) -> None: ...
+    @property
+    def persistent(self) -> bool: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+    # A source that the target does not depend on gets None, which is left out of these types.
+    @overload
+    def gradient(
+        self, target: Any, sources: Array, output_gradients: Any = None, unconnected_gradients: Any = "none"
+    ) -> Array: ...
+    @overload
+    def gradient(
+        self, target: Any, sources: list[Array] | list[Variable], output_gradients: Any = None,
+        unconnected_gradients: Any = "none"
+    ) -> list[Array]: ...
+    @overload
+    def gradient(
+        self, target: Any, sources: Any, output_gradients: Any = None, unconnected_gradients: Any = "none"
+    ) -> Any: ...
+    def reset(self) -> None: ...
+    def watched_variables(self) -> tuple[Variable, ...]: ...
+
+class Accumulator(Level):
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+def is_differentiating() -> bool: ...

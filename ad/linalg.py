@@ -1,0 +1,37 @@
+"""Linear algebra on stacks of matrices, under the names of `numpy.linalg`, with functions of Hermitian matrices.
+
+The last two axes of an argument are the matrix, the others a batch. Functions of a Hermitian matrix read one triangle
+of it, as NumPy's do; their derivative is that of the function of the Hermitian part (JAX's and PyTorch's convention),
+so that the gradient is Hermitian.
+"""
+from ad.ops.linalg import (
+    cholesky,
+    det,
+    eigh,
+    eigvalsh,
+    expmh,
+    funmh,
+    inv,
+    logmh,
+    lstsq,
+    matrix_norm,
+    matrix_power,
+    norm,
+    pinv,
+    powmh,
+    qr,
+    slogdet,
+    solve,
+    sqrtmh,
+    svd,
+    svdvals,
+    tensorinv,
+    tensorsolve,
+    vector_norm,
+)
+
+__all__ = [
+    "cholesky", "det", "eigh", "eigvalsh", "expmh", "funmh", "inv", "logmh", "lstsq", "matrix_norm", "matrix_power",
+    "norm", "pinv", "powmh", "qr", "slogdet", "solve", "sqrtmh", "svd", "svdvals", "tensorinv", "tensorsolve",
+    "vector_norm",
+]

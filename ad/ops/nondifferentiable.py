@@ -1,0 +1,311 @@
+"""NumPy functions that have no derivative: they are evaluated on the values and give plain results.
+
+Only a program that is being recorded sees them: there each becomes an op, through which nothing flows.
+"""
+import functools
+import inspect
+import operator
+
+import numpy as np
+
+from ad import _core, trees
+from ad._core import Array, apply, is_any_tracing, is_traced, peek, plain_value, settled
+from ad.engine.graph import Op
+from ad.errors import MissingRule, cannot_write, changes_in_place, missing_rule
+from ad.ops import shape_rules
+from ad.ops.forms import BROADCASTS, LANES, OUTPUT, TABLE, Lanes
+from ad.ops.refusals import refuse
+
+__all__ = [
+    "DETACHED", "PLAIN", "Hole", "by_numpy", "call_op", "evaluate", "filled", "is_live", "opaque_op", "plain_op",
+    "plain_values", "take_out",
+]
+
+
+def _functions(names):
+    return {getattr(np, name) for name in names.split() if hasattr(np, name)}
+
+
+ALONG = _functions(  # along axes, one or all, of a first argument with as many again
+    "all any argmax argmin argpartition argsort count_nonzero nanargmax nanargmin"
+)
+STATIC = _functions(  # of shapes and dtypes only: the same whatever the values
+    "can_cast common_type empty_like full_like iscomplexobj isrealobj may_share_memory ndim ones_like "
+    "result_type shape shares_memory size tril_indices_from triu_indices_from zeros_like"
+)
+WRITING = _functions("copyto fill_diagonal place put put_along_axis putmask")
+SHAPED = _functions("argwhere bincount flatnonzero nonzero")  # whose results have a shape that depends on the values
+PLAIN = STATIC | SHAPED | _functions(
+    "all allclose any argmax argmin argpartition argsort array2string array_equal array_equiv array_repr array_str "
+    "count_nonzero digitize in1d isclose iscomplex isin isneginf isposinf isreal lexsort min_scalar_type nanargmax "
+    "nanargmin save savetxt savez searchsorted"
+) | {np.maximum.accumulate, np.minimum.accumulate}  # by which `cummax` and `cummin` find where a record stands
+
+
+def plain_values(tree):
+    """The arguments with the values in the place of arrays of ours, in lists, tuples and dicts too."""
+    return _replaced(tree, lambda x: x.numpy())
+
+
+def _replaced(tree, replace):
+    if isinstance(tree, Array):
+        return replace(tree)
+    if isinstance(tree, (list, tuple)):
+        parts = [_replaced(part, replace) for part in tree]
+        return parts if isinstance(tree, list) else tuple(parts)  # namedtuples are tuples to NumPy
+    if isinstance(tree, dict):
+        return {key: _replaced(part, replace) for key, part in tree.items()}
+    return tree
+
+
+def is_live(tree):
+    """Whether a derivative could flow through one of these values."""
+    if isinstance(tree, Array):
+        return _core.is_differentiated(tree)
+    if isinstance(tree, dict):
+        tree = tree.values()
+    elif not isinstance(tree, (list, tuple)):
+        return False
+    return any(is_live(part) for part in tree)
+
+
+def by_numpy(function, args, kwargs, refusal):
+    """What NumPy makes of a call that has no rule, or that raised.
+
+    Raises
+    ------
+    Exception
+        NumPy's own, if it refuses the call. Otherwise `refusal`, where a value in it is being differentiated, or it
+        writes into an Array.
+    """
+    if is_live((args, kwargs)) or isinstance(kwargs.get("out"), Array):
+        refuse(function, args, kwargs)
+        raise refusal
+    if not isinstance(refusal, MissingRule):
+        refuse(function, args, kwargs)
+    return evaluate(function, args, kwargs, opaque=True)
+
+
+def evaluate(function, args, kwargs, opaque=False):
+    """`function(*args, **kwargs)` on plain values; an op, if a program that is being recorded computes one of them.
+
+    `opaque` says that the function has a derivative for which there is no rule: then the op refuses to be
+    differentiated. Any other op is one through which nothing flows.
+    """
+    if not is_any_tracing():
+        return function(*plain_values(args), **plain_values(kwargs))
+    if function in SHAPED:
+        return function(*_replaced(args, settled), **_replaced(kwargs, settled))
+    static = function in STATIC
+    taken, traced = take_out((args, kwargs), is_traced)
+    args, kwargs = plain_values(taken)
+    if traced and (function in WRITING or kwargs.get("out") is not None):
+        raise cannot_write(f"np.{name_of(function)}")
+    if traced and isinstance(function, np.ufunc) and not kwargs and function.nin == len(args):
+        op = opaque_op(function, function.nout) if opaque else plain_op(function, function.nout)
+        return apply(op, tuple([traced[a] if type(a) is Hole else a for a in args]))
+    known = [peek(x) if static else plain_value(x) for x in traced]
+    try:
+        found = function(*filled(args, known), **filled(kwargs, known))
+    except Exception:
+        _core.note_failure(traced)
+        raise
+    if static or not traced:
+        return found
+    leaves, structure = trees.flatten(found)
+    if not leaves or not all(isinstance(x, (np.ndarray, np.generic, bool, int, float, complex)) for x in leaves):
+        plain_values(traced)  # text, or a file: which is told of
+        return found
+    opaque = opaque and any(np.asarray(x).dtype.kind in "fc" for x in leaves)
+    y = apply(call_op(function, len(leaves), opaque), tuple(traced), (args, tuple(kwargs.items())))
+    return structure(y if len(leaves) > 1 else [y])
+
+
+class Hole(int):
+    """In the arguments of a recorded call: the place of an input."""
+
+
+def take_out(tree, chosen):
+    """A tree with holes where it had the Arrays that are `chosen`, and a list of those."""
+    parts = []
+
+    def replace(x):
+        if not chosen(x):
+            return x
+        parts.append(x)
+        return Hole(len(parts) - 1)
+
+    return _replaced(tree, replace), parts
+
+
+def _nothing(*_):
+    """The rule, in either mode, of what has no derivative."""
+
+
+def _refusing(function):
+    """The rule, in either mode, of what has a derivative that the table does not know."""
+
+    def refuse(*_):
+        raise missing_rule(f"np.{name_of(function)}")
+
+    return refuse
+
+
+def plain_op(function, outputs=1, parameters=()):
+    """The op of a function of its inputs, without a derivative: one and the same for the same function."""
+    return _plain_op(function, outputs, parameters)
+
+
+@functools.cache
+def _plain_op(function, outputs, parameters):
+    op = Op(name_of(function), "plain", function, jvp=_nothing, vjp=_nothing, parameters=parameters, outputs=outputs)
+    op.outline = shape_rules.joint(function) if shape_rules.is_elementwise(function) else None
+    return op
+
+
+def opaque_op(function, outputs):
+    """The op of a function that NumPy evaluates, and that refuses to be differentiated."""
+    return _opaque_op(function, outputs)
+
+
+@functools.cache
+def _opaque_op(function, outputs):
+    rule = _refusing(function)
+    return Op(name_of(function), "opaque", function, jvp=rule, vjp=rule, needs=(OUTPUT,), outputs=outputs)
+
+
+def call_op(function, outputs, opaque=False):
+    """The op of a call with other arguments than inputs: one and the same for the same function."""
+    return _call_op(function, outputs, opaque)
+
+
+@functools.cache
+def _call_op(function, outputs, opaque):
+    def call(*values):
+        *values, args, kwargs = values
+        found = function(*filled(args, values), **{key: filled(value, values) for key, value in kwargs})
+        if outputs == 1 and not isinstance(found, (tuple, list)):
+            return found
+        leaves = [np.asarray(leaf) for leaf in trees.flatten(found)[0]]
+        return leaves[0] if outputs == 1 else tuple(leaves)
+
+    form, rule = ("opaque", _refusing(function)) if opaque else ("plain", _nothing)
+    op = Op(name_of(function), form, call, jvp=rule, vjp=rule, needs=(OUTPUT if opaque else 0,),
+            parameters=("args", "kwargs"), outputs=outputs)
+    if function in ALONG:
+        LANES[op] = Lanes(batched=functools.partial(_along_lanes, function))
+    return op
+
+
+def _along_lanes(function, values, xs, _y, args, kwargs):
+    """The call with its axes counted behind that of the lanes; None if anything but its first argument has them."""
+    signature = inspect.signature(function)
+    bound = signature.bind(*args, **dict(kwargs))
+    given, axis = bound.arguments, bound.arguments.get("axis", signature.parameters["axis"].default)
+    (name, first), x = next(iter(given.items())), values[0]
+    if len(values) > 1 or type(first) is not Hole or (axis is None and given.get("keepdims") is True):
+        return None
+    if not xs[0].ndim and axis is not None:
+        return None  # each function has its own ways with the axes of a number
+    if axis is None:
+        x, axis = TABLE["reshape"].function(x, (x.shape[0], xs[0].size)), 0
+    ndim = x.ndim - 1
+    given["axis"] = tuple([a % ndim + 1 for a in axis]) if isinstance(axis, tuple) else axis % ndim + 1
+    given[name] = x
+    return evaluate(function, bound.args, bound.kwargs)
+
+
+def filled(tree, values):
+    """The tree again, with these values in its holes."""
+    if type(tree) is Hole:
+        return values[tree]
+    if isinstance(tree, (list, tuple)):
+        return type(tree)([filled(part, values) for part in tree])
+    if isinstance(tree, dict):
+        return {key: filled(part, values) for key, part in tree.items()}
+    return tree
+
+
+def name_of(function):
+    """How a user calls it, without "np.": "argmax", "linalg.cond", "maximum.accumulate"."""
+    owner = getattr(function, "__self__", None)
+    if isinstance(owner, np.ufunc):
+        return f"{owner.__name__}.{function.__name__}"
+    module = getattr(function, "__module__", None) or "numpy"
+    return f"{module}.{function.__name__}".removeprefix("numpy.")
+
+
+def _method(name):
+    function = getattr(np, name)
+
+    def method(x, *args, **kwargs):
+        return evaluate(function, (x, *args), kwargs)
+
+    method.__name__ = name
+    method.__doc__ = f"As ndarray.{name}, of the value: a plain result, through which nothing flows."
+    return method
+
+
+for _name in "all any argmax argmin argpartition argsort nonzero searchsorted".split():
+    _core.add_method(_name, _method(_name))
+
+
+def _tobytes(x, order="C"):
+    """As ndarray.tobytes, of the value.
+
+    Parameters
+    ----------
+    order : {"C", "F", "A"}
+
+    Returns
+    -------
+    bytes
+    """
+    return np.asarray(settled(x)).tobytes(order)
+
+
+_core.add_method("tobytes", _tobytes)
+
+
+def _changing_method(name, instead):
+    def method(x, *args, **kwargs):
+        raise changes_in_place(name, instead)
+
+    method.__name__ = name
+    method.__doc__ = f"As ndarray.{name}, but raises TypeError: arrays are not changed in place. Write y = {instead}."
+    return method
+
+
+for _name, _instead in {
+    "fill": "np.full_like(x, value)", "partition": "np.partition(x, kth)", "put": "np.where(mask, values, x)",
+    "resize": "np.reshape(x, shape)", "sort": "np.sort(x)",
+}.items():
+    _core.add_method(_name, _changing_method(_name, _instead))
+
+
+def _round(x, ndigits=None):
+    """As for np.float64: to an int, which Python sees, or to so many digits."""
+    return int(np.rint(x)) if ndigits is None else np.round(x, ndigits)
+
+
+_core.add_method("__round__", _round)
+
+_COMPARISONS = (np.less, np.less_equal, np.equal, np.not_equal, np.greater, np.greater_equal)
+_OPERATORS = (operator.lt, operator.le, operator.eq, operator.ne, operator.gt, operator.ge)
+DETACHED = Op("detached", "plain", lambda x: x, jvp=_nothing, vjp=_nothing)
+LANES[DETACHED] = BROADCASTS
+DETACHED.outline = shape_rules.view
+
+
+def compare(a, b, how):
+    """A comparison that a program computes; `how` is CPython's number of it."""
+    if b is None or isinstance(b, (str, bytes)):  # to which no number is equal, whatever its value
+        return _OPERATORS[how](plain_value(a), b)
+    if not isinstance(b, (Array, np.ndarray, np.generic, int, float, complex, list, tuple)):
+        return _OPERATORS[how](settled(a), b)
+    return apply(plain_op(_COMPARISONS[how]), (a, b))
+
+
+def detached(x):
+    """`x` as a constant, in a program that computes it."""
+    return apply(DETACHED, (x,))

@@ -1,0 +1,261 @@
+"""NumPy's protocols: from a NumPy function called on a value of ours to the table's entry.
+
+Nothing becomes a constant in silence: a function without a rule raises if a value it is called on
+is being differentiated, and is evaluated by NumPy if none is.
+"""
+import importlib
+import sys
+
+import numpy as np
+
+from ad import _core
+from ad._core import Array
+from ad.engine import variable
+from ad.errors import cannot_write, missing_rule
+from ad.ops import reductions, scans
+from ad.ops.exponentials import log_sum_exp
+from ad.ops.forms import FUNCTIONS, TABLE, UFUNCS
+from ad.ops.nondifferentiable import PLAIN, by_numpy, evaluate, is_live, plain_values
+from ad.ops.refusals import refuse
+
+__all__ = ["array_function", "array_ufunc"]
+
+REDUCTIONS = {
+    np.add: reductions.sum, np.multiply: reductions.prod, np.maximum: reductions.max, np.minimum: reductions.min,
+    np.logaddexp: log_sum_exp,
+}
+SCANS = {
+    np.add: scans.cumsum, np.multiply: scans.cumprod, np.maximum: scans.cummax, np.minimum: scans.cummin,
+}
+
+
+def array_ufunc(ufunc, method, inputs, kwargs):
+    """What `Array.__array_ufunc__` does."""
+    try:
+        if method == "__call__" and not kwargs:
+            function = UFUNCS.get(ufunc)
+            if function is not None:
+                return function(*inputs)
+        return METHODS[method](ufunc, inputs, {key: value for key, value in kwargs.items() if value is not np._NoValue})
+    except Exception as error:
+        if isinstance(error, TypeError) and _is_for_another(inputs):
+            return NotImplemented
+        refuse(getattr(ufunc, method), inputs, kwargs)
+        raise
+
+
+def array_function(function, types, args, kwargs):
+    """What `Array.__array_function__` does."""
+    if kwargs.get("out") is not None:
+        return _call_into(function, types, args, **kwargs)
+    ours = FUNCTIONS.get(function)
+    if ours is not None:
+        try:
+            return ours(*args, **kwargs)
+        except Exception as refusal:
+            return by_numpy(function, args, kwargs, refusal)
+    if function in PLAIN:
+        return evaluate(function, args, kwargs)
+    if not is_live((args, kwargs)):  # before the error is made, which looks through the calling frames
+        return evaluate(function, args, kwargs, opaque=True)
+    return by_numpy(function, args, kwargs, missing_rule(_name_of_function(function)))
+
+
+def _call_into(function, types, args, *, out, **kwargs):
+    try:
+        y = array_function(function, types, args, kwargs)
+        if np.shape(out) != np.shape(y):  # which elementwise functions broadcast to, and others refuse
+            refuse(function, args, {**kwargs, "out": out})
+        return _write(out, y, _name_of_function(function), "same_kind")
+    except Exception:
+        refuse(function, args, {**kwargs, "out": out})
+        raise
+
+
+def _is_for_another(inputs):
+    """Whether one of the operands has a protocol of its own, which NumPy asks after ours."""
+    return any(not isinstance(x, (Array, np.ndarray, np.generic)) and hasattr(x, "__array_ufunc__") for x in inputs)
+
+
+# -- what a call is made of ---------------------------------------------------------------------
+
+
+def _rule(ufunc):
+    """The table's function for a ufunc, or None; SciPy's entries are made when one is first asked for."""
+    if ufunc not in UFUNCS and "scipy.special" in sys.modules and _name(ufunc).startswith("scipy"):
+        importlib.import_module("ad.ops.special")
+    return UFUNCS.get(ufunc)
+
+
+def _has_derivative(ufunc):
+    """False for a ufunc that answers yes or no: comparisons, logic, isnan, signbit."""
+    return not any(types in ufunc.types for types in ("d->?", "dd->?"))
+
+
+def _name(ufunc, method="__call__"):
+    """How a user calls it: np.add.reduce."""
+    home = next(
+        (home for home, module in (("np", "numpy"), ("scipy.special", "scipy.special"))
+         if getattr(sys.modules.get(module), ufunc.__name__, None) is ufunc), "the ufunc",
+    )
+    dot = " " if home == "the ufunc" else "."
+    return f"{home}{dot}{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
+
+
+def _name_of_function(function):
+    return f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
+
+
+# -- the methods of a ufunc -----------------------------------------------------------------------
+
+
+def _call(ufunc, inputs, kwargs):
+    function = _rule(ufunc)
+    if function is None:
+        return _evaluate(ufunc, "__call__", inputs, kwargs)
+    out, where = kwargs.pop("out", None), kwargs.pop("where", True)
+    dtype, signature = kwargs.pop("dtype", None), kwargs.pop("signature", kwargs.pop("sig", None))
+    casting = kwargs.pop("casting", "same_kind")
+    options = dict(kwargs, dtype=dtype, casting=casting) if signature is None else dict(
+        kwargs, signature=signature, casting=casting)
+    _try_options(ufunc, inputs, options)
+    if dtype is not None or signature is not None or casting != "same_kind":
+        inputs = _converted(ufunc, inputs, dtype, signature, casting)
+    # memory layout is NumPy's affair; what is left are the axes of a generalised ufunc
+    y = function(*inputs, **{key: value for key, value in kwargs.items() if key not in ("order", "subok")})
+    if where is not True:
+        y = _masked(ufunc, y, where, out)
+    return y if out is None else _into(out, y, ufunc, "__call__", casting)
+
+
+def _try_options(ufunc, inputs, options):
+    """Let NumPy refuse the options of a ufunc, on operands of one element."""
+    ones = [np.ones((1,) * x.ndim, x.dtype) if isinstance(x, (Array, np.ndarray)) else x for x in inputs]
+    with np.errstate(all="ignore"):
+        ufunc(*ones, **options)
+
+
+def _evaluate(ufunc, method, inputs, kwargs):
+    """By NumPy, where no derivative is lost by it."""
+    opaque = _has_derivative(ufunc)
+    if opaque and is_live(inputs):
+        raise missing_rule(_name(ufunc, method))
+    out = kwargs.pop("out", None)
+    y = evaluate(ufunc if method == "__call__" else getattr(ufunc, method), inputs, kwargs, opaque)
+    return y if out is None else _into(out, y, ufunc, method, kwargs.get("casting", "same_kind"))
+
+
+def _converted(ufunc, inputs, dtype, signature, casting):
+    """The inputs in the dtypes of the loop that these arguments choose."""
+    types = tuple(type(x) if type(x) in (int, float, complex) else getattr(x, "dtype", None) or np.asarray(x).dtype
+                  for x in inputs)
+    if signature is None:
+        signature = (None,) * ufunc.nin + (dtype,) * ufunc.nout
+    loop = ufunc.resolve_dtypes(types + (None,) * ufunc.nout, signature=signature, casting=casting)
+    astype = TABLE["astype"].function
+    return [astype(x, to) if isinstance(x, Array) else np.asarray(x).astype(to) for x, to in zip(inputs, loop)]
+
+
+def _masked(ufunc, y, where, out):
+    """The result where the mask is true, and what `out` held elsewhere."""
+    if out is None:
+        raise ValueError(
+            f"ad: {_name(ufunc)} with where= and without out= leaves elements unset, which have no derivative. "
+            "Give out=, or use np.where(mask, value, other)."
+        )
+    parts = y if isinstance(y, tuple) else (y,)
+    kept = tuple(part if old is None else np.where(where, part, old) for part, old in zip(parts, out))
+    return kept if isinstance(y, tuple) else kept[0]
+
+
+def _into(out, y, ufunc, method, casting="same_kind"):
+    """Give the results to the targets, and return those."""
+    targets = out if isinstance(out, tuple) else (out,)
+    parts = y if isinstance(y, tuple) else (y,)
+    written = tuple(
+        part if target is None else _write(target, part, _name(ufunc, method), casting)
+        for target, part in zip(targets, parts)
+    )
+    return written if isinstance(y, tuple) else written[0]
+
+
+def _write(target, y, name, casting):
+    if not isinstance(target, Array):
+        if is_live(y) or isinstance(y, Array) and _core.is_traced(y):
+            raise cannot_write(name)
+        np.copyto(target, plain_values(y), casting=casting)
+        return target
+    if not np.can_cast(y.dtype, target.dtype, casting):
+        raise TypeError(f"ad: {name} cannot cast its result from {y.dtype} to {target.dtype}, the dtype of out=")
+    if y.dtype != target.dtype:
+        y = TABLE["astype"].function(y, target.dtype)
+    if y.shape != target.shape:
+        y = np.broadcast_to(y, target.shape)
+    variable.rebind(target, y if isinstance(y, Array) else _core.constant(y))
+    return target
+
+
+def _reduce(ufunc, inputs, kwargs):
+    reduction = REDUCTIONS.get(ufunc)
+    if reduction is None:
+        return _evaluate(ufunc, "reduce", inputs, kwargs)
+    x = _as_dtype(inputs[0], kwargs.get("dtype"))
+    axis = kwargs.get("axis", 0) if x.ndim else None
+    initial = kwargs.get("initial")
+    if kwargs.get("where", True) is not True:
+        x = np.where(kwargs["where"], x, _neutral(ufunc, initial))
+    y = reduction(x, axis=axis, keepdims=kwargs.get("keepdims", False))
+    if initial is not None:
+        y = UFUNCS[ufunc](y, initial)
+    return y if kwargs.get("out") is None else _into(kwargs["out"], y, ufunc, "reduce")
+
+
+def _neutral(ufunc, initial):
+    """What does not change a reduction, to stand where the mask is false."""
+    if ufunc.identity is not None:
+        return ufunc.identity
+    if initial is None:
+        raise ValueError(f"ad: {_name(ufunc, 'reduce')} with where= needs initial=, for it has no neutral element")
+    return initial
+
+
+def _accumulate(ufunc, inputs, kwargs):
+    scan = SCANS.get(ufunc)
+    if scan is None:
+        return _evaluate(ufunc, "accumulate", inputs, kwargs)
+    y = scan(_as_dtype(inputs[0], kwargs.get("dtype")), axis=kwargs.get("axis", 0))
+    return y if kwargs.get("out") is None else _into(kwargs["out"], y, ufunc, "accumulate")
+
+
+def _as_dtype(x, dtype):
+    """The operand of a reduction as an array, in the dtype asked for."""
+    x = x if isinstance(x, Array) else np.asarray(x)
+    return x if dtype is None else TABLE["astype"].function(x, dtype)
+
+
+def _outer(ufunc, inputs, kwargs):
+    """Every element of the first with every element of the second."""
+    if _rule(ufunc) is None:
+        return _evaluate(ufunc, "outer", inputs, kwargs)
+    a, b = (x if isinstance(x, Array) else np.asarray(x) for x in inputs)
+    return _call(ufunc, (np.reshape(a, a.shape + (1,) * b.ndim), b), kwargs)
+
+
+def _reduceat(ufunc, inputs, kwargs):
+    return _evaluate(ufunc, "reduceat", inputs, kwargs)
+
+
+def _at(ufunc, inputs, kwargs):
+    """In place: only into an ndarray, and only values that are not being differentiated."""
+    if isinstance(inputs[0], Array):
+        raise missing_rule(_name(ufunc, "at"), "Arrays are not changed in place; use the result of np.add, or")
+    if is_live(inputs) or _core.is_tracing() or _core.find_tracer([x for x in inputs if isinstance(x, Array)]):
+        raise cannot_write(_name(ufunc, "at"))
+    return ufunc.at(*plain_values(inputs), **kwargs)
+
+
+METHODS = {
+    "__call__": _call, "reduce": _reduce, "accumulate": _accumulate, "outer": _outer, "reduceat": _reduceat, "at": _at,
+}
+
+_core.install(array_ufunc=array_ufunc, array_function=array_function)

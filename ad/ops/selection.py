@@ -1,0 +1,171 @@
+"""Ops that choose, element by element, among several values."""
+import numpy as np
+
+from ad import _core
+from ad._core import Array, apply, plain_unless_traced
+from ad.ops.domains import REAL
+from ad.ops.forms import BROADCASTS, TABLE, case, composite, custom, elementwise, point, spelling, stacked
+from ad.ops.shape_rules import joint
+from ad.ops.shaping import broadcast_to, reshape
+
+__all__ = ["clip", "nan_to_num", "select", "tril", "triu", "where"]
+
+# -- where: linear in its branches, for a condition that is given ------------------------------------
+
+
+def _chosen_dot(pick):
+    def push(x_dot, condition, _x1, _x2, _y):
+        shape, x = _y.shape, (_x1, _x2)[pick]
+        if x_dot.ndim > x.ndim:
+            k, *rest = x_dot.shape
+            x_dot, shape = reshape(x_dot, (k, *(1,) * (_y.ndim - len(rest)), *rest)), (k, *shape)
+        y_dot = where(condition, x_dot, 0) if pick == 0 else where(condition, 0, x_dot)
+        return y_dot if y_dot.shape == shape else broadcast_to(y_dot, shape)
+
+    return push
+
+
+def _outline(condition, x, y):
+    """As that of an op on all three, in the dtype of those to choose from."""
+    found = joint()(condition, x, y)
+    return found and (found[0], np.result_type(x, y), *found[2:])
+
+
+def _power_of_chosen(power, i, p, xs, _params):
+    """Of what is chosen, the power: chosen among the powers, one of which is given."""
+    condition, *branches = xs
+    return where(condition, *[power if j == i else np.power(x, p) for j, x in enumerate(branches, 1)])
+
+
+@custom(jvp=(None, _chosen_dot(0), _chosen_dot(1)), inputs=3, batches=True, lanes=BROADCASTS, domain=REAL,
+        vjp=(lambda *_: None, lambda y_bar, condition, _x1, _x2, _y: where(condition, y_bar, 0),
+             lambda y_bar, condition, _x1, _x2, _y: where(condition, 0, y_bar)),
+        singular="the branch not taken gets an exact zero, whatever its own derivative", outline=_outline,
+        carry=_power_of_chosen)
+def _where(condition, x, y):
+    return np.where(condition, x, y)
+
+
+_CONDITION = np.array([True, False, True])
+
+
+@spelling("where", np.where, cases=(
+    case(_CONDITION, (3,), (3,)), case(_CONDITION, (2, 3), ()), case(_CONDITION, (), (2, 1)),
+    case(_CONDITION[:, None], (2, 1, 3), (3, 3)), case(True, (2,), (2,)), case(np.array(False), (), ()),
+))
+def where(condition, x=None, y=None):
+    condition, x, y = plain_unless_traced(stacked(condition)), stacked(x), stacked(y)
+    if (x is None) != (y is None):
+        raise ValueError("either both or neither of x and y should be given")
+    if isinstance(x, Array) or isinstance(y, Array) or isinstance(condition, Array):
+        if x is None and y is None:
+            return np.nonzero(condition)
+        return apply(_where.op, (condition if isinstance(condition, Array) else np.asarray(condition), x, y))
+    return np.where(condition) if x is None and y is None else np.where(condition, x, y)
+
+
+# -- clip -------------------------------------------------------------------------------------------
+
+elementwise(
+    "clip", None,
+    (lambda x, low, high, _y: (x >= low) & (x <= high), lambda x, low, high, _y: (x < low) & (low <= high),
+     lambda x, low, high, _y: (x > high) | (low > high)),
+    domain=(REAL, lambda rng, shape: rng.uniform(-1.5, -0.5, shape), lambda rng, shape: rng.uniform(0.5, 1.5, shape)),
+    fn=np.clip, outline=joint(), singular="1 on the bounds, as inside",
+    points=(point(1.0, -1.0, 1.0, first=(1, 0, 0), second=0), point(-1.0, -1.0, 1.0, first=(1, 0, 0), second=0)),
+)
+_CLIP = TABLE["clip"].op
+
+
+@spelling("clip", np.clip, cases=(
+    case((5,), -1.0, 1.0), case((2, 3), None, 0.7), case((2, 3), -0.5, None), case((2, 3), (3,), 1.0),
+    case((), -0.1, 0.1), case((2, 1), (2,), (1, 2)),
+))
+def clip(a, a_min=np._NoValue, a_max=np._NoValue, out=None, *, min=np._NoValue, max=np._NoValue, **kwargs):
+    return _clipped(a, *_bounds(a_min, a_max, min, max), out, kwargs)
+
+
+def _bounds(a_min, a_max, low, high):
+    """The bounds, which NumPy takes under one pair of names or the other, but not under both."""
+    if a_min is a_max is np._NoValue:
+        return [None if bound is np._NoValue else bound for bound in (low, high)]
+    if a_min is np._NoValue or a_max is np._NoValue or low is not np._NoValue or high is not np._NoValue:
+        raise TypeError("ad.clip takes a_min and a_max, or min and max")
+    return a_min, a_max
+
+
+def _clip_method(x, min=None, max=None, out=None, **kwargs):
+    """As ndarray.clip: `min` in the place of what is less, and `max` of what is greater."""
+    return _clipped(x, min, max, out, kwargs)
+
+
+_core.add_method("clip", _clip_method)
+
+
+def _clipped(a, low, high, out, kwargs):
+    a, low, high = stacked(a), stacked(low), stacked(high)
+    if not any(isinstance(v, Array) for v in (a, low, high)):
+        return np.clip(a, low, high, out=out, **kwargs)
+    if out is not None or any(v is not None for v in kwargs.values()):
+        raise TypeError("ad.clip takes no out= and no arguments of a ufunc: arrays are not changed in place")
+    dtype = a.dtype if isinstance(a, Array) else np.asarray(a).dtype
+    lowest, highest = (np.iinfo(dtype).min, np.iinfo(dtype).max) if dtype.kind in "iu" else (-np.inf, np.inf)
+    return apply(_CLIP, (a, lowest if low is None else low, highest if high is None else high))
+
+
+def of_dtype(value, dtype):
+    """A number that NumPy writes into an array of this dtype, whatever its own: an initial value, for example."""
+    return value.astype(dtype) if isinstance(value, Array) else np.full((), value, dtype)[()]
+
+
+# -- by conditions and by triangles -----------------------------------------------------------------
+
+
+@composite(np.select, domain=REAL, sequence=True, cases=(case([_CONDITION, ~_CONDITION], [(3,), (3,)]),))
+def select(condlist, choicelist, default=0):
+    if len(condlist) != len(choicelist):
+        raise ValueError("list of cases must be same length as list of conditions")
+    if any(condition.dtype != bool for condition in condlist):
+        raise TypeError("ad.select: the conditions must be arrays of bool")
+    found = default
+    for condition, choice in zip(condlist[::-1], choicelist[::-1]):
+        found = where(condition, choice, found)
+    return found
+
+
+def _mask(m, k):
+    return np.tri(*m.shape[-2:], k=k, dtype=bool)
+
+
+_TRIANGLES = (case((3, 3)), case((2, 3), k=1), case((2, 3, 4), k=-1), case((3,)))
+
+
+@composite(np.tril, domain=REAL, cases=_TRIANGLES)
+def tril(m, k=0):
+    return where(_mask(m, k), m, 0)
+
+
+@composite(np.triu, domain=REAL, cases=_TRIANGLES)
+def triu(m, k=0):
+    return where(_mask(m, k - 1), 0, m)
+
+
+@composite(np.nan_to_num, domain=REAL, singular="0 where a number is put in the place of another", cases=(
+    case((3,)), case(()), case(np.array([np.nan, 1.5, np.inf, -np.inf])),
+    case(np.array([np.nan, 1.5, np.inf, -np.inf]), nan=2.0, posinf=7.0, neginf=-7.0),
+))
+def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
+    if isinstance(copy, str):
+        raise ValueError("strings are not allowed for 'copy' keyword. Use True/False/None instead.")
+    if x.dtype.kind == "c":
+        return nan_to_num(x.real, nan=nan, posinf=posinf, neginf=neginf) + 1j * nan_to_num(
+            x.imag, nan=nan, posinf=posinf, neginf=neginf)
+    if x.dtype.kind != "f":
+        return x.copy()
+    if np.broadcast_shapes(x.shape, *(np.shape(number) for number in (nan, posinf, neginf))) != x.shape:
+        raise ValueError("ad.nan_to_num: the numbers to put in must have the shape of the array, or broadcast to it")
+    limits = np.finfo(x.dtype)
+    highest, lowest = limits.max if posinf is None else posinf, limits.min if neginf is None else neginf
+    x = where(np.isnan(x), of_dtype(nan, x.dtype), x)
+    x = where(np.isposinf(x), of_dtype(highest, x.dtype), x)
+    return where(np.isneginf(x), of_dtype(lowest, x.dtype), x)

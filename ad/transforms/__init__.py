@@ -1,0 +1,360 @@
+"""Transforms of plain functions: a function in, its derivative out.
+
+Every transform takes functions of arrays, numbers and nested containers of them, and can be applied to the
+result of any other. Conventions they share:
+
+- Plain in, plain out: derivatives with respect to ndarrays and numbers are ndarrays and NumPy scalars that share
+  memory with nothing. With respect to an Array of ours, or where an outer transform or tape is watching, they are
+  Arrays.
+- `argnums` says which positional arguments to differentiate with respect to: an int, or a tuple of ints for a
+  tuple of derivatives. The rest of the arguments, and keyword arguments, reach the function as they are.
+- Integers (not bools) among the differentiated arguments count as float64.
+- With `has_aux` the function returns a pair, the second part of which is passed on undifferentiated.
+- Complex numbers follow TensorFlow: the gradient of a real function is the direction of steepest ascent.
+"""
+import numpy as np
+
+from ad import trees
+from ad.engine import boundary, sweep
+from ad.errors import CALLS, kind
+from ad.transforms.differentiated_call import Call, check, named
+from ad.transforms.jacobians import by_lanes, check_real, matrix
+
+__all__ = ["batch_jacobian", "grad", "hessian", "hvp", "jacobian", "jvp", "linearize", "value_and_grad", "vjp"]
+
+# -- gradients -------------------------------------------------------------------------------
+
+
+def _quick_positions(argnums, has_aux):
+    """Where the arguments of a call stand that `boundary.gradient` may take; none that it may not."""
+    if has_aux:
+        return ()
+    if type(argnums) is int:
+        return (argnums,)
+    return argnums if type(argnums) is tuple and all(type(i) is int for i in argnums) and len({*argnums}) == len(
+        argnums) else ()
+
+
+def gradient_of(transform, f, argnums, has_aux, with_value, warns):
+    """What `grad` and `value_and_grad` return: by `boundary.gradient` where that can, else by a `Call`.
+
+    `warns` tells whether they do so where `f` does not depend on its argument.
+    """
+    quick, single = _quick_positions(argnums, has_aux), type(argnums) is int
+
+    def gradient(*args, **kwargs):
+        if quick:
+            found = boundary.gradient(f, args, kwargs, quick, single, with_value, warns)
+            if found is not None:
+                return found
+        call = Call(transform, f, args, kwargs, argnums, has_aux, warns)
+        y, x_bars = call.gradient(*call.xs)
+        if with_value:
+            return call.with_aux(boundary.hand_over(y, call.any_ours)), call.cotangents(x_bars)
+        return call.with_aux(call.cotangents(x_bars))
+
+    return named(gradient, transform, f, argnums)
+
+
+def grad(f, argnums=0, has_aux=False):
+    """The gradient of a scalar function.
+
+    Parameters
+    ----------
+    f : callable
+        Returns a real scalar; with `has_aux` a pair of that and anything else.
+    argnums : int or tuple of int
+        Which positional arguments to differentiate with respect to.
+    has_aux : bool
+
+    Returns
+    -------
+    callable
+        Takes the arguments of `f`; returns the gradient, in the structure, shapes and dtypes of the argument (a tuple
+        of them for a tuple of argnums); with `has_aux` a pair of that and the second part of what `f` returned.
+
+    Raises
+    ------
+    ValueError
+        When `f` returns an array with axes.
+    TypeError
+        When `f` returns something else, or an argument has no derivative (a bool, a string, ...).
+
+    Warns
+    -----
+    IndependentWarning
+        When what `f` returns does not depend on any of these arguments: the gradient is zero.
+
+    Examples
+    --------
+    >>> ad.grad(lambda x: (x ** 2).sum())(np.arange(3.0))
+    array([0., 2., 4.])
+    """
+    return gradient_of("grad", f, argnums, has_aux, with_value=False, warns=True)
+
+
+def value_and_grad(f, argnums=0, has_aux=False):
+    """The value of a scalar function together with its gradient, in one evaluation.
+
+    Parameters
+    ----------
+    f, argnums, has_aux
+        As in `grad`.
+
+    Returns
+    -------
+    callable
+        Takes the arguments of `f`; returns `(value, gradient)`, with `has_aux` `((value, aux), gradient)`, where the
+        gradient is that of `grad`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As in `grad`.
+
+    Examples
+    --------
+    >>> value, gradient = ad.value_and_grad(lambda x: (x ** 2).sum())(np.arange(3.0))
+    >>> value, gradient
+    (np.float64(5.0), array([0., 2., 4.]))
+    """
+    return gradient_of("value_and_grad", f, argnums, has_aux, with_value=True, warns=True)
+
+
+def vjp(f, *primals, has_aux=False):
+    """The value of `f(*primals)`, and the function that pulls its cotangents back to the arguments.
+
+    Parameters
+    ----------
+    f : callable
+    *primals : array_like or containers of them
+    has_aux : bool
+
+    Returns
+    -------
+    y
+        What `f` returned.
+    pullback : callable
+        `pullback(y_bar)` takes a cotangent with the structure and shapes of `y`, and returns a tuple with one
+        cotangent for each primal: zeros where `y` does not depend on it. It can be called many times.
+    aux
+        Only with `has_aux`.
+    """
+    check("vjp", f)
+    call = Call("vjp", f, _kept(primals), {}, tuple(range(len(primals))), has_aux)
+    plan, ys = call.record()
+
+    def pullback(y_bar):
+        return call.cotangents(boundary.pull(plan, call.seeds(y_bar, ys)))
+
+    return call.with_aux(call.values(ys), pullback)
+
+
+# -- tangents --------------------------------------------------------------------------------
+
+
+def jvp(f, primals, tangents, has_aux=False):
+    """The value of `f(*primals)` and its tangent, in one forward evaluation.
+
+    Parameters
+    ----------
+    f : callable
+    primals : tuple or list
+        The arguments.
+    tangents : tuple or list
+        One for each primal, with its structure and shapes.
+    has_aux : bool
+
+    Returns
+    -------
+    y, y_dot
+        What `f` returned, and its derivative in the direction of `tangents`, in the same structure.
+    aux
+        Only with `has_aux`.
+    """
+    check("jvp", f)
+    for name, given in (("primals", primals), ("tangents", tangents)):
+        if not isinstance(given, (tuple, list)):
+            raise TypeError(f"ad.jvp: {name} is a tuple with one entry for each argument, not {kind(given)}: "
+                            f"write {CALLS['jvp']}")
+    call = Call("jvp", f, tuple(primals), {}, tuple(range(len(primals))), has_aux)
+    ys, y_dots = boundary.push_level(call.outputs, call.xs, call.directions(tuple(tangents), "tangents"))
+    return call.with_aux(call.values(ys), call.tangents(y_dots, ys))
+
+
+def linearize(f, *primals, has_aux=False):
+    """The value of `f(*primals)`, and its derivative there as a linear function of tangents.
+
+    `f` is evaluated and recorded once; the linear function runs over the recording.
+
+    Parameters
+    ----------
+    f : callable
+    *primals : array_like or containers of them
+    has_aux : bool
+
+    Returns
+    -------
+    y
+        What `f` returned.
+    f_jvp : callable
+        `f_jvp(*tangents)` takes one tangent for each primal and returns the tangent of `y`.
+    aux
+        Only with `has_aux`.
+    """
+    check("linearize", f)
+    call = Call("linearize", f, _kept(primals), {}, tuple(range(len(primals))), has_aux)
+    plan, ys = call.record()
+
+    def f_jvp(*tangents):
+        return call.tangents(boundary.push(plan, call.directions(tangents, "tangents")), ys)
+
+    return call.with_aux(call.values(ys), f_jvp)
+
+
+def _kept(primals):
+    """The arguments, safe from what the caller does to arrays after the call."""
+    return trees.map(lambda leaf: leaf.copy() if isinstance(leaf, np.ndarray) else leaf, primals)
+
+
+# -- matrices of derivatives -----------------------------------------------------------------
+
+
+def jacobian(f, argnums=0, mode=None, has_aux=False):
+    """The dense Jacobian of a function.
+
+    Parameters
+    ----------
+    f : callable
+    argnums : int or tuple of int
+    mode : {"forward", "reverse"}, optional
+        Forward pushes all directions of the input through the function at once, in chunks of bounded memory; reverse
+        runs one sweep for each element of the output. By default the cheaper one by the sizes of input and
+        output. Complex inputs and outputs go forward: an analytic function has its complex derivative.
+    has_aux : bool
+
+    Returns
+    -------
+    callable
+        Takes the arguments of `f`; returns an array of shape `y.shape + x.shape`. Where the output or the
+        argument is a container, such a block for each pair of leaves: the output's structure, with the argument's
+        structure at each leaf.
+    """
+    return _matrix("jacobian", f, argnums, mode, has_aux, 0)
+
+
+def batch_jacobian(f, argnums=0, mode=None, has_aux=False):
+    """The Jacobian of each row of a function's output with respect to the same row of its argument.
+
+    Row i of the output must depend on row i of the argument alone; what it depends on otherwise is not seen.
+
+    Parameters
+    ----------
+    f : callable
+        Takes and returns arrays of shapes (k, ...) with the same k, or containers of them.
+    argnums : int or tuple of int
+    mode : {"forward", "reverse"}, optional
+        As in `jacobian`, by the sizes of a row.
+    has_aux : bool
+
+    Returns
+    -------
+    callable
+        Takes the arguments of `f`; returns an array of shape `y.shape + x.shape[1:]`. Where the output or the argument
+        is a container, such a block for each pair of leaves, as `jacobian` does.
+
+    Raises
+    ------
+    ValueError
+        When an argument that is differentiated, or an output, has no axis of rows, or they differ in their number.
+
+    Examples
+    --------
+    >>> ad.batch_jacobian(lambda x: x ** 2)(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    array([[[2., 0.],
+            [0., 4.]],
+    <BLANKLINE>
+           [[6., 0.],
+            [0., 8.]]])
+    """
+    return _matrix("batch_jacobian", f, argnums, mode, has_aux, 1)
+
+
+def _matrix(transform, f, argnums, mode, has_aux, batch):
+    """What `jacobian` returns, and `batch_jacobian` (batch=1: the first axis is one of rows)."""
+    if mode not in (None, "forward", "reverse"):
+        raise ValueError(f"ad.{transform}: mode is 'forward', 'reverse' or None, not {mode!r}")
+
+    def derivative(*args, **kwargs):
+        call = Call(transform, f, args, kwargs, argnums, has_aux, warns=True)
+        return call.with_aux(matrix(call, *call.record(), mode, batch))
+
+    return named(derivative, transform, f, argnums)
+
+
+def hvp(f, argnums=0, has_aux=False):
+    """Products of the Hessian of a scalar function with vectors, without the Hessian.
+
+    `ad.hvp(f)(x, v)` is the Hessian of `f` at `x` times `v`: the derivative of the gradient in the direction `v`,
+    forward over reverse, at a small multiple of the cost of `f`.
+
+    Parameters
+    ----------
+    f : callable
+        Returns a real scalar; with `has_aux` a pair of that and anything else.
+    argnums : int or tuple of int
+    has_aux : bool
+
+    Returns
+    -------
+    callable
+        Takes the arguments of `f` and after them `v`, with the structure and shapes of the differentiated argument
+        (a tuple of such for a tuple of argnums); returns the product in the same structure.
+    """
+
+    def product(*args, **kwargs):
+        if len(args) < 2:
+            raise TypeError("ad.hvp: call it with the arguments of the function and, after them, the vector: "
+                            f"write {CALLS['hvp']}")
+        call = Call("hvp", f, args[:-1], kwargs, argnums, has_aux, warns=True)
+        _, products = boundary.push_level(call.gradient_at, call.xs, call.directions(args[-1], "the vector"))
+        return call.with_aux(call.cotangents(products))
+
+    return named(product, "hvp", f, argnums)
+
+
+def hessian(f, argnums=0, has_aux=False):
+    """The dense Hessian of a scalar function, forward over reverse.
+
+    All directions go through the recorded gradient at once, in chunks of bounded memory.
+
+    Parameters
+    ----------
+    f : callable
+        Returns a real scalar; with `has_aux` a pair of that and anything else.
+    argnums : int or tuple of int
+    has_aux : bool
+
+    Returns
+    -------
+    callable
+        Takes the arguments of `f`; returns an array of shape `x.shape + x.shape`. Where the argument is a container
+        (or argnums a tuple), such a block for each pair of leaves: the argument's structure, with the same structure
+        at each leaf.
+    """
+
+    return hessian_of(f, argnums, has_aux, warns=True)
+
+
+def hessian_of(f, argnums, has_aux, warns):
+    """What `hessian` returns; `warns` tells whether it does so where `f` does not depend on its argument."""
+
+    def derivative(*args, **kwargs):
+        call = Call("hessian", f, args, kwargs, argnums, has_aux, warns)
+        recorder, sources, x_bars = sweep.record(call.gradient_at, call.xs)
+        check_real("hessian", call.xs)
+        blocks = by_lanes(sweep.Plan(recorder, x_bars, sources), call.xs, x_bars)
+        rows = call.structure([call.blocks(x, row) for x, row in zip(call.xs, blocks)])
+        return call.with_aux(rows[0] if call.single else rows)
+
+    return named(derivative, "hessian", f, argnums)

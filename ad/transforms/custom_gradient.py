@@ -1,0 +1,363 @@
+"""`custom_gradient`: a function with a derivative rule of the caller's own."""
+import functools
+import inspect
+import weakref
+from numbers import Number
+
+import numpy as np
+
+from ad._core import Array, apply, constant, find_tracer, is_traced, is_watched, plain_value
+from ad.engine import sweep
+from ad.engine.graph import Op, keep_rule
+from ad.engine.tape import Tape, is_differentiating
+from ad.engine.variable import Variable, stop_gradient
+from ad.errors import MissingRule, kind, lost_recording, no_place, not_a_function
+from ad.ops.forms import TABLE, over_lanes
+from ad.transforms.replay import Rerun
+from ad.trees import flatten, flatten_optional
+
+__all__ = ["custom_gradient"]
+
+ALL_VALUES = 0xFFFFFFFF
+
+
+def custom_gradient(f=None):
+    """Make a function whose gradient is given with it; a decorator.
+
+    Parameters
+    ----------
+    f : callable
+        `f(*args, **kwargs)` returns `(y, grad_fn)`, where `y` is an array or a nested structure of
+        them, and `grad_fn(*y_bars)`, with one cotangent for each array of `y`, returns the cotangent
+        of each positional argument (of each array in them, where they are nested): one alone, or a
+        sequence; None where there is none. An argument that is being differentiated is positional also
+        where a call names it.
+
+    Returns
+    -------
+    callable
+        The function of the same arguments that returns `y`. Its method `defjvp` registers a forward rule:
+        `rule(primals, tangents)`, with tuples of the positional arrays and of their tangents (zeros where there are
+        none), returns the tangent of `y` in its nesting. Without one, forward mode transposes `grad_fn`, which must
+        then be made of operations of ours.
+
+        In the body of a class it is a method (also under `staticmethod` and `classmethod`): the object it is called
+        on is no argument of which there is a gradient, and the first parameter of a forward rule.
+
+    Notes
+    -----
+    If `f` reads trainable variables that are not among its arguments, then `grad_fn` must have a
+    keyword `variables`, gets them in a list, and returns a pair: the cotangents of the arguments,
+    and a list with those of the variables.
+
+    Higher derivatives differentiate what `grad_fn` does, through everything that it closes over.
+
+    A program that is being recorded (`ad.compile`, `ad.vmap`) has the ops of `f` in it. If `f` takes plain values, by
+    `x.numpy()`, they would be the same in each replay: then each replay calls `f` itself, and so do its derivatives.
+
+    Raises
+    ------
+    ValueError
+        In the sweep, if `grad_fn` returns a wrong number of cotangents.
+
+    Examples
+    --------
+    >>> @ad.custom_gradient
+    ... def log1pexp(x):
+    ...     e = np.exp(x)
+    ...     return np.log(1 + e), lambda y_bar: y_bar * (1 - 1 / (1 + e))
+    """
+    if f is None:
+        return custom_gradient
+    if isinstance(f, (staticmethod, classmethod)):
+        return type(f)(custom_gradient(f.__func__))
+    if not callable(f):
+        raise not_a_function("custom_gradient", f)
+    return _WithGradient(f)
+
+
+class _WithGradient:
+    """A function under `custom_gradient`."""
+
+    def __init__(self, f):
+        functools.update_wrapper(self, f)
+        self._f, self._rule, self._reruns = f, None, {}
+        self._owner = type  # a class method is called with its class, by newer versions of Python
+
+    def __set_name__(self, owner, name):
+        self._owner = (type, owner)  # Owner.f(x, ...) is x.f(...)
+
+    def __call__(self, /, *args, **kwargs):
+        if args and isinstance(args[0], self._owner):
+            return self._called_on(*args, **kwargs)
+        return _Call(self._f, args, kwargs, self._rule, self._reruns).result()
+
+    def __get__(self, instance, owner=None):
+        return self if instance is None else functools.partial(self._called_on, instance)
+
+    def _called_on(self, instance, /, *args, **kwargs):
+        f, rule = (part and functools.partial(part, instance) for part in (self._f, self._rule))
+        return _Call(f, args, kwargs, rule, {}, is_method=True).result()
+
+    def __reduce__(self):
+        return self.__qualname__
+
+    def defjvp(self, rule):
+        self._rule = rule
+        return rule
+
+
+class _Call:
+    """One call of such a function: the op that it makes, on the arrays among its arguments."""
+
+    def __init__(self, f, args, kwargs, forward, reruns, is_method=False):
+        if kwargs:
+            args, kwargs = _in_places(f, args, kwargs)
+        self.f, self.kwargs, self.forward, self.reruns, self.is_method = f, kwargs, forward, reruns, is_method
+        self.name = _name(f)
+        leaves, self.rebuild_args = flatten(args)
+        self.leaves = [x.read_value() if isinstance(x, Variable) else x for x in leaves]
+        self.positions = [i for i, x in enumerate(self.leaves) if isinstance(x, Array)]
+        self.variables = []
+        self.pulled = None  # (y_bar, cotangents of all inputs) of the sweep under way
+
+    def result(self):
+        """What the decorated function returns."""
+        given = [self.leaves[i] for i in self.positions]
+        tracer = find_tracer(given)
+        caught = tracer and tracer.catch(given)
+        try:
+            y, self.grad_fn = self.run(self.leaves, watch=is_differentiating())
+        finally:
+            has_leaked = tracer and tracer.release(caught)
+        outputs, rebuild = flatten(y)
+        inputs = tuple(given + [v.read_value() for v in self.variables])
+        if not inputs or not outputs:
+            return y
+        self.outputs = len(outputs)
+        if has_leaked:
+            return rebuild(self.rerun([_plain(part) for part in outputs])(inputs))
+        form, fn = "custom", self.evaluate
+        if any(map(is_traced, inputs)) or any(isinstance(part, Array) and is_traced(part) for part in outputs):
+            inputs += tuple([stop_gradient(part) if isinstance(part, Array) else constant(part) for part in outputs])
+            form, fn = "relay", self.last
+        else:
+            self.values = tuple([_plain(part) for part in outputs])
+        op = Op(self.name, form, _weakly(fn), jvp=_weakly(self.jvp), vjp=_weakly(self.vjp), needs=(ALL_VALUES,),
+                outputs=self.outputs)
+        keep_rule(op, self)
+        found = apply(op, inputs, ())
+        return rebuild(found if self.outputs > 1 else [found])
+
+    def rerun(self, values):
+        """The op of a call like this one that each replay makes anew; `values` are the outputs of this one."""
+        variables = {len(self.positions) + i: variable for i, variable in enumerate(self.variables)}
+        fixed = [None if i in self.positions else leaf for i, leaf in enumerate(self.leaves)]
+        try:
+            key = (*map(_same, fixed), *self.positions, *map(id, self.variables), tuple(self.kwargs), len(values),
+                   *map(_same, self.kwargs.values()), self.forward)
+            found = self.reruns.get(key)
+        except TypeError:  # unhashable
+            key = found = None
+        if found is None:
+            self.leaves = fixed
+            found = Rerun(self.name, self.again, variables, len(values))
+            if key is not None:
+                self.reruns[key] = found
+        found.first = values
+        return found
+
+    def again(self, inputs):
+        """The outputs of the call on other inputs."""
+        leaves = self.with_inputs(inputs, self.leaves)
+        args = self.rebuild_args(leaves)
+        y = _Call(self.f, args, self.kwargs, self.forward, self.reruns, self.is_method).result()
+        return [apply(TABLE["identity"].op, (part,)) for part in flatten(y)[0]]
+
+    def run(self, leaves, watch=False):
+        """`f` on arguments with these leaves; notes which variables it reads, if asked."""
+        args = self.rebuild_args(leaves)
+        if not watch:
+            return self.pair(self.f(*args, **self.kwargs))
+        with Tape() as watcher:
+            y, grad_fn = self.pair(self.f(*args, **self.kwargs))
+        self.variables = list(watcher.watched_variables())
+        if self.variables and not _takes_variables(grad_fn):
+            names = [v.name for v in self.variables]
+            raise TypeError(f"ad: {self.name} reads the variables {names}: its gradient function must have "
+                            "a keyword `variables`, or they must be arguments")
+        return y, grad_fn
+
+    def pair(self, returned):
+        if isinstance(returned, tuple) and len(returned) == 2 and callable(returned[1]):
+            return returned
+        raise TypeError(f"ad: {self.name}, under custom_gradient, must return (y, grad_fn), "
+                        f"not {kind(returned)}")
+
+    def evaluate(self, *raw):
+        """The op on raw values; the first time they are those that `result` has computed from."""
+        values, self.values = self.values, None
+        if values is None:
+            y, _ = self.run(self.with_inputs(map(constant, raw), self.leaves))
+            values = tuple([_plain(part) for part in flatten(y)[0]])
+        return values if self.outputs > 1 else values[0]
+
+    def last(self, *raw):
+        """The op while a program is recorded, which has the outputs from `f`'s own ops: they are its last inputs."""
+        return raw[-self.outputs:] if self.outputs > 1 else raw[-1]
+
+    def with_inputs(self, inputs, leaves):
+        """`leaves` with the op's inputs, less the variables, in the places of arrays."""
+        leaves = list(leaves)
+        for i, x in zip(self.positions, inputs):
+            leaves[i] = x
+        return leaves
+
+    # -- reverse
+
+    def vjp(self, i, y_bar, xs, y, params):
+        if self.pulled is None or self.pulled[0] is not y_bar:
+            y_bars = y_bar if self.outputs > 1 else (y_bar,)
+            self.pulled = y_bar, self.cotangents(self.grad_fn, y_bars, xs)
+        found = self.pulled[1][i] if i < len(self.pulled[1]) else None
+        if i == len(xs) - 1:
+            self.pulled = None
+        return found
+
+    def cotangents(self, grad_fn, y_bars, xs):
+        """Those of the op's inputs, in their shapes; None where there is none."""
+        if self.variables:
+            x_bars, v_bars = grad_fn(*y_bars, variables=list(self.variables))
+            v_bars = self.counted(v_bars, len(self.variables), "variables")
+        else:
+            x_bars, v_bars = grad_fn(*y_bars), []
+        if self.is_method and isinstance(x_bars, (tuple, list)) and len(x_bars) > 1 and x_bars[0] is None:
+            n = len(flatten_optional(x_bars))
+            x_bars = x_bars[n - len(self.leaves):] if n == len(self.leaves) + 1 else x_bars  # None for the object, too
+        elif self.leads_with_object() and len(flatten_optional(x_bars)) == len(self.leaves) - 1:
+            x_bars = [None, *flatten_optional(x_bars)]
+        x_bars = self.counted(x_bars, len(self.leaves), "arguments")
+        found = [x_bars[i] for i in self.positions] + v_bars
+        return [None if x_bar is None else self.fitted(x_bar, x) for x_bar, x in zip(found, xs)]
+
+    def leads_with_object(self):
+        """Whether the first argument is no number, as the object of a method under another decorator."""
+        return bool(self.leaves) and not isinstance(self.leaves[0], (Array, np.ndarray, np.generic, Number))
+
+    def counted(self, x_bars, n, what):
+        leaves = flatten_optional(x_bars)
+        if len(leaves) != n:
+            raise ValueError(f"ad: the gradient function of {self.name} returned {len(leaves)} gradients "
+                             f"for {n} {what}; it must return one for each (None where there is none)")
+        return leaves
+
+    def fitted(self, x_bar, x):
+        x_bar = apply(TABLE["identity"].op, (x_bar,))
+        if x_bar.shape == x.shape:
+            return x_bar
+        try:
+            return apply(TABLE["broadcast_to"].op, (x_bar,), (x.shape,))
+        except ValueError:
+            raise ValueError(f"ad: the gradient function of {self.name} returned a gradient of shape "
+                             f"{x_bar.shape} for an argument of shape {x.shape}; sum it over the axes that "
+                             "broadcasting added") from None
+
+    # -- forward
+
+    def jvp(self, x_dots, xs, y, params):
+        known = [i for i, x_dot in enumerate(x_dots) if x_dot is not None]
+        if known[-1] >= len(self.positions):
+            name = self.variables[known[-1] - len(self.positions)].name
+            raise MissingRule(f"ad: {self.name} has no forward rule for variable {name!r}, "
+                              "which is not among its arguments")
+        rule = self.transposed if self.forward is None else self.pushed
+        return over_lanes(lambda *dots: rule(dict(zip(known, dots)), xs, y), tuple([x_dots[i] for i in known]),
+                          tuple([xs[i] for i in known]), y, False)
+
+    def pushed(self, x_dots, xs, y):
+        """The output's tangent by the registered rule."""
+        tangents = [x_dots[i] if i in x_dots else _zeros(x) for i, x in enumerate(xs)]
+        y_dot = self.forward(self.rebuild_args(self.with_inputs(xs, self.leaves)),
+                             self.rebuild_args(self.with_inputs(tangents, [0.0] * len(self.leaves))))
+        parts = flatten(y_dot)[0]
+        if len(parts) != self.outputs:
+            raise ValueError(f"ad: the forward rule of {self.name} returned {len(parts)} tangents "
+                             f"for {self.outputs} outputs")
+        parts = tuple([apply(TABLE["identity"].op, (part,)) for part in parts])
+        return parts if self.outputs > 1 else parts[0]
+
+    def transposed(self, x_dots, xs, y):
+        """The output's tangent by transposing `grad_fn`, a linear map that is the transpose of the wanted one.
+
+        `f` is called again, so that the map depends on nothing but `xs`.
+        """
+        ys = y if self.outputs > 1 else (y,)
+        _, grad_fn = self.run(self.with_inputs(xs, self.leaves))
+        ones = [constant(np.ones(part.shape, part.dtype)) for part in ys]
+        recorder, y_bars, x_bars = sweep.record(lambda *y_bars: self.cotangents(grad_fn, y_bars, xs), ones)
+        used = [i for i in x_dots if x_bars[i] is not None]
+        dots = sweep.pull_back(recorder, [x_bars[i] for i in used], y_bars, [x_dots[i] for i in used])
+        dots = tuple([_zeros(part) if dot is None else dot for dot, part in zip(dots, ys)])
+        return dots if self.outputs > 1 else dots[0]
+
+
+def _name(f):
+    """What a function, or an object that is called like one, is called."""
+    return getattr(f, "__name__", None) or _name(getattr(f, "func", type(f)))
+
+
+def _in_places(f, args, kwargs):
+    """The arguments of a call, with what has a gradient in the places that `f` has for it, and not among keywords."""
+    if not any(isinstance(x, Array) for x in flatten(tuple(kwargs.values()))[0]):
+        return args, kwargs
+    signature = inspect.signature(f)
+    places = [name for name, p in signature.parameters.items()
+              if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    n = 0
+    for name, value in kwargs.items():
+        if _has_gradient(value, signature.parameters.get(name)):
+            if name not in places:
+                raise no_place(_name(f), name)
+            n = max(n, places.index(name) + 1)
+    bound = signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    moved = places[len(args):n]
+    return (*args, *[bound.arguments[name] for name in moved]), {k: v for k, v in kwargs.items() if k not in moved}
+
+
+def _has_gradient(value, parameter):
+    """Whether an argument is differentiated, or may be in a program that is being recorded."""
+    arrays = [x for x in flatten(value)[0] if isinstance(x, Array)]
+    required = parameter is not None and parameter.default is parameter.empty
+    return any(map(is_watched, arrays)) or required and any(map(is_traced, arrays))
+
+
+def _same(x):
+    """What tells an argument that is no array apart in a key: 1, 1.0 and True are three."""
+    return type(x), repr(x) if isinstance(x, (float, complex)) else x
+
+
+def _weakly(method):
+    """The method without a reference to its object, which the recorders keep (see `keep_rule`)."""
+    found = weakref.WeakMethod(method)
+
+    def call(*args):
+        bound = found()
+        if bound is None:
+            raise lost_recording()
+        return bound(*args)
+
+    return call
+
+
+def _plain(part):
+    return plain_value(part) if isinstance(part, Array) else np.asarray(part)
+
+
+def _zeros(x):
+    return constant(np.zeros(x.shape, x.dtype))
+
+
+def _takes_variables(grad_fn):
+    parameters = inspect.signature(grad_fn).parameters.values()
+    return any(p.name == "variables" or p.kind is p.VAR_KEYWORD for p in parameters)

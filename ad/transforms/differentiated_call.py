@@ -1,0 +1,215 @@
+"""The call that a transform differentiates: its leaves and outputs as Arrays, and the way back to what was given."""
+import functools
+
+import numpy as np
+
+from ad import trees
+from ad._core import Array
+from ad.engine import boundary, sweep
+from ad.engine.variable import Variable
+from ad.errors import kind, no_derivative, not_a_function, not_argnums, warn_independent
+
+__all__ = ["Call", "check", "named"]
+
+
+class Call:
+    """A call of `f`: the leaves it is differentiated with respect to, and what it returned."""
+
+    def __init__(self, transform, f, args, kwargs, argnums, has_aux, warns=False):
+        self.warns = warns  # where `f` does not depend on the leaves; and it refuses integers
+        self.transform, self.f, self.args, self.kwargs, self.has_aux = transform, f, args, kwargs, has_aux
+        self.single = not isinstance(argnums, tuple)
+        self.positions = [self._position(i) for i in ((argnums,) if self.single else argnums)]
+        if len(set(self.positions)) < len(self.positions):
+            raise ValueError(f"ad.{transform}: argnums={argnums} names an argument twice")
+        leaves, self.structure = trees.flatten(tuple([args[i] for i in self.positions]))
+        self.xs = [boundary.argument(leaf) for leaf in leaves]
+        self.ours = [isinstance(leaf, Array) for leaf in leaves]
+        self.any_ours = any(self.ours)
+        self.returned = self.aux = None
+        if any(x is None for x in self.xs):
+            self._refuse(leaves)
+
+    def _position(self, argnum):
+        n = len(self.args)
+        if not -n <= argnum < n:
+            raise TypeError(
+                f"ad.{self.transform}: no positional argument {argnum} to differentiate with respect to; the function "
+                f"was called with {n} positional and {len(self.kwargs)} keyword arguments. Pass that argument by "
+                "position, or choose another by argnums"
+            )
+        return argnum % n
+
+    def _refuse(self, leaves):
+        for leaf, x, path in zip(leaves, self.xs, self.structure.paths()):
+            if x is None:
+                what = f"an array of dtype {leaf.dtype}" if isinstance(leaf, np.ndarray) else kind(leaf)
+                where = f"argument {self.positions[path[0]]}" + "".join(f"[{key!r}]" for key in path[1:])
+                raise TypeError(
+                    f"ad.{self.transform}: {where} is {what}, with respect to which there is no derivative; "
+                    "choose others by argnums, or pass it by keyword"
+                )
+
+    def run(self, *leaves):
+        """Call the function at these leaves; the leaves of what it returns."""
+        args = list(self.args)
+        for position, value in zip(self.positions, self.structure(leaves)):
+            args[position] = value
+        y = self.f(*args, **self.kwargs)
+        if self.has_aux:
+            y, self.aux = self._pair(y)
+        leaves, self.returned = trees.flatten(y)
+        return leaves
+
+    def outputs(self, *leaves):
+        """Call the function at these leaves; what it returns, as a list of Arrays."""
+        returned = self.run(*leaves)
+        ys = [boundary.output(leaf) for leaf in returned]
+        bad = [kind(leaf) for leaf, y in zip(returned, ys) if y is None]
+        if bad:
+            raise TypeError(f"ad.{self.transform}: the function returned {bad[0]}; it must return arrays or numbers, "
+                            "or containers of them (with has_aux=True: a pair of that and anything else)")
+        if self.warns:
+            self._refuse_integers(returned, ys)
+        return ys
+
+    def _refuse_integers(self, returned, ys):
+        """A Python int may be a constant of one branch; other integers and truths are results of some function."""
+        for leaf, y in zip(returned, ys):
+            if y.dtype.kind in "biu" and type(leaf) is not int:
+                raise no_derivative(self.transform, y.dtype)
+
+    def _pair(self, y):
+        if not isinstance(y, tuple) or len(y) != 2:
+            raise TypeError(f"ad.{self.transform}: with has_aux=True the function must return a pair "
+                            f"(output, aux), not {kind(y)}")
+        return y
+
+    def record(self):
+        """Call the function with a recorder on: a plan from what it returned to the leaves, and what it returned."""
+        return self._recorded(self.outputs, self.xs, list)
+
+    def _recorded(self, run, leaves, targets):
+        """Call `run` at these leaves with a recorder on: a plan to them from the `targets` of what it returned."""
+        begun = sweep.begin()
+        recorder, sources, returned = sweep.record(run, leaves)
+        ys = targets(returned)
+        plan = sweep.Plan(recorder, ys, sources)
+        if self.warns and plan.is_independent():
+            warn_independent(self.transform, *sweep.independent(plan, begun))
+        return plan, ys
+
+    def gradient(self, *leaves):
+        """The function's value, which must be a real scalar, and the cotangents of the leaves."""
+        plan, (y,) = self._recorded(self.run, list(leaves), self._scalar)
+        return y, boundary.pull_scalar(plan)
+
+    def _scalar(self, returned):
+        """The one value of a function that returns a real scalar, in a list."""
+        if self.returned is not trees.LEAF:
+            raise TypeError(
+                f"ad.{self.transform}: the function returned {self.returned!r}; it must return one scalar. Pick or sum "
+                "them, or use ad.jacobian; to return something beside the scalar use has_aux=True"
+            )
+        return [boundary.scalar(returned[0], self.transform)]
+
+    def gradient_at(self, *leaves):
+        """The gradient alone, with zeros where it is unconnected: a function to differentiate again."""
+        _, x_bars = self.gradient(*leaves)
+        return [boundary.zeros_like(x, True) if x_bar is None else x_bar for x, x_bar in zip(leaves, x_bars)]
+
+    # -- from Arrays to what the caller gets
+
+    def values(self, ys):
+        """The function's value."""
+        return self.returned([boundary.hand_over(y, self.any_ours) for y in ys])
+
+    def tangents(self, y_dots, ys):
+        """A tangent of the value, with its structure."""
+        return self.returned([self._derivative(y_dot, y, self.any_ours) for y_dot, y in zip(y_dots, ys)])
+
+    def cotangents(self, x_bars):
+        """Derivatives for the leaves, in the structure of the differentiated arguments."""
+        parts = self.structure(map(self._derivative, x_bars, self.xs, self.ours))
+        return parts[0] if self.single else parts
+
+    def blocks(self, y, row, batch=0):
+        """Parts of a matrix of derivatives, one for each leaf, in the structure of the differentiated arguments."""
+        parts = self.structure([self._block(block, y.shape + x.shape[batch:], x) for block, x in zip(row, self.xs)])
+        return parts[0] if self.single else parts
+
+    def _block(self, block, shape, x):
+        if block is None:
+            block = np.zeros(shape, x.dtype)
+        if isinstance(block, np.ndarray) and not shape:
+            block = block[()]
+        return boundary.output(block) if self.any_ours else block
+
+    @staticmethod
+    def _derivative(dot, x, ours):
+        return boundary.zeros_like(x, ours) if dot is None else boundary.hand_over_new(dot, ours)
+
+    def with_aux(self, *results):
+        """The results, and aux if the function gives one: what the transform returns."""
+        if self.has_aux:
+            results += (trees.map(self._plain, self.aux),)
+        return results[0] if len(results) == 1 else results
+
+    def _plain(self, leaf):
+        ours = not isinstance(leaf, Array) or isinstance(leaf, Variable)
+        return leaf if ours else boundary.hand_over(leaf, self.any_ours)
+
+    # -- from what the caller gave to Arrays
+
+    def directions(self, tree, what):
+        """The leaves of tangents (or cotangents) for the differentiated arguments."""
+        structure, n = self.structure.children[0] if self.single else self.structure, len(self.positions)
+        if not self.single and isinstance(tree, tuple) and len(tree) != n:
+            raise TypeError(f"ad.{self.transform}: {what} has {len(tree)} parts for {n} arguments; give one for each")
+        return self._fitted(trees.flatten_like(structure, tree, what), self.xs, what)
+
+    def seeds(self, tree, ys):
+        """The leaves of cotangents for what the function returned."""
+        return self._fitted(trees.flatten_like(self.returned, tree, "the cotangent"), ys, "the cotangent")
+
+    def _fitted(self, leaves, xs, what):
+        return [self._fit(leaf, x, what) for leaf, x in zip(leaves, xs)]
+
+    def _fit(self, leaf, x, what):
+        dot = boundary.argument(leaf)
+        if dot is None:
+            raise TypeError(f"ad.{self.transform}: {what} has {kind(leaf)} in it; it must be made of "
+                            "arrays or numbers")
+        if dot.shape != x.shape:
+            raise ValueError(f"ad.{self.transform}: {what} has shape {dot.shape} where the value has {x.shape}")
+        if dot.dtype.kind == "c" and x.dtype.kind != "c":
+            raise TypeError(f"ad.{self.transform}: {what} is complex where the value is real ({x.dtype})")
+        if dot.dtype != x.dtype and x.dtype.kind in "fc":
+            dot = _astype(dot, x.dtype)
+        return dot
+
+
+def _astype(x, dtype):
+    from ad.ops.shaping import astype  # not at the top: `ops` may be the one importing
+
+    return astype(x, dtype)
+
+
+def check(transform, f, argnums=0):
+    """Refuse what cannot be transformed; most likely it was meant for the function that the transform returns."""
+    if not callable(f):
+        raise not_a_function(transform, f)
+    if type(argnums) is int:
+        return
+    positions = argnums if isinstance(argnums, tuple) else (argnums,)
+    if not all(isinstance(i, (int, np.integer)) and not isinstance(i, bool) for i in positions):
+        raise not_argnums(transform, argnums)
+
+
+def named(function, transform, f, argnums):
+    """Give a derivative the name, documentation and signature of the function it is made from."""
+    check(transform, f, argnums)
+    functools.update_wrapper(function, f, ("__module__", "__doc__"), ())
+    name = getattr(f, "__name__", type(f).__name__)
+    function.__name__ = function.__qualname__ = f"{transform}({name})"
+    return function

@@ -1,0 +1,205 @@
+"""Matrices of derivatives, block by block: by sweeps over the recorded function, in many directions at once."""
+import math
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from ad._core import Array, is_tracing, planted
+from ad.engine import boundary
+
+__all__ = ["by_lanes", "check_real", "matrix", "rows"]
+
+# How many numbers the tangents of one value may hold when many directions go through a function at once; and while a
+# program is being recorded, which goes through them in blocks.
+LANE_ROOM = 1 << 16
+RECORDED_ROOM = 1 << 24
+
+
+def matrix(call, plan, ys, mode=None, batch=0):
+    """The Jacobian of a recorded call, in the structure of what the function returned.
+
+    Parameters
+    ----------
+    call : Call
+    plan, ys
+        What `call.record()` gave.
+    mode : {"forward", "reverse"}, optional
+    batch : int
+        1 if the first axis of inputs and outputs is one of rows.
+    """
+    if batch:
+        _check_rows(call.xs, ys)
+    mode = mode or _cheaper(call.xs, ys)
+    _check_complex(call.transform, mode, call.xs, ys)
+    blocks = (_by_columns if mode == "forward" else _by_rows)(plan, call.xs, ys, batch)
+    return call.returned([call.blocks(y, row, batch) for y, row in zip(ys, blocks)])
+
+
+def _cheaper(xs, ys):
+    """The mode that costs less; forward where complex numbers leave no choice."""
+    if any(value.dtype.kind == "c" for value in (*xs, *ys)):
+        return "forward"
+    # All directions go forward at once, and a row of the matrix takes a sweep of its own: a direction is cheaper.
+    return "forward" if _size(xs) <= 2 * _size(ys) else "reverse"
+
+
+def _size(values):
+    return sum(value.size for value in values)
+
+
+def check_real(transform, values):
+    if any(value.dtype.kind == "c" for value in values):
+        raise TypeError(f"ad.{transform}: not for complex numbers; write the function in real and imaginary parts")
+
+
+def _check_complex(transform, mode, xs, ys):
+    """Refuse what has no matrix of complex derivatives."""
+    if mode == "reverse" and any(value.dtype.kind == "c" for value in (*xs, *ys)):
+        raise TypeError(f"ad.{transform}: reverse mode is for real numbers; use mode='forward', or ad.vjp")
+    if any(x.dtype.kind == "c" for x in xs) and any(y.dtype.kind != "c" for y in ys):
+        raise TypeError(f"ad.{transform}: a real output of a complex input has no complex derivative; use ad.grad, "
+                        "ad.vjp")
+
+
+def _check_rows(xs, ys):
+    shapes = [value.shape for value in (*xs, *ys)]
+    if any(shape[:1] != shapes[0][:1] or not shape for shape in shapes):
+        raise ValueError(f"ad.batch_jacobian: arguments and outputs have shapes {', '.join(map(str, shapes))}; the "
+                         "first axis must be one of rows, the same in all. For anything else use ad.jacobian")
+
+
+def by_lanes(plan, xs, ys, batch=0):
+    """`blocks[i][k]`, of shape `xs[i].shape[batch:] + ys[k].shape`: by forward sweeps in many directions at once."""
+    blocks = []
+    for i, x in enumerate(xs):
+        pieces = [_push_chunk(plan, xs, i, _one_hot(x, start, stop, batch)) for start, stop in _chunks(x, ys, batch)]
+        blocks.append([_joined([piece[k] for piece in pieces], x.shape[batch:] + y.shape) for k, y in enumerate(ys)])
+    return blocks
+
+
+def _push_chunk(plan, xs, i, x_dots):
+    """The outputs' tangents for lanes of tangents of input i."""
+    seeds = [None] * len(xs)
+    seeds[i] = planted(x_dots)
+    return boundary.push(plan, seeds)
+
+
+def _one_hot(x, start, stop, batch=0):
+    """A lane for each of some elements of x (of a row, if the first `batch` axes hold rows) with a 1 in that place."""
+    shape = k, rows, n = stop - start, math.prod(x.shape[:batch]), math.prod(x.shape[batch:])
+    if is_tracing():  # where a program keeps them: each lane is the same line of zeros with a 1, one element further on
+        line = np.zeros(k + n, x.dtype)
+        line[k + start] = 1
+        lanes = as_strided(line[k:], shape, (-line.itemsize, 0, line.itemsize))
+    else:
+        lanes = np.zeros(shape, x.dtype)
+        lanes[np.arange(k), :, np.arange(start, stop)] = 1
+    return lanes.reshape(k, *x.shape)
+
+
+def _chunks(x, ys, batch=0):
+    """Ranges that together cover the elements of x (of a row of it)."""
+    room = RECORDED_ROOM if is_tracing() else LANE_ROOM
+    n, step = math.prod(x.shape[batch:]), max(1, room // max(x.size, *[y.size for y in ys], 1))
+    return [(start, min(start + step, n)) for start in range(0, n, step)]
+
+
+def _by_columns(plan, xs, ys, batch=0):
+    """`blocks[k][i]`, of shape `ys[k].shape + xs[i].shape[batch:]`, by forward sweeps."""
+    lanes = by_lanes(plan, xs, ys, batch)
+    return [[_turned(lanes[i][k], x.ndim - batch, y.ndim) for i, x in enumerate(xs)] for k, y in enumerate(ys)]
+
+
+def _turned(block, m, n):
+    """With the first m axes behind the n others."""
+    if block is None or not m or not n:
+        return block
+    return np.transpose(block, (*range(m, m + n), *range(m)))
+
+
+def _by_rows(plan, xs, ys, batch=0):
+    """`blocks[k][i]`, of shape `ys[k].shape + xs[i].shape[batch:]`, by reverse sweeps."""
+    return [rows(lambda y_bar, k=k: _pull_row(plan, y_bar, k, len(ys)), y, xs, batch)
+            if y.dtype.kind == "f" else [None] * len(xs) for k, y in enumerate(ys)]
+
+
+def _pull_row(plan, y_bar, k, n):
+    """The inputs' cotangents for that of output k of n."""
+    seeds = [None] * n
+    seeds[k] = y_bar
+    return boundary.pull(plan, seeds)
+
+
+def rows(pull, y, xs, batch=0):
+    """For each input a block of shape `y.shape + x.shape[batch:]`, or None, by a reverse sweep for each element of y.
+
+    Where a program is being recorded it is one sweep over lanes, which is quicker to replay and far shorter, but not
+    worth a recording by itself.
+
+    Parameters
+    ----------
+    pull : callable
+        `pull(y_bar)` is a sweep: it returns the cotangents of `xs`, None where unconnected.
+    y : Array
+    xs : list of Array
+    batch : int
+        1 if the first axis of `y` and of each x is one of rows: a sweep for each element of a row, of all rows at once.
+    """
+    chunks, pieces = _chunks(y, xs, batch), []
+    for start, stop in chunks:
+        seeds = _one_hot(y, start, stop, batch)
+        found = _pull_lanes(pull, seeds) if is_tracing() else None
+        pieces.append(found or _stacked_rows([pull(seed) for seed in seeds], xs))
+    lanes = [_connected([piece[i] for piece in pieces], chunks, x) for i, x in enumerate(xs)]
+    blocks = [_joined(parts, y.shape[batch:] + x.shape) for parts, x in zip(lanes, xs)]
+    return [_batch_first(block, y) for block in blocks] if batch else blocks
+
+
+def _connected(pieces, chunks, x):
+    """With zeros for the chunks in which a rule has let go of x; nothing if all have."""
+    if all(piece is None for piece in pieces):
+        return []
+    return [np.zeros((stop - start, *x.shape), x.dtype) if piece is None else piece
+            for piece, (start, stop) in zip(pieces, chunks)]
+
+
+def _batch_first(block, y):
+    """From `y.shape[1:] + x.shape` to `y.shape + x.shape[1:]`."""
+    return None if block is None else np.moveaxis(block, y.ndim - 1, 0)
+
+
+def _pull_lanes(pull, seeds):
+    # Not at the top: lanes are made by recordings, whose programs call transforms.
+    from ad.compiler.vmap import pull_lanes
+
+    return pull_lanes(pull, seeds)
+
+
+def _stacked_rows(rows, xs):
+    return [_stacked([row[i] for row in rows], x) for i, x in enumerate(xs)]
+
+
+def _joined(pieces, shape):
+    """Lanes from several chunks as one block; an Array where one is live."""
+    if not pieces or pieces[0] is None:
+        return None
+    if not any(isinstance(piece, Array) and boundary.live(piece) for piece in pieces):
+        pieces = [boundary.hand_over_new(piece, False) if isinstance(piece, Array) else piece for piece in pieces]
+    return _shaped(pieces[0] if len(pieces) == 1 else np.concatenate(pieces), shape)
+
+
+def _stacked(rows, x):
+    """Cotangents as lanes; an Array where one is live."""
+    connected = [row for row in rows if row is not None]
+    if not connected:
+        return None
+    if any(boundary.live(row) for row in connected):
+        return np.stack([np.zeros(x.shape, x.dtype) if row is None else row for row in rows])
+    block = np.empty((len(rows), *x.shape), x.dtype)
+    for j, row in enumerate(rows):
+        block[j] = 0 if row is None else row.numpy()
+    return block
+
+
+def _shaped(block, shape):
+    return block if block.shape == shape else np.reshape(block, shape)

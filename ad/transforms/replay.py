@@ -1,0 +1,91 @@
+"""Functions that a recorded program cannot see into: each replay calls them anew, and so do their derivatives.
+
+An op of this kind has a Python function for its rule of evaluation. What it returns for plain values is computed with
+no program taking note, and so are its cotangents and tangents, by a sweep or a forward level around another call of
+the function. They are ops of the same kind, which gives derivatives of any order.
+"""
+from ad._core import Untraced, apply, constant, plain_value
+from ad.engine import boundary, sweep
+from ad.engine.graph import Op
+from ad.errors import MissingRule
+from ad.ops.forms import over_lanes
+
+__all__ = ["Rerun"]
+
+EVERYTHING = (1 << 32) - 1  # of `Op.needs`: all values
+
+
+class Rerun:
+    """The op of a function that every replay calls.
+
+    Parameters
+    ----------
+    name : str
+    function : callable
+        Takes and returns lists of Arrays.
+    variables : dict
+        Place of an input -> the Variable that it is the value of, which the function reads by itself.
+    n_outputs : int
+    """
+
+    def __init__(self, name, function, variables, n_outputs):
+        self.name, self.function, self.variables, self.n_outputs = name, function, variables, n_outputs
+        self.first = None  # the outputs, where they are known already
+        self.op = Op(name, "custom", self.evaluate, jvp=self.jvp, vjp=self.vjp, needs=(EVERYTHING,), outputs=n_outputs)
+        self.pullback = self.pushforwards = None
+
+    def __call__(self, inputs):
+        """The outputs as a list of Arrays, in a program or on a tape if the inputs are."""
+        found = apply(self.op, tuple(inputs), ())
+        return list(found) if self.n_outputs > 1 else [found]
+
+    def evaluate(self, *values):
+        """The op on plain values."""
+        found, self.first = self.first, None
+        if found is None:
+            with Untraced():
+                found = [plain_value(y) for y in self.function([constant(x) for x in values])]
+        return tuple(found) if self.n_outputs > 1 else found[0]
+
+    # -- reverse
+
+    def vjp(self, i, y_bar, xs, y, params):
+        if self.pullback is None:
+            self.pullback = Rerun(f"{self.name}_vjp", self.pulled, self.variables, len(xs))
+        return self.pullback([*xs, *(y_bar if self.n_outputs > 1 else [y_bar])])[i]
+
+    def pulled(self, inputs):
+        """The inputs' cotangents, from the inputs and the outputs' cotangents."""
+        xs, y_bars = inputs[:-self.n_outputs], inputs[-self.n_outputs:]
+        recorder, sources, ys = sweep.record(lambda *xs: self.function(list(xs)), xs)
+        sources = [self.variables.get(i, x) for i, x in enumerate(sources)]
+        x_bars = sweep.pull_back(recorder, ys, sources, y_bars)
+        return [boundary.zeros_like(x, True) if x_bar is None else x_bar for x, x_bar in zip(xs, x_bars)]
+
+    # -- forward
+
+    def jvp(self, x_dots, xs, y, params):
+        given = tuple([i for i, x_dot in enumerate(x_dots) if x_dot is not None])
+        for i in given:
+            if i in self.variables:
+                raise MissingRule(f"ad: {self.name} has no forward rule for variable {self.variables[i].name!r}, "
+                                  "which is not among its arguments")
+        if self.pushforwards is None:
+            self.pushforwards = {}
+        if given not in self.pushforwards:
+            self.pushforwards[given] = Rerun(f"{self.name}_jvp", lambda inputs: self.pushed(given, inputs),
+                                             self.variables, self.n_outputs)
+
+        def push(*dots):
+            found = self.pushforwards[given]([*xs, *dots])
+            return tuple(found) if self.n_outputs > 1 else found[0]
+
+        return over_lanes(push, tuple([x_dots[i] for i in given]), tuple([xs[i] for i in given]), y, False)
+
+    def pushed(self, given, inputs):
+        """The outputs' tangents, from the inputs and the tangents of those that are given."""
+        n = len(inputs) - len(given)
+        x_dots = dict(zip(given, inputs[n:]))
+        ys, y_dots = boundary.push_level(lambda *xs: self.function(list(xs)), inputs[:n],
+                                       [x_dots.get(i) for i in range(n)])
+        return [boundary.zeros_like(y, True) if y_dot is None else y_dot for y, y_dot in zip(ys, y_dots)]
