@@ -16,16 +16,16 @@ cdef class Array:
     cdef object __weakref__
     cdef Array read(self)
     cdef Array read_unwatched(self)
-    cdef object plain(self)
-    cdef object shown(self)
 
 
 cdef Array wrap(object value, Node node=*, tuple tangents=*)
 cdef Array lift(object value)
 cdef Array alias(Array x)
 cdef Array as_value(object value, object dtype)
-cdef object value_of(Array x)
-cdef int need(Array x) except -1
+cdef object raw_value(Array x)
+cpdef object metadata_view(Array x)
+cpdef object public_value(Array x)
+cdef int force(Array x) except -1
 cdef bint is_live(Array x) noexcept
 cdef int note_cut(Array x, str what) except -1
 cpdef bint is_traced(Array x) noexcept

@@ -14,7 +14,7 @@ from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
 
 cimport numpy as cnp
-from ad.engine.deferred cimport described, n_open, settle
+from ad.engine.deferred cimport described, n_open, force_deferred
 from ad.engine.forward cimport blank_dual, push_tangents
 from ad.engine.graph cimport (
     ARRAY, BY_RADICAND, CARRIES, FIRST_LEVEL, NO_POWER, NUMBER, NodePtr, Operand, Recorder, State, current, hold,
@@ -248,10 +248,10 @@ cdef inline object defer(Op op, Operand *operands, int n, tuple params, Operand 
     return value
 
 
-cdef int need(Array x) except -1:
+cdef int force(Array x) except -1:
     """Have the value of an Array that is about to be read."""
     if n_open and x.array is not None:
-        settle(<PyObject *>x.array)
+        force_deferred(<PyObject *>x.array)
     return 0
 
 
@@ -527,15 +527,15 @@ cdef Array lift(object value):
     return value if isinstance(value, Array) else wrap(raw(&operand))
 
 
-cdef object value_of(Array x):
+cdef object raw_value(Array x):
     """The raw value: an ndarray, or an np.float64."""
-    need(x)
+    force(x)
     return FLOAT64(x.number) if x.array is None else x.array
 
 
 cdef object only_number(Array x):
     """The Python number of a 0-d value; of other arrays what NumPy makes of it, which may be its error."""
-    value = value_of(x)
+    value = raw_value(x)
     return value.item() if x.array is None or x.array.ndim == 0 else float(value)
 
 
@@ -573,23 +573,23 @@ cpdef bint is_watched(Array x):
     return x.tangents is not None
 
 
-cdef inline object answer(Array x, str kind, object value):
-    """What Python is given of a value; a program that is being recorded keeps it as a guard."""
+cdef inline object record_guard(Array x, str kind, object value):
+    """Return what Python code is given of a value; the program being traced, if any, records it as a guard."""
     cdef Recorder tracer = None if x.node is None else tracer_of(<NodePtr>x.node)
     if tracer is not None:
         tracer.guard(<NodePtr>x.node, kind, value)
     return value
 
 
-cdef inline int leak(Array x, str what) except -1:
-    """Tell the program that is being recorded, if any, that a value leaves it."""
+cdef inline int escape(Array x, str what) except -1:
+    """Tell the program being traced, if any, that a value escapes from it: Python code has it, and may keep it."""
     cdef Recorder tracer
     x = x.read_unwatched()
     if x.node is None and x.tangents is None:
         return 0
     tracer = None if x.node is None else tracer_of(<NodePtr>x.node)
     if tracer is not None:
-        tracer.leak(<NodePtr>x.node, what)
+        tracer.escape(<NodePtr>x.node, what)
     note_cut(x, what)
     return 0
 
@@ -652,41 +652,56 @@ cdef class Untraced:
         self.state.trace(self.tracer)
 
 
-def planted(value):
-    """An ndarray, as an Array ops on which a program that is being recorded, if any, has in it; or as it is.
+def lift_constant(value):
+    """Lift a constant into the program being traced, so that ops on it are traced; else return it unchanged.
 
-    They would be evaluated at once otherwise, and their results would be constants of the program.
+    Ops on the ndarray itself would be evaluated at once, and their results would be constants of the program.
     """
     cdef Recorder tracer = current().tracer
-    return value if tracer is None else tracer.plant(value)
+    return value if tracer is None else tracer.lift_constant(value)
 
 
-def peek(Array x):
-    """The plain value, for what depends on its shape, dtype and layout only: the elements may not be there yet."""
-    return (<Array>lift(x)).shown()
+# The value of an Array, by what the caller does with it. Each returns an ndarray (a read-only view), or a NumPy scalar
+# for a 0-d value.
+
+cdef object read_only(Array x):
+    if x.array is None:
+        return FLOAT64(x.number)
+    if x.array.ndim == 0:
+        return x.array[()]
+    view = x.array.view()
+    view.flags.writeable = False
+    return view
 
 
-def plain_value(Array x):
-    """The plain value: no program takes note."""
-    return (<Array>lift(x)).plain()
+cpdef object metadata_view(Array x):
+    """Return the value for the sake of its shape, dtype and strides: the elements may not be computed yet."""
+    return read_only(lift(x))
 
 
-cpdef object plain_unless_traced(value):
-    """The plain value of an Array, for rules that only compare it; an Array still, if a program computes it."""
+cpdef object public_value(Array x):
+    """Return the computed value. A program that is being recorded is not told."""
+    x = lift(x)
+    force(x)
+    return read_only(x)
+
+
+cpdef object value_or_tracer(value):
+    """Return the value of an Array; or the Array, if a program that is being recorded computes it."""
     cdef Array x
     if not isinstance(value, Array):
         return value
     x = lift(value)
-    return x if is_traced(x) else x.plain()
+    return x if is_traced(x) else public_value(x)
 
 
-cpdef object settled(value):
-    """The plain value of an Array that has to be known: a program that is being recorded keeps a guard on it."""
+cpdef object concrete(value):
+    """Return the value of an Array; a program that is being recorded guards it against another value."""
     cdef Array x
     if not isinstance(value, Array):
         return value
     x = lift(value)
-    return answer(x, "array", x.plain())
+    return record_guard(x, "array", public_value(x))
 
 
 cdef Array alias(Array x):
@@ -780,30 +795,16 @@ cdef class Array:
 
         The ndarray is a read-only view. To write into it, copy it first: `x.numpy().copy()`.
         """
-        leak(self, "numpy()")
-        return self.plain()
-
-    cdef object plain(self):
-        """The value as callers get it: an ndarray (a read-only view), or a NumPy scalar for a 0-d value."""
-        need(self)
-        return self.shown()
-
-    cdef object shown(self):
-        """`plain`, for those who do not look at the elements."""
-        if self.array is None:
-            return FLOAT64(self.number)
-        if self.array.ndim == 0:
-            return self.array[()]
-        view = self.array.view()
-        view.flags.writeable = False
-        return view
+        escape(self, "numpy()")
+        force(self)
+        return read_only(self)
 
     def __array__(self, dtype=None, copy=None):
         if is_live(self):
             if self.dtype.kind in "fc":
                 raise conversion_error("np.asarray")
-            answer(lift(self), "array", lift(self).plain())
-        found = np.array(value_of(self), dtype=dtype, copy=copy)
+            record_guard(lift(self), "array", public_value(self))
+        found = np.array(raw_value(self), dtype=dtype, copy=copy)
         if found is self.array:
             found = found.view()
             found.flags.writeable = False
@@ -812,27 +813,27 @@ cdef class Array:
     def __float__(self):
         if is_watched(self):
             raise conversion_error("float")
-        return answer(self, "float", float(only_number(self)))
+        return record_guard(self, "float", float(only_number(self)))
 
     def __complex__(self):
         if is_watched(self):
             raise conversion_error("complex")
-        return answer(self, "complex", complex(only_number(self)))
+        return record_guard(self, "complex", complex(only_number(self)))
 
     def __int__(self):
         value = only_number(self)
         note_cut(self, "int()")
         try:
-            return answer(self, "int", int(value))
+            return record_guard(self, "int", int(value))
         except (ValueError, OverflowError):
-            answer(self, "int", value)  # nan or an infinity: the function may go on from there
+            record_guard(self, "int", value)  # nan or an infinity: the function may go on from there
             raise
 
     def __index__(self):
-        return answer(self, "int", operator.index(value_of(self)))
+        return record_guard(self, "int", operator.index(raw_value(self)))
 
     def __bool__(self):
-        return answer(self, "bool", bool(value_of(self)))
+        return record_guard(self, "bool", bool(raw_value(self)))
 
     def item(self, *args):
         """One element: a Python number; or, of a value that is being differentiated or recorded, an Array without axes.
@@ -852,9 +853,9 @@ cdef class Array:
             Without arguments, if there is not exactly one element.
         """
         cdef Array x = lift(self)
-        found = x.shown().item(*args)  # raises what NumPy raises
+        found = read_only(x).item(*args)  # raises what NumPy raises
         if not is_followed(x):
-            return found if x.array is None else value_of(x).item(*args)
+            return found if x.array is None else raw_value(x).item(*args)
         if len(args) == 1 and not isinstance(args[0], tuple):
             args = np.unravel_index(operator.index(args[0]) % x.size, x.shape)
         elif args:
@@ -867,7 +868,7 @@ cdef class Array:
         """The elements in nested lists, each of them as `item` gives it."""
         cdef Array x = lift(self)
         if not is_followed(x):
-            return value_of(x).tolist()
+            return raw_value(x).tolist()
         return [part.tolist() for part in x] if x.ndim else x
 
     def __len__(self):
@@ -884,16 +885,16 @@ cdef class Array:
         return bool((self == item).any())
 
     def __repr__(self):
-        leak(self, "repr()")
-        return repr(np.asarray(value_of(self))).replace("array", type(self).__name__, 1)
+        escape(self, "repr()")
+        return repr(np.asarray(raw_value(self))).replace("array", type(self).__name__, 1)
 
     def __str__(self):
-        leak(self, "str()")
-        return str(value_of(self))
+        escape(self, "str()")
+        return str(raw_value(self))
 
     def __format__(self, spec):
-        leak(self, "format()")
-        return format(value_of(self), spec)
+        escape(self, "format()")
+        return format(raw_value(self), spec)
 
     def __copy__(self):
         return self
@@ -901,12 +902,12 @@ cdef class Array:
     def __deepcopy__(self, memo):
         if is_live(self):
             raise conversion_error("copy.deepcopy")
-        return wrap(np.array(value_of(self)))
+        return wrap(np.array(raw_value(self)))
 
     def __reduce__(self):
         if is_live(self):
             raise conversion_error("pickle.dumps")
-        return constant, (value_of(self),)
+        return constant, (raw_value(self),)
 
     # -- operators
 
@@ -1016,9 +1017,9 @@ cdef class Array:
             other = roles["stacked"](other)
         if is_traced(x) or isinstance(other, Array) and is_traced(lift(other)):
             return roles["compare"](x, other, how)
-        a = value_of(x)
+        a = raw_value(x)
         if isinstance(other, Array):
-            other = value_of(lift(other))
+            other = raw_value(lift(other))
         if how == Py_LT:
             return a < other
         if how == Py_LE:
@@ -1138,16 +1139,16 @@ cdef object take_slice(Array x, slice index):
 cdef Array as_value(object value, object dtype):
     """A private copy of array_like data; Python numbers become float64."""
     if isinstance(value, Array):
-        leak(lift(value), "a new array or variable")
-        value = value_of(value)
-    raw_value = np.array(value, dtype=dtype if isinstance(value, cnp.ndarray) else None)
-    if raw_value.dtype == object and all([isinstance(x, (int, float, complex)) for x in raw_value.flat]):
-        raw_value = raw_value.astype(FLOAT64 if dtype is None else dtype)  # integers of more than 64 bits
-    if dtype is None and isinstance(value, (int, list, tuple)) and raw_value.dtype.kind in "iu":
-        raw_value = raw_value.astype(np.float64)
-    if raw_value.dtype.kind not in "biufc":
+        escape(lift(value), "a new array or variable")
+        value = raw_value(value)
+    copied = np.array(value, dtype=dtype if isinstance(value, cnp.ndarray) else None)
+    if copied.dtype == object and all([isinstance(x, (int, float, complex)) for x in copied.flat]):
+        copied = copied.astype(FLOAT64 if dtype is None else dtype)  # integers of more than 64 bits
+    if dtype is None and isinstance(value, (int, list, tuple)) and copied.dtype.kind in "iu":
+        copied = copied.astype(np.float64)
+    if copied.dtype.kind not in "biufc":
         raise TypeError(f"ad: an array holds numbers, not {kind_of(value)}, {value!r:.60}")
-    return wrap(raw_value if dtype is None else raw_value.astype(dtype, copy=False))
+    return wrap(copied if dtype is None else copied.astype(dtype, copy=False))
 
 
 def constant(value, dtype=None):

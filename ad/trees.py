@@ -9,12 +9,12 @@ import collections.abc
 
 from ad.errors import kind as kind_of
 
-__all__ = ["LEAF", "Frame", "Structure", "flatten", "flatten_like", "flatten_optional", "map", "spread"]
+__all__ = ["LEAF", "PartialTree", "TreeDef", "flatten", "flatten_like", "flatten_optional", "map", "broadcast_prefix"]
 
 _LISTED = list, collections.deque, collections.abc.ValuesView, collections.abc.ItemsView
 
 
-class Structure:
+class TreeDef:
     """The nesting of a tree without its leaves; called with leaves, it builds the tree."""
 
     __slots__ = ("children", "keys", "kind", "size")
@@ -50,7 +50,7 @@ class Structure:
         return [found for key, child in zip(self.keys, self.children) for found in child.paths((*path, key))]
 
     def __eq__(self, other):
-        if not isinstance(other, Structure):
+        if not isinstance(other, TreeDef):
             return NotImplemented
         return (self.kind, self.keys, self.children) == (other.kind, other.keys, other.children)
 
@@ -63,16 +63,16 @@ class Structure:
         return repr(self(["*"] * self.size)).replace("'*'", "*")
 
 
-LEAF = Structure(object)
+LEAF = TreeDef(object)
 LEAF.size = 1
 
 
-class Frame:
+class PartialTree:
     """A tree some leaves of which are fixed; called with the others, it builds the tree.
 
     Parameters
     ----------
-    structure : Structure
+    structure : TreeDef
     fixed : dict
         Position among the leaves -> leaf.
     """
@@ -136,7 +136,7 @@ def _instance(kind, named):
 
 
 def flatten(tree):
-    """The leaves of a tree in a list, and the `Structure` that builds such a tree from leaves.
+    """The leaves of a tree in a list, and the `TreeDef` that builds such a tree from leaves.
 
     `rebuild(leaves)` makes new containers, down to the last: nothing is shared with `tree`.
     """
@@ -158,7 +158,7 @@ def _take_apart(tree, leaves):
         leaves.append(tree)
         return LEAF
     kind, keys, values = parts
-    return Structure(kind, keys, tuple([_take_apart(value, leaves) for value in values]))
+    return TreeDef(kind, keys, tuple([_take_apart(value, leaves) for value in values]))
 
 
 def flatten_like(structure, tree, what="the tree"):
@@ -191,7 +191,7 @@ def _collect(structure, tree, what, leaves):
         _collect(child, found[key], f"{what}[{key!r}]", leaves)
 
 
-def spread(prefix, tree, what="the tree"):
+def broadcast_prefix(prefix, tree, what="the tree"):
     """For each leaf of a tree the item of a tree like it, but not as deep: an int or None where all below has that one.
 
     Raises
@@ -208,7 +208,7 @@ def spread(prefix, tree, what="the tree"):
         raise TypeError(f"ad.{what} has {prefix!r} for {flatten(tree)[1]!r}, where * is a leaf; it must be nested "
                         "alike, or be an int or None for all of it")
     named = dict(zip(given[1], given[2]))
-    return [item for key, part in zip(parts[1], parts[2]) for item in spread(named[key], part, what)]
+    return [item for key, part in zip(parts[1], parts[2]) for item in broadcast_prefix(named[key], part, what)]
 
 
 def map(f, tree, *rest):

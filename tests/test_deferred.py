@@ -14,11 +14,11 @@ from ad._core import apply
 from ad.compiler.compile import Recording
 from ad.compiler.ir import strided
 from ad.compiler.tracing import tracer
-from ad.compiler.tracing.call_signature import Signature
+from ad.compiler.tracing.call_signature import CallSignature
 from ad.engine import deferred
 from ad.engine.graph import Op
 from ad.ops import TABLE
-from ad.ops.shape_rules import VIEW, in_order, joint
+from ad.ops.shape_rules import ALIASES_INPUT, elementwise_shape, in_order
 
 ROOM = 1 << 32
 
@@ -34,7 +34,7 @@ def waiting():
 @contextlib.contextmanager
 def recorded(f, *args):
     """The recording of a call, with its result still to be computed."""
-    recording = Recording(f, Signature(args, {}), keep=True)
+    recording = Recording(f, CallSignature(args, {}), keep=True)
     try:
         yield recording
     finally:
@@ -47,21 +47,21 @@ def steps(x):
     return np.matmul(y.reshape(1, -1), np.exp(x)) + np.sum(y ** 2, keepdims=True)
 
 
-def lies(y, outline):
-    """Whether an array lies in the order that its outline says."""
+def lies(y, shape_rule):
+    """Whether an array lies in the order that its shape rule says."""
     flags = np.asarray(y).flags
-    return flags.f_contiguous if tuple(outline[2:]) == ("F",) else flags.c_contiguous
+    return flags.f_contiguous if tuple(shape_rule[2:]) == ("F",) else flags.c_contiguous
 
 
 def told(op, given, params):
-    """What an outline says, if it does not leave it to the evaluation to raise."""
+    """What a shape rule says, if it does not leave it to the evaluation to raise."""
     try:
-        return op.outline and op.outline(*given, *params)
+        return op.shape_rule and op.shape_rule(*given, *params)
     except (IndexError, TypeError, ValueError):
         return None
 
 
-# -- outlines ----------------------------------------------------------------------------------------
+# -- shape rules ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -74,12 +74,12 @@ def test_outlines_tell_what_ops_give(call, dtype, rng):
     for op, params, inputs, outputs, _ in recording.instructions:
         given = [slots[slot] for slot in inputs]
         y = op.fn(*given, *params)
-        outline = told(op, given, params)
-        if outline is VIEW and isinstance(given[0], np.ndarray) and isinstance(y, np.ndarray):
+        shape_rule = told(op, given, params)
+        if shape_rule is ALIASES_INPUT and isinstance(given[0], np.ndarray) and isinstance(y, np.ndarray):
             assert y.size == 0 or np.shares_memory(y, given[0]) or op.name == "reshape"
-        elif outline is not VIEW and outline is not None:
-            assert (np.shape(y), y.dtype) == outline[:2]
-            assert lies(y, outline), op
+        elif shape_rule is not ALIASES_INPUT and shape_rule is not None:
+            assert (np.shape(y), y.dtype) == shape_rule[:2]
+            assert lies(y, shape_rule), op
         slots.update(zip(outputs, y if op.outputs > 1 else (y,)))
 
 
@@ -101,8 +101,9 @@ def test_outlines_promise_an_order_only_where_numpy_gives_it(rng):
         a, b = turned(rng, shape), turned(rng, shape)
         c = np.array(a, order="K")
         for y, promise in (
-            (np.exp(a), joint(np.exp)(a)), (np.add(a, b), joint(np.add)(a, b)), (np.add(a, c), joint(np.add)(a, c)),
-            (np.where(a > 0.5, a, b), joint()(a > 0.5, a, b)), (a.astype(np.float32), ["C"] * in_order(a)),
+            (np.exp(a), elementwise_shape(np.exp)(a)), (np.add(a, b), elementwise_shape(np.add)(a, b)),
+            (np.add(a, c), elementwise_shape(np.add)(a, c)),
+            (np.where(a > 0.5, a, b), elementwise_shape()(a > 0.5, a, b)), (a.astype(np.float32), ["C"] * in_order(a)),
             (np.concatenate([a, b], 1), ["C"] * in_order(a, b)),
         ):
             assert not promise or lies(y, promise), (a.shape, a.strides, b.strides, y.strides)
@@ -111,7 +112,7 @@ def test_outlines_promise_an_order_only_where_numpy_gives_it(rng):
 
 
 def test_the_commonest_ops_have_an_outline():
-    assert len([entry for entry in TABLE.values() if entry.op is not None and entry.op.outline]) > 60
+    assert len([entry for entry in TABLE.values() if entry.op is not None and entry.op.shape_rule]) > 60
 
 
 # -- a first call ------------------------------------------------------------------------------------
@@ -349,8 +350,8 @@ def doubling(meanwhile):
         meanwhile()
         return 2 * x
 
-    op = Op("doubling", "plain", evaluated, jvp=lambda *_: None, vjp=lambda *_: None)
-    op.outline = joint(np.negative)
+    op = Op("doubling", "nondifferentiable", evaluated, jvp=lambda *_: None, vjp=lambda *_: None)
+    op.shape_rule = elementwise_shape(np.negative)
     return op
 
 

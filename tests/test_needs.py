@@ -26,7 +26,7 @@ def steps(function, xs):
         y = op.fn(*values, *params)
         slots.update(zip(outputs, y if op.outputs > 1 else (y,)))
         moved = [i for i, slot in enumerate(inputs) if slot in moving and np.asarray(values[i]).dtype.kind in "fc"]
-        if op.form != "plain" and moved:
+        if op.form != "nondifferentiable" and moved:
             moving.update(outputs)
             yield op, params, [ad.constant(v) for v in values], moved, boxed(y)
 

@@ -10,7 +10,7 @@ from ad.compiler.compile import Recording
 from ad.compiler.machine.vm import Machine, get_num_threads, set_num_threads
 from ad.compiler.passes.pipeline import simplify
 from ad.compiler.program import evaluate
-from ad.compiler.tracing.call_signature import Signature
+from ad.compiler.tracing.call_signature import CallSignature
 
 OPS = [
     "a + b", "a * b", "a - b", "np.sin(a)", "np.exp(-a * a)", "np.sum(a)", "a * 0.5", "np.maximum(a, b)", "a ** 2",
@@ -127,7 +127,7 @@ def check_program(f, source, rng, n):
 
     for g in (f, pulled):
         inputs, others = [[rng.normal(size=n), rng.normal(size=(3, n)), rng.normal()] for _ in range(2)]
-        signature = Signature(inputs, {})
+        signature = CallSignature(inputs, {})
         program = Recording(g, signature).program(signature)
         for found, wanted in zip(Machine(simplify(program)).run(others), evaluate(program, others), strict=True):
             assert np.shape(found) == np.shape(wanted), source

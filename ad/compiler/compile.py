@@ -16,19 +16,19 @@ from typing import NamedTuple
 import numpy as np
 
 from ad import transforms, trees
-from ad._core import Array, constant, plain_value
+from ad._core import Array, constant, public_value
 from ad.compiler.fast_path import Quick, Shortcut, scan
 from ad.compiler.machine.vm import Machine
 from ad.compiler.passes.pipeline import simplify
 from ad.compiler.program import KEYS, Guard, Program, frozen
-from ad.compiler.tracing.call_signature import Signature, is_value
+from ad.compiler.tracing.call_signature import CallSignature, is_value
 from ad.compiler.tracing.tracer import is_strict, is_watching, slot_of, trace
 from ad.engine import boundary
 from ad.engine.variable import Variable
 from ad.errors import kind
 from ad.ops import RAISING
 
-__all__ = ["Compiled", "Recording", "compile", "derivative", "record", "warn_of_leak"]
+__all__ = ["Compiled", "Recording", "compile", "derivative", "record", "warn_of_escape"]
 
 MAX_PATHS = 64  # of one signature
 MAX_SIGNATURES = 256
@@ -89,7 +89,7 @@ def record(f):
 
     @functools.wraps(f)
     def recorded(*args, **kwargs):
-        signature = Signature(args, kwargs)
+        signature = CallSignature(args, kwargs)
         recording = Recording(f, signature)
         if recording.failed:
             warnings.warn(f"ad.record: {recording.failed}: an op raised here, and the function handled that; the "
@@ -121,14 +121,14 @@ def derivative(program, name):
 class Recording:
     """One call of a function: its ops, its guards, and what it returned."""
 
-    def __init__(self, f, signature, lifts=False, keep=False, leak=None):
-        """`keep` says that somebody will see to the result, and `drop` it; `leak` is told of values that leave."""
+    def __init__(self, f, signature, lifts=False, keep=False, escape=None):
+        """`keep` says that somebody will see to the result, and `drop` it; `escape` is told of values that leave."""
         def run(*values):
             args, kwargs = signature.frame(values)
             return f(*args, **kwargs)
 
         self.tracer, self.result = trace(run, [_seen(x) for x in signature.values],
-                                               leak or warn_of_leak, lifts)
+                                               escape or warn_of_escape, lifts)
         try:
             self._read(f, signature)
         except BaseException:
@@ -141,7 +141,7 @@ class Recording:
         """Note what was traced."""
         tracer = self.tracer
         leaves, structure = trees.flatten(self.result)
-        self.results = trees.Frame(structure, {i: y for i, y in enumerate(leaves) if not _is_output(y)})
+        self.results = trees.PartialTree(structure, {i: y for i, y in enumerate(leaves) if not _is_output(y)})
         refuse(f, self.results.fixed.values(), signature)
         values = [y for y in leaves if _is_output(y)]
         self.outputs = tuple([slot_of(tracer, y) for y in values])
@@ -192,7 +192,7 @@ class Recording:
         slots = dict(zip([i for i in range(structure.size) if i not in fixed], self.inputs))
         read = {id(variable): (variable, slot) for variable, slot in self.variables}
         slots.update({i: read.pop(id(x))[1] for i, x in fixed.items() if id(x) in read})
-        arguments = trees.Frame(structure, {i: x for i, x in fixed.items() if i not in slots})
+        arguments = trees.PartialTree(structure, {i: x for i, x in fixed.items() if i not in slots})
         constants = {**self.constants, **{slot: variable.numpy() for variable, slot in read.values()}}
         asked = [asked.slot for asked in self.guards]
         return Program(tuple([slots[i] for i in sorted(slots)]), (*self.outputs, *asked), tuple(self.instructions),
@@ -237,10 +237,10 @@ def _apart(y, ours):
 
 def _seen(x):
     """The value as the function's ops see it."""
-    return plain_value(x) if isinstance(x, Array) else x
+    return public_value(x) if isinstance(x, Array) else x
 
 
-def warn_of_leak(what, line):
+def warn_of_escape(what, line):
     warnings.warn(f"ad.compile: {line}: {what} takes a value out of the recording; what is done with it will not be "
                   "replayed", stacklevel=2)
 
@@ -375,9 +375,9 @@ class Tree:
 class Compiled(Quick):
     """A function with the recordings of its calls: what `ad.compile` returns."""
 
-    def __init__(self, f, check, leak=None):
+    def __init__(self, f, check, escape=None):
         functools.update_wrapper(self, f, ("__module__", "__name__", "__qualname__", "__doc__"), ())
-        self.f, self.check, self._leak, self._trees, self._routes = f, check, leak, {}, {}
+        self.f, self.check, self._escape, self._trees, self._routes = f, check, escape, {}, {}
 
     def general(self, args, kwargs):
         """The call, by the tree of its signature."""
@@ -388,7 +388,7 @@ class Compiled(Quick):
         found = tree and tree.replay(values)
         if found:
             return self._given(found, ours, args, kwargs)
-        signature = Signature(args, kwargs)
+        signature = CallSignature(args, kwargs)
         if signature.live:
             return self.f(*args, **kwargs)
         tree = self._trees.get(signature.key) or self._new_tree(signature.key)
@@ -420,7 +420,7 @@ class Compiled(Quick):
         """Call the function, and keep the recording."""
         if tree.paths >= MAX_PATHS:
             return self._called(args, kwargs, signature.ours)
-        recording = Recording(self.f, signature, keep=True, leak=self._leak)
+        recording = Recording(self.f, signature, keep=True, escape=self._escape)
         try:
             if self._is_kept(tree, recording, signature, args, kwargs) and recording.waits:
                 found = tree.replay(signature.values)

@@ -2,12 +2,12 @@ from typing import Any
 
 from ad.compiler.machine.vm import Machine
 from ad.engine.variable import Variable
-from ad.trees import Frame
+from ad.trees import PartialTree
 
 class Shortcut:
     def __init__(
-        self, args: tuple[Any, ...], machine: Machine, chosen: list[int], variables: list[Variable], results: Frame,
-        single: bool
+        self, args: tuple[Any, ...], machine: Machine, chosen: list[int], variables: list[Variable],
+        results: PartialTree, single: bool
     ) -> None: ...
     @staticmethod
     def serves(args: tuple[Any, ...], variables: list[Variable]) -> bool: ...

@@ -3,7 +3,7 @@
 from cpython.ref cimport PyObject
 
 cimport numpy as cnp
-from ad._core cimport Array, is_live, value_of
+from ad._core cimport Array, is_live, raw_value
 from ad.engine.graph cimport State, current
 from ad.engine.kernels cimport has_shape, heeds_errors
 from ad.compiler.machine.vm cimport Machine
@@ -43,7 +43,7 @@ cdef class Shortcut:
     chosen : list of int
         For each input of the machine its place among the arrays and floats of a call, and the variables after them.
     variables : list of Variable
-    results : Frame
+    results : PartialTree
     single : bool
         Whether the result is the one output itself.
     """
@@ -137,7 +137,7 @@ cdef bint scanned(object x, list key, list values, int *seen) except -1:
     if kind is Array:
         key.append((<object>x).dtype)
         key.append((<object>x).shape)
-        values.append(value_of(<Array>x))
+        values.append(raw_value(<Array>x))
         seen[0] |= LOW  # or may be
         return not is_live(<Array>x)
     if kind is float:

@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ad._core import Array, apply, constant, is_traced, is_watched, plain_value, settled
+from ad._core import Array, apply, concrete, constant, is_traced, is_watched, public_value
 from ad.compiler.ir import costs, printing
 from ad.engine.graph import Op
 from ad.engine.variable import Variable, stop_gradient
 from ad.errors import another_argument, another_call, another_input, cannot_write, lost_guard, lost_rule
-from ad.trees import Frame
+from ad.trees import PartialTree
 
 __all__ = ["Cost", "Guard", "Instruction", "Program", "evaluate", "frozen", "interpret"]
 
@@ -85,7 +85,7 @@ class Program:
         Slot -> ndarray or number; a Python number is weak in promotion, as it was in the function.
     avals : tuple of Aval
         For every slot the shape and dtype of its value.
-    arguments, results : Frame or None
+    arguments, results : PartialTree or None
         How a call's arguments `(args, kwargs)` hold the inputs, and how what it returns holds the outputs; None for
         flat lists.
     guards : tuple of Guard
@@ -99,8 +99,8 @@ class Program:
     instructions: tuple
     constants: dict
     avals: tuple
-    arguments: Frame = None
-    results: Frame = None
+    arguments: PartialTree = None
+    results: PartialTree = None
     guards: tuple = ()
     relays: bool = False
     _machine: object = field(default=None, init=False)
@@ -166,9 +166,9 @@ class Program:
             found = self.machine.run(values, None if self.guards else targets)
         count = len(found) - len(self.guards)
         for guard, value in zip(self.guards, found[count:]):
-            value = settled(value) if guard.kind == "array" else stop_gradient(value)
+            value = concrete(value) if guard.kind == "array" else stop_gradient(value)
             if not guard.holds(value):
-                raise lost_guard(guard, plain_value(value) if isinstance(value, Array) else value)
+                raise lost_guard(guard, public_value(value) if isinstance(value, Array) else value)
         if self.guards and targets:
             found = [*map(_written, targets, found)]  # not before the guards are known to hold
         return found[:count] if self.results is None else self.results(found[:count])
@@ -343,7 +343,7 @@ def _without_derivative(x):
         return x
     if is_watched(x) or is_traced(x):
         raise cannot_write("a program")
-    return plain_value(x)
+    return public_value(x)
 
 
 def _written(target, y):

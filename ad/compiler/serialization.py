@@ -19,7 +19,7 @@ from ad.compiler.program import Guard, Instruction, Program
 from ad.engine.graph import Aval
 from ad.ops import nondifferentiable
 from ad.ops.forms import TABLE
-from ad.trees import LEAF, Frame, Structure
+from ad.trees import LEAF, PartialTree, TreeDef
 
 __all__ = ["decode_structure", "encode_structure", "from_bytes", "load", "save", "to_bytes"]
 
@@ -128,7 +128,7 @@ def _read_array(stream):
 
 
 def _op_name(op):
-    if op.form in ("plain", OPAQUE):
+    if op.form in ("nondifferentiable", OPAQUE):
         name = [op.name, op.outputs, *op.parameters, *[OPAQUE][op.form != OPAQUE:]]
     else:
         name = op.name
@@ -260,11 +260,11 @@ def _decode_frame(encoded, arrays):
     if encoded is None:
         return None
     structure, fixed = encoded
-    return Frame(decode_structure(structure), {int(i): _decode(leaf, arrays) for i, leaf in fixed})
+    return PartialTree(decode_structure(structure), {int(i): _decode(leaf, arrays) for i, leaf in fixed})
 
 
 def encode_structure(structure):
-    """A `trees.Structure` as JSON has it: of dicts, lists, tuples, None and leaves.
+    """A `trees.TreeDef` as JSON has it: of dicts, lists, tuples, None and leaves.
 
     Raises
     ------
@@ -281,7 +281,7 @@ def encode_structure(structure):
 
 
 def decode_structure(encoded):
-    """The `trees.Structure` that `encode_structure` encoded; a ValueError for anything else."""
+    """The `trees.TreeDef` that `encode_structure` encoded; a ValueError for anything else."""
     if encoded == "leaf":
         return LEAF
     try:
@@ -292,4 +292,4 @@ def decode_structure(encoded):
         checking.require(len(set(keys)) == len(keys) == len(children), "keys and parts do not match")
     except (TypeError, KeyError, ValueError, AttributeError, IndexError) as error:
         raise ValueError(f"ad: {encoded!r:.60} is no structure of arguments ({error})") from None
-    return Structure(kind, keys, children)
+    return TreeDef(kind, keys, children)

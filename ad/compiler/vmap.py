@@ -8,13 +8,13 @@ import functools
 import numpy as np
 
 from ad import trees
-from ad._core import Array, apply, constant, is_watched, planted, settled
-from ad.compiler.compile import MAX_SIGNATURES, Compiled, Recording, warn_of_leak
+from ad._core import Array, apply, concrete, constant, is_watched, lift_constant
+from ad.compiler.compile import MAX_SIGNATURES, Compiled, Recording, warn_of_escape
 from ad.compiler.fast_path import Quick, Shortcut
 from ad.compiler.machine.vm import Machine
 from ad.compiler.passes.pipeline import simplify
 from ad.compiler.program import Instruction, Program, interpret
-from ad.compiler.tracing.call_signature import Signature
+from ad.compiler.tracing.call_signature import CallSignature
 from ad.compiler.tracing.tracer import is_strict, is_watching, slot_of, trace
 from ad.engine import boundary
 from ad.engine.graph import Aval, Op
@@ -177,7 +177,7 @@ def _looped(op, wide):
 
         return over_lanes(along, [x_dots[i] for i in given], [xs[i] for i in given], y, False)
 
-    form, jvp, vjp = ("plain", op.jvp, op.vjp) if op.form == "plain" else ("custom", push, pull)
+    form, jvp, vjp = ("nondifferentiable", op.jvp, op.vjp) if op.form == "nondifferentiable" else ("custom", push, pull)
     return Op(f"{op.name}_by_lanes", form, loop, jvp=jvp, vjp=vjp, needs=(EVERYTHING,), parameters=op.parameters,
               outputs=op.outputs)
 
@@ -214,7 +214,7 @@ def pull_lanes(pull, seeds):
     inputs = (*tracer.inputs, *[slot for _, slot in tracer.lifted])
     program = Program(inputs, tuple(slots), tuple(tracer.instructions), tracer.constants, tuple(tracer.avals))
     wide = with_lanes(program, len(seeds), [True] + [False] * len(tracer.lifted))
-    found = iter(wide.interpreted([planted(seeds), *[x for x, _ in tracer.lifted]]))
+    found = iter(wide.interpreted([lift_constant(seeds), *[x for x, _ in tracer.lifted]]))
     return [None if part is None else _broadcast(next(found), (len(seeds), *part.shape)) for part in parts]
 
 
@@ -275,7 +275,7 @@ class Mapped(Quick):
         functools.update_wrapper(self, f, ("__module__", "__doc__"), ())
         self.__name__ = self.__qualname__ = f"vmap({getattr(f, '__name__', type(f).__name__)})"
         self.f, self.in_axes, self.out_axes = f, in_axes, out_axes
-        self.each, self.programs = Compiled(f, False, _refuse_leak), {}
+        self.each, self.programs = Compiled(f, False, _refuse_escape), {}
 
     def __repr__(self):
         return f"<{self.__name__}, {len(self.programs)} signatures>"
@@ -300,7 +300,7 @@ class Mapped(Quick):
         key = signature.key, lanes.flags, lanes.k
         program = self.programs.get(key)
         if program is None:
-            recording = Recording(self.f, signature, leak=_refuse_leak)
+            recording = Recording(self.f, signature, escape=_refuse_escape)
             if recording.failed:
                 return None
             if recording.captures:
@@ -326,7 +326,7 @@ class Mapped(Quick):
     def _interpreted(self, lanes):
         """The outputs by ops, which others can record and differentiate; None as for `_replayed`."""
         signature = lanes.signature()
-        recording = Recording(self.f, signature, lifts=True, leak=_refuse_leak)
+        recording = Recording(self.f, signature, lifts=True, escape=_refuse_escape)
         if lanes.k and (recording.relays or recording.failed):
             return None
         wide = _Wide(recording, signature, lanes)
@@ -349,7 +349,7 @@ class Mapped(Quick):
 
     def _returned(self, lanes, results, outputs):
         """What the caller gets, the axis of the lanes where `out_axes` says."""
-        axes = trees.spread(self.out_axes, results(range(results.size)), "vmap: out_axes")
+        axes = trees.broadcast_prefix(self.out_axes, results(range(results.size)), "vmap: out_axes")
         return results([_placed(y, has_lanes, axis, lanes.k, lanes.ours)
                         for (y, has_lanes), axis in zip(outputs, axes)])
 
@@ -361,7 +361,7 @@ class _Lanes:
         if isinstance(in_axes, (tuple, list)) and len(in_axes) != len(args):
             raise ValueError(f"ad.vmap: in_axes has {len(in_axes)} entries for {len(args)} positional arguments; give "
                              "one for each")
-        axes = trees.spread(tuple(in_axes) if isinstance(in_axes, list) else in_axes, args, "vmap: in_axes")
+        axes = trees.broadcast_prefix(tuple(in_axes) if isinstance(in_axes, list) else in_axes, args, "vmap: in_axes")
         leaves, self.structure = trees.flatten((args, kwargs))
         axes += [0] * (len(leaves) - len(axes))
         self.ours = any(isinstance(leaf, Array) for leaf in leaves)
@@ -382,9 +382,9 @@ class _Lanes:
     def signature(self):
         """That of a call with the first lane; of ones, if there is none, in matrices that have an inverse."""
         if self.k:
-            return Signature(*self.lane(0))
+            return CallSignature(*self.lane(0))
         leaves = [_example(leaf) if has_lanes else leaf for leaf, has_lanes in zip(self.leaves, self.flags)]
-        return Signature(*self.structure(leaves))
+        return CallSignature(*self.structure(leaves))
 
     def traced(self, signature):
         return [i for i in range(len(self.leaves)) if i not in signature.frame.fixed]
@@ -452,17 +452,17 @@ def _holds(guard, value, has_lanes):
     if guard.kind in ("float", "complex") and isinstance(value, Array) and is_watched(value):
         raise conversion_error(guard.kind)
     if guard.kind != "bool":
-        value = settled(value)
+        value = concrete(value)
         return all(guard.holds(part) for part in value) if has_lanes else guard.holds(value)
     if has_lanes and len(value) and bool(value[0]) != guard.answer:
         return False
     return bool(np.all((value if guard.answer else np.logical_not(value)) != 0))
 
 
-def _refuse_leak(what, line):
+def _refuse_escape(what, line):
     """Refuse to make of a value a plain one, unless that is only shown."""
     if what in SHOWN:
-        warn_of_leak(what, line)
+        warn_of_escape(what, line)
     else:
         raise lost_lanes(what, line)
 

@@ -5,7 +5,7 @@
 """
 cimport numpy as cnp
 from cpython.ref cimport PyObject
-from ad._core cimport Array, alias, apply, is_live, lift, need, new_array, roles, wrap
+from ad._core cimport Array, alias, apply, is_live, lift, force, new_array, roles, wrap
 from ad.engine.forward cimport restrict, tangent_of
 from ad.engine.graph cimport Level, Recorder
 from ad.engine.kernels cimport empty_like, has_own_memory, is_plain, lend
@@ -57,7 +57,7 @@ def hand_over(Array x, bint ours):
     """
     if ours or is_live(x):
         return x
-    need(x)
+    force(x)
     value = x.array
     if value is None or cnp.PyArray_NDIM(<cnp.ndarray>value) == 0:
         return own(x)
@@ -80,7 +80,7 @@ cdef object own(Array x):
     """The raw value, in memory that nothing else sees."""
     if x.array is None:
         return FLOAT64(x.number)
-    need(x)
+    force(x)
     value = x.array
     if cnp.PyArray_NDIM(<cnp.ndarray>value) == 0:
         return value[()]

@@ -23,4 +23,4 @@ cdef class Deferred:
 
 cdef Deferred begin()
 cdef object described(Op op, Operand *operands, int n, object params)
-cdef int settle(PyObject *array) except -1
+cdef int force_deferred(PyObject *array) except -1

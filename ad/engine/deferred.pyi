@@ -1,6 +1,6 @@
 from typing import final
 
-VIEW: object
+ALIASES_INPUT: object
 
 def set_limits(from_size: int, total: int) -> tuple[int, int]: ...
 

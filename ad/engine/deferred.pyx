@@ -2,8 +2,9 @@
 """Deferral: while a program is being recorded, ops on large arrays are described and not evaluated.
 
 A recording has to know shapes and dtypes; values only where Python sees them. An op whose entry in the table says what
-its output looks like gets an array for it that is not filled in, and waits. Whoever needs a value calls `settle`, which
-evaluates what waits; if nobody does, it is the program that computes the result, and nothing is computed twice.
+its output looks like gets an array for it that is not filled in, and waits. Whoever needs a value calls
+`force_deferred`, which evaluates what waits; if nobody does, it is the program that computes the result, and nothing is
+computed twice.
 
 A view of an array that waits is made at once: it has its values when the array has them.
 """
@@ -19,7 +20,7 @@ import numpy as np
 
 cnp.import_array()
 
-VIEW = object()  # what an outline says of an op that reads no element: its output is a view of its input
+ALIASES_INPUT = object()  # what a shape rule says of an op that reads no element: its output is a view of its input
 
 cdef cnp.npy_intp large = 1 << 14  # elements from which on it pays to wait
 cdef long long room = 1 << 32  # bytes that may wait: memory that is not there, but promised
@@ -145,7 +146,7 @@ cdef Deferred begin():
     return deferred
 
 
-cdef int settle(PyObject *array) except -1:
+cdef int force_deferred(PyObject *array) except -1:
     """See to it that an array has its values, for somebody who is going to read them."""
     cdef Deferred deferred
     array_kept = <object>array  # the evaluation runs Python code, which may let go of it
@@ -177,7 +178,7 @@ cdef object described(Op op, Operand *operands, int n, object params):
         deferred.stopped |= waits or is_large
     for i in range(n):
         if operands[i].kind == ARRAY:
-            settle(operands[i].value)  # perhaps it is what another thread records
+            force_deferred(operands[i].value)  # perhaps it is what another thread records
     return None
 
 
@@ -192,22 +193,22 @@ cdef bint is_recorded(State state, Operand *operands, int n):
 
 
 cdef object stand_in(Deferred deferred, Op op, Operand *operands, int n, object params, bint waits, bint is_large):
-    """What the op's outline says of its output, as an array; None if it says nothing, or the op is soon done."""
+    """What the op's shape rule says of its output, as an array; None if it says nothing, or the op is soon done."""
     cdef list inputs = []
     cdef int i
     deferred.fresh = NULL
-    if op.outline is None:
+    if op.shape_rule is None:
         return None
     for i in range(n):
         inputs.append(raw(&operands[i]))
     try:
-        outline = op.outline(*inputs, *(params or ()))
-        y = op.fn(*inputs, *(params or ())) if outline is VIEW else None if outline is None else np.empty(*outline)
+        told = op.shape_rule(*inputs, *(params or ()))
+        y = op.fn(*inputs, *(params or ())) if told is ALIASES_INPUT else None if told is None else np.empty(*told)
     except (IndexError, TypeError, ValueError, MemoryError):
         return None  # the evaluation says what is wrong; or there is no memory to promise, while there is some to use
-    if not isinstance(y, cnp.ndarray) or outline is not VIEW and not (waits or is_large or y.size >= large):
+    if not isinstance(y, cnp.ndarray) or told is not ALIASES_INPUT and not (waits or is_large or y.size >= large):
         return None
-    if outline is VIEW:
+    if told is ALIASES_INPUT:
         if not waits or deferred.holds(<PyObject *>y):
             return y
         y = np.empty_like(y)  # for what is a copy, and in memory of its own: by that its views are known

@@ -71,14 +71,15 @@ cdef class Op:
     cdef readonly tuple partials     # elementwise only: a callable or number an input
     cdef readonly object jvp, vjp    # other forms: see `ops/forms.py`
     cdef readonly tuple parameters   # names of the static params, for printing
-    cdef public object outline       # what the output looks like: see `ops/outlines.py`; or None
+    cdef public object shape_rule       # what the output looks like: see `ops/shape_rules.py`; or None
     cdef Power power                 # see `engine.powers`
     cdef double exponent
     cdef bint joins                  # its operands are one value in two ways: see `engine.powers`
     cdef readonly object radicand    # of what the output is a root: see `engine.powers`; or None
     cdef readonly object carry       # a power of the output from that of an operand: see `engine.powers`; or None
     cdef readonly int outputs, arity
-    cdef bint elementwise, plain     # plain: nothing flows through it
+    cdef bint elementwise
+    cdef bint nondifferentiable      # nothing flows through it
     cdef bint is_alias               # whether it is the table's `identity`, of which sources are made
     cdef uint32_t needs[8]           # values input i's cotangent needs; bit 31: the output
     cdef bint constant[2]            # elementwise: whether partial i is a number, `factor[i]`
@@ -187,10 +188,10 @@ cdef class Recorder:
     cdef int note_pick(self, Node pick, Node node, int k) except -1
     cdef bint knows(self, NodePtr node) noexcept
     cdef int guard(self, NodePtr node, str kind, object answer) except -1
-    cdef int leak(self, NodePtr node, str what) except -1
+    cdef int escape(self, NodePtr node, str what) except -1
     cdef int fail(self, NodePtr node) except -1
     cdef object read(self, object variable, object snapshot)
-    cdef object plant(self, object value)
+    cdef object lift_constant(self, object value)
 
 
 cdef class Level:

@@ -362,7 +362,7 @@ cdef class Recorder:
             node = stack.pop()
             if self.is_source(node):
                 return True
-            if node.op == NULL or op_of(node).plain or node in seen or not self.sees(node):
+            if node.op == NULL or op_of(node).nondifferentiable or node in seen or not self.sees(node):
                 continue
             seen.add(node)
             inputs = inputs_of(<NodePtr>node)
@@ -395,7 +395,7 @@ cdef class Recorder:
     cdef int guard(self, NodePtr node, str kind, object answer) except -1:
         """Python has been given this answer about the value of a node."""
 
-    cdef int leak(self, NodePtr node, str what) except -1:
+    cdef int escape(self, NodePtr node, str what) except -1:
         """The value of a node has been handed out and cannot be followed any further."""
 
     cdef int fail(self, NodePtr node) except -1:
@@ -404,7 +404,7 @@ cdef class Recorder:
     cdef object read(self, object variable, object snapshot):
         """What ops see of a variable."""
 
-    cdef object plant(self, object value):
+    cdef object lift_constant(self, object value):
         """An Array of an ndarray that is a constant of the program, ops on which belong to the program too."""
 
 
@@ -493,7 +493,7 @@ cdef class Op:
         cdef int i
         self.name, self.form, self.fn = name, form, fn
         self.partials, self.jvp, self.vjp = tuple(partials), jvp, vjp
-        self.elementwise, self.plain = form == "elementwise", form == "plain"
+        self.elementwise, self.nondifferentiable = form == "elementwise", form == "nondifferentiable"
         self.arity = len(self.partials)
         self.parameters, self.outputs = tuple(parameters), outputs
         for i in range(8):

@@ -17,7 +17,7 @@ from libc.math cimport NAN, fabs, floor, fmax, rint
 from libc.stdint cimport uint32_t
 
 cimport numpy as cnp
-from ad._core cimport Array, apply, need, new_array, roles
+from ad._core cimport Array, apply, force, new_array, roles
 from ad.engine.graph cimport (
     BY_ITSELF, BY_OPERAND, BY_RADICAND, CARRIES, FIXED, Op, State, current, is_busy_elsewhere,
 )
@@ -80,7 +80,7 @@ cdef double exponent_of(Op op, Array x, object b) except? -9:
     if isinstance(b, Array):
         if (<Array>b).node is not None or (<Array>b).tangents is not None:
             return NAN
-        need(<Array>b)
+        force(<Array>b)
         b = (<Array>b).number if (<Array>b).array is None else (<Array>b).array
     if isinstance(b, np.ndarray):
         return exponent_of_array(x, b)

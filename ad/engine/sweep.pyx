@@ -12,7 +12,7 @@ from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
 from libc.string cimport memcpy
 
 cimport numpy as cnp
-from ad._core cimport alias, apply, apply2, is_live, lift, need, new_array, roles, wrap
+from ad._core cimport alias, apply, apply2, is_live, lift, force, new_array, roles, wrap
 from ad.engine.forward cimport Dual, dual_depth, find_tangents, output_with, push_rule, scaled, without_duals
 from ad.engine.graph cimport (
     ALIKE, ARRAY, Aval, BOXED, Input, MIXED, NOTHING, NO_POWER, NUMBER, NUMBERS, Op, SHAPE, SHAPE_NUMBER, SHAPE_VECTOR,
@@ -364,7 +364,8 @@ cdef inline bint enter(Plan plan, NodePtr node) except -1:
         (<Node>node).slot = SEEN_SOURCE
     else:
         return False
-    if (<Node>node).op != NULL and not (<Op>(<Node>node).op).plain and plan.start <= (<Node>node).seq < plan.end and (
+    if (<Node>node).op != NULL and not (<Op>(<Node>node).op).nondifferentiable and (
+            plan.start <= (<Node>node).seq < plan.end) and (
             plan.recorder.pauses is None or plan.recorder.sees(<Node>node)):
         return True
     if (<Node>node).slot == SEEN_SOURCE:
@@ -411,7 +412,7 @@ cdef Saved unboxed(Array x, bint general):
         saved.of.object = <PyObject *>x
         Py_INCREF(x)
         return saved
-    need(x)
+    force(x)
     return number(x.number) if x.array is None else owned(x.array)
 
 

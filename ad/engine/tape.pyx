@@ -5,7 +5,7 @@
 structures. Names with an underscore are for it.
 """
 cimport numpy as cnp
-from ad._core cimport Array, lift, wrap
+from ad._core cimport Array, public_value, wrap
 from ad.engine.forward cimport tangent_of
 from ad.engine.graph cimport (
     FOREVER, Level, Node, NodePtr, Recorder, State, current, is_busy_elsewhere, is_live_elsewhere, new_leaf, share_leaf,
@@ -252,7 +252,7 @@ cdef object of_itself(Array x, list targets, list seeds):
     """The gradient of an unwatched value with respect to itself, if it is a target."""
     for target, seed in zip(targets, seeds):
         if target is x and is_inexact(x):
-            return wrap(np.array(np.broadcast_to(lift(seed).plain(), x.shape), x.dtype))
+            return wrap(np.array(np.broadcast_to(public_value(seed), x.shape), x.dtype))
     return None
 
 

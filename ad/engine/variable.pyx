@@ -3,7 +3,7 @@
 cimport cython
 
 from ad._core cimport (
-    Array, apply1, as_value, give_name, is_live, is_traced, lift, note_cut, new_array, roles, value_of, wrap,
+    Array, apply1, as_value, give_name, is_live, is_traced, lift, note_cut, new_array, roles, raw_value, wrap,
 )
 from ad.engine.graph cimport Recorder, State, current, is_busy_elsewhere, new_leaf, recorders_elsewhere
 
@@ -195,19 +195,19 @@ cdef class Variable(Array):
         return 0
 
     def __repr__(self):
-        return f"<ad.Variable {self.name!r} shape={self.shape} dtype={self.dtype} numpy={value_of(self)!r}>"
+        return f"<ad.Variable {self.name!r} shape={self.shape} dtype={self.dtype} numpy={raw_value(self)!r}>"
 
     def __copy__(self):
-        return restored(type(self), value_of(self), self.trainable, self.name, getattr(self, "__dict__", {}))
+        return restored(type(self), raw_value(self), self.trainable, self.name, getattr(self, "__dict__", {}))
 
     def __deepcopy__(self, memo):
-        memo[id(self)] = found = restored(type(self), value_of(self), self.trainable, self.name, {})
+        memo[id(self)] = found = restored(type(self), raw_value(self), self.trainable, self.name, {})
         if hasattr(self, "__dict__"):
             found.__dict__.update(copy.deepcopy(self.__dict__, memo))
         return found
 
     def __reduce__(self):
-        return restored, (type(self), value_of(self), self.trainable, self.name, getattr(self, "__dict__", {}))
+        return restored, (type(self), raw_value(self), self.trainable, self.name, getattr(self, "__dict__", {}))
 
 
 cdef int refuse_loss(Variable w, value) except -1:
@@ -242,7 +242,7 @@ def stop_gradient(x):
     if not isinstance(x, Array):
         return x
     note_cut(x, "ad.stop_gradient")
-    return roles["detached"](x) if is_traced(lift(x)) else wrap(value_of(lift(x)))
+    return roles["detached"](x) if is_traced(lift(x)) else wrap(raw_value(lift(x)))
 
 
 def rebind(Array target, Array value):

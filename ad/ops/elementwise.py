@@ -13,7 +13,7 @@ from ad.errors import MissingRule
 from ad.ops.domains import AT_LEAST_ONE, BETWEEN_STEPS, NONZERO, POSITIVE, REAL, UNIT
 from ad.ops.forms import Accuracy, case, composite, elementwise, inexact, linear, point, spelling, stacked
 from ad.ops.nondifferentiable import evaluate
-from ad.ops.shape_rules import joint, view
+from ad.ops.shape_rules import elementwise_shape, view
 
 __all__ = [
     "absolute", "add", "angle", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cbrt",
@@ -64,7 +64,7 @@ divide = elementwise(
 negative = elementwise("negative", np.negative, -1, domain=REAL,
                        carry=lambda power, i, p, xs, params: _scaled_power(multiply, power, p, -1.0))
 positive = elementwise("positive", np.positive, 1, domain=REAL, carry=lambda power, *_: power)
-identity = elementwise("identity", None, 1, domain=REAL, fn=lambda x: x, outline=view, carry=lambda power, *_: power)
+identity = elementwise("identity", None, 1, domain=REAL, fn=lambda x: x, shape_rule=view, carry=lambda power, *_: power)
 reciprocal = elementwise("reciprocal", np.reciprocal, lambda _x, y: -y * y, domain=NONZERO)
 square = elementwise("square", np.square, lambda x, _y: 2 * x, domain=REAL, exponent=2)
 
@@ -151,11 +151,12 @@ def _scale_dots(a, b):
 
 _FACTORS = (lambda _x1, x2, _y: x2, lambda x1, _x2, _y: x1)
 scale = elementwise(
-    "scale", None, _FACTORS, dots=(1,), domain=(NONZERO, REAL), fn=_scale, outline=joint(np.multiply),
+    "scale", None, _FACTORS, dots=(1,), domain=(NONZERO, REAL), fn=_scale, shape_rule=elementwise_shape(np.multiply),
     singular="a zero (co)tangent stays zero beside an infinite or undefined partial, and 0 times ±inf is 0",
 )
 scale_dots = elementwise(  # what scales a (co)tangent of a partial by the one that the partial scales
-    "scale_dots", None, _FACTORS, dots=(0, 1), domain=(NONZERO, REAL), fn=_scale_dots, outline=joint(np.multiply),
+    "scale_dots", None, _FACTORS, dots=(0, 1), domain=(NONZERO, REAL), fn=_scale_dots,
+    shape_rule=elementwise_shape(np.multiply),
     singular="a zero of either (co)tangent stays zero beside an infinite or undefined one",
 )
 floor_divide = elementwise("floor_divide", np.floor_divide, (0, 0), domain=(REAL, NONZERO), singular="0 at the steps")

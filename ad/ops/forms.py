@@ -198,7 +198,7 @@ def _present(public, function, name, numpy, singular):
 # -- elementwise ----------------------------------------------------------------------------
 
 
-def elementwise(name, numpy, partials, *, domain, singular="", points=(), method=False, fn=None, outline=None,
+def elementwise(name, numpy, partials, *, domain, singular="", points=(), method=False, fn=None, shape_rule=None,
                 exponent=None, radicand=None, carry=None, dots=(), accuracy=EXACT):
     """An op that works element by element, and broadcasts.
 
@@ -219,7 +219,7 @@ def elementwise(name, numpy, partials, *, domain, singular="", points=(), method
         Whether (under what name) it is a method of Array.
     fn : callable, optional
         Computes it on raw values, where NumPy's callable does not do.
-    outline : callable, optional
+    shape_rule : callable, optional
         What the output looks like (`ad/ops/shape_rules.py`), where that does not follow from a ufunc.
     exponent : number, "operand" or "itself", optional
         Of an op that is a power of its first input (of its modulus, if the exponent is 1 or even). The exponent is the
@@ -239,7 +239,7 @@ def elementwise(name, numpy, partials, *, domain, singular="", points=(), method
     needs = [_needs(partial, 0, len(partials)) for partial in partials]
     singular = _choices(points, singular)
     op = Op(name, "elementwise", fn or numpy[0], partials=partials, needs=needs, dots=dots)
-    op.outline = outline or (shape_rules.joint(op.fn) if shape_rules.is_elementwise(op.fn) else None)
+    op.shape_rule = shape_rule or (shape_rules.elementwise_shape(op.fn) if shape_rules.is_elementwise(op.fn) else None)
     op.set_power(exponent, radicand, carry)
     inputs = "x" if len(partials) == 1 else "x1, x2"
     signature = f"{name}({inputs}, /, **kwargs)\n--\n\n"  # as CPython wants it of a built-in function
@@ -255,7 +255,7 @@ def elementwise(name, numpy, partials, *, domain, singular="", points=(), method
 # -- forms with static parameters ----------------------------------------------------------------
 
 
-class Signature:
+class ArgumentBinder:
     """Binds a NumPy-like call to the inputs and the static parameters of an op."""
 
     def __init__(self, function, inputs):
@@ -293,7 +293,7 @@ class Signature:
             return tuple([self._static(name, part) for part in value])
         if _core.is_differentiated(value):
             raise unsupported_argument(self.name, name, value, "Nothing flows through it; cut it off with x.numpy().")
-        return _core.settled(value)
+        return _core.concrete(value)
 
 
 def _front(op, signature, raw, numpy):
@@ -339,16 +339,16 @@ def _variadic_front(op, signature, raw, numpy):
 
 
 def _define(function, form, numpy, *, inputs, jvp, vjp, needs, domain, cases, singular, method, lanes, points=(),
-            outputs=1, fold=None, outline=None, radicand=None, carry=None):
+            outputs=1, fold=None, shape_rule=None, radicand=None, carry=None):
     """The op, public function and entry for a form with static parameters."""
     singular = _choices(points, singular)
     name = function.__name__.rstrip("_").lstrip("_")
     variadic = inputs is None
-    signature = Signature(function, 1 if variadic else inputs)
+    signature = ArgumentBinder(function, 1 if variadic else inputs)
     fn = (lambda *args: function(args[: len(args) - n], *args[len(args) - n :])) if variadic else function
     n = len(signature.parameters)
     op = Op(name, form, fn, jvp=jvp, vjp=vjp, needs=needs, parameters=signature.parameters, outputs=outputs, fold=fold)
-    op.outline = outline
+    op.shape_rule = shape_rule
     op.set_power(None, radicand, carry)
     LANES[op] = lanes
     public = (_variadic_front if variadic else _front)(op, signature, function, numpy)
@@ -363,7 +363,7 @@ def spelling(name, *numpy, cases=(), method=False):
     """Decorates a public function that runs an op, but is spelt as NumPy spells it.
 
     It takes the place of the op's own function in the entry `name`; `cases` are in its spelling. It
-    is for signatures that differ from the op's, and for calls too hot to be bound by `Signature`.
+    is for signatures that differ from the op's, and for calls too hot to be bound by `ArgumentBinder`.
     """
 
     def define(function):
@@ -393,7 +393,7 @@ def _guarded(function, numpy):
 
 
 def linear(*numpy, transpose, inputs=1, lanes=None, batched=None, domain=None, cases=(), singular="", method=False,
-           fold=None, outline=None, moves=False, carry=None):
+           fold=None, shape_rule=None, moves=False, carry=None):
     """An op that is linear in its inputs: the transpose is all its rule.
 
     Decorates the function that computes it on raw values: its first `inputs` parameters are the
@@ -413,8 +413,8 @@ def linear(*numpy, transpose, inputs=1, lanes=None, batched=None, domain=None, c
         from those of the inputs, all of which have a leading lane axis.
     fold : (ufunc, neutral element), optional
         For a reduction over `(axis, keepdims)`.
-    outline : callable, optional
-        `outline(*inputs, *params)` tells what the output looks like (`ad/ops/shape_rules.py`).
+    shape_rule : callable, optional
+        `shape_rule(*inputs, *params)` tells what the output looks like (`ad/ops/shape_rules.py`).
     moves : bool
         Whether all it does is to move elements of its one input.
     carry : callable, optional
@@ -449,7 +449,8 @@ def linear(*numpy, transpose, inputs=1, lanes=None, batched=None, domain=None, c
 
         public = _define(
             function, "linear", numpy, inputs=inputs, jvp=jvp, vjp=vjp, needs=(0,), domain=domain, cases=cases,
-            singular=singular, method=method, lanes=Lanes(shifted=lanes, batched=batched), fold=fold, outline=outline,
+            singular=singular, method=method, lanes=Lanes(shifted=lanes, batched=batched), fold=fold,
+            shape_rule=shape_rule,
             carry=(lambda power, i, p, xs, params: apply(public.op, (power,), params)) if moves else carry,
         )
         return public
@@ -489,7 +490,7 @@ def bilinear(*numpy, transposes, batches=False, batched=None, domain=None, cases
 
 
 def custom(*numpy, jvp, vjp, inputs=1, outputs=1, batches=False, lanes=None, domain=None, cases=(), singular="",
-           points=(), method=False, fold=None, outline=None, radicand=None, carry=None):
+           points=(), method=False, fold=None, shape_rule=None, radicand=None, carry=None):
     """An op that no simpler form holds: both rules are given, one of each for every input.
 
     `jvp(x_dot, *inputs, y, *params)` is what an input's tangent adds to the output's;
@@ -497,7 +498,7 @@ def custom(*numpy, jvp, vjp, inputs=1, outputs=1, batches=False, lanes=None, dom
     `y_bar` and what `jvp` returns are tuples. `batches` says that `jvp` also works when `x_dot`
     has a leading lane axis: True; or, where leading axes of several inputs broadcast, how many
     axes each of them has that do not, as a number, a tuple or a function of the params. `lanes` tells
-    how the op itself runs over lanes (else one by one). `fold` and `outline` are as for `linear`, `points`,
+    how the op itself runs over lanes (else one by one). `fold` and `shape_rule` are as for `linear`, `points`,
     `radicand` and `carry` as for `elementwise`.
     """
 
@@ -521,7 +522,7 @@ def custom(*numpy, jvp, vjp, inputs=1, outputs=1, batches=False, lanes=None, dom
         public = _define(
             function, "custom", numpy, inputs=inputs, jvp=push, vjp=pull, needs=needs, domain=domain, cases=cases,
             singular=singular, method=method, lanes=lanes or Lanes(), points=points, outputs=outputs, fold=fold,
-            outline=outline, radicand=radicand, carry=carry,
+            shape_rule=shape_rule, radicand=radicand, carry=carry,
         )
         return public
 

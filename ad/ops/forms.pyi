@@ -67,7 +67,7 @@ def point(*inputs: Any, first: Any, second: Any = None, third: Any = None, **par
 def elementwise(
     name: str, numpy: _Function | tuple[_Function, ...] | None, partials: Any, *, domain: Any, singular: str = "",
     points: Sequence[Point] = (), method: bool | str = False, fn: _Function | None = None,
-    outline: _Function | None = None, exponent: float | str | None = None, radicand: _Function | None = None,
+    shape_rule: _Function | None = None, exponent: float | str | None = None, radicand: _Function | None = None,
     carry: _Function | None = None, dots: Sequence[int] = (), accuracy: Accuracy = ...
 ) -> _Function: ...
 def spelling(
@@ -76,7 +76,7 @@ def spelling(
 def linear(
     *numpy: _Function, transpose: _Rules, inputs: int | None = 1, lanes: _Function | None = None,
     batched: _Function | None = None, domain: Any = None, cases: Sequence[_Case] = (), singular: str = "",
-    method: bool | str = False, fold: tuple[np.ufunc, float] | None = None, outline: _Function | None = None,
+    method: bool | str = False, fold: tuple[np.ufunc, float] | None = None, shape_rule: _Function | None = None,
     moves: bool = False, carry: _Function | None = None
 ) -> _Decorator: ...
 def bilinear(
@@ -88,7 +88,7 @@ def custom(
     *numpy: _Function, jvp: _Rules, vjp: _Rules, inputs: int | None = 1, outputs: int = 1, batches: Any = False,
     lanes: Any = None, domain: Any = None, cases: Sequence[_Case] = (), singular: str = "",
     points: Sequence[Point] = (), method: bool | str = False, fold: tuple[np.ufunc, float] | None = None,
-    outline: _Function | None = None, radicand: _Function | None = None,
+    shape_rule: _Function | None = None, radicand: _Function | None = None,
     carry: _Function | None = None
 ) -> _Decorator: ...
 def composite(

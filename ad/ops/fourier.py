@@ -40,16 +40,16 @@ def _halved(n, x, axis):
     return 2 * (x.shape[axis] - 1) if n is None else n
 
 
-def _outline(points, dtype, halves=False):
+def _shape_rule(points, dtype, halves=False):
     """Of a transform with so many points, in a dtype by that of the input; `halves` says that it is `rfft`."""
 
-    def outline(x, n, axis, norm):
+    def shape_rule(x, n, axis, norm):
         n, axis = operator.index(points(n, x, axis)), range(x.ndim)[axis]
         if n < 1 or norm not in OTHER_WAY or x.dtype.kind not in ("f" if halves else "fc") or not in_order(x):
             return None  # it raises, or the output has the order of the input
         return (*x.shape[:axis], n // 2 + 1 if halves else n, *x.shape[axis + 1 :]), dtype(x.dtype)
 
-    return outline
+    return shape_rule
 
 
 def _complex(dtype):
@@ -94,26 +94,26 @@ _CASES = (
 _HALVES = (case((2,)), case((3,), n=1), case((3,), n=5), case((3,), n=4), case((2, 2), n=7, axis=0, norm="ortho"))
 
 
-@linear(np.fft.fft, domain=REAL, cases=_CASES, lanes=_behind_lanes, outline=_outline(_whole, _complex),
+@linear(np.fft.fft, domain=REAL, cases=_CASES, lanes=_behind_lanes, shape_rule=_shape_rule(_whole, _complex),
         transpose=lambda y_bar, x, n, axis, norm: _resized(ifft(y_bar, None, axis, OTHER_WAY[norm]), x, axis))
 def fft(a, n=None, axis=-1, norm=None):
     return np.fft.fft(a, n, axis, norm)
 
 
-@linear(np.fft.ifft, domain=REAL, cases=_CASES, lanes=_behind_lanes, outline=_outline(_whole, _complex),
+@linear(np.fft.ifft, domain=REAL, cases=_CASES, lanes=_behind_lanes, shape_rule=_shape_rule(_whole, _complex),
         transpose=lambda y_bar, x, n, axis, norm: _resized(fft(y_bar, None, axis, OTHER_WAY[norm]), x, axis))
 def ifft(a, n=None, axis=-1, norm=None):
     return np.fft.ifft(a, n, axis, norm)
 
 
 @linear(np.fft.rfft, domain=REAL, cases=_CASES, lanes=_behind_lanes, transpose=_pull_rfft,
-        outline=_outline(_whole, _complex, halves=True))
+        shape_rule=_shape_rule(_whole, _complex, halves=True))
 def rfft(a, n=None, axis=-1, norm=None):
     return np.fft.rfft(a, n, axis, norm)
 
 
 @linear(np.fft.irfft, domain=REAL, cases=_CASES[:-2] + _HALVES, lanes=_behind_lanes, transpose=_pull_irfft,
-        outline=_outline(_halved, _real))
+        shape_rule=_shape_rule(_halved, _real))
 def irfft(a, n=None, axis=-1, norm=None):
     return np.fft.irfft(a, n, axis, norm)
 

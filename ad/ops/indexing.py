@@ -3,14 +3,14 @@ import operator
 
 import numpy as np
 
-from ad._core import Array, apply, is_any_tracing, is_traced, settled
+from ad._core import Array, apply, concrete, is_any_tracing, is_traced
 from ad.engine.kernels import add_rows
 from ad.errors import MissingRule
 from ad.ops.domains import REAL
 from ad.ops.forms import Lanes, case, composite, custom, linear, over_lanes, spelling
 from ad.ops.nondifferentiable import Hole, evaluate, filled, take_out
 from ad.ops.refusals import one_axis, refuse
-from ad.ops.shape_rules import VIEW, in_order
+from ad.ops.shape_rules import ALIASES_INPUT, in_order
 from ad.ops.shaping import astype, broadcast_to, moveaxis, ravel, reshape, swapaxes
 
 __all__ = [
@@ -46,16 +46,16 @@ def _getitem_lanes(ndim, index):
     return None if shifted is None else (shifted,)
 
 
-def _outline(x, index):
+def _shape_rule(x, index):
     """A view, or one element, or an array in the shape of what the same index picks from another of the shape of x."""
     picked = np.broadcast_to(np.False_, x.shape)[index]
     if picked.ndim and is_basic(index):
-        return VIEW
+        return ALIASES_INPUT
     return (picked.shape, x.dtype) if picked.flags.c_contiguous and in_order(x) else None
 
 
 @linear(transpose=lambda y_bar, x, index: put_zeros(y_bar, index, x.shape), lanes=_getitem_lanes, domain=REAL,
-        outline=_outline, moves=True)
+        shape_rule=_shape_rule, moves=True)
 def _getitem(x, index):
     return x[index]
 
@@ -158,7 +158,7 @@ def _is_position(x):
 def plain_index(index):
     """An index without values of ours in it."""
     if isinstance(index, Array):
-        return settled(index)
+        return concrete(index)
     if type(index) is tuple:
         return tuple([plain_index(part) for part in index])
     if type(index) is list:
@@ -217,7 +217,7 @@ def _put_lanes(x_dots, xs, _y, index, shape):
 
 
 @linear(transpose=lambda y_bar, x, index, shape: getitem(y_bar, index), batched=_put_lanes, domain=REAL,
-        outline=lambda x, index, shape: (shape, np.asarray(x).dtype), cases=(
+        shape_rule=lambda x, index, shape: (shape, np.asarray(x).dtype), cases=(
     case((4,), index=slice(1, None), shape=(5,)), case((3,), index=np.array([0, 0, 3]), shape=(5,)),
     case((2, 3), index=(np.array([0, 1]), slice(None), np.array([1, 1])), shape=(2, 3, 4)),
     case((), index=(1, 2), shape=(2, 3)),

@@ -4,7 +4,7 @@ import operator
 
 import numpy as np
 
-from ad._core import Array, apply, peek
+from ad._core import Array, apply, metadata_view
 from ad.errors import MissingRule
 from ad.ops.domains import REAL
 from ad.ops.elementwise import power
@@ -50,7 +50,7 @@ def _joined_powers(op):
         op(), tuple([known if j == i else power(x, p) for j, x in enumerate(xs)]), params)
 
 
-def _outline_of_joined(*args):
+def _joined_shape_rule(*args):
     *arrays, axis, ends = args
     shape = arrays[0].shape
     if len({x.shape[:axis] + x.shape[axis + 1:] for x in arrays}) > 1 or not in_order(*arrays):
@@ -59,7 +59,7 @@ def _outline_of_joined(*args):
 
 
 @linear(inputs=None, transpose=_slab, lanes=lambda ndim, axis, ends: (axis + 1, ends), domain=REAL,
-        outline=_outline_of_joined, carry=_joined_powers(lambda: _concatenate.op))
+        shape_rule=_joined_shape_rule, carry=_joined_powers(lambda: _concatenate.op))
 def _concatenate(arrays, axis, ends):
     return np.concatenate(arrays, axis)
 
@@ -87,7 +87,7 @@ def _stack_behind_lanes(ndim, axis):
     return (axis + 1 if axis >= 0 else axis,)
 
 
-def _outline_of_stacked(*args):
+def _stacked_shape_rule(*args):
     *arrays, axis = args
     shapes = {*map(np.shape, arrays)}
     if len(shapes) > 1:
@@ -97,7 +97,7 @@ def _outline_of_stacked(*args):
 
 
 @linear(inputs=None, transpose=lambda y_bar, i, xs, axis: getitem(y_bar, (*(slice(None),) * axis, i) if axis else i),
-        lanes=_stack_behind_lanes, domain=REAL, outline=_outline_of_stacked,
+        lanes=_stack_behind_lanes, domain=REAL, shape_rule=_stacked_shape_rule,
         carry=_joined_powers(lambda: _stack.op))
 def _stack(arrays, axis):
     if not any(np.ndim(a) for a in arrays):
@@ -220,7 +220,7 @@ def _cut(name, numpy, axis_of, cases):
         return [getitem(ary, (*before, slice(int(p[0]), int(p[-1]) + 1) if len(p) else slice(0, 0))) for p in parts]
 
     def along_its_axis(ary, indices_or_sections):
-        numpy(peek(ary), 1)  # complains of an axis that is not there
+        numpy(metadata_view(ary), 1)  # complains of an axis that is not there
         return cut(ary, indices_or_sections, axis_of(ary))
 
     def along_any(ary, indices_or_sections, axis=0):

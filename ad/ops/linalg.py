@@ -3,7 +3,7 @@
 Functions of a Hermitian matrix read one triangle of it, as NumPy's do; their derivative is that of the
 function of the Hermitian part (JAX's and PyTorch's convention), so that the gradient is Hermitian.
 """
-# Least squares and norms are made here; the rest comes from `systems`, `factorisations` and `matrix_functions`.
+# Least squares and norms are made here; the rest comes from `solvers`, `factorisations` and `matrix_functions`.
 import math
 
 import numpy as np
@@ -15,7 +15,7 @@ from ad.ops.forms import BROADCASTS, case, composite, custom, point
 from ad.ops.matrix_functions import expmh, funmh, logmh, powmh, sqrtmh
 from ad.ops.nondifferentiable import evaluate
 from ad.ops.products import adjoint, einsum, matmul, operand
-from ad.ops.reductions import kept_shape, outline
+from ad.ops.reductions import kept_shape, reduced_shape_rule
 from ad.ops.reductions import sum as sum_
 from ad.ops.shaping import reshape
 from ad.ops.solvers import det, inv, is_complex, matrix_power, pinv, slogdet, solve, tensorinv, tensorsolve
@@ -115,7 +115,8 @@ def _pull_norm(y_bar, x, y, order, axis, keepdims):
                case((2, 3), order=math.inf, axis=(-1,), keepdims=False),
                case((2, 3), order=3, axis=(-2, -1), keepdims=False), case((3,), order=0, axis=(-1,), keepdims=False)),
         singular="0 at 0; elements tied for the largest share the gradient of the inf-norm",
-        outline=lambda x, _order, axis, keepdims: outline(x.real, axis, keepdims), radicand=_norm_radicand)
+        shape_rule=lambda x, _order, axis, keepdims: reduced_shape_rule(x.real, axis, keepdims),
+        radicand=_norm_radicand)
 def norm_along(x, order, axis, keepdims):
     """The p-norm over axes counted from the last one."""
     return np.linalg.vector_norm(x, ord=order, axis=axis, keepdims=keepdims)

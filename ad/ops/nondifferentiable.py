@@ -9,7 +9,7 @@ import operator
 import numpy as np
 
 from ad import _core, trees
-from ad._core import Array, apply, is_any_tracing, is_traced, peek, plain_value, settled
+from ad._core import Array, apply, concrete, is_any_tracing, is_traced, metadata_view, public_value
 from ad.engine.graph import Op
 from ad.errors import MissingRule, cannot_write, changes_in_place, missing_rule
 from ad.ops import shape_rules
@@ -95,7 +95,7 @@ def evaluate(function, args, kwargs, opaque=False):
     if not is_any_tracing():
         return function(*plain_values(args), **plain_values(kwargs))
     if function in SHAPED:
-        return function(*_replaced(args, settled), **_replaced(kwargs, settled))
+        return function(*_replaced(args, concrete), **_replaced(kwargs, concrete))
     static = function in STATIC
     taken, traced = take_out((args, kwargs), is_traced)
     args, kwargs = plain_values(taken)
@@ -104,7 +104,7 @@ def evaluate(function, args, kwargs, opaque=False):
     if traced and isinstance(function, np.ufunc) and not kwargs and function.nin == len(args):
         op = opaque_op(function, function.nout) if opaque else plain_op(function, function.nout)
         return apply(op, tuple([traced[a] if type(a) is Hole else a for a in args]))
-    known = [peek(x) if static else plain_value(x) for x in traced]
+    known = [metadata_view(x) if static else public_value(x) for x in traced]
     try:
         found = function(*filled(args, known), **filled(kwargs, known))
     except Exception:
@@ -158,8 +158,9 @@ def plain_op(function, outputs=1, parameters=()):
 
 @functools.cache
 def _plain_op(function, outputs, parameters):
-    op = Op(name_of(function), "plain", function, jvp=_nothing, vjp=_nothing, parameters=parameters, outputs=outputs)
-    op.outline = shape_rules.joint(function) if shape_rules.is_elementwise(function) else None
+    op = Op(name_of(function), "nondifferentiable", function,
+            jvp=_nothing, vjp=_nothing, parameters=parameters, outputs=outputs)
+    op.shape_rule = shape_rules.elementwise_shape(function) if shape_rules.is_elementwise(function) else None
     return op
 
 
@@ -189,7 +190,7 @@ def _call_op(function, outputs, opaque):
         leaves = [np.asarray(leaf) for leaf in trees.flatten(found)[0]]
         return leaves[0] if outputs == 1 else tuple(leaves)
 
-    form, rule = ("opaque", _refusing(function)) if opaque else ("plain", _nothing)
+    form, rule = ("opaque", _refusing(function)) if opaque else ("nondifferentiable", _nothing)
     op = Op(name_of(function), form, call, jvp=rule, vjp=rule, needs=(OUTPUT if opaque else 0,),
             parameters=("args", "kwargs"), outputs=outputs)
     if function in ALONG:
@@ -261,7 +262,7 @@ def _tobytes(x, order="C"):
     -------
     bytes
     """
-    return np.asarray(settled(x)).tobytes(order)
+    return np.asarray(concrete(x)).tobytes(order)
 
 
 _core.add_method("tobytes", _tobytes)
@@ -292,17 +293,17 @@ _core.add_method("__round__", _round)
 
 _COMPARISONS = (np.less, np.less_equal, np.equal, np.not_equal, np.greater, np.greater_equal)
 _OPERATORS = (operator.lt, operator.le, operator.eq, operator.ne, operator.gt, operator.ge)
-DETACHED = Op("detached", "plain", lambda x: x, jvp=_nothing, vjp=_nothing)
+DETACHED = Op("detached", "nondifferentiable", lambda x: x, jvp=_nothing, vjp=_nothing)
 LANES[DETACHED] = BROADCASTS
-DETACHED.outline = shape_rules.view
+DETACHED.shape_rule = shape_rules.view
 
 
 def compare(a, b, how):
     """A comparison that a program computes; `how` is CPython's number of it."""
     if b is None or isinstance(b, (str, bytes)):  # to which no number is equal, whatever its value
-        return _OPERATORS[how](plain_value(a), b)
+        return _OPERATORS[how](public_value(a), b)
     if not isinstance(b, (Array, np.ndarray, np.generic, int, float, complex, list, tuple)):
-        return _OPERATORS[how](settled(a), b)
+        return _OPERATORS[how](concrete(a), b)
     return apply(plain_op(_COMPARISONS[how]), (a, b))
 
 

@@ -36,7 +36,7 @@ def operand(x):
 
 
 @linear(np.matrix_transpose, np.linalg.matrix_transpose, transpose=lambda y_bar, x: matrix_transpose(y_bar),
-        lanes=lambda ndim: (), domain=REAL, cases=(case((2, 3)), case((4, 2, 3))), outline=view)
+        lanes=lambda ndim: (), domain=REAL, cases=(case((2, 3)), case((4, 2, 3))), shape_rule=view)
 def matrix_transpose(x):
     """The last two axes exchanged."""
     return np.swapaxes(x, -1, -2)
@@ -119,7 +119,7 @@ def _push_second(x2_dot, x1, _x2, _y):
     return matmul(x1, x2_dot) if x2_dot.ndim == _x2.ndim else _over_lanes((x1, x2_dot), (x1, _x2), _y)
 
 
-def _outline(x1, x2):
+def _shape_rule(x1, x2):
     """What a product of floating numbers is: vectors are matrices of one row, or one column, that is left out."""
     shape1, shape2, dtype = np.shape(x1), np.shape(x2), np.result_type(x1, x2)
     (*batch1, _, k), (*batch2, also_k, m) = (1,) * (len(shape1) < 2) + shape1, shape2 + (1,) * (len(shape2) < 2)
@@ -129,7 +129,7 @@ def _outline(x1, x2):
 
 
 @custom(np.matmul, inputs=2, jvp=(_push_first, _push_second), vjp=(_pull_first, _pull_second), batches=True,
-        lanes=Lanes(batched=_over_lanes), domain=REAL, outline=_outline,
+        lanes=Lanes(batched=_over_lanes), domain=REAL, shape_rule=_shape_rule,
         cases=(case((2, 3), (3, 4)), case((3,), (3,)), case((2, 3), (3,)), case((3,), (3, 2)), case((2, 2, 3), (3,)),
                case((3,), (2, 3, 4)), case((2, 2, 3), (3, 2)), case((2, 3), (4, 3, 2)),
                case((2, 1, 2, 3), (4, 3, 2)), case((0, 3), (3, 2)), case((2, 0), (0, 3))))

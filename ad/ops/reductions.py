@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 
-from ad._core import Array, apply, plain_unless_traced
+from ad._core import Array, apply, value_or_tracer
 from ad.errors import unsupported_argument
 from ad.ops import elementwise
 from ad.ops.domains import NONZERO, POSITIVE, REAL
@@ -61,7 +61,7 @@ def _count(x, axis):
     return math.prod(x.shape[a] for a in (axis if isinstance(axis, tuple) else (axis,)))
 
 
-def outline(x, axis, keepdims):
+def reduced_shape_rule(x, axis, keepdims):
     """What a reduction makes of floating numbers."""
     if x.dtype.kind not in "fc":
         return None
@@ -70,9 +70,9 @@ def outline(x, axis, keepdims):
     return (kept if keepdims else tuple([n for i, n in enumerate(kept) if i not in axes])), x.dtype
 
 
-def _outline_of_extreme(x, axis, keepdims):
-    """As `outline`; of no elements there is no extreme, which the evaluation says."""
-    return outline(x, axis, keepdims) if x.size else None
+def _extreme_shape_rule(x, axis, keepdims):
+    """As `reduced_shape_rule`; of no elements there is no extreme, which the evaluation says."""
+    return reduced_shape_rule(x, axis, keepdims) if x.size else None
 
 
 def _counts(mask, axis, keepdims, total):
@@ -82,7 +82,7 @@ def _counts(mask, axis, keepdims, total):
 
 def _warn_where(empty, text, level=5):
     """NumPy's warning about slices without numbers, to who called an entry; the replays of a program give none."""
-    empty = plain_unless_traced(empty)
+    empty = value_or_tracer(empty)
     if empty is not False and not isinstance(empty, Array) and np.any(empty):
         warnings.warn(text, RuntimeWarning, stacklevel=level)
 
@@ -119,7 +119,7 @@ def _unserved(name, **arguments):
 
 
 @linear(transpose=lambda y_bar, x, axis, keepdims: spread(y_bar, x, axis),
-        lanes=_reduced_behind_lanes, domain=REAL, fold=(np.add, -0.0), outline=outline)
+        lanes=_reduced_behind_lanes, domain=REAL, fold=(np.add, -0.0), shape_rule=reduced_shape_rule)
 def _sum(a, axis, keepdims):
     return np.add.reduce(a, axis=axis, keepdims=keepdims)
 
@@ -289,7 +289,7 @@ def _prod_pull(y_bar, x, _y, axis, keepdims):
 
 
 @custom(jvp=_prod_push, vjp=_prod_pull, batches=True, lanes=Lanes(shifted=_reduced_behind_lanes), domain=NONZERO,
-        fold=(np.multiply, 1.0), outline=outline, singular="exact with any number of zeros",
+        fold=(np.multiply, 1.0), shape_rule=reduced_shape_rule, singular="exact with any number of zeros",
         points=(point((0.0, 2.0), first=(2, 0), second=((0, 1), (1, 0)), third=0, axis=None, keepdims=False),
                 point((0.0, 0.0, 3.0), first=0, second=((0, 3, 0), (3, 0, 0), (0, 0, 0)), axis=None, keepdims=False)))
 def _prod(a, axis, keepdims):
@@ -329,7 +329,7 @@ def trapezoid(y, x=None, dx=1.0, axis=-1):
 
 def _winners(x, y, axis):
     """Where the extreme is taken, and how often; where the result is nan, the nans are."""
-    x, best = plain_unless_traced(x), np.reshape(plain_unless_traced(y), kept_shape(x.shape, axis))
+    x, best = value_or_tracer(x), np.reshape(value_or_tracer(y), kept_shape(x.shape, axis))
     hits = np.logical_or(x == best, x != x)  # if there is a nan, the result is one, and no element is equal to it
     return hits, np.add.reduce(hits * x.dtype.type(1), axis=axis, keepdims=True)
 
@@ -353,7 +353,7 @@ def _extreme(ufunc, worst):
     reduce.__name__ = "max" if ufunc is np.maximum else "min"
     return custom(
         jvp=_extreme_push, vjp=_extreme_pull, batches=True, lanes=Lanes(shifted=_reduced_behind_lanes), domain=REAL,
-        fold=(ufunc, worst), outline=_outline_of_extreme,
+        fold=(ufunc, worst), shape_rule=_extreme_shape_rule,
         singular="ties share the gradient equally; where the result is nan, the nans share it",
         points=(point((2.0, 2.0, 2.0), first=1 / 3, second=0, axis=None, keepdims=False),),
     )(reduce)

@@ -35,7 +35,7 @@ def as_flag(value):
 
 def tried(function, x, *args, **kwargs):
     """Call a function of NumPy's that looks only at the shape of `x`, to see whether it takes the other arguments."""
-    function(_core.peek(x) if isinstance(x, Array) else x, *args, **kwargs)
+    function(_core.metadata_view(x) if isinstance(x, Array) else x, *args, **kwargs)
 
 
 def refuse(function, args, kwargs):
@@ -58,7 +58,7 @@ def _plain(tree, found):
     """Copies of the arguments, with ndarrays in the place of our arrays, which are added to `found`."""
     if isinstance(tree, Array):
         found.append(tree)
-        return np.array(_core.plain_value(tree))
+        return np.array(_core.public_value(tree))
     if isinstance(tree, np.ndarray):
         return tree.copy(order="K")
     if isinstance(tree, dict):

@@ -1,7 +1,7 @@
 """Ops along an axis in which an element depends on those before it, and differences of neighbours."""
 import numpy as np
 
-from ad._core import Array, apply, plain_unless_traced
+from ad._core import Array, apply, value_or_tracer
 from ad.errors import MissingRule
 from ad.ops.domains import NONZERO, REAL
 from ad.ops.elementwise import scale, scale_dots
@@ -26,14 +26,14 @@ def _along_behind_lanes(ndim, axis):
     return (axis % ndim + 1,)
 
 
-def _outline(x, axis):
+def _shape_rule(x, axis):
     """As many floating numbers as there are."""
     np.lib.array_utils.normalize_axis_index(axis, x.ndim)
     return (x.shape, x.dtype) if x.dtype.kind in "fc" and in_order(x) else None
 
 
 @linear(transpose=lambda y_bar, x, axis: flip(cumsum(flip(y_bar, axis), axis), axis), domain=REAL,
-        lanes=_along_behind_lanes, outline=_outline)
+        lanes=_along_behind_lanes, shape_rule=_shape_rule)
 def _cumsum(a, axis):
     return np.cumsum(a, axis)
 
@@ -126,7 +126,7 @@ def _cumprod_pull(y_bar, x, y, axis):
 
 
 @custom(jvp=_cumprod_push, vjp=_cumprod_pull, batches=True, lanes=Lanes(shifted=_along_behind_lanes), domain=NONZERO,
-        singular="exact with any number of zeros", outline=_outline,
+        singular="exact with any number of zeros", shape_rule=_shape_rule,
         points=(point((2.0, 0.0, 3.0), first=(1, 8, 0), second=((0, 4, 0), (4, 0, 2), (0, 2, 0)), axis=0),))
 def _cumprod(a, axis):
     return np.cumprod(a, axis)
@@ -150,7 +150,7 @@ _RECORDS = (case((5,)), case((2, 4)), case((3, 2), axis=1), case((0,)))
 
 def _running(ufunc, a, axis):
     """The elements that are the extreme so far: the latest of them, as a tie goes."""
-    values = plain_unless_traced(a)
+    values = value_or_tracer(a)
     extreme = evaluate(ufunc.accumulate, (values, axis), {})
     stands = np.logical_or(values == extreme, values != values)  # from a nan on all are
     places = np.arange(a.shape[axis]).reshape((-1,) + (1,) * (a.ndim - 1 - one_axis(axis, a.ndim)))

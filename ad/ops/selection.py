@@ -2,10 +2,10 @@
 import numpy as np
 
 from ad import _core
-from ad._core import Array, apply, plain_unless_traced
+from ad._core import Array, apply, value_or_tracer
 from ad.ops.domains import REAL
 from ad.ops.forms import BROADCASTS, TABLE, case, composite, custom, elementwise, point, spelling, stacked
-from ad.ops.shape_rules import joint
+from ad.ops.shape_rules import elementwise_shape
 from ad.ops.shaping import broadcast_to, reshape
 
 __all__ = ["clip", "nan_to_num", "select", "tril", "triu", "where"]
@@ -25,9 +25,9 @@ def _chosen_dot(pick):
     return push
 
 
-def _outline(condition, x, y):
+def _shape_rule(condition, x, y):
     """As that of an op on all three, in the dtype of those to choose from."""
-    found = joint()(condition, x, y)
+    found = elementwise_shape()(condition, x, y)
     return found and (found[0], np.result_type(x, y), *found[2:])
 
 
@@ -40,7 +40,7 @@ def _power_of_chosen(power, i, p, xs, _params):
 @custom(jvp=(None, _chosen_dot(0), _chosen_dot(1)), inputs=3, batches=True, lanes=BROADCASTS, domain=REAL,
         vjp=(lambda *_: None, lambda y_bar, condition, _x1, _x2, _y: where(condition, y_bar, 0),
              lambda y_bar, condition, _x1, _x2, _y: where(condition, 0, y_bar)),
-        singular="the branch not taken gets an exact zero, whatever its own derivative", outline=_outline,
+        singular="the branch not taken gets an exact zero, whatever its own derivative", shape_rule=_shape_rule,
         carry=_power_of_chosen)
 def _where(condition, x, y):
     return np.where(condition, x, y)
@@ -54,7 +54,7 @@ _CONDITION = np.array([True, False, True])
     case(_CONDITION[:, None], (2, 1, 3), (3, 3)), case(True, (2,), (2,)), case(np.array(False), (), ()),
 ))
 def where(condition, x=None, y=None):
-    condition, x, y = plain_unless_traced(stacked(condition)), stacked(x), stacked(y)
+    condition, x, y = value_or_tracer(stacked(condition)), stacked(x), stacked(y)
     if (x is None) != (y is None):
         raise ValueError("either both or neither of x and y should be given")
     if isinstance(x, Array) or isinstance(y, Array) or isinstance(condition, Array):
@@ -71,7 +71,7 @@ elementwise(
     (lambda x, low, high, _y: (x >= low) & (x <= high), lambda x, low, high, _y: (x < low) & (low <= high),
      lambda x, low, high, _y: (x > high) | (low > high)),
     domain=(REAL, lambda rng, shape: rng.uniform(-1.5, -0.5, shape), lambda rng, shape: rng.uniform(0.5, 1.5, shape)),
-    fn=np.clip, outline=joint(), singular="1 on the bounds, as inside",
+    fn=np.clip, shape_rule=elementwise_shape(), singular="1 on the bounds, as inside",
     points=(point(1.0, -1.0, 1.0, first=(1, 0, 0), second=0), point(-1.0, -1.0, 1.0, first=(1, 0, 0), second=0)),
 )
 _CLIP = TABLE["clip"].op

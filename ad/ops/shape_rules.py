@@ -1,16 +1,16 @@
-"""Outlines: what the output of an op looks like, told without evaluating it.
+"""Shape rules: what the output of an op looks like, told without evaluating it.
 
-An op's `outline` takes what its `fn` takes. It returns the output's shape and dtype, and "F" if it is in that order and
-not in C's; or VIEW, for an op that reads no element. Where it cannot tell, or the op might raise for some values, it
-returns None: then the op is evaluated, as where the outline raises.
+An op's shape rule takes what its `fn` takes. It returns the output's shape and dtype, and "F" if it is in that order
+and not in C's; or ALIASES_INPUT, for an op that reads no element. Where it cannot tell, or the op might raise for some
+values, it returns None: then the op is evaluated, as where the shape rule raises.
 """
 import itertools
 
 import numpy as np
 
-from ad.engine.deferred import VIEW
+from ad.engine.deferred import ALIASES_INPUT
 
-__all__ = ["VIEW", "in_order", "is_elementwise", "is_view", "joint", "view"]
+__all__ = ["ALIASES_INPUT", "in_order", "is_elementwise", "is_view", "elementwise_shape", "view"]
 
 
 def is_elementwise(function):
@@ -21,17 +21,17 @@ def is_elementwise(function):
 def is_view(op, inputs, params):
     """Whether an op reads no element of these inputs."""
     try:
-        return op.outline is not None and op.outline(*inputs, *params) is VIEW
+        return op.shape_rule is not None and op.shape_rule(*inputs, *params) is ALIASES_INPUT
     except (IndexError, TypeError, ValueError):
         return False
 
 
 def view(*_):
     """Of an op that returns a view, whatever its inputs."""
-    return VIEW
+    return ALIASES_INPUT
 
 
-def joint(ufunc=None):
+def elementwise_shape(ufunc=None):
     """Of an op that works element by element: in the dtype that a ufunc gives, or all inputs have together.
 
     None for a ufunc with several outputs.
@@ -39,14 +39,14 @@ def joint(ufunc=None):
     if ufunc and ufunc.nout > 1:
         return None
 
-    def outline(*xs):
+    def shape_rule(*xs):
         order = _order([x for x in xs if isinstance(x, np.ndarray) and x.ndim])
         dtype = _dtype_by(ufunc, xs) if ufunc else np.result_type(*xs)
         if order is None or dtype.kind not in "fcb":  # a power of integers may raise
             return None
         return np.broadcast(*xs).shape, dtype, order
 
-    return outline
+    return shape_rule
 
 
 def in_order(*xs):

@@ -22,7 +22,7 @@ _EMPTY = np.empty(0)  # on which NumPy says whether it takes an option
 
 
 @linear(transpose=lambda y_bar, x, dtype: cast(y_bar, x.dtype), lanes=lambda ndim, dtype: (dtype,), domain=REAL,
-        outline=lambda x, dtype: (x.shape, np.dtype(dtype)) if shape_rules.in_order(x) else None,
+        shape_rule=lambda x, dtype: (x.shape, np.dtype(dtype)) if shape_rules.in_order(x) else None,
         carry=lambda power, i, p, xs, params: power if xs[0].dtype == params[0] else None)
 def _astype(x, dtype):
     """`x` in another dtype; from complex to real this takes the real part."""
@@ -90,7 +90,7 @@ def _broadcast_lanes(x_dots, xs, y, shape):
 
 
 @linear(transpose=lambda y_bar, x, shape: sum_to(y_bar, x.shape), batched=_broadcast_lanes, domain=REAL,
-        outline=shape_rules.view, moves=True)
+        shape_rule=shape_rules.view, moves=True)
 def _broadcast_to(array, shape):
     return np.broadcast_to(array, shape)
 
@@ -118,7 +118,7 @@ def _sum_to_lanes(x_dots, xs, y, shape):
 
 
 @linear(transpose=lambda y_bar, x, shape: broadcast_to(y_bar, x.shape), batched=_sum_to_lanes, domain=REAL,
-        outline=lambda x, shape: (shape, x.dtype) if x.dtype.kind in "fc" else None,
+        shape_rule=lambda x, shape: (shape, x.dtype) if x.dtype.kind in "fc" else None,
         cases=(case((2, 3), shape=(3,)), case((4, 2, 3), shape=(2, 1)), case((2,), shape=())))
 def sum_to(x, shape):
     """The sum over the axes that broadcasting `shape` to the shape of `x` adds or stretches."""
@@ -139,7 +139,7 @@ def _reshape_lanes(x_dots, xs, y, shape, order="C"):
 
 
 @linear(transpose=lambda y_bar, x, shape, order="C": reshape(y_bar, x.shape, order), batched=_reshape_lanes,
-        domain=REAL, outline=shape_rules.view, moves=True)
+        domain=REAL, shape_rule=shape_rules.view, moves=True)
 def _reshape(a, shape, order="C"):
     return np.reshape(a, shape, order)
 
@@ -167,7 +167,7 @@ def memory_order(a, order):
     order = "C" if order is None else order.upper()
     if order in ("C", "F"):
         return order
-    flags = np.asarray(_core.peek(a)).flags
+    flags = np.asarray(_core.metadata_view(a)).flags
     if flags.c_contiguous or (order == "A" and not flags.f_contiguous):
         return "C"
     if flags.f_contiguous:
@@ -201,7 +201,7 @@ _core.add_method("flat", property(ravel))
 
 def _reshaped_by(function, a, *args):
     """`a` in the shape that NumPy's function would give it."""
-    return reshape(a, function(np.asarray(_core.peek(a)), *args).shape)
+    return reshape(a, function(np.asarray(_core.metadata_view(a)), *args).shape)
 
 
 @composite(np.squeeze, domain=REAL, cases=(case((1, 3, 1)), case((1, 3, 1), axis=0), case((1, 1))), method=True)
@@ -239,7 +239,7 @@ def _transpose_behind_lanes(ndim, axes):
 
 
 @linear(transpose=lambda y_bar, x, axes: transpose(y_bar, _inverse(axes)), lanes=_transpose_behind_lanes, domain=REAL,
-        outline=shape_rules.view, moves=True)
+        shape_rule=shape_rules.view, moves=True)
 def _transpose(a, axes):
     return np.asarray(a).transpose(axes)
 

@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 
-from ad._core import Array, settled
+from ad._core import Array, concrete
 from ad.errors import MissingRule
 from ad.ops.domains import REAL
 from ad.ops.elementwise import floor
@@ -45,7 +45,7 @@ def partition(a, kth, axis=-1, kind="introselect", order=None):
 @composite(np.unique, domain=REAL, singular="the gradient goes to the first of equal elements",
            cases=(case((4,)), case(np.array([[2.0, 1.0], [3.0, 4.0]])), case((3, 2), axis=0)))
 def unique(ar, return_index=False, return_inverse=False, return_counts=False, axis=None, *, equal_nan=True):
-    _, index, *rest = np.unique(settled(ar), True, return_inverse, return_counts, axis, equal_nan=equal_nan)
+    _, index, *rest = np.unique(concrete(ar), True, return_inverse, return_counts, axis, equal_nan=equal_nan)
     found = take(ar, index, axis)
     rest = (index, *rest) if return_index else tuple(rest)
     return (found, *rest) if rest else found

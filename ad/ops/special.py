@@ -38,7 +38,7 @@ from ad.ops.forms import TABLE, UFUNCS, Accuracy, case, composite, elementwise, 
 from ad.ops.joining import asarray
 from ad.ops.reductions import sum
 from ad.ops.selection import where
-from ad.ops.shape_rules import joint
+from ad.ops.shape_rules import elementwise_shape
 
 try:
     from scipy import special as scipy_special
@@ -312,7 +312,7 @@ def _log_ratio(x1, x2):
 log_ratio = elementwise(
     "log_ratio", None, (lambda x1, x2, _y: quotient(1, x1, (x1 == 0) & (x2 == 0)),
                         lambda x1, x2, _y: quotient(-1, x2, (x1 == 0) & (x2 == 0))),
-    domain=(POSITIVE, POSITIVE), fn=_log_ratio, outline=joint(np.divide),
+    domain=(POSITIVE, POSITIVE), fn=_log_ratio, shape_rule=elementwise_shape(np.divide),
 )
 xlogy = elementwise(
     "xlogy", scipy_special.xlogy, (lambda _x1, x2, _y: log(x2), lambda x1, x2, _y: _ratio(x1, x2)),

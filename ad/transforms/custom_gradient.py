@@ -6,7 +6,7 @@ from numbers import Number
 
 import numpy as np
 
-from ad._core import Array, apply, constant, find_tracer, is_traced, is_watched, plain_value
+from ad._core import Array, apply, constant, find_tracer, is_traced, is_watched, public_value
 from ad.engine import sweep
 from ad.engine.graph import Op, keep_rule
 from ad.engine.tape import Tape, is_differentiating
@@ -351,7 +351,7 @@ def _weakly(method):
 
 
 def _plain(part):
-    return plain_value(part) if isinstance(part, Array) else np.asarray(part)
+    return public_value(part) if isinstance(part, Array) else np.asarray(part)
 
 
 def _zeros(x):

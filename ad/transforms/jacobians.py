@@ -4,7 +4,7 @@ import math
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from ad._core import Array, is_tracing, planted
+from ad._core import Array, is_tracing, lift_constant
 from ad.engine import boundary
 
 __all__ = ["by_lanes", "check_real", "matrix", "rows"]
@@ -80,7 +80,7 @@ def by_lanes(plan, xs, ys, batch=0):
 def _push_chunk(plan, xs, i, x_dots):
     """The outputs' tangents for lanes of tangents of input i."""
     seeds = [None] * len(xs)
-    seeds[i] = planted(x_dots)
+    seeds[i] = lift_constant(x_dots)
     return boundary.push(plan, seeds)
 
 

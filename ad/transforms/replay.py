@@ -4,7 +4,7 @@ An op of this kind has a Python function for its rule of evaluation. What it ret
 no program taking note, and so are its cotangents and tangents, by a sweep or a forward level around another call of
 the function. They are ops of the same kind, which gives derivatives of any order.
 """
-from ad._core import Untraced, apply, constant, plain_value
+from ad._core import Untraced, apply, constant, public_value
 from ad.engine import boundary, sweep
 from ad.engine.graph import Op
 from ad.errors import MissingRule
@@ -44,7 +44,7 @@ class Rerun:
         found, self.first = self.first, None
         if found is None:
             with Untraced():
-                found = [plain_value(y) for y in self.function([constant(x) for x in values])]
+                found = [public_value(y) for y in self.function([constant(x) for x in values])]
         return tuple(found) if self.n_outputs > 1 else found[0]
 
     # -- reverse

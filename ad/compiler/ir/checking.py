@@ -8,7 +8,7 @@ import numpy as np
 
 from ad.compiler.machine import lowering
 from ad.compiler.program import KEYS
-from ad.ops.shape_rules import VIEW
+from ad.ops.shape_rules import ALIASES_INPUT
 
 __all__ = ["validate"]
 
@@ -92,25 +92,25 @@ def _described(op, params, values):
     """The shape and dtype of each output; None for an op of which the machine checks them at each call."""
     if op.form == "elementwise" or isinstance(op.fn, np.ufunc) and op.fn.signature is None:
         return _elementwise(op, params, values)
-    outline = _outline(op, params, values)
-    if outline is VIEW or op in lowering.NATIVE and (outline is None or op.form == "linear"):
+    told = _shape_rule(op, params, values)
+    if told is ALIASES_INPUT or op in lowering.NATIVE and (told is None or op.form == "linear"):
         found = _of(op.fn(*values, *params), op.outputs)
-        require(outline in (None, VIEW) or outline[0] == found[0][0], f"{op.name} has parameters that do not fit")
+        require(told in (None, ALIASES_INPUT) or told[0] == found[0][0], f"{op.name} has parameters that do not fit")
         return found
-    if outline is not None:
-        return [outline]
+    if told is not None:
+        return [told]
     return _evaluated(op, params, values) if sum(map(np.size, values)) <= SMALL else None
 
 
-def _outline(op, params, values):
-    """What the op's outline says; None where it says nothing."""
-    if op.outline is None:
+def _shape_rule(op, params, values):
+    """What the op's shape rule says; None where it says nothing."""
+    if op.shape_rule is None:
         return None
     try:
-        outline = op.outline(*values, *params)
+        told = op.shape_rule(*values, *params)
     except (IndexError, TypeError, ValueError):
         return None  # the evaluation says what is wrong
-    return outline if outline is None or outline is VIEW else (tuple(outline[0]), np.dtype(outline[1]))
+    return told if told is None or told is ALIASES_INPUT else (tuple(told[0]), np.dtype(told[1]))
 
 
 def _elementwise(op, params, values):

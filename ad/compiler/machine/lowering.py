@@ -28,7 +28,8 @@ NUMBER = np.dtype(np.int32)  # of an element in memory, where it is picked out
      "add clip concatenate fabs getitem matmul multiply negative power put_zeros scale scale_dots subtract "
      "sum sum_to").split()]
 SAME = {DETACHED, *[TABLE[name].op for name in ("identity", "positive", "real", "conjugate")]}
-VIEWS = SAME | {GETITEM, *[entry.op for entry in TABLE.values() if entry.op and entry.op.outline is shape_rules.view]}
+VIEWS = SAME | {GETITEM}
+VIEWS |= {entry.op for entry in TABLE.values() if entry.op and entry.op.shape_rule is shape_rules.view}
 NATIVE = VIEWS | {CONCATENATE, MATMUL, PUT_ZEROS, SUM, SUM_TO}  # ops, if not elementwise, that may be no call
 SMALL_PRODUCT = 4096  # multiplications
 VAST = 1 << 22  # elements that NumPy had better clear: it leaves pages to the system until they are written to

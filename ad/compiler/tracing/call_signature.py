@@ -8,7 +8,7 @@ from ad._core import Array
 from ad.engine import boundary
 from ad.engine.variable import Variable
 
-__all__ = ["Signature", "is_array", "is_foreign", "is_value"]
+__all__ = ["CallSignature", "is_array", "is_foreign", "is_value"]
 
 LOW = "efF"  # characters of the dtypes of less precision than Python's numbers
 NUMBERS = (float, complex)
@@ -16,7 +16,7 @@ STATELESS: tuple[type, ...] = (Array, np.ndarray, np.generic, type, FunctionType
 PARTS = 200  # that are looked at in an object; the rest is told by identity
 
 
-class Signature:
+class CallSignature:
     """What of a call's arguments a recording depends on, and how to tell the values from the rest."""
 
     def __init__(self, args, kwargs):
@@ -25,7 +25,7 @@ class Signature:
         low = any(is_array and x.dtype.char in LOW for x, is_array in zip(leaves, arrays))
         traced = [is_array or (not low and type(x) in NUMBERS) for x, is_array in zip(leaves, arrays)]
         self.values = [x for x, is_traced in zip(leaves, traced) if is_traced]
-        self.frame = trees.Frame(structure, {i: x for i, x in enumerate(leaves) if not traced[i]})
+        self.frame = trees.PartialTree(structure, {i: x for i, x in enumerate(leaves) if not traced[i]})
         ours = [x for x in leaves if isinstance(x, Array)]
         self.ours, self.live = bool(ours), any(map(boundary.live, ours)) or any(map(is_foreign, leaves))
         self.key = (structure, tuple(map(_aval, self.values)), tuple(map(_identity, self.frame.fixed.items())),

@@ -9,8 +9,8 @@ from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t
 
 cimport numpy as cnp
-from ad._core cimport Array, is_live, new_array, roles, value_of, wrap
-from ad.engine.deferred cimport Deferred, begin, settle
+from ad._core cimport Array, is_live, new_array, roles, raw_value, wrap
+from ad.engine.deferred cimport Deferred, begin, force_deferred
 from ad.engine.graph cimport (
     FIRST_LEVEL, NUMBER, Aval, Node, NodePtr, Op, Operand, Recorder, current, is_live_elsewhere, new_leaf, open_levels,
     raw,
@@ -149,7 +149,7 @@ cdef class Tracer(Recorder):
             slot = self.new_slot((), FLOAT64 if type(value) is float else np.asarray(value).dtype)
             self.constants[slot] = value
             return slot
-        settle(<PyObject *>value)
+        force_deferred(<PyObject *>value)
         found = self.captured.get(address)
         if found is not None and same(self.constants[found], value):
             return found
@@ -174,7 +174,7 @@ cdef class Tracer(Recorder):
             self.alive.append(part)
         return copy
 
-    cdef object plant(self, object value):
+    cdef object lift_constant(self, object value):
         cdef Array x = new_array(value, 0, new_leaf(), None)
         self.enrol(x.node, self.constant(value))
         return x
@@ -268,9 +268,9 @@ cdef class Tracer(Recorder):
             call.guards.append(self.guards[len(self.guards) - 1])
         return 0
 
-    cdef int leak(self, NodePtr node, str what) except -1:
+    cdef int escape(self, NodePtr node, str what) except -1:
         if self.slot_of(node) < 0:
-            return self.outer.leak(node, what)
+            return self.outer.escape(node, what)
         calls = self.calls_caught()
         if calls:
             calls[len(calls) - 1].leaks.append((self.slot_of(node), what, where()))
@@ -411,7 +411,7 @@ def slot_of(Tracer tracer, y):
         if slot < 0 and tracer.lifts and (x.node is not None or x.tangents is not None):
             return tracer.lift(new_array(x.array, x.number, x.node, x.tangents))
         tracer.captures |= slot < 0 and is_live(x)
-        return tracer.constant(value_of(x)) if slot < 0 else slot
+        return tracer.constant(raw_value(x)) if slot < 0 else slot
     return tracer.constant(y)
 
 
