@@ -44,9 +44,10 @@ def test_licence():
 
 
 def test_modules_are_compiled():
-    sources = {path.stem for path in (ROOT / "ad").glob("*.pyx")}
-    for name in sources:
-        module = importlib.import_module(f"ad.{name}")
+    sources = [path.relative_to(ROOT).with_suffix("") for path in (ROOT / "ad").rglob("*.pyx")]
+    assert len(sources) > 10
+    for source in sources:
+        module = importlib.import_module(".".join(source.parts))
         assert not module.__file__.endswith(".py")
 
 
@@ -68,9 +69,10 @@ def test_public_names_exist():
 
 
 def test_readme_opens_with_two_commands():
-    first, second = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:2]
-    assert first.strip().startswith("python3 -m venv") and '".[scipy]"' in first and first.endswith("-m ad")
-    assert second.strip().startswith("python3 -m venv") and second.endswith("-m pytest")
+    title, _, sentence, _, first, second = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:6]
+    assert title == "# ad" and sentence.endswith(".")
+    assert first.startswith("    python3 -m venv") and '".[scipy]"' in first and first.endswith("-m ad")
+    assert second.startswith("    python3 -m venv") and second.endswith("-m pytest")
 
 
 def test_a_free_threaded_build_of_python_is_refused_in_one_line():
