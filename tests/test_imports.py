@@ -1,4 +1,4 @@
-"""Imports run one way, at import time and inside functions: each module imports from its own layer and from those below."""
+"""Imports run one way, in functions too: a module imports from its own layer and from those below it."""
 import ast
 import graphlib
 import re
