@@ -1,7 +1,9 @@
 """Programs made by hand, for tests of what is done to them."""
 import numpy as np
 
-from ad.compiler.program import Instruction, Program, evaluate
+from ad.compiler.ir.graph import Instruction
+from ad.compiler.ir.interpreting import evaluate
+from ad.compiler.program import Program
 from ad.engine.graph import Aval
 from ad.ops import TABLE
 

@@ -6,7 +6,7 @@ from test_recording_composed import inverse_or_zeros
 from test_table import CALLS, arrays, assert_same, flat, of_calls
 
 import ad
-from ad.compiler.program import evaluate
+from ad.compiler.ir.interpreting import evaluate
 from ad.compiler.vmap import with_lanes
 
 K = 3

@@ -7,9 +7,9 @@ from test_recording_composed import assert_close, in_threads
 
 import ad
 from ad.compiler.compile import Recording
+from ad.compiler.ir.interpreting import evaluate
 from ad.compiler.machine.vm import Machine, get_num_threads, set_num_threads
 from ad.compiler.passes.pipeline import simplify
-from ad.compiler.program import evaluate
 from ad.compiler.tracing.call_signature import CallSignature
 
 OPS = [

@@ -12,10 +12,12 @@ import pytest
 from numpy.lib.array_utils import byte_bounds
 
 import ad
+from ad.compiler.ir.graph import Instruction
+from ad.compiler.ir.interpreting import evaluate
 from ad.compiler.machine.execution_plan import BUFFERS
 from ad.compiler.machine.lowering import Lowering
 from ad.compiler.machine.vm import Machine, get_num_threads, set_num_threads
-from ad.compiler.program import Instruction, Program, evaluate
+from ad.compiler.program import Program
 from ad.engine.graph import Aval, Op
 from ad.ops.forms import TABLE
 from ad.ops.nondifferentiable import plain_op

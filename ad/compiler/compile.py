@@ -18,9 +18,11 @@ import numpy as np
 from ad import transforms, trees
 from ad._core import Array, constant, public_value
 from ad.compiler.fast_path import Quick, Shortcut, scan
+from ad.compiler.ir.guards import KEYS, Guard
+from ad.compiler.ir.keys import frozen
 from ad.compiler.machine.vm import Machine
 from ad.compiler.passes.pipeline import simplify
-from ad.compiler.program import KEYS, Guard, Program, frozen
+from ad.compiler.program import Program
 from ad.compiler.tracing.call_signature import CallSignature, is_value
 from ad.compiler.tracing.tracer import is_strict, is_watching, slot_of, trace
 from ad.engine import boundary

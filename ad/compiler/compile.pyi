@@ -2,7 +2,8 @@ from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, ParamSpec, Self, TypeVar, overload
 
 from ad.compiler.fast_path import Quick
-from ad.compiler.program import Guard, Program
+from ad.compiler.ir.guards import Guard
+from ad.compiler.program import Program
 from ad.compiler.tracing.call_signature import CallSignature
 
 __all__ = ["Compiled", "Recording", "compile", "derivative", "record", "warn_of_escape"]

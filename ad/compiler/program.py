@@ -9,58 +9,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ad._core import Array, apply, concrete, constant, is_traced, is_watched, public_value
+from ad._core import Array, concrete, is_traced, is_watched, public_value
 from ad.compiler.ir import costs, printing
-from ad.engine.graph import Op
+from ad.compiler.ir.interpreting import initial_slots, interpret
+from ad.compiler.ir.keys import frozen
 from ad.engine.variable import Variable, stop_gradient
 from ad.errors import another_argument, another_call, another_input, cannot_write, lost_guard, lost_rule
 from ad.trees import PartialTree
 
-__all__ = ["Cost", "Guard", "Instruction", "Program", "evaluate", "frozen", "interpret"]
+__all__ = ["Cost", "Program"]
 
-SMALL = 1024
 NUMBERS = (float, complex)  # whose zeros differ by their sign, and whose nan is like another
-VALUES = (str, bytes, range, np.dtype, type(None), type(...))  # parameters that are compared as they are
-
-
-class Instruction(NamedTuple):
-    """One op: `outputs = op.fn(*inputs, *params)`, inputs and outputs given by slot."""
-
-    op: Op
-    params: tuple
-    inputs: tuple
-    outputs: tuple
-    line: str = ""  # where the function's source had it: "file.py:12"
-
-
-def _whole(x):
-    """What int() gives; for nan and infinities, where it raises, themselves."""
-    try:
-        return int(x)
-    except (ValueError, OverflowError):
-        return repr(float(x))
-
-
-class Guard(NamedTuple):
-    """What Python asked of a value, and the answer: a bool, an int, a float, ..."""
-
-    kind: str
-    answer: object
-    line: str = ""
-
-    def key(self):
-        """The answer in a form that can be compared, and hashed."""
-        return KEYS[self.kind](self.answer)
-
-    def holds(self, value):
-        """Whether this value gives the same answer."""
-        return KEYS[self.kind](value) == self.key()
-
-
-KEYS = {
-    "bool": bool, "int": _whole, "float": lambda x: float(x).hex(), "complex": lambda x: repr(complex(x)),
-    "array": lambda x: (np.shape(x), np.asarray(x).tobytes()),
-}
 
 
 class Cost(NamedTuple):
@@ -234,10 +193,7 @@ class Program:
         -------
         dict
         """
-        slots = {slot: constant(value) if isinstance(value, np.ndarray) else value
-                 for slot, value in self.constants.items()}
-        slots.update(zip(self.inputs, values))
-        return slots
+        return initial_slots(self, values)
 
     def jvp(self, primals, tangents):
         """What the program gives, and its derivative in a direction; recorded at the first call, then replayed.
@@ -365,52 +321,3 @@ def as_before(fixed, leaf):
 
 def _alike(a, b):
     return frozen(a) == frozen(b)
-
-
-def interpret(instructions, slots):
-    """Run instructions as ops on Arrays; `slots` holds their inputs, and gets their outputs."""
-    for op, params, inputs, outputs, _ in instructions:
-        y = apply(op, tuple([slots[slot] for slot in inputs]), params)
-        slots.update(zip(outputs, y if op.outputs > 1 else (y,)))
-
-
-def evaluate(program, values):
-    """Run a program by NumPy, one instruction after the other: what any faster way must agree with.
-
-    Parameters
-    ----------
-    program : Program
-    values : sequence of ndarray or float
-        One for each input.
-
-    Returns
-    -------
-    list
-        The outputs.
-    """
-    slots = {**program.constants, **dict(zip(program.inputs, values))}
-    for op, params, inputs, outputs, _ in program.instructions:
-        y = op.fn(*[slots[slot] for slot in inputs], *params)
-        slots.update(zip(outputs, y if op.outputs > 1 else (y,)))
-    return [slots[slot] for slot in program.outputs]
-
-
-def frozen(params, small=SMALL):
-    """Static parameters in a form that can be hashed: equal for equal values of equal types.
-
-    Arrays of up to `small` bytes are compared by value, larger ones by identity.
-    """
-    kind = type(params)
-    if isinstance(params, (tuple, list)):
-        return (kind, *[frozen(part, small) for part in params])
-    if kind is slice:
-        return kind, params.start, params.stop, params.step
-    if kind is np.ndarray or isinstance(params, np.generic):
-        if params.nbytes <= small and not params.dtype.hasobject:
-            return kind, params.dtype.str, params.shape, params.tobytes()
-        return kind, id(params)
-    if kind is float or kind is complex:
-        return kind, repr(params)  # zeros differ by their sign, and nan is itself
-    if isinstance(params, int):
-        return kind, int(params)
-    return kind, params if isinstance(params, VALUES) else id(params)

@@ -2,31 +2,14 @@ import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from ad.engine.graph import Aval, Op
+from ad.compiler.ir.graph import Instruction
+from ad.compiler.ir.guards import Guard
+from ad.engine.graph import Aval
 from ad.trees import PartialTree
 
-__all__ = ["Cost", "Guard", "Instruction", "Program", "evaluate", "frozen", "interpret"]
+__all__ = ["Cost", "Program"]
 
 _Slots: TypeAlias = tuple[int, ...]
-
-NUMBERS: tuple[type, ...]
-SMALL: int
-VALUES: tuple[type, ...]
-KEYS: dict[str, Any]
-
-class Instruction(NamedTuple):
-    op: Op
-    params: tuple[Any, ...]
-    inputs: _Slots
-    outputs: _Slots
-    line: str = ""
-
-class Guard(NamedTuple):
-    kind: str
-    answer: object
-    line: str = ""
-    def key(self) -> Any: ...
-    def holds(self, value: Any) -> bool: ...
 
 class Cost(NamedTuple):
     operations: int
@@ -79,6 +62,3 @@ class Program:
     def save(self, path: str | os.PathLike[str]) -> None: ...
 
 def as_before(fixed: Any, leaf: Any) -> None: ...
-def evaluate(program: Program, values: Sequence[Any]) -> list[Any]: ...
-def interpret(instructions: Sequence[Instruction], slots: dict[int, Any]) -> None: ...
-def frozen(params: Any, small: int = 1024) -> Any: ...

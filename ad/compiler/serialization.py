@@ -15,7 +15,9 @@ import numpy as np
 
 from ad import errors
 from ad.compiler.ir import checking
-from ad.compiler.program import Guard, Instruction, Program
+from ad.compiler.ir.graph import Instruction
+from ad.compiler.ir.guards import Guard
+from ad.compiler.program import Program
 from ad.engine.graph import Aval
 from ad.ops import nondifferentiable
 from ad.ops.forms import TABLE

@@ -11,9 +11,11 @@ from ad import trees
 from ad._core import Array, apply, concrete, constant, is_watched, lift_constant
 from ad.compiler.compile import MAX_SIGNATURES, Compiled, Recording, warn_of_escape
 from ad.compiler.fast_path import Quick, Shortcut
+from ad.compiler.ir.graph import Instruction
+from ad.compiler.ir.interpreting import interpret
 from ad.compiler.machine.vm import Machine
 from ad.compiler.passes.pipeline import simplify
-from ad.compiler.program import Instruction, Program, interpret
+from ad.compiler.program import Program
 from ad.compiler.tracing.call_signature import CallSignature
 from ad.compiler.tracing.tracer import is_strict, is_watching, slot_of, trace
 from ad.engine import boundary

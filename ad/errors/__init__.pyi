@@ -1,6 +1,6 @@
 from typing import Any
 
-from ad.compiler.program import Guard
+from ad.compiler.ir.guards import Guard
 from ad.engine.graph import Aval
 
 __all__ = [

@@ -1,2 +1,1 @@
-"""A program as data: its instructions, what they cost, how they are printed and stored.
-"""
+"""Programs as data: graphs and guards, and functions that print, count, compare and interpret them."""

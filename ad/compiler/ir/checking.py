@@ -6,8 +6,8 @@ bounds. Ops of the table are applied to zeros of the inputs' shapes; nothing els
 
 import numpy as np
 
+from ad.compiler.ir.guards import KEYS
 from ad.compiler.machine import lowering
-from ad.compiler.program import KEYS
 from ad.ops.shape_rules import ALIASES_INPUT
 
 __all__ = ["validate"]

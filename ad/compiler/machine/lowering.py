@@ -11,10 +11,10 @@ import math
 
 import numpy as np
 
+from ad.compiler.ir.keys import frozen
 from ad.compiler.machine.kernels import COMPARISONS, KERNELS, has_loop
 from ad.compiler.machine.lowered_ops import View, Work, contiguous, regular
 from ad.compiler.machine.sparse_blocks import MANY, Part, Scattered, are_apart, nonzeros, seen_in
-from ad.compiler.program import frozen
 from ad.ops import TABLE, shape_rules
 from ad.ops.indexing import is_basic
 from ad.ops.nondifferentiable import DETACHED

@@ -27,8 +27,8 @@ import math
 
 import numpy as np
 
+from ad.compiler.ir.keys import frozen
 from ad.compiler.passes.rewriting import ANY, FLOATING, REAL, Rewriting, Rules
-from ad.compiler.program import frozen
 from ad.engine.graph import Aval
 from ad.ops.forms import TABLE
 from ad.ops.indexing import is_basic

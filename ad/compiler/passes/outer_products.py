@@ -1,7 +1,8 @@
 """Sums of outer products, as steps of a recurrence leave them, become one product of matrices."""
 import collections
 
-from ad.compiler.program import Instruction, Program
+from ad.compiler.ir.graph import Instruction
+from ad.compiler.program import Program
 from ad.engine.graph import Aval
 from ad.ops.forms import TABLE
 

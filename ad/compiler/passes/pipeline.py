@@ -6,10 +6,12 @@ of their own. With AD_PRINT_PASSES=1 in the environment, `simplify` prints the p
 import dataclasses
 import os
 
+from ad.compiler.ir.graph import Instruction
+from ad.compiler.ir.keys import frozen
 from ad.compiler.passes.algebra import algebra
 from ad.compiler.passes.outer_products import outer_products
 from ad.compiler.passes.rewriting import fold
-from ad.compiler.program import Instruction, Program, frozen
+from ad.compiler.program import Program
 from ad.ops.forms import TABLE
 
 __all__ = ["algebra", "common_subexpressions", "constants", "dead_code", "outer_products", "renumber", "simplify"]

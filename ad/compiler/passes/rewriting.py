@@ -7,7 +7,8 @@ where it does not apply. A rule for numbers gets the value of a constant real sc
 import numpy as np
 
 from ad.compiler.ir import strided
-from ad.compiler.program import Instruction, Program
+from ad.compiler.ir.graph import Instruction
+from ad.compiler.program import Program
 from ad.engine.graph import Aval
 from ad.ops.forms import TABLE
 from ad.ops.shape_rules import is_view

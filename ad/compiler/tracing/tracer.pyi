@@ -2,7 +2,7 @@ from collections.abc import Callable
 from typing import Any, final
 
 from ad._core import Array
-from ad.compiler.program import Instruction
+from ad.compiler.ir.graph import Instruction
 from ad.engine.graph import Aval, Op, Recorder
 from ad.engine.variable import Variable
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from ad.ops import RAISING
 from ad.compiler.ir.strided import copied, same
-from ad.compiler.program import Instruction
+from ad.compiler.ir.graph import Instruction
 
 cnp.import_array()
 
