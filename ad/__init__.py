@@ -25,7 +25,7 @@ __version__ = "0.1.0"
 # Imported when first asked for: name -> the module that has it, or is it.
 _LAZY = {
     "Program": "ad.compiler.program", "compile": "ad.compiler.compile", "get_num_threads": "ad.compiler.machine.vm",
-    "load": "ad.compiler.serialization", "optimize": "ad.optimize", "optimizers": "ad.optimizers",
+    "load": "ad.compiler.program", "optimize": "ad.optimize", "optimizers": "ad.optimizers",
     "record": "ad.compiler.compile", "set_num_threads": "ad.compiler.machine.vm", "special": "ad.special",
     "testing": "ad.testing", "vmap": "ad.compiler.vmap",
 }

@@ -14,8 +14,7 @@ from ad import testing as testing
 from ad._core import _A, Array, _Axis, _Elementwise2, _Indices, _Mask, _Product, _Shape, constant
 from ad.compiler.compile import compile, record
 from ad.compiler.machine.vm import get_num_threads, set_num_threads
-from ad.compiler.program import Program
-from ad.compiler.serialization import load
+from ad.compiler.program import Program, load
 from ad.compiler.vmap import vmap as vmap
 from ad.engine.forward import Dual
 from ad.engine.variable import Variable, stop_gradient

@@ -14,6 +14,7 @@ import numpy as np
 
 import ad
 from ad.compiler import serialization
+from ad.compiler.program import from_bytes, to_bytes
 
 NUMBERS = (0, 1, 2, 3, -1, -2, 5, 7, 8, 40, 300)
 MOST = 1 << 22  # elements of all slots of a program that is run
@@ -95,13 +96,13 @@ def run(program):
 def main(count, seed):
     warnings.simplefilter("ignore")
     choice, loaded, ran = random.Random(seed), 0, 0
-    bases = [parts(serialization.to_bytes(program)) for program in programs()]
+    bases = [parts(to_bytes(program)) for program in programs()]
     for document, arrays in bases:
-        run(serialization.from_bytes(assembled(document, arrays)))
+        run(from_bytes(assembled(document, arrays)))
     for _ in range(count):
         content = assembled(*mutated(*choice.choice(bases), choice))
         try:
-            program = serialization.from_bytes(content)
+            program = from_bytes(content)
         except ValueError:
             continue
         loaded += 1

@@ -1,7 +1,7 @@
 """Programs made by hand, for tests of what is done to them."""
 import numpy as np
 
-from ad.compiler.ir.graph import Instruction
+from ad.compiler.ir.graph import Graph, Instruction
 from ad.compiler.ir.interpreting import evaluate
 from ad.compiler.program import Program
 from ad.engine.graph import Aval
@@ -42,10 +42,13 @@ class Builder:
             raise AttributeError(name)
         return lambda *inputs, params=(), line="": self.run(TABLE[name].op, inputs, params, line)
 
-    def program(self, *outputs):
+    def graph(self, *outputs):
         avals = tuple(Aval(np.shape(value), np.asarray(value).dtype) for value in self.values)
-        return Program(tuple(self.inputs), tuple(x.slot for x in outputs), tuple(self.instructions),
-                       dict(self.constants), avals)
+        return Graph(tuple(self.inputs), tuple(x.slot for x in outputs), tuple(self.instructions),
+                     dict(self.constants), avals)
+
+    def program(self, *outputs):
+        return Program(self.graph(*outputs))
 
 
 class Value:

@@ -56,7 +56,7 @@ def check(build, dtype, shape=(4,)):
     none of these for a value.
     """
     b, inputs = Builder(), values_in(dtype, shape)
-    program = b.program(build(b, *map(b.input, inputs)))
+    program = b.graph(build(b, *map(b.input, inputs)))
     found = pipeline.simplify(program)
     (y,), (expected,) = values_of(found, inputs), values_of(program, inputs)
     assert (y.dtype, y.shape) == (expected.dtype, expected.shape)
@@ -175,7 +175,7 @@ def test_long_chains(step, monkeypatch):
         x, y = map(b.input, values_in(np.float64, ()))
         for c in chained:
             x = STEPS[step](b, x, y, c)
-        pipeline.simplify(b.program(x))
+        pipeline.simplify(b.graph(x))
         assert len(counted) < 30 * LONG
 
 
@@ -185,5 +185,5 @@ def test_rules_within_rules_end_before_the_recursion_limit(rng):
     x, *more = map(b.input, inputs)
     for y in more:
         x = b.matmul(x, y)
-    program = b.program(b.sum_to(x, params=((1, 3),)))
+    program = b.graph(b.sum_to(x, params=((1, 3),)))
     assert_same_results(program, pipeline.simplify(program), inputs, 1e-9)

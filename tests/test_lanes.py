@@ -296,7 +296,7 @@ def test_a_recorded_jacobian_is_as_long_for_any_number_of_rows():
 
 def test_what_does_not_depend_on_lanes_is_computed_once():
     program = ad.record(lambda x, w: np.exp(w).sum() * np.sin(x))(X[0], W)
-    wide = with_lanes(program, 5, [True, False])
+    wide = with_lanes(program.graph, 5, [True, False])
     shapes = {wide.avals[i.outputs[0]].shape for i in wide.instructions if i.op.name in ("exp", "sum")}
     assert shapes == {(3, 4), ()}
     assert_near(evaluate(wide, [X, W])[0], np.exp(W).sum() * np.sin(X))

@@ -4,6 +4,7 @@ import pytest
 from programs import Builder, values_of
 
 import ad
+from ad.compiler.ir.graph import Graph
 from ad.compiler.program import Program
 
 
@@ -35,7 +36,7 @@ def test_text_of_several_outputs_and_of_large_arrays():
 
 
 def test_a_program_is_a_value():
-    program = Program((), (), (), {}, ())
+    program = Program(Graph((), (), (), {}, ()))
     assert len(program) == 0
     assert program
     assert repr(program) == "<program of 0 instructions, 0 inputs, 0 outputs>"

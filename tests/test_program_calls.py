@@ -1,12 +1,19 @@
 """Programs: called as the function was, differentiated, from many threads; what is refused, with which words."""
+import dataclasses
+import functools
 import pickle
 
 import numpy as np
 import pytest
+from programs import Builder
 from test_recording import Layer, Point, assert_equal
 from test_recording_composed import assert_close, in_threads, rosen
 
 import ad
+from ad.compiler.ir.guards import Guard
+from ad.compiler.passes import pipeline
+from ad.compiler.program import Program
+from ad.ops.nondifferentiable import plain_op
 
 
 def affine(params, x, *, scale=2.0, how="sum"):
@@ -231,3 +238,30 @@ def test_another_number_of_arguments():
         with pytest.raises(TypeError) as error:
             call()
         assert str(error.value) == recorded + found
+
+
+# -- guards and passes ------------------------------------------------------------------------------
+
+
+def guarded(x):
+    """A program of which every pass changes something, and which holds where the sum of its argument is positive."""
+    b = Builder()
+    x = b.input(x)
+    b.cos(x)
+    y = b.multiply(b.add(b.sin(x), b.sin(x)), b.exp(b.constant(2.0)))
+    products = [b.multiply(b.getitem(b.add(y, i), params=((slice(None), None),)), y) for i in range(4)]
+    z = b.multiply(functools.reduce(b.add, products), 1.0)
+    is_positive = b.run(plain_op(np.greater), (b.sum(x, params=(None, False)), 0.0))
+    return Program(b.graph(z, is_positive), guards=(Guard("bool", True),))
+
+
+@pytest.mark.parametrize("name", [*pipeline.__all__])
+def test_a_pass_keeps_guards(name):
+    x = np.linspace(0.5, 1.5, 20)
+    program = guarded(x)
+    found = dataclasses.replace(program, graph=getattr(pipeline, name)(program.graph))
+    assert found.graph is not program.graph
+    np.testing.assert_allclose(found(x), program(x), rtol=1e-12)
+    for other in (program, found):
+        with pytest.raises(ValueError, match="Python would go another way here"):
+            other(-x)

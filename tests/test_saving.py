@@ -15,6 +15,7 @@ from test_table import CALLS, arrays, flat
 import ad
 from ad import trees
 from ad.compiler import serialization
+from ad.compiler.program import from_bytes, to_bytes
 from ad.engine.graph import Op
 from ad.ops import nondifferentiable
 
@@ -44,7 +45,7 @@ def assert_same_program(a, b):
 def test_load_gives_what_was_saved(tmp_path):
     saved, inputs = program()
     saved.save(tmp_path / "model.ad")
-    loaded = serialization.load(tmp_path / "model.ad")
+    loaded = ad.load(tmp_path / "model.ad")
     assert_same_program(saved, loaded)
     assert_same_results(saved, loaded, inputs)
 
@@ -69,9 +70,9 @@ def test_objects_cannot_be_saved():
     b = Builder()
     x = b.input(np.ones(2))
     with pytest.raises(TypeError, match="no form for a range"):
-        serialization.to_bytes(b.program(b.getitem(x, params=(range(1),))))
+        to_bytes(b.program(b.getitem(x, params=(range(1),))))
     with pytest.raises(TypeError, match="dtype object"):
-        serialization.to_bytes(b.program(b.add(x, np.array([None, 1], object)[1:])))
+        to_bytes(b.program(b.add(x, np.array([None, 1], object)[1:])))
 
 
 def test_programs_of_every_op_are_loaded(rng):
@@ -81,7 +82,7 @@ def test_programs_of_every_op_are_loaded(rng):
         if xs:
             saved = ad.record(lambda *xs, call=call, args=args: flat(call, args)(*xs))(*xs)
             if not {instruction.op.name for instruction in saved.instructions} & {"quantile", "spectral_sum"}:
-                assert_same_program(saved, serialization.from_bytes(serialization.to_bytes(saved)))
+                assert_same_program(saved, from_bytes(to_bytes(saved)))
 
 
 # -- files that are not to be believed --------------------------------------------------------------------
@@ -94,47 +95,47 @@ def one_line(error):
 
 def test_every_damaged_byte_is_seen():
     saved, _ = program()
-    content = serialization.to_bytes(saved)
+    content = to_bytes(saved)
     for position in [*range(80), *range(80, len(content), 37), len(content) - 1]:
         for flip in (1, 0x80):
             damaged = bytearray(content)
             damaged[position] ^= flip
             with pytest.raises(ValueError) as error:
-                serialization.from_bytes(bytes(damaged))
+                from_bytes(bytes(damaged))
             one_line(error)
 
 
 def test_every_shortened_file_is_seen():
     saved, _ = program()
-    content = serialization.to_bytes(saved)
+    content = to_bytes(saved)
     for length in [*range(80), *range(80, len(content), 53), len(content) - 1]:
         with pytest.raises(ValueError, match="cut short" if length else "no saved program"):
-            serialization.from_bytes(content[:length])
+            from_bytes(content[:length])
     with pytest.raises(ValueError, match="damaged"):
-        serialization.from_bytes(content + b"\0")
+        from_bytes(content + b"\0")
 
 
 @pytest.mark.parametrize("content", [b"", b"import os\n", pickle.dumps([1]), b"\x93NUMPY\x01\x00"], ids=repr)
 def test_foreign_files(tmp_path, content):
     (tmp_path / "other").write_bytes(content)
     with pytest.raises(ValueError, match="ad.load: .*other is no saved program") as error:
-        serialization.load(tmp_path / "other")
+        ad.load(tmp_path / "other")
     one_line(error)
 
 
 def test_a_newer_file():
     saved, _ = program()
-    content = bytearray(serialization.to_bytes(saved))
+    content = bytearray(to_bytes(saved))
     content[len(serialization.MARK)] += 1
     with pytest.raises(ValueError, match="has version 2 of the format, .*update ad"):
-        serialization.from_bytes(bytes(content))
+        from_bytes(bytes(content))
 
 
 def forged(change):
     """A file with the right digest whose document was changed by hand."""
     b = Builder()
     x = b.input(np.ones(3))
-    content = serialization.to_bytes(b.program(b.multiply(b.getitem(x, params=(slice(1, None),)), 2.0)))
+    content = to_bytes(b.program(b.multiply(b.getitem(x, params=(slice(1, None),)), 2.0)))
     body = content[serialization.HEAD.size:]
     start = body.index(b'{"')
     document = json.loads(body[start:])
@@ -174,10 +175,10 @@ FORGERIES = {
 @pytest.mark.parametrize("name", FORGERIES)
 def test_forged_files(name):
     if name == "nothing changed":
-        assert names(serialization.from_bytes(forged(lambda d: None))) == ["getitem", "multiply"]
+        assert names(from_bytes(forged(lambda d: None))) == ["getitem", "multiply"]
         return
     with pytest.raises(ValueError, match="is damaged") as error:
-        serialization.from_bytes(forged(FORGERIES[name]))
+        from_bytes(forged(FORGERIES[name]))
     one_line(error)
 
 
@@ -233,12 +234,12 @@ LIES = {
 @pytest.mark.parametrize("name", LIES)
 def test_a_file_that_contradicts_itself(name):
     f, value, change = LIES[name]
-    content = serialization.to_bytes(ad.record(f)(value))
+    content = to_bytes(ad.record(f)(value))
     document, constants = crash_saved_programs.parts(content)
-    serialization.from_bytes(crash_saved_programs.assembled(document, constants))
+    from_bytes(crash_saved_programs.assembled(document, constants))
     change(document)
     with pytest.raises(ValueError, match="is damaged: ") as error:
-        serialization.from_bytes(crash_saved_programs.assembled(document, constants))
+        from_bytes(crash_saved_programs.assembled(document, constants))
     one_line(error)
 
 

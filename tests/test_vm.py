@@ -12,12 +12,11 @@ import pytest
 from numpy.lib.array_utils import byte_bounds
 
 import ad
-from ad.compiler.ir.graph import Instruction
+from ad.compiler.ir.graph import Graph, Instruction
 from ad.compiler.ir.interpreting import evaluate
 from ad.compiler.machine.execution_plan import BUFFERS
 from ad.compiler.machine.lowering import Lowering
 from ad.compiler.machine.vm import Machine, get_num_threads, set_num_threads
-from ad.compiler.program import Program
 from ad.engine.graph import Aval, Op
 from ad.ops.forms import TABLE
 from ad.ops.nondifferentiable import plain_op
@@ -64,7 +63,7 @@ class Builder:
 
     def program(self, *outputs):
         avals = [Aval(np.shape(value), np.asarray(value).dtype) for value in self.values]
-        return Program(tuple(self.inputs), outputs, tuple(self.instructions), self.constants, tuple(avals))
+        return Graph(tuple(self.inputs), outputs, tuple(self.instructions), self.constants, tuple(avals))
 
 
 def check(program, values, rtol=1e-12, **kwargs):
@@ -618,8 +617,8 @@ def test_recorded(f, transform):
 
 
 def test_empty_program_and_no_instructions():
-    assert Machine(Program((), (), (), {}, ())).run([]) == []
-    program = Program((0,), (0, 0), (), {}, (Aval((3,)),))
+    assert Machine(Graph((), (), (), {}, ())).run([]) == []
+    program = Graph((0,), (0, 0), (), {}, (Aval((3,)),))
     x = np.arange(3.0)
     found = Machine(program).run([x])
     np.testing.assert_array_equal(found, [x, x])

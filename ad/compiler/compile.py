@@ -5,6 +5,7 @@ is no array), with every op traced. Where Python saw a value on the way, the rec
 agree up to a guard share what comes before: together they are a tree of stretches, of which a replay follows one path.
 """
 import collections
+import dataclasses
 import enum
 import functools
 import inspect
@@ -18,6 +19,7 @@ import numpy as np
 from ad import transforms, trees
 from ad._core import Array, constant, public_value
 from ad.compiler.fast_path import Quick, Shortcut, scan
+from ad.compiler.ir.graph import Graph
 from ad.compiler.ir.guards import KEYS, Guard
 from ad.compiler.ir.keys import frozen
 from ad.compiler.machine.vm import Machine
@@ -96,7 +98,8 @@ def record(f):
         if recording.failed:
             warnings.warn(f"ad.record: {recording.failed}: an op raised here, and the function handled that; the "
                           "program holds only for values on which it raises again", stacklevel=2)
-        return simplify(recording.program(signature))
+        program = recording.program(signature)
+        return dataclasses.replace(program, graph=simplify(program.graph))
 
     return recorded
 
@@ -197,9 +200,9 @@ class Recording:
         arguments = trees.PartialTree(structure, {i: x for i, x in fixed.items() if i not in slots})
         constants = {**self.constants, **{slot: variable.numpy() for variable, slot in read.values()}}
         asked = [asked.slot for asked in self.guards]
-        return Program(tuple([slots[i] for i in sorted(slots)]), (*self.outputs, *asked), tuple(self.instructions),
-                       constants, self.avals, arguments, self.results, tuple([asked.guard for asked in self.guards]),
-                       self.relays)
+        graph = Graph(tuple([slots[i] for i in sorted(slots)]), (*self.outputs, *asked), tuple(self.instructions),
+                      constants, self.avals)
+        return Program(graph, arguments, self.results, tuple([asked.guard for asked in self.guards]), self.relays)
 
     def stretches(self):
         """Its instructions, divided at the guards."""
@@ -300,8 +303,8 @@ class Node:
         recording = stretch.recording
         self.inputs = tuple(sorted(stretch.read))
         outputs = (*stretch.asked, *self.kept, *stretch.tried)
-        self.machine = Machine(simplify(Program(self.inputs, outputs, tuple(stretch.instructions), recording.constants,
-                                                recording.avals)))
+        self.machine = Machine(simplify(Graph(self.inputs, outputs, tuple(stretch.instructions), recording.constants,
+                                              recording.avals)))
 
     def run(self, slots):
         """Run the stretch, and note in `slots` what those after it need."""

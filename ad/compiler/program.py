@@ -1,117 +1,131 @@
-"""Programs: what a function did, as a list of instructions that can be run again without it.
-
-A program is in static single assignment form. Its values live in numbered slots; each instruction reads some
-and writes others that no other writes. It is a value: nothing changes one after it is made, a pass makes another.
-"""
+"""Programs: what a function did, as a graph of instructions that can be run again without the function."""
 import operator
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ad._core import Array, concrete, is_traced, is_watched, public_value
+from ad.compiler import serialization
 from ad.compiler.ir import costs, printing
-from ad.compiler.ir.interpreting import initial_slots, interpret
+from ad.compiler.ir.graph import Graph, Instruction, Slots
+from ad.compiler.ir.guards import Guard
+from ad.compiler.ir.interpreting import interpret_graph
 from ad.compiler.ir.keys import frozen
+from ad.compiler.machine.vm import Machine
+from ad.engine.graph import Aval
 from ad.engine.variable import Variable, stop_gradient
 from ad.errors import another_argument, another_call, another_input, cannot_write, lost_guard, lost_rule
 from ad.trees import PartialTree
 
-__all__ = ["Cost", "Program"]
+__all__ = ["Cost", "Program", "from_bytes", "load", "to_bytes"]
 
-NUMBERS = (float, complex)  # whose zeros differ by their sign, and whose nan is like another
+NUMBERS = (float, complex)  # types in which zeros differ by their sign, and nan equals nan
 
 
 class Cost(NamedTuple):
     """What one run of a program does."""
 
-    operations: int  # of floating point, on single elements
-    bytes: int       # read and written, were every instruction to fetch its inputs from memory and store its outputs
+    operations: int  # floating point operations on single elements
+    bytes: int       # read and written, if every instruction fetches its inputs from memory and stores its outputs
 
 
-@dataclass(frozen=True, eq=False, repr=False, slots=True, weakref_slot=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Program:
-    """Instructions in order, and what their slots hold.
+    """A graph, and what a call of it needs: trees of arguments and results, guards, and a machine.
 
     `len(program)` is the number of instructions.
 
     Parameters
     ----------
-    inputs, outputs : tuple of int
-        Slots. An output may be an input, a constant, or another output again.
-    instructions : tuple of Instruction
-    constants : dict
-        Slot -> ndarray or number; a Python number is weak in promotion, as it was in the function.
-    avals : tuple of Aval
-        For every slot the shape and dtype of its value.
+    graph : Graph
+        Its last outputs are the values that the guards check, one for each guard; they are no results.
     arguments, results : PartialTree or None
-        How a call's arguments `(args, kwargs)` hold the inputs, and how what it returns holds the outputs; None for
-        flat lists.
+        How a call's arguments `(args, kwargs)` hold the inputs, and how the result holds the outputs; None for flat
+        lists.
     guards : tuple of Guard
-        What Python saw of the last so many outputs, which are no results: the program holds for those answers only.
+        The Python values that the function saw while it was traced. The program holds for these values only.
     relays : bool
-        Whether a function under `custom_gradient` was recorded: its ops are in the program, its rule is not.
+        Whether a function under `custom_gradient` was recorded: its ops are in the graph, its rule is not.
     """
 
-    inputs: tuple
-    outputs: tuple
-    instructions: tuple
-    constants: dict
-    avals: tuple
-    arguments: PartialTree = None
-    results: PartialTree = None
-    guards: tuple = ()
+    graph: Graph
+    arguments: PartialTree | None = None
+    results: PartialTree | None = None
+    guards: tuple[Guard, ...] = ()
     relays: bool = False
-    _machine: object = field(default=None, init=False)
-    _derivatives: dict = field(default_factory=dict, init=False)
+    _machine: Machine | None = field(default=None, init=False)
+    _derivatives: dict[str, Callable[..., Any]] = field(default_factory=dict, init=False)
 
-    def __len__(self):
+    @property
+    def inputs(self) -> Slots:
+        return self.graph.inputs
+
+    @property
+    def outputs(self) -> Slots:
+        return self.graph.outputs
+
+    @property
+    def instructions(self) -> tuple[Instruction, ...]:
+        return self.graph.instructions
+
+    @property
+    def constants(self) -> dict[int, Any]:
+        return self.graph.constants
+
+    @property
+    def avals(self) -> tuple[Aval, ...]:
+        return self.graph.avals
+
+    def __len__(self) -> int:
         return len(self.instructions)
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return True  # without instructions, too
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (f"<program of {len(self.instructions)} instructions, {len(self.inputs)} inputs, "
                 f"{len(self.outputs)} outputs>")
 
-    def __str__(self):
-        return printing.text(self)
+    def __str__(self) -> str:
+        return printing.text(self.graph, self.guards)
 
     @property
-    def machine(self):
-        """What runs it; made at the first run."""
-        if self._machine is None:
-            from ad.compiler.machine.vm import Machine
+    def machine(self) -> Machine:
+        """The machine that runs the graph; made at the first run."""
+        found = self._machine
+        if found is None:
+            found = Machine(self.graph)
+            object.__setattr__(self, "_machine", found)
+        return found
 
-            object.__setattr__(self, "_machine", Machine(self))
-        return self._machine
-
-    def __call__(self, *args, out=None, **kwargs):
+    def __call__(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """Run the program, from any thread.
 
         Parameters
         ----------
         *args, **kwargs
-            As the function was called with when it was recorded, with other values. An argument that is being
-            differentiated makes the ops of the program run one by one, recorded as any others.
+            Arguments like those that the function was recorded with, of other values. If one is being differentiated,
+            the ops of the program run one by one and are recorded as any others.
         out : optional
-            A tree of ndarrays like the results, to be written into. They are as they were where the call is refused;
-            where an op raises (a matrix is singular), something may have been written.
+            A tree of ndarrays like the results, into which they are written. If the call is refused, they are not
+            changed; if an op raises (a matrix is singular), some may have been written.
 
         Returns
         -------
         object
-            What the function returned, with these values.
+            What the function returns for these values.
 
         Raises
         ------
         ValueError
-            If a value has another shape or dtype than was recorded, or Python would have gone another way.
+            If a value has another shape or dtype than was recorded, or a guard does not hold.
         TypeError
-            If `out` is given and an argument is being differentiated, or a dtype in it is none to cast a result to.
+            If `out` is given and an argument is being differentiated, or if a result cannot be cast to a dtype in it.
         MissingRule
-            If an argument is being differentiated and the rule of a `custom_gradient` was lost.
+            If an argument is being differentiated and the rule of a `custom_gradient` is not in the program.
         """
         values, targets = self.values(args, kwargs), None
         if out is not None:
@@ -124,16 +138,19 @@ class Program:
         else:
             found = self.machine.run(values, None if self.guards else targets)
         count = len(found) - len(self.guards)
-        for guard, value in zip(self.guards, found[count:]):
-            value = concrete(value) if guard.kind == "array" else stop_gradient(value)
-            if not guard.holds(value):
-                raise lost_guard(guard, public_value(value) if isinstance(value, Array) else value)
+        self._check_guards(found[count:])
         if self.guards and targets:
             found = [*map(_written, targets, found)]  # not before the guards are known to hold
         return found[:count] if self.results is None else self.results(found[:count])
 
-    def values(self, args, kwargs):
-        """The inputs among the arguments of a call.
+    def _check_guards(self, found: Sequence[Any]) -> None:
+        for guard, value in zip(self.guards, found):
+            value = concrete(value) if guard.kind == "array" else stop_gradient(value)
+            if not guard.holds(value):
+                raise lost_guard(guard, public_value(value) if isinstance(value, Array) else value)
+
+    def values(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+        """Return the values of the inputs in the arguments of a call.
 
         Parameters
         ----------
@@ -149,15 +166,16 @@ class Program:
         positional, named = self.arguments.structure.children
         if len(args) != len(positional.children) or set(kwargs) != set(named.keys):
             raise another_call(positional.children, named.keys, args, kwargs)
-        return self.arguments.values((args, kwargs), "the call of a program", as_before)
+        return self.arguments.values((args, kwargs), "the call of a program", check_fixed)
 
-    def _targets(self, out):
+    def _targets(self, out: Any) -> list[Any]:
+        """Return the array that each output is written to, None for what guards check."""
         found = list(out) if self.results is None else self.results.values(out, "out")
         found += [None] * len(self.guards)
         self.machine.check(found)
         return found
 
-    def _check(self, values):
+    def _check(self, values: Sequence[Any]) -> None:
         if len(values) != len(self.inputs):
             raise ValueError(f"ad: this program takes {len(self.inputs)} values, not {len(values)}")
         for i, (slot, value) in enumerate(zip(self.inputs, values)):
@@ -165,8 +183,8 @@ class Program:
             if np.shape(value) != aval.shape or not np.can_cast(dtype, aval.dtype):
                 raise another_input(i, aval, np.shape(value), dtype)
 
-    def interpreted(self, values):
-        """The outputs, each instruction run as an op on Arrays: recorded, and with tangents, as any other.
+    def interpreted(self, values: Sequence[Any]) -> list[Any]:
+        """Run each instruction as an op on Arrays, which is recorded and has tangents as any other.
 
         Parameters
         ----------
@@ -176,27 +194,14 @@ class Program:
         Returns
         -------
         list
+            The outputs.
         """
-        slots = self.given(values)
-        interpret(self.instructions, slots)
-        return [slots[slot] for slot in self.outputs]
+        return interpret_graph(self.graph, values)
 
-    def given(self, values):
-        """The constants and inputs by slot, for `interpret`.
+    def jvp(self, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+        """Return the result of the program and its derivative in a direction.
 
-        Parameters
-        ----------
-        values : sequence
-            One for each input.
-
-        Returns
-        -------
-        dict
-        """
-        return initial_slots(self, values)
-
-    def jvp(self, primals, tangents):
-        """What the program gives, and its derivative in a direction; recorded at the first call, then replayed.
+        The derivative is recorded at the first call, and replayed after that.
 
         Parameters
         ----------
@@ -210,29 +215,35 @@ class Program:
         y, y_dot
             As of `ad.jvp`.
         """
-        return self._derivative("jvp")(tuple(primals), tuple(tangents))
+        y, y_dot = self._derivative("jvp")(tuple(primals), tuple(tangents))
+        return y, y_dot
 
-    def vjp(self, primals, y_bar):
-        """What the program gives, and the cotangents of its arguments; recorded at the first call, then replayed.
+    def vjp(self, primals: Sequence[Any], y_bar: Any) -> tuple[Any, tuple[Any, ...]]:
+        """Return the result of the program and the cotangents of its arguments.
+
+        The derivative is recorded at the first call, and replayed after that.
 
         Parameters
         ----------
         primals : tuple or list
             The positional arguments of a call.
         y_bar
-            A cotangent with the structure and shapes of what the program gives.
+            A cotangent with the structure and shapes of the result.
 
         Returns
         -------
         y
-            What the program gives.
+            The result of the program.
         x_bars : tuple
             One cotangent for each primal.
         """
-        return self._derivative("vjp")(tuple(primals), y_bar)
+        y, x_bars = self._derivative("vjp")(tuple(primals), y_bar)
+        return y, x_bars
 
-    def hvp(self, primals, v):
-        """The Hessian of a program that gives one real number, times a vector; recorded at the first call.
+    def hvp(self, primals: Sequence[Any], v: Sequence[Any]) -> tuple[Any, ...]:
+        """Return the Hessian of a program that gives one real number, times a vector.
+
+        The derivative is recorded at the first call, and replayed after that.
 
         Parameters
         ----------
@@ -246,37 +257,36 @@ class Program:
         tuple
             The product, in the same structure.
         """
-        return self._derivative("hvp")(tuple(primals), tuple(v))
+        return tuple(self._derivative("hvp")(tuple(primals), tuple(v)))
 
-    def _derivative(self, name):
+    def _derivative(self, name: str) -> Callable[..., Any]:
         found = self._derivatives.get(name)
         if found is None:
+            # The one import upwards: what compiles a derivative gives programs, and is loaded only when it is needed.
             from ad.compiler.compile import derivative
 
             found = self._derivatives[name] = derivative(self, name)
         return found
 
-    def __reduce__(self):
-        from ad.compiler import serialization
+    def __reduce__(self) -> tuple[Any, ...]:
+        return from_bytes, (to_bytes(self),)
 
-        return serialization.from_bytes, (serialization.to_bytes(self),)
+    def cost(self) -> Cost:
+        """Return the operations and bytes of one run, counted by instruction; no fusion is assumed.
 
-    def cost(self):
-        """Operations and bytes of one run, counted by instruction; no fusion is assumed.
-
-        An elementwise op counts one operation for each element of its result, a reduction one for each element
-        that goes into it, a product of matrices two for each pair of factors, a factorization of an n x n matrix n^3,
-        and what only moves elements none.
+        An elementwise op counts one operation for each element of its result, a reduction one for each element of its
+        operand, a product of matrices two for each pair of factors, a factorization of an n x n matrix n^3, and an op
+        that only moves elements none.
 
         Returns
         -------
         Cost
             A named tuple `(operations, bytes)`.
         """
-        return Cost(sum([costs.operations(self, i) for i in self.instructions]),
-                    sum([costs.bytes_moved(self, i) for i in self.instructions]))
+        return Cost(sum([costs.operations(self.graph, i) for i in self.instructions]),
+                    sum([costs.bytes_moved(self.graph, i) for i in self.instructions]))
 
-    def save(self, path):
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the program to a file, from which `ad.load` reads it.
 
         Parameters
@@ -286,15 +296,48 @@ class Program:
         Raises
         ------
         TypeError
-            If it has an op that is not in the table: one of a function under `custom_gradient`.
+            If an op of the program is not in the table, such as that of a function under `custom_gradient`.
         """
-        from ad.compiler import serialization
-
-        serialization.save(self, path)
+        serialization.save(_contents(self), path)
 
 
-def _without_derivative(x):
-    """An argument of a call that writes into ndarrays, plain."""
+def load(path: str | os.PathLike[str]) -> Program:
+    """Read the program that `Program.save` wrote to a file. Nothing in the file is run.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    Program
+
+    Raises
+    ------
+    ValueError
+        If the file is no saved program, damaged, cut short, or of a newer version of the format.
+    TypeError
+        If `path` is no path.
+    """
+    return Program(*serialization.load(path))
+
+
+def to_bytes(program: Program) -> bytes:
+    """Return the bytes of a file that holds a program."""
+    return serialization.to_bytes(_contents(program))
+
+
+def from_bytes(content: bytes, what: str = "ad: a pickled program") -> Program:
+    """Return the program in the bytes of a file; `what` names the source in error messages."""
+    return Program(*serialization.from_bytes(content, what))
+
+
+def _contents(program: Program) -> serialization.Contents:
+    return serialization.Contents(program.graph, program.arguments, program.results, program.guards, program.relays)
+
+
+def _without_derivative(x: Any) -> Any:
+    """Return the value of an argument of a call that writes into ndarrays; refuse one that is differentiated."""
     if not isinstance(x, Array):
         return x
     if is_watched(x) or is_traced(x):
@@ -302,22 +345,22 @@ def _without_derivative(x):
     return public_value(x)
 
 
-def _written(target, y):
-    """The array that an output goes to, with the output in it."""
+def _written(target: Any, y: Any) -> Any:
+    """Write an output into the array that it goes to, if any, and return it."""
     if target is None:
         return y
     np.copyto(target, y, casting="same_kind")
     return target
 
 
-def as_before(fixed, leaf):
-    """Refuse another argument where the recording depends on the one that it was made for."""
+def check_fixed(fixed: Any, leaf: Any) -> None:
+    """Raise unless an argument that is fixed in the recording is the one that it was made for."""
     if isinstance(fixed, Variable) and isinstance(leaf, (Variable, np.ndarray)):
-        return  # it was not read
-    equal = np.array_equal if isinstance(fixed, np.ndarray) else _alike if type(fixed) in NUMBERS else operator.eq
+        return  # the function did not read it
+    equal = np.array_equal if isinstance(fixed, np.ndarray) else _same_key if type(fixed) in NUMBERS else operator.eq
     if fixed is not leaf and not (type(fixed) is type(leaf) and equal(fixed, leaf)):
         raise another_argument(fixed, leaf)
 
 
-def _alike(a, b):
-    return frozen(a) == frozen(b)
+def _same_key(a: Any, b: Any) -> bool:
+    return bool(frozen(a) == frozen(b))

@@ -1,8 +1,8 @@
-"""Saved programs: a file that holds a program as data, and from which nothing is ever run.
+"""Saved programs: files that hold a program as data. Reading one runs nothing in it.
 
-The file is a fixed head (a mark, the version of the format, the length and the SHA-256 digest of the rest), then arrays
-in NumPy's own format: first the text of a JSON document, then those that it refers to by number. Ops are saved by
-name. A file is believed only if its digest is right and what it says makes a program.
+A file is a fixed head (a mark, the version of the format, the length and the SHA-256 digest of the rest), then arrays
+in NumPy's own format: first the text of a JSON document, then the arrays that it refers to by number. Ops are saved by
+name. A file is accepted only if its digest is right and its content makes a consistent program.
 """
 import hashlib
 import importlib.util
@@ -10,88 +10,102 @@ import io
 import json
 import os
 import struct
+from collections.abc import Callable
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ad import errors
-from ad.compiler.ir import checking
-from ad.compiler.ir.graph import Instruction
+from ad.compiler import checking
+from ad.compiler.ir.graph import Graph, Instruction
 from ad.compiler.ir.guards import Guard
-from ad.compiler.program import Program
-from ad.engine.graph import Aval
+from ad.engine.graph import Aval, Op
 from ad.ops import nondifferentiable
 from ad.ops.forms import TABLE
 from ad.trees import LEAF, PartialTree, TreeDef
 
-__all__ = ["decode_structure", "encode_structure", "from_bytes", "load", "save", "to_bytes"]
+__all__ = ["Contents", "decode_structure", "encode_structure", "from_bytes", "load", "save", "to_bytes"]
+
+_Arrays: TypeAlias = list[NDArray[Any]]  # those after the document in a file
 
 MARK, VERSION = b"\x93adprog\n", 1
 HEAD = struct.Struct("<8sIQ32s")  # mark, version, length, digest
-OPAQUE = "opaque"  # the form of an op by NumPy that has a derivative, and no rule for it
-_WRITES = {np.save, np.savetxt, np.savez}  # which no file may ask for
+OPAQUE = "opaque"  # the form of a NumPy function that has a derivative, but no rule for it
+_WRITES = {np.save, np.savetxt, np.savez}  # which a file must not name
 _PLAIN = {
     nondifferentiable.name_of(f): f
     for f in {*nondifferentiable.PLAIN, *[f for f in vars(np).values() if isinstance(f, np.ufunc)]} if f not in _WRITES
 }
 
 
-def save(program, path):
+class Contents(NamedTuple):
+    """What a file holds: the parameters of a `Program`."""
+
+    graph: Graph
+    arguments: PartialTree | None
+    results: PartialTree | None
+    guards: tuple[Guard, ...]
+    relays: bool
+
+
+def save(contents: Contents, path: str | os.PathLike[str]) -> None:
     """Write a program to a file; see `Program.save`."""
-    content = to_bytes(program)
+    content = to_bytes(contents)
     with open(_checked_path(path, "Program.save"), "wb") as file:
         file.write(content)
 
 
-def load(path):
-    """The program that `Program.save` wrote to a file. Nothing in the file is run.
-
-    Parameters
-    ----------
-    path : str or path-like
-
-    Returns
-    -------
-    Program
-
-    Raises
-    ------
-    ValueError
-        If the file is no saved program, damaged, cut short, or of a newer version of the format.
-    TypeError
-        If `path` is no path.
-    """
+def load(path: str | os.PathLike[str]) -> Contents:
+    """Read what `save` wrote to a file; see `ad.load`."""
     with open(_checked_path(path, "ad.load"), "rb") as file:
-        return from_bytes(file.read(), f"ad.load: {path}")
+        return from_bytes(file.read(), f"ad.load: {path!s}")
 
 
-def _checked_path(path, function):
+def _checked_path(path: Any, function: str) -> Any:
     if not isinstance(path, (str, bytes, os.PathLike)):  # open() takes an int for the number of an open file
         raise TypeError(f"{function} takes the path of a file, not {errors.kind(path)}")
     return path
 
 
-def to_bytes(program):
-    """What a file of this program holds."""
-    arrays = []
+def to_bytes(contents: Contents) -> bytes:
+    """Return the bytes of a file."""
+    graph, arrays = contents.graph, _Arrays()
     document = {
-        "inputs": program.inputs, "outputs": program.outputs,
-        "avals": [[aval.shape, _dtype_name(aval.dtype)] for aval in program.avals],
-        "constants": [[slot, _encode(value, arrays)] for slot, value in program.constants.items()],
+        "inputs": graph.inputs, "outputs": graph.outputs,
+        "avals": [[aval.shape, _dtype_name(aval.dtype)] for aval in graph.avals],
+        "constants": [[slot, _encode(value, arrays)] for slot, value in graph.constants.items()],
         "instructions": [[_op_name(op), _encode(params, arrays), inputs, outputs, line]
-                         for op, params, inputs, outputs, line in program.instructions],
-        "arguments": _encode_frame(program.arguments, arrays), "results": _encode_frame(program.results, arrays),
-        "relays": program.relays,
-        "guards": [[kind, _encode(answer, arrays), line] for kind, answer, line in program.guards],
+                         for op, params, inputs, outputs, line in graph.instructions],
+        "arguments": _encode_tree(contents.arguments, arrays), "results": _encode_tree(contents.results, arrays),
+        "relays": contents.relays,
+        "guards": [[kind, _encode(answer, arrays), line] for kind, answer, line in contents.guards],
     }
-    body = io.BytesIO()
+    stream = io.BytesIO()
     for array in (np.frombuffer(json.dumps(document).encode(), np.uint8), *arrays):
-        np.lib.format.write_array(body, array, allow_pickle=False)
-    body = body.getvalue()
+        np.lib.format.write_array(stream, array, allow_pickle=False)
+    body = stream.getvalue()
     return HEAD.pack(MARK, VERSION, len(body), hashlib.sha256(body).digest()) + body
 
 
-def from_bytes(content, what="ad: a pickled program"):
-    """The program in the bytes of a file; `what` is it called in errors."""
+def from_bytes(content: bytes, what: str) -> Contents:
+    """Return what the bytes of a file hold.
+
+    Parameters
+    ----------
+    content : bytes
+    what : str
+        The name of the source in error messages.
+
+    Returns
+    -------
+    Contents
+
+    Raises
+    ------
+    ValueError
+        If the bytes are no saved program, damaged, cut short, or of a newer version of the format.
+    """
     body = _checked(content, what)
     stream = io.BytesIO(body)
     try:
@@ -99,14 +113,14 @@ def from_bytes(content, what="ad: a pickled program"):
         arrays = []
         while stream.tell() < len(body):
             arrays.append(_read_array(stream))
-        return _program(document, arrays)
+        return _contents(document, arrays)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, MemoryError,
             RecursionError) as error:
         raise ValueError(f"{what} is damaged: {' '.join(str(error).split()) or type(error).__name__}") from None
 
 
-def _checked(content, what):
-    """What follows the head, if the head is right about it."""
+def _checked(content: bytes, what: str) -> bytes:
+    """Return what follows the head, after checking it against the head."""
     if content[: len(MARK)] != MARK[: len(content)] or not content:
         raise ValueError(f"{what} is no saved program")
     if len(content) < HEAD.size:
@@ -122,16 +136,16 @@ def _checked(content, what):
     return body
 
 
-def _read_array(stream):
+def _read_array(stream: BinaryIO) -> NDArray[Any]:
     return np.lib.format.read_array(stream, allow_pickle=False)
 
 
 # -- ops, by name -----------------------------------------------------------------------------------
 
 
-def _op_name(op):
+def _op_name(op: Op) -> Any:
     if op.form in ("nondifferentiable", OPAQUE):
-        name = [op.name, op.outputs, *op.parameters, *[OPAQUE][op.form != OPAQUE:]]
+        name: Any = [op.name, op.outputs, *op.parameters, *[OPAQUE][op.form != OPAQUE:]]
     else:
         name = op.name
     try:
@@ -148,30 +162,37 @@ def _op_name(op):
     return name
 
 
-def _op(name):
-    """The op of this name: of the table, or with the number of its outputs that of a NumPy function."""
-    if type(name) is str:
-        if name not in TABLE and importlib.util.find_spec("scipy"):
-            importlib.import_module("ad.ops.special")
-        if name not in TABLE or TABLE[name].op is None:
-            raise ValueError(f"there is no op {name!r}")
-        return TABLE[name].op
-    name, outputs, *parameters = name
-    if name == "detached" and outputs == 1:
-        return nondifferentiable.DETACHED
-    if name not in _PLAIN or type(outputs) is not int:
-        raise ValueError(f"there is no op {name!r}")
+def _op(encoded: Any) -> Op:
+    """Return the op of the table with this name, or the op of the NumPy function that `_op_name` described."""
+    if type(encoded) is not str:
+        return _numpy_op(*encoded)
+    if encoded not in TABLE and importlib.util.find_spec("scipy"):
+        importlib.import_module("ad.ops.special")
+    op = TABLE[encoded].op if encoded in TABLE else None
+    if op is None:
+        raise ValueError(f"there is no op {encoded!r}")
+    return op
+
+
+def _numpy_op(name: str, outputs: int, *parameters: str) -> Op:
+    found: Op
     opaque = OPAQUE in parameters
-    if len(parameters) > opaque:
-        return nondifferentiable.call_op(_PLAIN[name], outputs, opaque)
-    return (nondifferentiable.opaque_op if opaque else nondifferentiable.plain_op)(_PLAIN[name], outputs)
+    if name == "detached" and outputs == 1:
+        found = nondifferentiable.DETACHED
+    elif name not in _PLAIN or type(outputs) is not int:
+        raise ValueError(f"there is no op {name!r}")
+    elif len(parameters) > opaque:
+        found = nondifferentiable.call_op(_PLAIN[name], outputs, opaque)
+    else:
+        found = (nondifferentiable.opaque_op if opaque else nondifferentiable.plain_op)(_PLAIN[name], outputs)
+    return found
 
 
 # -- values -----------------------------------------------------------------------------------------
-# What JSON has stands for itself, but for floats; anything else is {tag: content}.
+# What JSON has is encoded as itself, except floats; anything else as {tag: content}.
 
 
-def _encode(value, arrays):
+def _encode(value: Any, arrays: _Arrays) -> Any:
     kind = type(value)
     if value is None or kind in (bool, int, str):
         return value
@@ -197,14 +218,14 @@ def _encode(value, arrays):
                     f"there is no form for a {kind.__name__}")
 
 
-def _decode(value, arrays):
+def _decode(value: Any, arrays: _Arrays) -> Any:
     if value is None or type(value) in (bool, int, str):
         return value
     ((tag, content),) = value.items()
     return _DECODERS[tag](content, arrays)
 
 
-_DECODERS = {
+_DECODERS: dict[str, Callable[[Any, _Arrays], Any]] = {
     "float": lambda x, _: float.fromhex(x),
     "complex": lambda x, _: complex(float.fromhex(x[0]), float.fromhex(x[1])),
     "tuple": lambda x, arrays: tuple([_decode(part, arrays) for part in x]),
@@ -218,14 +239,14 @@ _DECODERS = {
 }
 
 
-def _dtype_name(dtype):
+def _dtype_name(dtype: np.dtype[Any]) -> str:
     if dtype.kind not in "biufc":
         raise TypeError(f"ad: a program with values of dtype {dtype} cannot be saved; those of numbers can")
     return dtype.str
 
 
-def _dtype(name):
-    dtype = np.dtype(name)
+def _dtype(name: Any) -> np.dtype[Any]:
+    dtype: np.dtype[Any] = np.dtype(name)
     if type(name) is not str or dtype.kind not in "biufc":
         raise ValueError(f"there is no dtype {name!r}")
     return dtype
@@ -234,63 +255,68 @@ def _dtype(name):
 # -- programs ---------------------------------------------------------------------------------------
 
 
-def _program(document, arrays):
-    program = Program(
+def _contents(document: dict[str, Any], arrays: _Arrays) -> Contents:
+    graph = Graph(
         tuple(document["inputs"]), tuple(document["outputs"]),
         tuple([Instruction(_op(op), _decode(params, arrays), tuple(inputs), tuple(outputs), line)
                for op, params, inputs, outputs, line in document["instructions"]]),
         {slot: _decode(value, arrays) for slot, value in document["constants"]},
         tuple([Aval(tuple(shape), _dtype(dtype)) for shape, dtype in document["avals"]]),
-        _decode_frame(document["arguments"], arrays), _decode_frame(document["results"], arrays),
+    )
+    contents = Contents(
+        graph, _decode_tree(document["arguments"], arrays), _decode_tree(document["results"], arrays),
         tuple([Guard(kind, _decode(answer, arrays), line) for kind, answer, line in document["guards"]]),
         document["relays"] is True,
     )
-    checking.validate(program)
-    return program
+    checking.check_program(graph, contents.arguments, contents.results, contents.guards)
+    return contents
 
 
-# -- the nesting of arguments and results --------------------------------------------------------------
+# -- the trees of arguments and results ------------------------------------------------------------------
 
 
-def _encode_frame(frame, arrays):
-    if frame is None:
+def _encode_tree(tree: PartialTree | None, arrays: _Arrays) -> Any:
+    if tree is None:
         return None
-    return [encode_structure(frame.structure), [[i, _encode(leaf, arrays)] for i, leaf in frame.fixed.items()]]
+    return [encode_structure(tree.structure), [[i, _encode(leaf, arrays)] for i, leaf in tree.fixed.items()]]
 
 
-def _decode_frame(encoded, arrays):
+def _decode_tree(encoded: Any, arrays: _Arrays) -> PartialTree | None:
     if encoded is None:
         return None
     structure, fixed = encoded
     return PartialTree(decode_structure(structure), {int(i): _decode(leaf, arrays) for i, leaf in fixed})
 
 
-def encode_structure(structure):
-    """A `trees.TreeDef` as JSON has it: of dicts, lists, tuples, None and leaves.
+_CONTAINERS: dict[str, Any] = {"dict": dict, "list": list, "tuple": tuple, "NoneType": type(None)}
+
+
+def encode_structure(structure: TreeDef) -> Any:
+    """Return a `trees.TreeDef` of dicts, lists, tuples, None and leaves as JSON has it.
 
     Raises
     ------
     TypeError
-        For other containers, whose class a file could only name.
+        For other containers: a file could only name their class.
     """
     if structure is LEAF:
         return "leaf"
-    if structure.kind not in (dict, list, tuple, type(None)):
+    if structure.kind not in _CONTAINERS.values():
         raise TypeError(f"ad: a program with a {structure.kind.__name__} among its arguments or results cannot be "
                         "saved; use dicts, lists and tuples")
-    keys = _encode([*structure.keys] if structure.kind is dict else None, None)
+    keys = _encode([*structure.keys] if structure.kind is dict else None, [])
     return [structure.kind.__name__, keys, [encode_structure(child) for child in structure.children]]
 
 
-def decode_structure(encoded):
-    """The `trees.TreeDef` that `encode_structure` encoded; a ValueError for anything else."""
+def decode_structure(encoded: Any) -> TreeDef:
+    """Return the `trees.TreeDef` that `encode_structure` encoded; raise ValueError for anything else."""
     if encoded == "leaf":
         return LEAF
     try:
         kind, keys, children = encoded
-        kind = {"dict": dict, "list": list, "tuple": tuple, "NoneType": type(None)}[kind]
+        kind = _CONTAINERS[kind]
         children = tuple([decode_structure(child) for child in children])
-        keys = tuple(_decode(keys, ())) if kind is dict else range(len(children)) if kind is not type(None) else ()
+        keys = tuple(_decode(keys, [])) if kind is dict else range(len(children)) if kind is not type(None) else ()
         checking.require(len(set(keys)) == len(keys) == len(children), "keys and parts do not match")
     except (TypeError, KeyError, ValueError, AttributeError, IndexError) as error:
         raise ValueError(f"ad: {encoded!r:.60} is no structure of arguments ({error})") from None

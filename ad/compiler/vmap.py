@@ -11,11 +11,10 @@ from ad import trees
 from ad._core import Array, apply, concrete, constant, is_watched, lift_constant
 from ad.compiler.compile import MAX_SIGNATURES, Compiled, Recording, warn_of_escape
 from ad.compiler.fast_path import Quick, Shortcut
-from ad.compiler.ir.graph import Instruction
-from ad.compiler.ir.interpreting import interpret
+from ad.compiler.ir.graph import Graph, Instruction
+from ad.compiler.ir.interpreting import initial_slots, interpret, interpret_graph
 from ad.compiler.machine.vm import Machine
 from ad.compiler.passes.pipeline import simplify
-from ad.compiler.program import Program
 from ad.compiler.tracing.call_signature import CallSignature
 from ad.compiler.tracing.tracer import is_strict, is_watching, slot_of, trace
 from ad.engine import boundary
@@ -33,39 +32,39 @@ BROADCAST_TO, IDENTITY, RESHAPE = [TABLE[name].op for name in ("broadcast_to", "
 # -- a program over lanes --------------------------------------------------------------------------
 
 
-def with_lanes(program, k, batched):
-    """The program over k lanes.
+def with_lanes(graph, k, batched):
+    """The graph over k lanes.
 
     Parameters
     ----------
-    program : Program
+    graph : Graph
     k : int
     batched : sequence of bool
         For each input whether it has lanes: a leading axis of length k.
 
     Returns
     -------
-    Program
-        Of flat arguments and results. An output that depends on an input with lanes has them too, the others do not.
+    Graph
+        An output that depends on an input with lanes has them too, the others do not.
     """
-    return _Widening(program, k, batched).finished()
+    return _Widening(graph, k, batched).finished()
 
 
 class _Widening:
     """A program on its way to lanes: which slots have them, and the instructions so far. Slots keep their numbers."""
 
-    def __init__(self, program, k, batched):
-        self.old, self.one, self.k = program, program.avals, k
-        self.avals, self.constants = list(program.avals), dict(program.constants)
+    def __init__(self, graph, k, batched):
+        self.old, self.one, self.k = graph, graph.avals, k
+        self.avals, self.constants = list(graph.avals), dict(graph.constants)
         self.instructions, self.line, self.wide, self.done = [], "", set(), 0
-        for slot, has_lanes in zip(program.inputs, batched):
+        for slot, has_lanes in zip(graph.inputs, batched):
             if has_lanes:
                 self._widen(slot)
 
     def finished(self):
-        """The program over lanes."""
-        self.visit_up_to(len(self.old))
-        return Program(self.old.inputs, self.old.outputs, tuple(self.instructions), self.constants, tuple(self.avals))
+        """The graph over lanes."""
+        self.visit_up_to(len(self.old.instructions))
+        return Graph(self.old.inputs, self.old.outputs, tuple(self.instructions), self.constants, tuple(self.avals))
 
     def visit_up_to(self, position):
         """Go on to this position in the program; the one in the program over lanes."""
@@ -214,9 +213,9 @@ def pull_lanes(pull, seeds):
     if tracer.guards or tracer.failed:
         return None
     inputs = (*tracer.inputs, *[slot for _, slot in tracer.lifted])
-    program = Program(inputs, tuple(slots), tuple(tracer.instructions), tracer.constants, tuple(tracer.avals))
-    wide = with_lanes(program, len(seeds), [True] + [False] * len(tracer.lifted))
-    found = iter(wide.interpreted([lift_constant(seeds), *[x for x, _ in tracer.lifted]]))
+    graph = Graph(inputs, tuple(slots), tuple(tracer.instructions), tracer.constants, tuple(tracer.avals))
+    wide = with_lanes(graph, len(seeds), [True] + [False] * len(tracer.lifted))
+    found = iter(interpret_graph(wide, [lift_constant(seeds), *[x for x, _ in tracer.lifted]]))
     return [None if part is None else _broadcast(next(found), (len(seeds), *part.shape)) for part in parts]
 
 
@@ -321,7 +320,7 @@ class Mapped(Quick):
         args = lanes.structure(lanes.leaves)[0]
         if self.out_axes == 0 and program.is_simple() and lanes.flat and Shortcut.serves(args, program.variables):
             single = program.results.structure is trees.LEAF
-            self.remember(Shortcut(args, program.machine, range(len(program.program.inputs)), program.variables,
+            self.remember(Shortcut(args, program.machine, range(len(program.graph.inputs)), program.variables,
                                    program.results, single))
         return program
 
@@ -405,16 +404,16 @@ class _Wide:
         self.captured = [*self.variables, *[x for x, _ in recording.lifted]]  # what may be watched
         inputs = (*recording.inputs, *[slot for _, slot in (*recording.variables, *recording.lifted)])
         outputs = (*recording.outputs, *recording.tried, *[asked.slot for asked in recording.guards])
-        one = Program(inputs, outputs, tuple(recording.instructions), recording.constants, recording.avals)
+        one = Graph(inputs, outputs, tuple(recording.instructions), recording.constants, recording.avals)
         flags = [lanes.flags[i] for i in lanes.traced(signature)]
         widening = _Widening(one, lanes.k, flags + [False] * len(self.captured))
         self.bounds = [widening.visit_up_to(asked.position) for asked in recording.guards]
-        self.program, self.slots = widening.finished(), widening.wide
+        self.graph, self.slots = widening.finished(), widening.wide
         self.has_lanes = [slot in self.slots for slot in outputs]
 
     @functools.cached_property
     def machine(self):
-        return Machine(simplify(self.program))
+        return Machine(simplify(self.graph))
 
     def is_simple(self):
         """Whether a run of the machine is all that a call takes."""
@@ -433,13 +432,13 @@ class _Wide:
 
         It asks what Python asked, when Python asked it: what is recorded from here depends on the answers.
         """
-        slots, begin = self.program.given([*values, *self.captured]), 0
+        slots, begin = initial_slots(self.graph, [*values, *self.captured]), 0
         for (_, slot, guard), end in zip(recording.guards, self.bounds):
-            interpret(self.program.instructions[begin:end], slots)
+            interpret(self.graph.instructions[begin:end], slots)
             if not _holds(guard, slots[slot], slot in self.slots):
                 return None
             begin = end
-        interpret(self.program.instructions[begin:], slots)
+        interpret(self.graph.instructions[begin:], slots)
         return self.returned([slots[slot] for slot in recording.outputs])
 
     def returned(self, found):

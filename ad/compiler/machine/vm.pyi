@@ -4,8 +4,8 @@ from typing import Any, Self, final
 import numpy as np
 from numpy.typing import NDArray
 
+from ad.compiler.ir.graph import Graph
 from ad.compiler.machine.execution_plan import Call, Layout
-from ad.compiler.program import Program
 from ad.engine.graph import Op
 
 SIMPLE: dict[str, int]
@@ -18,9 +18,9 @@ class CallStep:
 
 @final
 class Machine:
-    def __new__(cls, program: Program) -> Self: ...
+    def __new__(cls, program: Graph) -> Self: ...
     @property
-    def program(self) -> Program: ...
+    def program(self) -> Graph: ...
     @property
     def layout(self) -> Layout: ...
     def run(

@@ -44,9 +44,9 @@ MODERATE = 2.0 ** 20
 RULES: dict = {}  # op, or the form of ops -> Rules
 
 
-def algebra(program):
+def algebra(graph):
     """With every rule applied wherever it applies; what that leaves unused is still there."""
-    return Rewriting(program, RULES).run()
+    return Rewriting(graph, RULES).run()
 
 
 def rule(names, inputs="plain", dtypes=REAL):

@@ -1,52 +1,53 @@
 """Sums of outer products, as steps of a recurrence leave them, become one product of matrices."""
 import collections
+from dataclasses import replace
 
-from ad.compiler.ir.graph import Instruction
-from ad.compiler.program import Program
+from ad.compiler.ir.graph import Graph, Instruction
+from ad.compiler.ir.table import ops_named
 from ad.engine.graph import Aval
-from ad.ops.forms import TABLE
 
 __all__ = ["outer_products"]
 
 LEAST = 4        # terms
 WORTH = 256      # elements of each
-ADD, MULTIPLY, RESHAPE, CONCATENATE, TRANSPOSE, MATMUL = [
-    TABLE[name].op for name in "add multiply reshape concatenate transpose matmul".split()]
+ADD, MULTIPLY, RESHAPE, CONCATENATE, TRANSPOSE, MATMUL = ops_named(
+    "add multiply reshape concatenate transpose matmul")
 
 
-def outer_products(program):
+def outer_products(graph: Graph) -> Graph:
     """With every sum of u v^T over several u and v as U^T V, whose rows are those vectors."""
-    stacking = _Stacking(program)
-    for instruction in reversed(program.instructions):
-        if instruction[0] is ADD and instruction[3][0] not in stacking.inner:
+    stacking = _Stacking(graph)
+    for instruction in reversed(graph.instructions):
+        if instruction.op is ADD and instruction.outputs[0] not in stacking.inner:
             stacking.look_at(instruction)
-    return stacking.program() if stacking.found else program
+    return stacking.graph() if stacking.found else graph
 
 
 class _Stacking:
     """What a program adds up, and the sums that are taken together."""
 
-    def __init__(self, program):
-        self.old, self.avals = program, list(program.avals)
-        self.made = {instruction[3][0]: instruction for instruction in program.instructions}
-        self.uses = collections.Counter(program.outputs)
-        for instruction in program.instructions:
-            self.uses.update(instruction[2])
+    def __init__(self, graph):
+        self.old, self.avals = graph, list(graph.avals)
+        self.made = {instruction.outputs[0]: instruction for instruction in graph.instructions}
+        self.uses = collections.Counter(graph.outputs)
+        for instruction in graph.instructions:
+            self.uses.update(instruction.inputs)
         self.inner = set()  # sums that are part of a larger one
         self.found = {}     # the last slot of a sum -> (outer products, other terms)
 
     def look_at(self, instruction):
         """Note the sum that ends here, if enough of its terms are outer products."""
-        (slot,), y = instruction[3], self.avals[instruction[3][0]]
+        (slot,) = instruction.outputs
+        y = self.avals[slot]
         if len(y.shape) != 2 or y.size < WORTH or y.dtype.kind not in "fc":
             return
-        products, others, waiting = [], [], list(instruction[2])
+        products, others, waiting = [], [], list(instruction.inputs)
         while waiting:
             term = waiting.pop()
             made = self.made.get(term) if self.uses[term] == 1 and self._is_like(term, y) else None
-            if made and made[0] is ADD:
+            if made and made.op is ADD:
                 self.inner.add(term)
-                waiting += made[2]
+                waiting += made.inputs
             elif made and (vectors := self._vectors(made, y)):
                 products.append(vectors)
             else:
@@ -59,24 +60,23 @@ class _Stacking:
 
     def _vectors(self, made, y):
         """The slots of u and v, if this is their outer product."""
-        if made[0] is not MULTIPLY or any(self.avals[x].dtype != y.dtype for x in made[2]):
+        if made.op is not MULTIPLY or any(self.avals[x].dtype != y.dtype for x in made.inputs):
             return None
         n, m = y.shape
-        for u, v in (made[2], made[2][::-1]):
+        for u, v in (made.inputs, made.inputs[::-1]):
             if self.avals[u].shape == (n, 1) and self.avals[v].shape in ((m,), (1, m)):
                 return u, v
         return None
 
-    def program(self):
+    def graph(self):
         self.instructions = []
         for instruction in self.old.instructions:
-            slot, *_ = instruction[3]
+            slot = instruction.outputs[0]
             if slot in self.found:
                 self._emit_sum(slot, *self.found[slot], instruction.line)
             else:
                 self.instructions.append(instruction)
-        return Program(self.old.inputs, self.old.outputs, tuple(self.instructions), self.old.constants,
-                       tuple(self.avals))
+        return replace(self.old, instructions=tuple(self.instructions), avals=tuple(self.avals))
 
     def _emit_sum(self, slot, products, others, line):
         y = self.avals[slot]
@@ -100,8 +100,8 @@ class _Stacking:
         if len(y.shape) == 1:
             return x
         made = self.made.get(x)
-        if made and made[0] is RESHAPE and self.avals[made[2][0]].shape == (y.size,):
-            return made[2][0]
+        if made and made.op is RESHAPE and self.avals[made.inputs[0]].shape == (y.size,):
+            return made.inputs[0]
         return self._emit(RESHAPE, (x,), (y.size,), y, line, ((y.size,), "C"))
 
     def _emit(self, op, inputs, shape, like, line, params=()):

@@ -4,11 +4,13 @@ A rule is `rule(r, y, *inputs, *params)`, with the `Rewriting` r, the `Aval` y o
 slots of its inputs. It returns the slot that holds the result (an old one, or one that `r.emit` gave), or None
 where it does not apply. A rule for numbers gets the value of a constant real scalar in the place of its slot.
 """
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
 from ad.compiler.ir import strided
-from ad.compiler.ir.graph import Instruction
-from ad.compiler.program import Program
+from ad.compiler.ir.graph import Graph, Instruction
 from ad.engine.graph import Aval
 from ad.ops.forms import TABLE
 from ad.ops.shape_rules import is_view
@@ -66,9 +68,9 @@ class Rules:
 class Rewriting:
     """A program on its way to another: what is known of each slot, and the instructions so far."""
 
-    def __init__(self, program, rules):
-        self.old, self.rules = program, rules
-        self.avals, self.constants = list(program.avals), dict(program.constants)
+    def __init__(self, graph: Graph, rules: dict[Any, Rules]):
+        self.old, self.rules = graph, rules
+        self.avals, self.constants = list(graph.avals), dict(graph.constants)
         self.made = {}  # slot -> the instruction that makes it
         self.same = {}  # slot -> the slot that takes its place
         self.numbers = {}  # slot -> the value of a constant real scalar
@@ -77,10 +79,10 @@ class Rewriting:
         for slot, value in self.constants.items():
             self._note(slot, value)
         self.uses = uses = [0] * len(self.avals)
-        for slot in program.outputs:
+        for slot in graph.outputs:
             uses[slot] += 1
-        for instruction in program.instructions:
-            for slot in instruction[2]:
+        for instruction in graph.instructions:
+            for slot in instruction.inputs:
                 uses[slot] += 1
 
     def run(self):
@@ -89,8 +91,8 @@ class Rewriting:
             self._visit(instruction)
         if not self.same:
             return self.old
-        outputs = tuple([self.same.get(slot, slot) for slot in self.old.outputs])
-        return Program(self.old.inputs, outputs, tuple(self.instructions), self.constants, tuple(self.avals))
+        return replace(self.old, outputs=tuple([self.same.get(slot, slot) for slot in self.old.outputs]),
+                       instructions=tuple(self.instructions), constants=self.constants, avals=tuple(self.avals))
 
     def _visit(self, instruction):
         op, params, inputs, outputs, line = instruction
@@ -163,9 +165,9 @@ class Rewriting:
     def made_by(self, slot, op):
         """The inputs of the instruction that made it, if that is of this op and in one dtype; else an empty tuple."""
         instruction = self.made.get(slot)
-        if instruction is None or instruction[0] is not op:
+        if instruction is None or instruction.op is not op:
             return ()
-        return instruction[2] if self._shared_dtype(instruction[2], self.avals[slot]) != "?" else ()
+        return instruction.inputs if self._shared_dtype(instruction.inputs, self.avals[slot]) != "?" else ()
 
     def params(self, slot):
         return self.made[slot].params
