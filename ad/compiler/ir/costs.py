@@ -9,7 +9,6 @@ from ad.ops.nondifferentiable import DETACHED
 
 __all__ = ["bytes_moved", "operations"]
 
-
 MATMUL, CONTRACT = ops_named("matmul contract")
 MOVES = {DETACHED, *ops_named(
     "getitem put_zeros reshape broadcast_to transpose concatenate stack roll rearrange identity positive astype where "

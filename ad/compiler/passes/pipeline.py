@@ -12,16 +12,16 @@ from typing import Any
 from ad.compiler.ir import printing
 from ad.compiler.ir.graph import Graph, Instruction, Slots
 from ad.compiler.ir.keys import frozen
-from ad.compiler.ir.table import ops_named
 from ad.compiler.passes.algebra import algebra
 from ad.compiler.passes.outer_products import outer_products
 from ad.compiler.passes.rewriting import fold
+from ad.ops.forms import TABLE
 
 __all__ = ["algebra", "common_subexpressions", "constants", "dead_code", "outer_products", "renumber", "simplify"]
 
 ROUNDS = 8  # one pass makes work for another; two or three rounds are the rule
 SPARSE = 8  # slots for each one in use, beyond which they are renumbered before the other passes, too
-COMMUTATIVE = {*ops_named("add multiply maximum minimum hypot logaddexp")}
+_COMMUTATIVE = {TABLE[name].op for name in ("add", "multiply", "maximum", "minimum", "hypot", "logaddexp")}
 
 
 def dead_code(graph: Graph) -> Graph:
@@ -54,7 +54,7 @@ def common_subexpressions(graph: Graph) -> Graph:
                 inputs = tuple([same.get(slot, slot) for slot in inputs])
                 instruction = Instruction(op, params, inputs, outputs, line)
                 break
-        operands = tuple(sorted(inputs)) if op in COMMUTATIVE else inputs
+        operands = tuple(sorted(inputs)) if op in _COMMUTATIVE else inputs
         first = seen.setdefault((op, operands, frozen(params) if params else None), outputs)
         if first is outputs:
             kept.append(instruction)
