@@ -154,7 +154,7 @@ class Recording:
         self.instructions, self.constants, self.avals = tracer.instructions, tracer.constants, tuple(tracer.avals)
         self.guards = [Asked(position, slot, Guard(*asked)) for position, slot, *asked in tracer.guards]
         self.inputs, self.variables, self.lifted = tuple(tracer.inputs), tracer.variables, tracer.lifted
-        self.relays, self.failed, self.captures = tracer.relays, tracer.failed, tracer.captures
+        self.has_custom_rules, self.failed, self.captures = tracer.has_custom_rules, tracer.failed, tracer.captures
         self.tried = self._tried() if tracer.risky else ()
 
     @property
@@ -202,7 +202,8 @@ class Recording:
         asked = [asked.slot for asked in self.guards]
         graph = Graph(tuple([slots[i] for i in sorted(slots)]), (*self.outputs, *asked), tuple(self.instructions),
                       constants, self.avals)
-        return Program(graph, arguments, self.results, tuple([asked.guard for asked in self.guards]), self.relays)
+        guards = tuple([asked.guard for asked in self.guards])
+        return Program(graph, arguments, self.results, guards, self.has_custom_rules)
 
     def stretches(self):
         """Its instructions, divided at the guards."""

@@ -47,7 +47,7 @@ class Program:
         lists.
     guards : tuple of Guard
         The Python values that the function saw while it was traced. The program holds for these values only.
-    relays : bool
+    has_custom_rules : bool
         Whether a function under `custom_gradient` was recorded: its ops are in the graph, its rule is not.
     """
 
@@ -55,7 +55,7 @@ class Program:
     arguments: PartialTree | None = None
     results: PartialTree | None = None
     guards: tuple[Guard, ...] = ()
-    relays: bool = False
+    has_custom_rules: bool = False
     _machine: Machine | None = field(default=None, init=False)
     _derivatives: dict[str, Callable[..., Any]] = field(default_factory=dict, init=False)
 
@@ -132,7 +132,7 @@ class Program:
             values, targets = [*map(_without_derivative, values)], self._targets(out)
         if any(isinstance(value, Array) for value in values):
             self._check(values)
-            if self.relays and any(isinstance(x, Array) and is_watched(x) for x in values):
+            if self.has_custom_rules and any(isinstance(x, Array) and is_watched(x) for x in values):
                 raise lost_rule()
             found = self.interpreted(values)
         else:
@@ -333,7 +333,8 @@ def from_bytes(content: bytes, what: str = "ad: a pickled program") -> Program:
 
 
 def _contents(program: Program) -> serialization.Contents:
-    return serialization.Contents(program.graph, program.arguments, program.results, program.guards, program.relays)
+    return serialization.Contents(
+        program.graph, program.arguments, program.results, program.guards, program.has_custom_rules)
 
 
 def _without_derivative(x: Any) -> Any:

@@ -46,7 +46,7 @@ class Contents(NamedTuple):
     arguments: PartialTree | None
     results: PartialTree | None
     guards: tuple[Guard, ...]
-    relays: bool
+    has_custom_rules: bool
 
 
 def save(contents: Contents, path: str | os.PathLike[str]) -> None:
@@ -78,7 +78,7 @@ def to_bytes(contents: Contents) -> bytes:
         "instructions": [[_op_name(op), _encode(params, arrays), inputs, outputs, line]
                          for op, params, inputs, outputs, line in graph.instructions],
         "arguments": _encode_tree(contents.arguments, arrays), "results": _encode_tree(contents.results, arrays),
-        "relays": contents.relays,
+        "relays": contents.has_custom_rules,  # the name that version 1 of the format has for it
         "guards": [[kind, _encode(answer, arrays), line] for kind, answer, line in contents.guards],
     }
     stream = io.BytesIO()

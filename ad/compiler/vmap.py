@@ -328,7 +328,7 @@ class Mapped(Quick):
         """The outputs by ops, which others can record and differentiate; None as for `_replayed`."""
         signature = lanes.signature()
         recording = Recording(self.f, signature, lifts=True, escape=_refuse_escape)
-        if lanes.k and (recording.relays or recording.failed):
+        if lanes.k and (recording.has_custom_rules or recording.failed):
             return None
         wide = _Wide(recording, signature, lanes)
         try:

@@ -44,7 +44,7 @@ cdef class Tracer(Recorder):
         A slot for each argument.
     variables : list of (Variable, int)
         Those the function has read, which are inputs too.
-    relays : bool
+    has_custom_rules : bool
         Whether a function under `custom_gradient` was among it, whose rule is not in the program.
     lifted : list of (Array, int)
         With `lifts`, captured Arrays that others may be differentiating or recording: inputs too.
@@ -65,7 +65,7 @@ cdef class Tracer(Recorder):
     cdef readonly dict constants
     cdef object warn
     cdef bint lifts
-    cdef readonly bint relays, risky, captures
+    cdef readonly bint has_custom_rules, risky, captures
     cdef Deferred deferred
     cdef readonly str failed
     cdef Recorder outer   # the tracer around this one, which answers for what is deferred; or None
@@ -230,7 +230,7 @@ cdef class Tracer(Recorder):
             outputs = (self.new_slot((<object>output.value).shape, (<object>output.value).dtype),)
         self.enrol(node, outputs[0])
         if op.form == "relay":
-            self.relays = True
+            self.has_custom_rules = True
             for i in range(op.outputs):
                 self.instructions.append(Instruction(roles["identity"], (), (inputs[n - op.outputs + i],),
                                                      (outputs[i],), where()))
