@@ -8,7 +8,7 @@ from programs import Builder, assert_same_results, values_of
 
 import ad
 from ad.compiler.passes import pipeline
-from ad.compiler.passes.algebra import MODERATE
+from ad.compiler.passes.factors import MODERATE
 from ad.compiler.passes.rewriting import Rewriting
 
 pytestmark = pytest.mark.usefixtures("measured")

@@ -1,35 +1,32 @@
-"""Rewriting: a walk over a program that replaces single instructions by what rules make of them.
-
-A rule is `rule(r, y, *inputs, *params)`, with the `Rewriting` r, the `Aval` y of the instruction's output and the
-slots of its inputs. It returns the slot that holds the result (an old one, or one that `r.emit` gave), or None
-where it does not apply. A rule for numbers gets the value of a constant real scalar in the place of its slot.
-"""
+"""Rewriting: a walk over a graph in which rules replace single instructions (see `rules` for what a rule is)."""
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ad.compiler.ir import strided
-from ad.compiler.ir.graph import Graph, Instruction
-from ad.engine.graph import Aval
-from ad.ops.forms import TABLE
+from ad.compiler.ir.graph import Graph, Instruction, Slots
+from ad.compiler.ir.table import ops_named
+from ad.compiler.passes.rules import ANY, REAL, RuleTable
+from ad.engine.graph import Aval, Op
 from ad.ops.shape_rules import is_view
 
-__all__ = ["ANY", "FLOATING", "REAL", "Rewriting", "Rules", "fold"]
+__all__ = ["Rewriting", "fold"]
 
-# What a rule asks of the dtypes: the characters of those that inputs and output may share, or nothing.
-REAL, FLOATING, ANY = "fd", "fdFD", None
-
-FOLDED = 1024  # elements of a result that is kept as a constant, whatever the size of what it was made from
-EXACT = 2 ** 53  # integers up to here are floats too
-DEEP = 40  # results of rules within rules, beyond which one is rewritten in the next round only
+FOLDED = 1024  # elements up to which a result is kept as a constant, whatever the size of its inputs
+EXACT = 2 ** 53  # integers up to here are exact as floats
+MAX_DEPTH = 40  # of rules within rules; a deeper result is rewritten in the next round
 SCALAR = Aval((), np.float64)
-WEAK = {int, float, complex, bool}
-BROADCAST_TO, MULTIPLY, NEGATIVE = [TABLE[name].op for name in ("broadcast_to", "multiply", "negative")]
+WEAK = {int, float, complex, bool}  # types of constants that are weak in promotion
+BROADCAST_TO, MULTIPLY, NEGATIVE = ops_named("broadcast_to multiply negative")
 
 
-def fold(instruction, constants, avals):
-    """The outputs of an instruction whose inputs are constants; None if they are better computed each time."""
+def fold(
+    instruction: Instruction, constants: dict[int, Any], avals: Sequence[Aval]
+) -> list[NDArray[Any]] | None:
+    """Evaluate an instruction whose inputs are constants; return None if it is better evaluated at each run."""
     op, params, inputs, outputs, _ = instruction
     given = [constants[slot] for slot in inputs]
     try:
@@ -47,35 +44,25 @@ def fold(instruction, constants, avals):
     return values
 
 
-def _is_worth_folding(op, given, params, size):
-    """Whether a result of this size takes no more memory than what it is made of, or little."""
+def _is_worth_folding(op: Op, given: list[Any], params: tuple[Any, ...], size: int) -> bool:
+    """Return whether a result of this size is small, or takes no more memory than its inputs."""
     if op is BROADCAST_TO:
         return False
     return size <= FOLDED or is_view(op, given, params) or size <= sum(map(strided.held, given))
 
 
-class Rules:
-    """Those for one op, or one form of ops, by what its inputs are; each a pair (rule, dtypes)."""
-
-    __slots__ = ("left", "plain", "right")
-
-    def __init__(self):
-        self.right = []  # (x, number)
-        self.left = []   # (number, x)
-        self.plain = []
-
-
 class Rewriting:
-    """A program on its way to another: what is known of each slot, and the instructions so far."""
+    """The state of a walk: what is known of each slot, and the instructions so far."""
 
-    def __init__(self, graph: Graph, rules: dict[Any, Rules]):
-        self.old, self.rules = graph, rules
+    def __init__(self, graph: Graph, rules: RuleTable) -> None:
+        self.old, self.rules, self.rules_of_forms = graph, rules.by_op, rules.by_form
         self.avals, self.constants = list(graph.avals), dict(graph.constants)
-        self.made = {}  # slot -> the instruction that makes it
-        self.same = {}  # slot -> the slot that takes its place
-        self.numbers = {}  # slot -> the value of a constant real scalar
-        self.uniform = {}  # slot of a constant array -> that of the scalar which every element is, or None
-        self.instructions, self.line, self.depth = [], "", 0
+        self.made: dict[int, Instruction] = {}  # slot -> the instruction that makes it
+        self.same: dict[int, int] = {}  # slot -> the slot that takes its place
+        self.numbers: dict[int, float] = {}  # slot -> the value of a constant real scalar
+        self.uniform: dict[int, int | None] = {}  # constant array -> the scalar that equals all its elements, or None
+        self.instructions: list[Instruction] = []
+        self.line, self.depth = "", 0
         for slot, value in self.constants.items():
             self._note(slot, value)
         self.uses = uses = [0] * len(self.avals)
@@ -85,8 +72,8 @@ class Rewriting:
             for slot in instruction.inputs:
                 uses[slot] += 1
 
-    def run(self):
-        """The program rewritten; what the rules leave unused is still in it."""
+    def run(self) -> Graph:
+        """Return the graph rewritten; instructions that the rules leave unused are still in it."""
         for instruction in self.old.instructions:
             self._visit(instruction)
         if not self.same:
@@ -94,7 +81,7 @@ class Rewriting:
         return replace(self.old, outputs=tuple([self.same.get(slot, slot) for slot in self.old.outputs]),
                        instructions=tuple(self.instructions), constants=self.constants, avals=tuple(self.avals))
 
-    def _visit(self, instruction):
+    def _visit(self, instruction: Instruction) -> None:
         op, params, inputs, outputs, line = instruction
         same = self.same
         for slot in inputs:
@@ -106,25 +93,27 @@ class Rewriting:
             slot, self.line = outputs[0], line
             found = self._rewritten(op, inputs, params, self.avals[slot])
             if found is not None:
-                return self._replace(slot, found, inputs)
+                self._replace(slot, found, inputs)
+                return
             self.made[slot] = instruction
         self.instructions.append(instruction)
 
-    def _rewritten(self, op, inputs, params, y):
-        """The slot that a rule gives for the result; None if none applies."""
+    def _rewritten(self, op: Op, inputs: Slots, params: tuple[Any, ...], y: Aval) -> int | None:
+        """Return the slot that a rule gives for the result; None if no rule applies."""
         rules, numbers, found = self.rules.get(op), self.numbers, None
         if rules is not None:
             if rules.right and inputs[1] in numbers:
                 found = self._first(rules.right, inputs, (inputs[0], numbers[inputs[1]]), y)
             if found is None and rules.left and inputs[0] in numbers:
                 found = self._first(rules.left, inputs, (numbers[inputs[0]], inputs[1]), y)
-            if found is None and rules.plain:
-                found = self._first(rules.plain, inputs, inputs + params, y)
-        if found is None and y.shape and op.form in self.rules:
-            found = self._first(self.rules[op.form].plain, inputs, (op, params, inputs), y)
+            if found is None and rules.general:
+                found = self._first(rules.general, inputs, inputs + params, y)
+        if found is None and y.shape and op.form in self.rules_of_forms:
+            found = self._first(self.rules_of_forms[op.form].general, inputs, (op, params, inputs), y)
         return found
 
-    def _first(self, rules, inputs, args, y):
+    def _first(self, rules: list[Any], inputs: Slots, args: tuple[Any, ...], y: Aval) -> int | None:
+        """Return the result of the first rule that applies."""
         shared = self._shared_dtype(inputs, y)
         for rule, dtypes in rules:
             if dtypes is ANY or shared in dtypes:
@@ -133,26 +122,26 @@ class Rewriting:
                     return self.strong(found)
         return None
 
-    def _shared_dtype(self, inputs, y):
-        """The character of the one dtype that inputs and output have, Python numbers aside; else "?"."""
+    def _shared_dtype(self, inputs: Slots, y: Aval) -> str:
+        """Return the character of the dtype that inputs, except Python numbers, and output share; else "?"."""
         dtype, avals = y.dtype, self.avals
         for slot in inputs:
             if avals[slot].dtype is not dtype and type(self.constants.get(slot)) not in WEAK:
                 return "?"
         return dtype.char
 
-    def _fits(self, slot, y):
+    def _fits(self, slot: int, y: Aval) -> bool:
         aval = self.avals[slot]
         return aval is y or (aval.shape == y.shape and aval.dtype == y.dtype)
 
-    def _replace(self, slot, found, inputs):
+    def _replace(self, slot: int, found: int, inputs: Slots) -> None:
         self.same[slot] = found
         self.uses[found] += self.uses[slot]
         for x in inputs:
             self._release(x)
 
-    def _release(self, slot):
-        """One use of the slot less; if it was the last, also of the inputs of what made it."""
+    def _release(self, slot: int) -> None:
+        """Count one use less of a slot; if it was the last, also of the inputs of the instruction that made it."""
         waiting = [slot]
         while waiting:
             slot = waiting.pop()
@@ -160,24 +149,25 @@ class Rewriting:
             if self.uses[slot] == 0 and slot in self.made:
                 waiting.extend(self.made[slot].inputs)
 
-    # -- what rules ask
+    # -- queries of rules
 
-    def made_by(self, slot, op):
-        """The inputs of the instruction that made it, if that is of this op and in one dtype; else an empty tuple."""
+    def made_by(self, slot: int, op: Op) -> Slots:
+        """Return the inputs of the instruction that made it, if it is of this op and in one dtype; else ()."""
         instruction = self.made.get(slot)
         if instruction is None or instruction.op is not op:
             return ()
         return instruction.inputs if self._shared_dtype(instruction.inputs, self.avals[slot]) != "?" else ()
 
-    def params(self, slot):
+    def params(self, slot: int) -> tuple[Any, ...]:
+        """Return the parameters of the instruction that made it."""
         return self.made[slot].params
 
-    def alone(self, slot, y):
-        """Whether it has the shape of y and no other use: what is done to it may as well be done later."""
+    def alone(self, slot: int, y: Aval) -> bool:
+        """Return whether it has the shape of y and no other use, so that an op on it may be moved behind its use."""
         return self.uses[slot] <= 1 and self.avals[slot].shape == y.shape
 
-    def product(self, slot):
-        """(z, c) if it was made as z times the number c, or as -z; else an empty tuple."""
+    def product(self, slot: int) -> tuple[int, float] | tuple[()]:
+        """Return (z, c) if it was made as z times the number c, or as -z; else ()."""
         if negated := self.made_by(slot, NEGATIVE):
             return negated[0], -1.0
         if not (factors := self.made_by(slot, MULTIPLY)):
@@ -187,12 +177,12 @@ class Rewriting:
             return ()
         return (a, self.numbers[b]) if b in self.numbers else (b, self.numbers[a])
 
-    def is_number(self, slot):
-        """Whether it is a constant real number, or an array of copies of one."""
+    def is_number(self, slot: int) -> bool:
+        """Return whether it is a constant real number, or an array of copies of one."""
         return slot in self.numbers or (slot in self.constants and self.spread_from(slot) in self.numbers)
 
-    def spread_from(self, slot):
-        """The slot of a value that was broadcast to make this one, which may be a constant; or None."""
+    def spread_from(self, slot: int) -> int | None:
+        """Return the slot of the value that was broadcast to make this one, which may be a constant; or None."""
         if slot not in self.constants:
             source = self.made_by(slot, BROADCAST_TO)
             return self.strong(source[0]) if source else None
@@ -204,15 +194,15 @@ class Rewriting:
                     self.uniform[slot] = self.constant(np.asarray(first))
         return self.uniform[slot]
 
-    # -- what rules make
+    # -- what rules emit
 
-    def emit(self, op, y, *inputs, params=()):
-        """The slot of this op on these slots, itself rewritten; a float among them becomes a constant."""
-        inputs = tuple([self.constant(x) if type(x) is float else x for x in inputs])
+    def emit(self, op: Op, y: Aval, *operands: int | float, params: tuple[Any, ...] = ()) -> int:
+        """Emit an op, itself rewritten, on these slots, and return its slot; a float among them becomes a constant."""
+        inputs = tuple([self.constant(x) if isinstance(x, float) else x for x in operands])
         if y.dtype.char in REAL and all(type(self.constants.get(x)) in WEAK for x in inputs):
             # Python's numbers among themselves have no dtype to give.
             inputs = (self.constant(np.asarray(self.constants[inputs[0]], y.dtype)), *inputs[1:])
-        if self.depth < DEEP:
+        if self.depth < MAX_DEPTH:
             self.depth += 1
             found = self._rewritten(op, inputs, params, y)
             self.depth -= 1
@@ -230,29 +220,30 @@ class Rewriting:
             self.uses[x] += 1
         return slot
 
-    def constant(self, value):
-        """The slot of a new constant: a float, which is weak in promotion, or an ndarray."""
-        aval = SCALAR if type(value) is float else Aval(value.shape, value.dtype)
+    def constant(self, value: float | NDArray[Any]) -> int:
+        """Return the slot of a new constant: a float, which is weak in promotion, or an ndarray."""
+        aval = SCALAR if isinstance(value, float) else Aval(value.shape, value.dtype)
         return self._keep(self._new_slot(aval), value)
 
-    def strong(self, slot):
-        """A slot of the same value which is strong in promotion, as results are and Python numbers are not."""
+    def strong(self, slot: int) -> int:
+        """Return a slot of the same value which is strong in promotion, as results are and Python numbers are not."""
         value = self.constants.get(slot)
         return self.constant(np.asarray(value, self.avals[slot].dtype)) if type(value) in WEAK else slot
 
-    def _keep(self, slot, value):
+    def _keep(self, slot: int, value: Any) -> int:
         self.constants[slot] = value
         self._note(slot, value)
         return slot
 
-    def _note(self, slot, value):
+    def _note(self, slot: int, value: Any) -> None:
+        """Note the value of a constant, if it is a real scalar."""
         kind = type(value)
         if kind is float or (kind is int and -EXACT <= value <= EXACT):
             self.numbers[slot] = float(value)
         elif not getattr(value, "shape", True) and value.dtype.char in REAL:
             self.numbers[slot] = float(value)
 
-    def _new_slot(self, aval):
+    def _new_slot(self, aval: Aval) -> int:
         self.avals.append(aval)
         self.uses.append(0)
         return len(self.avals) - 1
