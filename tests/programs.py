@@ -7,7 +7,7 @@ from ad.compiler.program import Program
 from ad.engine.graph import Aval
 from ad.ops import TABLE
 
-__all__ = ["Builder", "assert_same_results", "names", "values_of"]
+__all__ = ["Builder", "assert_same_results", "names", "total", "values_of"]
 
 
 class Builder:
@@ -73,6 +73,10 @@ def names(program):
 
 def values_of(program, inputs):
     return [np.asarray(y) for y in evaluate(program, inputs)]
+
+
+def total(b, x, axis):
+    return b.sum(x, params=(axis, False))
 
 
 def assert_same_results(program, other, inputs, rtol=0.0):
