@@ -6,7 +6,7 @@ from ad._core import Array, constant
 from ad.engine.boundary import pull
 from ad.errors import differences_instead, is_untraceable, kind
 from ad.transforms import gradient_of, hessian_of, linearize
-from ad.transforms.differentiated_call import Call
+from ad.transforms.differentiated_call import DifferentiatedCall
 from ad.transforms.gradient_tape import GradientTape
 from ad.transforms.jacobians import matrix
 
@@ -202,7 +202,7 @@ class Recorded:
         if not self.at.is_at(x):
             self.at.forget()  # f may raise
             self.record = None  # a large one makes room for the next
-            call = Call("jacobian", self.f, (x.copy(),), {}, 0, False)
+            call = DifferentiatedCall("jacobian", self.f, (x.copy(),), {}, 0, False)
             self.record = call, *call.record()
             self.at.move(x)
         return self.record

@@ -17,7 +17,7 @@ import numpy as np
 from ad import trees
 from ad.engine import boundary, sweep
 from ad.errors import CALLS, kind
-from ad.transforms.differentiated_call import Call, check, named
+from ad.transforms.differentiated_call import DifferentiatedCall, check, named
 from ad.transforms.jacobians import by_lanes, check_real, matrix
 
 __all__ = ["batch_jacobian", "grad", "hessian", "hvp", "jacobian", "jvp", "linearize", "value_and_grad", "vjp"]
@@ -36,7 +36,7 @@ def _quick_positions(argnums, has_aux):
 
 
 def gradient_of(transform, f, argnums, has_aux, with_value, warns):
-    """What `grad` and `value_and_grad` return: by `boundary.gradient` where that can, else by a `Call`.
+    """What `grad` and `value_and_grad` return: by `boundary.gradient` where that can, else by a `DifferentiatedCall`.
 
     `warns` tells whether they do so where `f` does not depend on its argument.
     """
@@ -47,7 +47,7 @@ def gradient_of(transform, f, argnums, has_aux, with_value, warns):
             found = boundary.gradient(f, args, kwargs, quick, single, with_value, warns)
             if found is not None:
                 return found
-        call = Call(transform, f, args, kwargs, argnums, has_aux, warns)
+        call = DifferentiatedCall(transform, f, args, kwargs, argnums, has_aux, warns)
         y, x_bars = call.gradient(*call.xs)
         if with_value:
             return call.with_aux(boundary.hand_over(y, call.any_ours)), call.cotangents(x_bars)
@@ -141,7 +141,7 @@ def vjp(f, *primals, has_aux=False):
         Only with `has_aux`.
     """
     check("vjp", f)
-    call = Call("vjp", f, _kept(primals), {}, tuple(range(len(primals))), has_aux)
+    call = DifferentiatedCall("vjp", f, _kept(primals), {}, tuple(range(len(primals))), has_aux)
     plan, ys = call.record()
 
     def pullback(y_bar):
@@ -177,7 +177,7 @@ def jvp(f, primals, tangents, has_aux=False):
         if not isinstance(given, (tuple, list)):
             raise TypeError(f"ad.jvp: {name} is a tuple with one entry for each argument, not {kind(given)}: "
                             f"write {CALLS['jvp']}")
-    call = Call("jvp", f, tuple(primals), {}, tuple(range(len(primals))), has_aux)
+    call = DifferentiatedCall("jvp", f, tuple(primals), {}, tuple(range(len(primals))), has_aux)
     ys, y_dots = boundary.push_level(call.outputs, call.xs, call.directions(tuple(tangents), "tangents"))
     return call.with_aux(call.values(ys), call.tangents(y_dots, ys))
 
@@ -203,7 +203,7 @@ def linearize(f, *primals, has_aux=False):
         Only with `has_aux`.
     """
     check("linearize", f)
-    call = Call("linearize", f, _kept(primals), {}, tuple(range(len(primals))), has_aux)
+    call = DifferentiatedCall("linearize", f, _kept(primals), {}, tuple(range(len(primals))), has_aux)
     plan, ys = call.record()
 
     def f_jvp(*tangents):
@@ -286,7 +286,7 @@ def _matrix(transform, f, argnums, mode, has_aux, batch):
         raise ValueError(f"ad.{transform}: mode is 'forward', 'reverse' or None, not {mode!r}")
 
     def derivative(*args, **kwargs):
-        call = Call(transform, f, args, kwargs, argnums, has_aux, warns=True)
+        call = DifferentiatedCall(transform, f, args, kwargs, argnums, has_aux, warns=True)
         return call.with_aux(matrix(call, *call.record(), mode, batch))
 
     return named(derivative, transform, f, argnums)
@@ -316,7 +316,7 @@ def hvp(f, argnums=0, has_aux=False):
         if len(args) < 2:
             raise TypeError("ad.hvp: call it with the arguments of the function and, after them, the vector: "
                             f"write {CALLS['hvp']}")
-        call = Call("hvp", f, args[:-1], kwargs, argnums, has_aux, warns=True)
+        call = DifferentiatedCall("hvp", f, args[:-1], kwargs, argnums, has_aux, warns=True)
         _, products = boundary.push_level(call.gradient_at, call.xs, call.directions(args[-1], "the vector"))
         return call.with_aux(call.cotangents(products))
 
@@ -350,7 +350,7 @@ def hessian_of(f, argnums, has_aux, warns):
     """What `hessian` returns; `warns` tells whether it does so where `f` does not depend on its argument."""
 
     def derivative(*args, **kwargs):
-        call = Call("hessian", f, args, kwargs, argnums, has_aux, warns)
+        call = DifferentiatedCall("hessian", f, args, kwargs, argnums, has_aux, warns)
         recorder, sources, x_bars = sweep.record(call.gradient_at, call.xs)
         check_real("hessian", call.xs)
         blocks = by_lanes(sweep.Plan(recorder, x_bars, sources), call.xs, x_bars)

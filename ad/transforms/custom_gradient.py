@@ -90,14 +90,14 @@ class _WithGradient:
     def __call__(self, /, *args, **kwargs):
         if args and isinstance(args[0], self._owner):
             return self._called_on(*args, **kwargs)
-        return _Call(self._f, args, kwargs, self._rule, self._reruns).result()
+        return _CustomCall(self._f, args, kwargs, self._rule, self._reruns).result()
 
     def __get__(self, instance, owner=None):
         return self if instance is None else functools.partial(self._called_on, instance)
 
     def _called_on(self, instance, /, *args, **kwargs):
         f, rule = (part and functools.partial(part, instance) for part in (self._f, self._rule))
-        return _Call(f, args, kwargs, rule, {}, is_method=True).result()
+        return _CustomCall(f, args, kwargs, rule, {}, is_method=True).result()
 
     def __reduce__(self):
         return self.__qualname__
@@ -107,7 +107,7 @@ class _WithGradient:
         return rule
 
 
-class _Call:
+class _CustomCall:
     """One call of such a function: the op that it makes, on the arrays among its arguments."""
 
     def __init__(self, f, args, kwargs, forward, reruns, is_method=False):
@@ -171,7 +171,7 @@ class _Call:
         """The outputs of the call on other inputs."""
         leaves = self.with_inputs(inputs, self.leaves)
         args = self.rebuild_args(leaves)
-        y = _Call(self.f, args, self.kwargs, self.forward, self.reruns, self.is_method).result()
+        y = _CustomCall(self.f, args, self.kwargs, self.forward, self.reruns, self.is_method).result()
         return [apply(TABLE["identity"].op, (part,)) for part in flatten(y)[0]]
 
     def run(self, leaves, watch=False):

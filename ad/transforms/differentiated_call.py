@@ -9,10 +9,10 @@ from ad.engine import boundary, sweep
 from ad.engine.variable import Variable
 from ad.errors import kind, no_derivative, not_a_function, not_argnums, warn_independent
 
-__all__ = ["Call", "check", "named"]
+__all__ = ["DifferentiatedCall", "check", "named"]
 
 
-class Call:
+class DifferentiatedCall:
     """A call of `f`: the leaves it is differentiated with respect to, and what it returned."""
 
     def __init__(self, transform, f, args, kwargs, argnums, has_aux, warns=False):

@@ -20,7 +20,7 @@ def matrix(call, plan, ys, mode=None, batch=0):
 
     Parameters
     ----------
-    call : Call
+    call : DifferentiatedCall
     plan, ys
         What `call.record()` gave.
     mode : {"forward", "reverse"}, optional
