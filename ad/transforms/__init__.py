@@ -1,11 +1,10 @@
-"""Transforms of plain functions: a function in, its derivative out.
+"""Transforms of functions: each takes a function and returns a derivative of it.
 
 Every transform takes functions of arrays, numbers and nested containers of them, and can be applied to the
 result of any other. Conventions they share:
 
-- Plain in, plain out: derivatives with respect to ndarrays and numbers are ndarrays and NumPy scalars that share
-  memory with nothing. With respect to an Array of ours, or where an outer transform or tape is watching, they are
-  Arrays.
+- Derivatives with respect to ndarrays and numbers are ndarrays and NumPy scalars that share memory with nothing. With
+  respect to an Array, or where an outer transform or tape is watching, they are Arrays.
 - `argnums` says which positional arguments to differentiate with respect to: an int, or a tuple of ints for a
   tuple of derivatives. The rest of the arguments, and keyword arguments, reach the function as they are.
 - Integers (not bools) among the differentiated arguments count as float64.
@@ -26,7 +25,7 @@ __all__ = ["batch_jacobian", "grad", "hessian", "hvp", "jacobian", "jvp", "linea
 
 
 def _quick_positions(argnums, has_aux):
-    """Where the arguments of a call stand that `boundary.gradient` may take; none that it may not."""
+    """Return `argnums` as the positions that `boundary.gradient` takes; empty if it does not take such calls."""
     if has_aux:
         return ()
     if type(argnums) is int:
@@ -36,9 +35,10 @@ def _quick_positions(argnums, has_aux):
 
 
 def gradient_of(transform, f, argnums, has_aux, with_value, warns):
-    """What `grad` and `value_and_grad` return: by `boundary.gradient` where that can, else by a `DifferentiatedCall`.
+    """Return the derivative that `grad` and `value_and_grad` return.
 
-    `warns` tells whether they do so where `f` does not depend on its argument.
+    It goes by `boundary.gradient`, the fast path, where that serves the call, and else by a `DifferentiatedCall`.
+    `warns` tells whether to warn where `f` does not depend on its argument.
     """
     quick, single = _quick_positions(argnums, has_aux), type(argnums) is int
 
@@ -50,7 +50,7 @@ def gradient_of(transform, f, argnums, has_aux, with_value, warns):
         call = DifferentiatedCall(transform, f, args, kwargs, argnums, has_aux, warns)
         y, x_bars = call.gradient(*call.xs)
         if with_value:
-            return call.with_aux(boundary.hand_over(y, call.any_ours)), call.cotangents(x_bars)
+            return call.with_aux(boundary.hand_over(y, call.any_array)), call.cotangents(x_bars)
         return call.with_aux(call.cotangents(x_bars))
 
     return named(gradient, transform, f, argnums)
@@ -213,7 +213,7 @@ def linearize(f, *primals, has_aux=False):
 
 
 def _kept(primals):
-    """The arguments, safe from what the caller does to arrays after the call."""
+    """Copy the ndarrays among the arguments, which the caller may change after the call."""
     return trees.map(lambda leaf: leaf.copy() if isinstance(leaf, np.ndarray) else leaf, primals)
 
 
@@ -281,7 +281,7 @@ def batch_jacobian(f, argnums=0, mode=None, has_aux=False):
 
 
 def _matrix(transform, f, argnums, mode, has_aux, batch):
-    """What `jacobian` returns, and `batch_jacobian` (batch=1: the first axis is one of rows)."""
+    """Return the derivative that `jacobian` and `batch_jacobian` (batch=1: the first axis is one of rows) return."""
     if mode not in (None, "forward", "reverse"):
         raise ValueError(f"ad.{transform}: mode is 'forward', 'reverse' or None, not {mode!r}")
 
@@ -347,7 +347,7 @@ def hessian(f, argnums=0, has_aux=False):
 
 
 def hessian_of(f, argnums, has_aux, warns):
-    """What `hessian` returns; `warns` tells whether it does so where `f` does not depend on its argument."""
+    """Return the derivative that `hessian` returns; `warns`: where `f` does not depend on its argument."""
 
     def derivative(*args, **kwargs):
         call = DifferentiatedCall("hessian", f, args, kwargs, argnums, has_aux, warns)

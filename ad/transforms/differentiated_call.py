@@ -1,4 +1,4 @@
-"""The call that a transform differentiates: its leaves and outputs as Arrays, and the way back to what was given."""
+"""The call that a transform differentiates: arguments and outputs as lists of Arrays, and back to their containers."""
 import functools
 
 import numpy as np
@@ -8,15 +8,19 @@ from ad._core import Array
 from ad.engine import boundary, sweep
 from ad.engine.variable import Variable
 from ad.errors import kind, no_derivative, not_a_function, not_argnums, warn_independent
+from ad.ops.shaping import astype
 
 __all__ = ["DifferentiatedCall", "check", "named"]
 
 
 class DifferentiatedCall:
-    """A call of `f`: the leaves it is differentiated with respect to, and what it returned."""
+    """A call of `f`, and the leaves of its arguments that it is differentiated with respect to.
+
+    `warns` tells whether to warn where `f` does not depend on these leaves, and to refuse integers as its value.
+    """
 
     def __init__(self, transform, f, args, kwargs, argnums, has_aux, warns=False):
-        self.warns = warns  # where `f` does not depend on the leaves; and it refuses integers
+        self.warns = warns
         self.transform, self.f, self.args, self.kwargs, self.has_aux = transform, f, args, kwargs, has_aux
         self.single = not isinstance(argnums, tuple)
         self.positions = [self._position(i) for i in ((argnums,) if self.single else argnums)]
@@ -24,8 +28,8 @@ class DifferentiatedCall:
             raise ValueError(f"ad.{transform}: argnums={argnums} names an argument twice")
         leaves, self.structure = trees.flatten(tuple([args[i] for i in self.positions]))
         self.xs = [boundary.argument(leaf) for leaf in leaves]
-        self.ours = [isinstance(leaf, Array) for leaf in leaves]
-        self.any_ours = any(self.ours)
+        self.are_arrays = [isinstance(leaf, Array) for leaf in leaves]
+        self.any_array = any(self.are_arrays)
         self.returned = self.aux = None
         if any(x is None for x in self.xs):
             self._refuse(leaves)
@@ -51,7 +55,7 @@ class DifferentiatedCall:
                 )
 
     def run(self, *leaves):
-        """Call the function at these leaves; the leaves of what it returns."""
+        """Call the function at these leaves; return the leaves of its value."""
         args = list(self.args)
         for position, value in zip(self.positions, self.structure(leaves)):
             args[position] = value
@@ -62,7 +66,7 @@ class DifferentiatedCall:
         return leaves
 
     def outputs(self, *leaves):
-        """Call the function at these leaves; what it returns, as a list of Arrays."""
+        """Call the function at these leaves; return its value as a list of Arrays."""
         returned = self.run(*leaves)
         ys = [boundary.output(leaf) for leaf in returned]
         bad = [kind(leaf) for leaf, y in zip(returned, ys) if y is None]
@@ -74,7 +78,7 @@ class DifferentiatedCall:
         return ys
 
     def _refuse_integers(self, returned, ys):
-        """A Python int may be a constant of one branch; other integers and truths are results of some function."""
+        """Refuse integers and truths, which some function returned; a Python int may be the constant of a branch."""
         for leaf, y in zip(returned, ys):
             if y.dtype.kind in "biu" and type(leaf) is not int:
                 raise no_derivative(self.transform, y.dtype)
@@ -86,11 +90,11 @@ class DifferentiatedCall:
         return y
 
     def record(self):
-        """Call the function with a recorder on: a plan from what it returned to the leaves, and what it returned."""
+        """Call the function under a recorder; return the plan of a sweep to the leaves, and the outputs."""
         return self._recorded(self.outputs, self.xs, list)
 
     def _recorded(self, run, leaves, targets):
-        """Call `run` at these leaves with a recorder on: a plan to them from the `targets` of what it returned."""
+        """Call `run` at these leaves under a recorder; `targets` picks the outputs out of what it returns."""
         begun = sweep.begin()
         recorder, sources, returned = sweep.record(run, leaves)
         ys = targets(returned)
@@ -100,12 +104,12 @@ class DifferentiatedCall:
         return plan, ys
 
     def gradient(self, *leaves):
-        """The function's value, which must be a real scalar, and the cotangents of the leaves."""
+        """Return the value, which must be a real scalar, and the cotangents of the leaves."""
         plan, (y,) = self._recorded(self.run, list(leaves), self._scalar)
         return y, boundary.pull_scalar(plan)
 
     def _scalar(self, returned):
-        """The one value of a function that returns a real scalar, in a list."""
+        """Return the value of a function that must return a real scalar, in a list."""
         if self.returned is not trees.LEAF:
             raise TypeError(
                 f"ad.{self.transform}: the function returned {self.returned!r}; it must return one scalar. Pick or sum "
@@ -114,27 +118,27 @@ class DifferentiatedCall:
         return [boundary.scalar(returned[0], self.transform)]
 
     def gradient_at(self, *leaves):
-        """The gradient alone, with zeros where it is unconnected: a function to differentiate again."""
+        """Return the gradient alone, with zeros where it is unconnected, so that it can be differentiated again."""
         _, x_bars = self.gradient(*leaves)
         return [boundary.zeros_like(x, True) if x_bar is None else x_bar for x, x_bar in zip(leaves, x_bars)]
 
-    # -- from Arrays to what the caller gets
+    # -- Arrays to the containers that the caller gets
 
     def values(self, ys):
-        """The function's value."""
-        return self.returned([boundary.hand_over(y, self.any_ours) for y in ys])
+        """Return the function's value in its container."""
+        return self.returned([boundary.hand_over(y, self.any_array) for y in ys])
 
     def tangents(self, y_dots, ys):
-        """A tangent of the value, with its structure."""
-        return self.returned([self._derivative(y_dot, y, self.any_ours) for y_dot, y in zip(y_dots, ys)])
+        """Return a tangent of the value in the value's container."""
+        return self.returned([self._derivative(y_dot, y, self.any_array) for y_dot, y in zip(y_dots, ys)])
 
     def cotangents(self, x_bars):
-        """Derivatives for the leaves, in the structure of the differentiated arguments."""
-        parts = self.structure(map(self._derivative, x_bars, self.xs, self.ours))
+        """Return cotangents of the leaves in the containers of the differentiated arguments."""
+        parts = self.structure(map(self._derivative, x_bars, self.xs, self.are_arrays))
         return parts[0] if self.single else parts
 
     def blocks(self, y, row, batch=0):
-        """Parts of a matrix of derivatives, one for each leaf, in the structure of the differentiated arguments."""
+        """Return one block of the Jacobian for each leaf, in the containers of the differentiated arguments."""
         parts = self.structure([self._block(block, y.shape + x.shape[batch:], x) for block, x in zip(row, self.xs)])
         return parts[0] if self.single else parts
 
@@ -143,33 +147,34 @@ class DifferentiatedCall:
             block = np.zeros(shape, x.dtype)
         if isinstance(block, np.ndarray) and not shape:
             block = block[()]
-        return boundary.output(block) if self.any_ours else block
+        return boundary.output(block) if self.any_array else block
 
     @staticmethod
-    def _derivative(dot, x, ours):
-        return boundary.zeros_like(x, ours) if dot is None else boundary.hand_over_new(dot, ours)
+    def _derivative(dot, x, as_array):
+        return boundary.zeros_like(x, as_array) if dot is None else boundary.hand_over_new(dot, as_array)
 
     def with_aux(self, *results):
-        """The results, and aux if the function gives one: what the transform returns."""
+        """Return the results, with aux if the function returns one: the value of the transform."""
         if self.has_aux:
-            results += (trees.map(self._plain, self.aux),)
+            results += (trees.map(self._aux_leaf, self.aux),)
         return results[0] if len(results) == 1 else results
 
-    def _plain(self, leaf):
-        ours = not isinstance(leaf, Array) or isinstance(leaf, Variable)
-        return leaf if ours else boundary.hand_over(leaf, self.any_ours)
+    def _aux_leaf(self, leaf):
+        if isinstance(leaf, Array) and not isinstance(leaf, Variable):
+            return boundary.hand_over(leaf, self.any_array)
+        return leaf
 
-    # -- from what the caller gave to Arrays
+    # -- containers that the caller gave to Arrays
 
     def directions(self, tree, what):
-        """The leaves of tangents (or cotangents) for the differentiated arguments."""
+        """Return the leaves of a tangent of the differentiated arguments."""
         structure, n = self.structure.children[0] if self.single else self.structure, len(self.positions)
         if not self.single and isinstance(tree, tuple) and len(tree) != n:
             raise TypeError(f"ad.{self.transform}: {what} has {len(tree)} parts for {n} arguments; give one for each")
         return self._fitted(trees.flatten_like(structure, tree, what), self.xs, what)
 
     def seeds(self, tree, ys):
-        """The leaves of cotangents for what the function returned."""
+        """Return the leaves of a cotangent of the function's value."""
         return self._fitted(trees.flatten_like(self.returned, tree, "the cotangent"), ys, "the cotangent")
 
     def _fitted(self, leaves, xs, what):
@@ -185,18 +190,12 @@ class DifferentiatedCall:
         if dot.dtype.kind == "c" and x.dtype.kind != "c":
             raise TypeError(f"ad.{self.transform}: {what} is complex where the value is real ({x.dtype})")
         if dot.dtype != x.dtype and x.dtype.kind in "fc":
-            dot = _astype(dot, x.dtype)
+            dot = astype(dot, x.dtype)
         return dot
 
 
-def _astype(x, dtype):
-    from ad.ops.shaping import astype  # not at the top: `ops` may be the one importing
-
-    return astype(x, dtype)
-
-
 def check(transform, f, argnums=0):
-    """Refuse what cannot be transformed; most likely it was meant for the function that the transform returns."""
+    """Raise if `f` is not a function or `argnums` no positions, which were probably meant for the derivative."""
     if not callable(f):
         raise not_a_function(transform, f)
     if type(argnums) is int:
