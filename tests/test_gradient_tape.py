@@ -643,7 +643,7 @@ def test_recorded_jacobian_of_a_tape_is_one_sweep_whatever_its_rows(transform):
 
 @pytest.mark.parametrize("room", [1, 1 << 16])
 def test_rows_without_a_connection_are_zeros_among_others(room, monkeypatch):
-    monkeypatch.setattr("ad.transforms.jacobians.LANE_ROOM", room)
+    monkeypatch.setattr("ad.transforms.jacobians.MAX_LANE_ELEMENTS", room)
 
     @ad.custom_gradient
     def last_only(x):

@@ -363,7 +363,7 @@ def test_jacobian_of_containers(mode):
 def test_jacobian_in_chunks(monkeypatch):
     v = np.random.default_rng(1).random(11)
     whole = ad.jacobian(lambda u: u[1:] * u[:-1], mode="forward")(v)
-    monkeypatch.setattr("ad.transforms.jacobians.LANE_ROOM", 33)
+    monkeypatch.setattr("ad.transforms.jacobians.MAX_LANE_ELEMENTS", 33)
     np.testing.assert_array_equal(ad.jacobian(lambda u: u[1:] * u[:-1], mode="forward")(v), whole)
     np.testing.assert_array_equal(ad.jacobian(lambda u: u[1:] * u[:-1], mode="reverse")(v), whole)
 

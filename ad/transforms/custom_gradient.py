@@ -1,4 +1,4 @@
-"""`custom_gradient`: a function with a derivative rule of the caller's own."""
+"""`custom_gradient`: a function whose derivative rule the caller gives."""
 import functools
 import inspect
 import weakref
@@ -13,12 +13,11 @@ from ad.engine.tape import Tape, is_differentiating
 from ad.engine.variable import Variable, stop_gradient
 from ad.errors import MissingRule, kind, lost_recording, no_place, not_a_function
 from ad.ops.forms import TABLE, over_lanes
-from ad.transforms.replay import Rerun
+from ad.transforms.cotangents import broadcast_cotangent
+from ad.transforms.replay import ALL_VALUES, Rerun
 from ad.trees import flatten, flatten_optional
 
 __all__ = ["custom_gradient"]
-
-ALL_VALUES = 0xFFFFFFFF
 
 
 def custom_gradient(f=None):
@@ -27,22 +26,22 @@ def custom_gradient(f=None):
     Parameters
     ----------
     f : callable
-        `f(*args, **kwargs)` returns `(y, grad_fn)`, where `y` is an array or a nested structure of
-        them, and `grad_fn(*y_bars)`, with one cotangent for each array of `y`, returns the cotangent
-        of each positional argument (of each array in them, where they are nested): one alone, or a
-        sequence; None where there is none. An argument that is being differentiated is positional also
-        where a call names it.
+        `f(*args, **kwargs)` returns `(y, grad_fn)`, where `y` is an array or a nested structure of arrays.
+        `grad_fn(*y_bars)` takes one cotangent for each array of `y`. It returns the cotangent of each positional
+        argument (of each array in them, where they are nested), or None where there is none: a sequence, or the
+        cotangent alone if there is one argument. An argument that is being differentiated counts as positional even
+        if the call passes it by keyword.
 
     Returns
     -------
     callable
         The function of the same arguments that returns `y`. Its method `defjvp` registers a forward rule:
-        `rule(primals, tangents)`, with tuples of the positional arrays and of their tangents (zeros where there are
-        none), returns the tangent of `y` in its nesting. Without one, forward mode transposes `grad_fn`, which must
-        then be made of operations of ours.
+        `rule(primals, tangents)` takes tuples of the positional arrays and of their tangents (zeros where there are
+        none), and returns the tangent of `y` in the nesting of `y`. Without a forward rule, forward mode transposes
+        `grad_fn`, which must then be made of operations that `ad` differentiates.
 
         In the body of a class it is a method (also under `staticmethod` and `classmethod`): the object it is called
-        on is no argument of which there is a gradient, and the first parameter of a forward rule.
+        on has no gradient, and is the first parameter of a forward rule.
 
     Notes
     -----
@@ -52,8 +51,8 @@ def custom_gradient(f=None):
 
     Higher derivatives differentiate what `grad_fn` does, through everything that it closes over.
 
-    A program that is being recorded (`ad.compile`, `ad.vmap`) has the ops of `f` in it. If `f` takes plain values, by
-    `x.numpy()`, they would be the same in each replay: then each replay calls `f` itself, and so do its derivatives.
+    A recorded program (`ad.compile`, `ad.vmap`) contains the ops of `f`. If `f` takes values out by `x.numpy()`, a
+    program would repeat those of the recording; each replay and its derivatives then call `f` itself.
 
     Raises
     ------
@@ -77,7 +76,7 @@ def custom_gradient(f=None):
 
 
 class _WithGradient:
-    """A function under `custom_gradient`."""
+    """A function decorated with `custom_gradient`."""
 
     def __init__(self, f):
         functools.update_wrapper(self, f)
@@ -108,7 +107,7 @@ class _WithGradient:
 
 
 class _CustomCall:
-    """One call of such a function: the op that it makes, on the arrays among its arguments."""
+    """A call of such a function, and the op that it makes of the arrays among its arguments."""
 
     def __init__(self, f, args, kwargs, forward, reruns, is_method=False):
         if kwargs:
@@ -122,27 +121,27 @@ class _CustomCall:
         self.pulled = None  # (y_bar, cotangents of all inputs) of the sweep under way
 
     def result(self):
-        """What the decorated function returns."""
+        """Call the function; return `y` as outputs of the op."""
         given = [self.leaves[i] for i in self.positions]
         tracer = find_tracer(given)
         caught = tracer and tracer.catch(given)
         try:
             y, self.grad_fn = self.run(self.leaves, watch=is_differentiating())
         finally:
-            has_leaked = tracer and tracer.release(caught)
+            has_escaped = tracer and tracer.release(caught)
         outputs, rebuild = flatten(y)
         inputs = tuple(given + [v.read_value() for v in self.variables])
         if not inputs or not outputs:
             return y
         self.outputs = len(outputs)
-        if has_leaked:
-            return rebuild(self.rerun([_plain(part) for part in outputs])(inputs))
+        if has_escaped:
+            return rebuild(self.rerun([_raw(part) for part in outputs])(inputs))
         form, fn = "custom", self.evaluate
         if any(map(is_traced, inputs)) or any(isinstance(part, Array) and is_traced(part) for part in outputs):
             inputs += tuple([stop_gradient(part) if isinstance(part, Array) else constant(part) for part in outputs])
             form, fn = "relay", self.last
         else:
-            self.values = tuple([_plain(part) for part in outputs])
+            self.values = tuple([_raw(part) for part in outputs])
         op = Op(self.name, form, _weakly(fn), jvp=_weakly(self.jvp), vjp=_weakly(self.vjp), needs=(ALL_VALUES,),
                 outputs=self.outputs)
         keep_rule(op, self)
@@ -150,7 +149,7 @@ class _CustomCall:
         return rebuild(found if self.outputs > 1 else [found])
 
     def rerun(self, values):
-        """The op of a call like this one that each replay makes anew; `values` are the outputs of this one."""
+        """Return the op that calls the function again in each replay; `values` are the outputs of this call."""
         variables = {len(self.positions) + i: variable for i, variable in enumerate(self.variables)}
         fixed = [None if i in self.positions else leaf for i, leaf in enumerate(self.leaves)]
         try:
@@ -168,14 +167,14 @@ class _CustomCall:
         return found
 
     def again(self, inputs):
-        """The outputs of the call on other inputs."""
+        """Call the function on other inputs; return its outputs."""
         leaves = self.with_inputs(inputs, self.leaves)
         args = self.rebuild_args(leaves)
         y = _CustomCall(self.f, args, self.kwargs, self.forward, self.reruns, self.is_method).result()
         return [apply(TABLE["identity"].op, (part,)) for part in flatten(y)[0]]
 
     def run(self, leaves, watch=False):
-        """`f` on arguments with these leaves; notes which variables it reads, if asked."""
+        """Call `f` on arguments with these leaves; with `watch`, note which variables it reads."""
         args = self.rebuild_args(leaves)
         if not watch:
             return self.pair(self.f(*args, **self.kwargs))
@@ -195,19 +194,19 @@ class _CustomCall:
                         f"not {kind(returned)}")
 
     def evaluate(self, *raw):
-        """The op on raw values; the first time they are those that `result` has computed from."""
+        """Evaluate the op on raw values; `result` has computed the outputs of the first evaluation."""
         values, self.values = self.values, None
         if values is None:
             y, _ = self.run(self.with_inputs(map(constant, raw), self.leaves))
-            values = tuple([_plain(part) for part in flatten(y)[0]])
+            values = tuple([_raw(part) for part in flatten(y)[0]])
         return values if self.outputs > 1 else values[0]
 
     def last(self, *raw):
-        """The op while a program is recorded, which has the outputs from `f`'s own ops: they are its last inputs."""
+        """Evaluate the op in a program, where the ops of `f` have computed the outputs: they are its last inputs."""
         return raw[-self.outputs:] if self.outputs > 1 else raw[-1]
 
     def with_inputs(self, inputs, leaves):
-        """`leaves` with the op's inputs, less the variables, in the places of arrays."""
+        """Return `leaves` with the op's inputs (without the variables) in the positions of the arrays."""
         leaves = list(leaves)
         for i, x in zip(self.positions, inputs):
             leaves[i] = x
@@ -225,7 +224,7 @@ class _CustomCall:
         return found
 
     def cotangents(self, grad_fn, y_bars, xs):
-        """Those of the op's inputs, in their shapes; None where there is none."""
+        """Return the cotangents of the op's inputs, in their shapes; None where there is none."""
         if self.variables:
             x_bars, v_bars = grad_fn(*y_bars, variables=list(self.variables))
             v_bars = self.counted(v_bars, len(self.variables), "variables")
@@ -241,7 +240,7 @@ class _CustomCall:
         return [None if x_bar is None else self.fitted(x_bar, x) for x_bar, x in zip(found, xs)]
 
     def leads_with_object(self):
-        """Whether the first argument is no number, as the object of a method under another decorator."""
+        """Whether the first argument is not numeric, as the object of a method under another decorator."""
         return bool(self.leaves) and not isinstance(self.leaves[0], (Array, np.ndarray, np.generic, Number))
 
     def counted(self, x_bars, n, what):
@@ -253,14 +252,9 @@ class _CustomCall:
 
     def fitted(self, x_bar, x):
         x_bar = apply(TABLE["identity"].op, (x_bar,))
-        if x_bar.shape == x.shape:
-            return x_bar
-        try:
-            return apply(TABLE["broadcast_to"].op, (x_bar,), (x.shape,))
-        except ValueError:
-            raise ValueError(f"ad: the gradient function of {self.name} returned a gradient of shape "
-                             f"{x_bar.shape} for an argument of shape {x.shape}; sum it over the axes that "
-                             "broadcasting added") from None
+        return broadcast_cotangent(x_bar, x.shape, "ad: the gradient function of {name} returned a gradient of shape "
+                                   "{found} for an argument of shape {wanted}; sum it over the axes that broadcasting "
+                                   "added", name=self.name)
 
     # -- forward
 
@@ -275,7 +269,7 @@ class _CustomCall:
                           tuple([xs[i] for i in known]), y, False)
 
     def pushed(self, x_dots, xs, y):
-        """The output's tangent by the registered rule."""
+        """Compute the output's tangent by the registered rule."""
         tangents = [x_dots[i] if i in x_dots else _zeros(x) for i, x in enumerate(xs)]
         y_dot = self.forward(self.rebuild_args(self.with_inputs(xs, self.leaves)),
                              self.rebuild_args(self.with_inputs(tangents, [0.0] * len(self.leaves))))
@@ -287,7 +281,7 @@ class _CustomCall:
         return parts if self.outputs > 1 else parts[0]
 
     def transposed(self, x_dots, xs, y):
-        """The output's tangent by transposing `grad_fn`, a linear map that is the transpose of the wanted one.
+        """Compute the output's tangent by transposing `grad_fn`, the transpose of the map from tangents to tangents.
 
         `f` is called again, so that the map depends on nothing but `xs`.
         """
@@ -302,12 +296,12 @@ class _CustomCall:
 
 
 def _name(f):
-    """What a function, or an object that is called like one, is called."""
+    """Return the name of a function, or of an object that is called like one."""
     return getattr(f, "__name__", None) or _name(getattr(f, "func", type(f)))
 
 
 def _in_places(f, args, kwargs):
-    """The arguments of a call, with what has a gradient in the places that `f` has for it, and not among keywords."""
+    """Move arguments that have a gradient from the keywords to their positions in the signature of `f`."""
     if not any(isinstance(x, Array) for x in flatten(tuple(kwargs.values()))[0]):
         return args, kwargs
     signature = inspect.signature(f)
@@ -326,19 +320,19 @@ def _in_places(f, args, kwargs):
 
 
 def _has_gradient(value, parameter):
-    """Whether an argument is differentiated, or may be in a program that is being recorded."""
+    """Whether an argument is being differentiated, or may be in a program that is being recorded."""
     arrays = [x for x in flatten(value)[0] if isinstance(x, Array)]
     required = parameter is not None and parameter.default is parameter.empty
     return any(map(is_watched, arrays)) or required and any(map(is_traced, arrays))
 
 
 def _same(x):
-    """What tells an argument that is no array apart in a key: 1, 1.0 and True are three."""
+    """Return a cache key of an argument that is no array: 1, 1.0 and True have different ones."""
     return type(x), repr(x) if isinstance(x, (float, complex)) else x
 
 
 def _weakly(method):
-    """The method without a reference to its object, which the recorders keep (see `keep_rule`)."""
+    """Wrap a method without a strong reference to its object, which the recorders hold (see `keep_rule`)."""
     found = weakref.WeakMethod(method)
 
     def call(*args):
@@ -350,7 +344,7 @@ def _weakly(method):
     return call
 
 
-def _plain(part):
+def _raw(part):
     return public_value(part) if isinstance(part, Array) else np.asarray(part)
 
 

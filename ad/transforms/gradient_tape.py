@@ -1,15 +1,15 @@
-"""Reverse and forward mode as TensorFlow has them: `GradientTape` and `ForwardAccumulator`."""
+"""TensorFlow's interface to reverse and forward mode: `GradientTape` and `ForwardAccumulator`."""
 import enum
 import warnings
 from contextlib import contextmanager
 
 import numpy as np
 
-from ad._core import Array, apply, constant
+from ad._core import Array, constant
 from ad.engine.boundary import output
 from ad.engine.tape import Accumulator, Tape
 from ad.errors import kind, shown
-from ad.ops.forms import TABLE
+from ad.transforms.cotangents import broadcast_cotangent
 from ad.transforms.jacobians import rows
 from ad.trees import flatten, flatten_like, flatten_optional
 
@@ -19,7 +19,7 @@ TO_WATCH = "make it an ad.Variable(value), or an ad.constant(value) that the tap
 
 
 class UnconnectedGradients(enum.Enum):
-    """What the gradient of a target is with respect to a source that it does not depend on."""
+    """The gradient of a target with respect to a source that it does not depend on."""
 
     NONE = "none"
     ZERO = "zero"
@@ -56,7 +56,7 @@ class GradientTape(Tape):
     __slots__ = ()
 
     def watch(self, tensor):
-        """Watch an array or variable of ours, or all of those in a nested structure.
+        """Watch an Array or Variable, or all of those in a nested structure.
 
         Parameters
         ----------
@@ -73,7 +73,7 @@ class GradientTape(Tape):
             self._watch(x)
 
     def _gradient(self, target, sources, output_gradients, unconnected_gradients):
-        """What `gradient` does where it is not the plain case that Cython serves."""
+        """Compute gradients where the fast path of `Tape.gradient` does not serve."""
         zeros = _wants_zeros(unconnected_gradients)
         targets, seeds = _seeded(_targets(target), output_gradients)
         leaves, rebuild = _sources(sources)
@@ -91,12 +91,12 @@ class GradientTape(Tape):
         sources : Array, Variable, or a nested structure of them
         unconnected_gradients : {'none', 'zero'}
         parallel_iterations, experimental_use_pfor
-            Taken for the sake of TensorFlow's signature; of no effect.
+            Accepted as in TensorFlow's signature, and ignored.
 
         Returns
         -------
         Array or None, in the nesting of the sources
-            Of shape `target.shape + source.shape`; real parts are varied for a complex target.
+            Of shape `target.shape + source.shape`; of a complex target, the derivative of the real part.
 
         Raises
         ------
@@ -124,7 +124,7 @@ class GradientTape(Tape):
         unconnected_gradients : {'none', 'zero'}
             Checked only: an unconnected source gives zeros, as in TensorFlow.
         parallel_iterations, experimental_use_pfor
-            Taken for the sake of TensorFlow's signature; of no effect.
+            Accepted as in TensorFlow's signature, and ignored.
 
         Returns
         -------
@@ -152,7 +152,7 @@ class GradientTape(Tape):
         return _or_zeros(block, target.shape + source.shape[1:], source.dtype, True)
 
     def _blocks(self, target, sources, batch=0):
-        """Parts of the Jacobian, one for each source; None where there is no connection."""
+        """Return one block of the Jacobian for each source; None where the target does not depend on it."""
         if not _differentiable(target, 4):
             return [None] * len(sources)
         blocks = rows(self._pullback(target, sources), target, sources, batch)
@@ -160,7 +160,7 @@ class GradientTape(Tape):
 
     @contextmanager
     def stop_recording(self):
-        """A block in the tape's block in which it does not record.
+        """Pause recording for a block within the tape's block.
 
         Raises
         ------
@@ -206,7 +206,7 @@ def _single(x, what):
 
 
 def _differentiable(target, level):
-    """Whether the target has a gradient; warns the caller `level` frames up if not."""
+    """Whether the target has a gradient; if not, warn the caller `level` frames up."""
     if target.dtype.kind in "fc":
         return True
     warnings.warn(f"ad: the dtype of a target must be floating or complex (e.g. float64), not {target.dtype}; "
@@ -215,7 +215,7 @@ def _differentiable(target, level):
 
 
 def _seeded(targets, output_gradients):
-    """The targets that have a gradient, with their cotangents."""
+    """Return the targets that have a gradient, and their cotangents."""
     seeds = [None] * len(targets) if output_gradients is None else flatten_optional(output_gradients)
     if len(seeds) != len(targets):
         raise ValueError(f"ad: output_gradients has {len(seeds)} gradients for {len(targets)} targets; give one for "
@@ -232,13 +232,8 @@ def _seed(y, y_bar):
     if y_bar is None:
         return constant(np.ones(y.shape, y.dtype))
     y_bar = _as_array(y_bar, "gradient of a target")
-    if y_bar.shape == y.shape:
-        return y_bar
-    try:
-        return apply(TABLE["broadcast_to"].op, (y_bar,), (y.shape,))
-    except ValueError:
-        raise ValueError(f"ad: a gradient of shape {y_bar.shape} in output_gradients for a target of shape {y.shape}"
-                         ) from None
+    return broadcast_cotangent(
+        y_bar, y.shape, "ad: a gradient of shape {found} in output_gradients for a target of shape {wanted}")
 
 
 def _or_zeros(x_bar, shape, dtype, zeros):
@@ -260,7 +255,7 @@ class ForwardAccumulator(Accumulator):
     Raises
     ------
     ValueError
-        If a primal is given twice, or a tangent has not the shape or dtype of its primal.
+        If a primal is given twice, or a tangent differs from its primal in shape or dtype.
 
     Examples
     --------
@@ -283,7 +278,7 @@ class ForwardAccumulator(Accumulator):
             self._add(x, _tangent(x, x_dot))
 
     def jvp(self, primals, unconnected_gradients="none"):
-        """The tangents of values computed in the block; None, or zeros, of those that have none.
+        """Return the tangents of values computed in the block; None, or zeros, where there is none.
 
         Parameters
         ----------
@@ -301,7 +296,7 @@ class ForwardAccumulator(Accumulator):
 
 
 def _tangents_of(structure, tangents):
-    """Tangents are array_like: a list may be one of them where a primal is."""
+    """Return a tangent for each primal; tangents are array_like, so a list may be the tangent of one primal."""
     if structure.kind is object:
         return [tangents]
     return flatten_like(structure, tangents, "the tangents")

@@ -1,4 +1,4 @@
-"""Matrices of derivatives, block by block: by sweeps over the recorded function, in many directions at once."""
+"""Jacobians, block by block, by sweeps over the recorded function in many directions at once."""
 import math
 
 import numpy as np
@@ -9,20 +9,20 @@ from ad.engine import boundary
 
 __all__ = ["by_lanes", "check_real", "matrix", "rows"]
 
-# How many numbers the tangents of one value may hold when many directions go through a function at once; and while a
-# program is being recorded, which goes through them in blocks.
-LANE_ROOM = 1 << 16
-RECORDED_ROOM = 1 << 24
+# The most elements that the tangents of one value may have when many directions go through a function at once. A
+# program that is being recorded may have more, because it runs over them in blocks.
+MAX_LANE_ELEMENTS = 1 << 16
+MAX_RECORDED_ELEMENTS = 1 << 24
 
 
 def matrix(call, plan, ys, mode=None, batch=0):
-    """The Jacobian of a recorded call, in the structure of what the function returned.
+    """Return the Jacobian of a recorded call, in the container of the function's value.
 
     Parameters
     ----------
     call : DifferentiatedCall
     plan, ys
-        What `call.record()` gave.
+        The result of `call.record()`.
     mode : {"forward", "reverse"}, optional
     batch : int
         1 if the first axis of inputs and outputs is one of rows.
@@ -36,10 +36,10 @@ def matrix(call, plan, ys, mode=None, batch=0):
 
 
 def _cheaper(xs, ys):
-    """The mode that costs less; forward where complex numbers leave no choice."""
+    """Return the mode that costs less; forward for complex numbers, which have no other."""
     if any(value.dtype.kind == "c" for value in (*xs, *ys)):
         return "forward"
-    # All directions go forward at once, and a row of the matrix takes a sweep of its own: a direction is cheaper.
+    # Forward sweeps share one pass for all directions, and each row takes a reverse sweep: a direction is cheaper.
     return "forward" if _size(xs) <= 2 * _size(ys) else "reverse"
 
 
@@ -48,12 +48,13 @@ def _size(values):
 
 
 def check_real(transform, values):
+    """Raise if one of the values is complex."""
     if any(value.dtype.kind == "c" for value in values):
         raise TypeError(f"ad.{transform}: not for complex numbers; write the function in real and imaginary parts")
 
 
 def _check_complex(transform, mode, xs, ys):
-    """Refuse what has no matrix of complex derivatives."""
+    """Raise if the Jacobian of complex values is not defined, or not by this mode."""
     if mode == "reverse" and any(value.dtype.kind == "c" for value in (*xs, *ys)):
         raise TypeError(f"ad.{transform}: reverse mode is for real numbers; use mode='forward', or ad.vjp")
     if any(x.dtype.kind == "c" for x in xs) and any(y.dtype.kind != "c" for y in ys):
@@ -69,7 +70,7 @@ def _check_rows(xs, ys):
 
 
 def by_lanes(plan, xs, ys, batch=0):
-    """`blocks[i][k]`, of shape `xs[i].shape[batch:] + ys[k].shape`: by forward sweeps in many directions at once."""
+    """Return `blocks[i][k]` of shape `xs[i].shape[batch:] + ys[k].shape`, by forward sweeps in many directions."""
     blocks = []
     for i, x in enumerate(xs):
         pieces = [_push_chunk(plan, xs, i, _one_hot(x, start, stop, batch)) for start, stop in _chunks(x, ys, batch)]
@@ -78,16 +79,16 @@ def by_lanes(plan, xs, ys, batch=0):
 
 
 def _push_chunk(plan, xs, i, x_dots):
-    """The outputs' tangents for lanes of tangents of input i."""
+    """Return the outputs' tangents for lanes of tangents of input i."""
     seeds = [None] * len(xs)
     seeds[i] = lift_constant(x_dots)
     return boundary.push(plan, seeds)
 
 
 def _one_hot(x, start, stop, batch=0):
-    """A lane for each of some elements of x (of a row, if the first `batch` axes hold rows) with a 1 in that place."""
+    """Return a lane for each element of x (of its rows, with batch=1) from `start` to `stop`: 1 there, 0 elsewhere."""
     shape = k, rows, n = stop - start, math.prod(x.shape[:batch]), math.prod(x.shape[batch:])
-    if is_tracing():  # where a program keeps them: each lane is the same line of zeros with a 1, one element further on
+    if is_tracing():  # the program keeps them: all lanes are views of one line of zeros with a 1, each shifted by one
         line = np.zeros(k + n, x.dtype)
         line[k + start] = 1
         lanes = as_strided(line[k:], shape, (-line.itemsize, 0, line.itemsize))
@@ -98,43 +99,43 @@ def _one_hot(x, start, stop, batch=0):
 
 
 def _chunks(x, ys, batch=0):
-    """Ranges that together cover the elements of x (of a row of it)."""
-    room = RECORDED_ROOM if is_tracing() else LANE_ROOM
-    n, step = math.prod(x.shape[batch:]), max(1, room // max(x.size, *[y.size for y in ys], 1))
+    """Return ranges (start, stop) that together cover the elements of x (of a row of it, with batch=1)."""
+    most = MAX_RECORDED_ELEMENTS if is_tracing() else MAX_LANE_ELEMENTS
+    n, step = math.prod(x.shape[batch:]), max(1, most // max(x.size, *[y.size for y in ys], 1))
     return [(start, min(start + step, n)) for start in range(0, n, step)]
 
 
 def _by_columns(plan, xs, ys, batch=0):
-    """`blocks[k][i]`, of shape `ys[k].shape + xs[i].shape[batch:]`, by forward sweeps."""
+    """Return `blocks[k][i]` of shape `ys[k].shape + xs[i].shape[batch:]`, by forward sweeps."""
     lanes = by_lanes(plan, xs, ys, batch)
-    return [[_turned(lanes[i][k], x.ndim - batch, y.ndim) for i, x in enumerate(xs)] for k, y in enumerate(ys)]
+    return [[_axes_moved_back(lanes[i][k], x.ndim - batch, y.ndim) for i, x in enumerate(xs)] for k, y in enumerate(ys)]
 
 
-def _turned(block, m, n):
-    """With the first m axes behind the n others."""
+def _axes_moved_back(block, m, n):
+    """Move the first m axes of a block behind the n others."""
     if block is None or not m or not n:
         return block
     return np.transpose(block, (*range(m, m + n), *range(m)))
 
 
 def _by_rows(plan, xs, ys, batch=0):
-    """`blocks[k][i]`, of shape `ys[k].shape + xs[i].shape[batch:]`, by reverse sweeps."""
+    """Return `blocks[k][i]` of shape `ys[k].shape + xs[i].shape[batch:]`, by reverse sweeps."""
     return [rows(lambda y_bar, k=k: _pull_row(plan, y_bar, k, len(ys)), y, xs, batch)
             if y.dtype.kind == "f" else [None] * len(xs) for k, y in enumerate(ys)]
 
 
 def _pull_row(plan, y_bar, k, n):
-    """The inputs' cotangents for that of output k of n."""
+    """Return the inputs' cotangents for a cotangent of output k of n."""
     seeds = [None] * n
     seeds[k] = y_bar
     return boundary.pull(plan, seeds)
 
 
 def rows(pull, y, xs, batch=0):
-    """For each input a block of shape `y.shape + x.shape[batch:]`, or None, by a reverse sweep for each element of y.
+    """Return for each input a block of shape `y.shape + x.shape[batch:]`, or None, by a reverse sweep for each row.
 
-    Where a program is being recorded it is one sweep over lanes, which is quicker to replay and far shorter, but not
-    worth a recording by itself.
+    A program that is being recorded gets one sweep over lanes instead, which is shorter and faster to replay. Outside
+    of a program, recording the sweep would cost more than it saves.
 
     Parameters
     ----------
@@ -143,7 +144,7 @@ def rows(pull, y, xs, batch=0):
     y : Array
     xs : list of Array
     batch : int
-        1 if the first axis of `y` and of each x is one of rows: a sweep for each element of a row, of all rows at once.
+        1 if the first axis of `y` and of each x is one of rows, which then share a sweep for each element of a row.
     """
     chunks, pieces = _chunks(y, xs, batch), []
     for start, stop in chunks:
@@ -156,7 +157,7 @@ def rows(pull, y, xs, batch=0):
 
 
 def _connected(pieces, chunks, x):
-    """With zeros for the chunks in which a rule has let go of x; nothing if all have."""
+    """Replace the chunks that do not depend on x by zeros; return an empty list if no chunk depends on it."""
     if all(piece is None for piece in pieces):
         return []
     return [np.zeros((stop - start, *x.shape), x.dtype) if piece is None else piece
@@ -164,12 +165,12 @@ def _connected(pieces, chunks, x):
 
 
 def _batch_first(block, y):
-    """From `y.shape[1:] + x.shape` to `y.shape + x.shape[1:]`."""
+    """Move the axis of rows: from `y.shape[1:] + x.shape` to `y.shape + x.shape[1:]`."""
     return None if block is None else np.moveaxis(block, y.ndim - 1, 0)
 
 
 def _pull_lanes(pull, seeds):
-    # Not at the top: lanes are made by recordings, whose programs call transforms.
+    # Imported here: programs, which make lanes, import the transforms.
     from ad.compiler.vmap import pull_lanes
 
     return pull_lanes(pull, seeds)
@@ -180,7 +181,7 @@ def _stacked_rows(rows, xs):
 
 
 def _joined(pieces, shape):
-    """Lanes from several chunks as one block; an Array where one is live."""
+    """Join the lanes of several chunks to a block; an Array if a chunk is being differentiated or recorded."""
     if not pieces or pieces[0] is None:
         return None
     if not any(isinstance(piece, Array) and boundary.live(piece) for piece in pieces):
@@ -189,7 +190,7 @@ def _joined(pieces, shape):
 
 
 def _stacked(rows, x):
-    """Cotangents as lanes; an Array where one is live."""
+    """Stack cotangents as lanes; an Array if one of them is being differentiated or recorded."""
     connected = [row for row in rows if row is not None]
     if not connected:
         return None

@@ -1,8 +1,7 @@
-"""Functions that a recorded program cannot see into: each replay calls them anew, and so do their derivatives.
+"""Ops of functions that a program calls again in each replay, because it cannot record what they do.
 
-An op of this kind has a Python function for its rule of evaluation. What it returns for plain values is computed with
-no program taking note, and so are its cotangents and tangents, by a sweep or a forward level around another call of
-the function. They are ops of the same kind, which gives derivatives of any order.
+Such an op evaluates by calling a Python function while no program is recorded. Its derivatives call the function again,
+within a reverse sweep or a forward level. They are ops of the same kind, so derivatives of any order exist.
 """
 from ad._core import Untraced, apply, constant, public_value
 from ad.engine import boundary, sweep
@@ -10,13 +9,13 @@ from ad.engine.graph import Op
 from ad.errors import MissingRule
 from ad.ops.forms import over_lanes
 
-__all__ = ["Rerun"]
+__all__ = ["ALL_VALUES", "Rerun"]
 
-EVERYTHING = (1 << 32) - 1  # of `Op.needs`: all values
+ALL_VALUES = (1 << 32) - 1  # of `Op.needs`: the rule needs the values of all inputs and outputs
 
 
 class Rerun:
-    """The op of a function that every replay calls.
+    """The op of a function that every replay calls again.
 
     Parameters
     ----------
@@ -24,23 +23,23 @@ class Rerun:
     function : callable
         Takes and returns lists of Arrays.
     variables : dict
-        Place of an input -> the Variable that it is the value of, which the function reads by itself.
+        Position of an input -> the Variable that it is the value of, which the function reads by itself.
     n_outputs : int
     """
 
     def __init__(self, name, function, variables, n_outputs):
         self.name, self.function, self.variables, self.n_outputs = name, function, variables, n_outputs
-        self.first = None  # the outputs, where they are known already
-        self.op = Op(name, "custom", self.evaluate, jvp=self.jvp, vjp=self.vjp, needs=(EVERYTHING,), outputs=n_outputs)
+        self.first = None  # the outputs of the first evaluation, if the caller has computed them already
+        self.op = Op(name, "custom", self.evaluate, jvp=self.jvp, vjp=self.vjp, needs=(ALL_VALUES,), outputs=n_outputs)
         self.pullback = self.pushforwards = None
 
     def __call__(self, inputs):
-        """The outputs as a list of Arrays, in a program or on a tape if the inputs are."""
+        """Apply the op; return its outputs as a list of Arrays."""
         found = apply(self.op, tuple(inputs), ())
         return list(found) if self.n_outputs > 1 else [found]
 
     def evaluate(self, *values):
-        """The op on plain values."""
+        """Evaluate the op on raw values."""
         found, self.first = self.first, None
         if found is None:
             with Untraced():
@@ -55,7 +54,7 @@ class Rerun:
         return self.pullback([*xs, *(y_bar if self.n_outputs > 1 else [y_bar])])[i]
 
     def pulled(self, inputs):
-        """The inputs' cotangents, from the inputs and the outputs' cotangents."""
+        """Compute the inputs' cotangents from the inputs and the outputs' cotangents."""
         xs, y_bars = inputs[:-self.n_outputs], inputs[-self.n_outputs:]
         recorder, sources, ys = sweep.record(lambda *xs: self.function(list(xs)), xs)
         sources = [self.variables.get(i, x) for i, x in enumerate(sources)]
@@ -83,9 +82,9 @@ class Rerun:
         return over_lanes(push, tuple([x_dots[i] for i in given]), tuple([xs[i] for i in given]), y, False)
 
     def pushed(self, given, inputs):
-        """The outputs' tangents, from the inputs and the tangents of those that are given."""
+        """Compute the outputs' tangents from the inputs and the tangents of the inputs `given`."""
         n = len(inputs) - len(given)
         x_dots = dict(zip(given, inputs[n:]))
         ys, y_dots = boundary.push_level(lambda *xs: self.function(list(xs)), inputs[:n],
-                                       [x_dots.get(i) for i in range(n)])
+                                         [x_dots.get(i) for i in range(n)])
         return [boundary.zeros_like(y, True) if y_dot is None else y_dot for y, y_dot in zip(ys, y_dots)]
