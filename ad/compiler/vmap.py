@@ -21,10 +21,10 @@ from ad.engine import boundary
 from ad.engine.graph import Aval, Op
 from ad.errors import conversion_error, kind, lost_lanes, not_a_function
 from ad.ops.forms import TABLE, lanes_of, over_lanes, total
+from ad.transforms.replay import ALL_VALUES
 
 __all__ = ["Mapped", "pull_lanes", "vmap", "with_lanes"]
 
-EVERYTHING = (1 << 32) - 1  # of `Op.needs`: all values
 SHOWN = ("repr()", "str()", "format()")  # what takes a value out of a recording to be read by people
 BROADCAST_TO, IDENTITY, RESHAPE = [TABLE[name].op for name in ("broadcast_to", "identity", "reshape")]
 
@@ -179,7 +179,7 @@ def _looped(op, wide):
         return over_lanes(along, [x_dots[i] for i in given], [xs[i] for i in given], y, False)
 
     form, jvp, vjp = ("nondifferentiable", op.jvp, op.vjp) if op.form == "nondifferentiable" else ("custom", push, pull)
-    return Op(f"{op.name}_by_lanes", form, loop, jvp=jvp, vjp=vjp, needs=(EVERYTHING,), parameters=op.parameters,
+    return Op(f"{op.name}_by_lanes", form, loop, jvp=jvp, vjp=vjp, needs=(ALL_VALUES,), parameters=op.parameters,
               outputs=op.outputs)
 
 
