@@ -1,8 +1,7 @@
-"""Nested containers of values: taken apart into leaves, and put together again.
+"""Trees: nested containers of values, flattened into leaves and rebuilt from leaves.
 
-Containers are dicts (in order of insertion), lists, tuples, namedtuples and dataclass instances;
-None is a container with nothing in it. Views of a dict and deques are taken for lists, and other mappings for dicts.
-Everything else is a leaf.
+Containers are dicts (in order of insertion), lists, tuples, namedtuples and dataclass instances; None is an empty
+container. Views of a dict and deques count as lists, other mappings as dicts. Everything else is a leaf.
 """
 import collections
 import collections.abc
@@ -15,7 +14,7 @@ _LISTED = list, collections.deque, collections.abc.ValuesView, collections.abc.I
 
 
 class TreeDef:
-    """The nesting of a tree without its leaves; called with leaves, it builds the tree."""
+    """The structure of a tree without its leaves; called with leaves, it builds the tree."""
 
     __slots__ = ("children", "keys", "kind", "size")
 
@@ -24,7 +23,7 @@ class TreeDef:
         self.size = sum(child.size for child in children)
 
     def __call__(self, leaves):
-        """A new tree with this nesting, from an iterable of leaves in order."""
+        """Build a new tree of this structure from an iterable of leaves in order."""
         return self._build(iter(leaves))
 
     def _build(self, leaves):
@@ -44,7 +43,7 @@ class TreeDef:
         return kind(named) if issubclass(kind, dict) else _instance(kind, named)
 
     def paths(self, path=()):
-        """For each leaf the keys that lead to it, as a tuple."""
+        """Return for each leaf the tuple of keys that lead to it."""
         if self is LEAF:
             return [path]
         return [found for key, child in zip(self.keys, self.children) for found in child.paths((*path, key))]
@@ -68,7 +67,7 @@ LEAF.size = 1
 
 
 class PartialTree:
-    """A tree some leaves of which are fixed; called with the others, it builds the tree.
+    """A tree with some leaves fixed; called with the other leaves, it builds the tree.
 
     Parameters
     ----------
@@ -83,14 +82,14 @@ class PartialTree:
         self.structure, self.fixed = structure, fixed
 
     def __call__(self, values):
-        """A new tree, from an iterable of the leaves that are not fixed."""
+        """Build a new tree from an iterable of the leaves that are not fixed."""
         if not self.fixed:
             return self.structure(values)
         values = iter(values)
         return self.structure([self.fixed[i] if i in self.fixed else next(values) for i in range(self.structure.size)])
 
     def values(self, tree, what="the tree", check=None):
-        """The leaves of such a tree that are not fixed; `check(fixed, leaf)` is told of the others."""
+        """Return the leaves of `tree` that are not fixed; `check(fixed, leaf)` is called for the others."""
         leaves = flatten_like(self.structure, tree, what)
         if check is not None:
             for i, fixed in self.fixed.items():
@@ -99,15 +98,15 @@ class PartialTree:
 
 
 def _parts(tree):
-    """The kind, keys and values of a container; None for a leaf."""
+    """Return the kind, keys and values of a container; None for a leaf."""
     kind = type(tree)
     if kind is tuple or kind is list:
         return kind, range(len(tree)), tree
     if tree is None:
         return kind, (), ()
     if isinstance(tree, dict):
-        plain = kind if kind.__init__ is dict.__init__ or kind.__name__ == "OrderedDict" else dict
-        return plain, tuple(tree), tuple(tree.values())
+        rebuilt_as = kind if kind.__init__ is dict.__init__ or kind.__name__ == "OrderedDict" else dict
+        return rebuilt_as, tuple(tree), tuple(tree.values())
     if isinstance(tree, tuple):
         return (kind if hasattr(kind, "_make") else tuple), range(len(tree)), tree
     if isinstance(tree, _LISTED):
@@ -121,13 +120,13 @@ def _parts(tree):
 
 
 def _fields(kind):
-    from dataclasses import fields  # imported by whoever made the class, and not with ad
+    from dataclasses import fields  # costs time at import; the module that defines the class has imported it
 
     return fields(kind)
 
 
 def _instance(kind, named):
-    """An instance of a dataclass with these fields."""
+    """Make an instance of a dataclass with these fields."""
     given = {field.name for field in _fields(kind) if field.init}
     made = kind(**{name: part for name, part in named.items() if name in given})
     for name in named.keys() - given:
@@ -136,16 +135,16 @@ def _instance(kind, named):
 
 
 def flatten(tree):
-    """The leaves of a tree in a list, and the `TreeDef` that builds such a tree from leaves.
+    """Return the leaves of a tree in a list, and the `TreeDef` that builds such a tree from leaves.
 
-    `rebuild(leaves)` makes new containers, down to the last: nothing is shared with `tree`.
+    The `TreeDef` makes every container anew: what it builds shares none with `tree`.
     """
     leaves = []
     return leaves, _take_apart(tree, leaves)
 
 
 def flatten_optional(tree):
-    """The leaves of a tree in which None is a leaf too: an item that is not there."""
+    """Return the leaves of a tree in which None is a leaf, too: a missing item."""
     if tree is None:
         return [None]
     parts = _parts(tree)
@@ -162,7 +161,7 @@ def _take_apart(tree, leaves):
 
 
 def flatten_like(structure, tree, what="the tree"):
-    """The leaves of a tree that must have this structure; dicts are matched by their keys.
+    """Return the leaves of a tree that must have this structure; dicts are matched by their keys.
 
     Raises
     ------
@@ -192,12 +191,12 @@ def _collect(structure, tree, what, leaves):
 
 
 def broadcast_prefix(prefix, tree, what="the tree"):
-    """For each leaf of a tree the item of a tree like it, but not as deep: an int or None where all below has that one.
+    """Broadcast a prefix tree of ints and Nones to a list with one entry for each leaf of `tree`.
 
     Raises
     ------
     TypeError
-        If the nesting differs as far as `prefix` goes, which the message calls `what`.
+        If `prefix` is not a prefix of the tree; the message calls it `what`.
     """
     if prefix is None or isinstance(prefix, int):
         return [prefix] * len(flatten(tree)[0])
@@ -212,7 +211,7 @@ def broadcast_prefix(prefix, tree, what="the tree"):
 
 
 def map(f, tree, *rest):
-    """A tree of `f(leaf, *leaves at the same place in rest)`."""
+    """Return the tree of `f(leaf, *leaves)`, with the leaves at the same place in `rest`."""
     leaves, rebuild = flatten(tree)
     others = [flatten_like(rebuild, other, f"tree {i}") for i, other in enumerate(rest, 2)]
     return rebuild([f(*group) for group in zip(leaves, *others)])

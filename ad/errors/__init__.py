@@ -1,4 +1,4 @@
-"""Messages that name what was wrong and the remedy; each is built where all of it is known."""
+"""Errors and warnings: each function returns the error of one mistake, with a message that names cause and remedy."""
 import sys
 import warnings
 
@@ -13,7 +13,7 @@ __all__ = [
     "shown", "unsupported_argument", "warn_independent",
 ]
 
-# How the transforms are called that are not called as `ad.grad(f)(x)` is.
+# How to call the transforms that are not called like `ad.grad(f)(x)`.
 CALLS = {
     "hvp": "ad.hvp(f)(x, v)", "jvp": "ad.jvp(f, (x,), (x_dot,))", "linearize": "ad.linearize(f, x)",
     "vjp": "ad.vjp(f, x)",
@@ -21,7 +21,7 @@ CALLS = {
 CUT = "cut it off on purpose with x.numpy() or ad.stop_gradient(x)"
 
 def kind(value):
-    """What a value is, with its article: a float, an ndarray, an ad.Array, None."""
+    """Return the type of a value with its article: a float, an ndarray, an ad.Array, None."""
     name = type(value).__name__
     if type(value).__module__.partition(".")[0] == "ad":
         name = f"ad.{name}"
@@ -29,23 +29,23 @@ def kind(value):
 
 
 def shown(value):
-    """A value on one line, and not much of that."""
+    """Return a short representation of a value on one line."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 40 else f"{text:.37}..."
 
 
 class MissingRule(NotImplementedError):
-    """A NumPy function was called on a value of ours, and the table has no rule for it."""
+    """A NumPy function that has no derivative rule was called on an Array."""
 
     is_untraceable = True
 
 
 class IndependentWarning(UserWarning):
-    """A derivative is zero because what the function returned does not depend on the argument."""
+    """A derivative is zero because the function's value does not depend on the argument."""
 
 
 def warn_independent(transform, independent, cut):
-    """Warn, if so, that a function does not depend on its argument; `cut` is how a value was cut off on the way."""
+    """Warn if a function does not depend on its argument; `cut` names the call that cut off a value on the way."""
     if not independent:
         return
     reason = (f"A value that does was cut off by {cut}, and what is computed from the result is a constant." if cut else
@@ -55,7 +55,7 @@ def warn_independent(transform, independent, cut):
 
 
 def _levels_outside():
-    """The `stacklevel` of the innermost frame that is not the library's, for the caller."""
+    """Return the `stacklevel`, for the caller, of the innermost frame outside of the library."""
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == "ad":
         frame, level = frame.f_back, level + 1
@@ -63,7 +63,7 @@ def _levels_outside():
 
 
 def no_derivative(transform, dtype):
-    """For a function to be differentiated that returns integers or truths."""
+    """Error for a function that returns integers or truths and is to be differentiated."""
     what = "truths" if dtype.kind == "b" else "integers"
     return TypeError(
         f"ad.{transform}: the function returned {what} ({dtype}), which have no derivative: they come from functions "
@@ -73,7 +73,7 @@ def no_derivative(transform, dtype):
 
 
 def missing_rule(what, instead=""):
-    """For a NumPy callable, `what` it is called, that no mode can differentiate."""
+    """Error for a NumPy callable (named by `what`) that has no derivative rule."""
     caller = find_caller()
     if caller.function.startswith("numpy.") and caller.function.replace("numpy", "np", 1) != what:
         instead = instead or f"{remedy(caller.function)}; or"  # NumPy itself made the call
@@ -86,7 +86,7 @@ def missing_rule(what, instead=""):
 
 
 def unsupported_argument(function, argument, value, instead=""):
-    """For an argument of a function of ours that its rule does not know."""
+    """Error for an argument of a NumPy function that its derivative rule does not support."""
     return MissingRule(
         f"ad.{function} has no rule, in reverse or in forward mode, for the argument {argument}={shown(value)}"
         f"{_at(find_caller())}. "
@@ -96,12 +96,12 @@ def unsupported_argument(function, argument, value, instead=""):
 
 
 def not_a_function(transform, f):
-    """For anything else where a transform takes a function."""
+    """Error for a transform whose first argument is not callable."""
     return TypeError(f"ad.{transform} takes a function, not {kind(f)}: write {_call(transform)}")
 
 
 def not_argnums(transform, argnums):
-    """For what is no int or tuple of ints."""
+    """Error for `argnums` that are not an int or a tuple of ints."""
     return TypeError(
         f"ad.{transform}: argnums is an int or a tuple of ints, not {shown(argnums)}; what the function is called with "
         f"comes in a second call: write {_call(transform)}"
@@ -113,7 +113,7 @@ def _call(transform):
 
 
 def conversion_error(how):
-    """For a conversion that would silently cut a value off from its derivative; says who asks, and what to do."""
+    """Error for a conversion that would silently cut a value off from its derivative; names the call that asks."""
     caller = find_caller()
     if caller.writes:
         return _untraceable(
@@ -129,24 +129,24 @@ def conversion_error(how):
 
 
 def _at(caller):
-    """The line of the user's, in brackets."""
+    """Return the line of the user's code in brackets."""
     return f" ({caller.place}: {caller.text})" if caller.text else ""
 
 
 def _untraceable(message):
-    """An error of a function that `ad` cannot follow, which differences could."""
+    """Make the error of a function that `ad` cannot differentiate, but finite differences can."""
     error = TypeError(message)
     error.is_untraceable = True
     return error
 
 
 def is_untraceable(error):
-    """Whether an error, or what caused it, says that `ad` cannot follow a function."""
+    """Whether an error, or its cause, says that `ad` cannot differentiate a function."""
     return getattr(error, "is_untraceable", False) or getattr(error.__cause__, "is_untraceable", False)
 
 
 def differences_instead(caller, error):
-    """For a function given to `ad.optimize` that cannot be followed: an error of the same type."""
+    """Error, of the same type, for a function given to `ad.optimize` that cannot be differentiated."""
     what = error if getattr(error, "is_untraceable", False) else error.__cause__
     instead = {"root": "give jac=False", "curve_fit": "call scipy.optimize.curve_fit"}.get(
         caller.rpartition(".")[2], 'give jac="2-point"')
@@ -154,7 +154,7 @@ def differences_instead(caller, error):
 
 
 def no_item_assignment():
-    """For `x[i] = v`."""
+    """Error for `x[i] = v`."""
     caller = find_caller()
     return TypeError(
         f"ad: {caller.text or 'x[i] = v'}: arrays are not changed in place{_at(caller)}. Build the result with "
@@ -163,14 +163,14 @@ def no_item_assignment():
 
 
 def changes_in_place(name, instead):
-    """For a method of ndarray's that changes it, as `x.sort()`."""
+    """Error for a method of ndarray that changes it in place, as `x.sort()`."""
     return TypeError(
         f"ad: x.{name}(): arrays are not changed in place{_at(find_caller())}. Write y = {instead}."
     )
 
 
 def cannot_write(what):
-    """For a plain ndarray as `out=` of a call whose result is being differentiated."""
+    """Error for an ndarray as `out=` of a call whose result is being differentiated."""
     return TypeError(
         f"ad: {what} cannot write a value that is being differentiated into a plain ndarray, which would cut it off"
         f"{_at(find_caller())}. "
@@ -180,18 +180,18 @@ def cannot_write(what):
 
 
 def not_an_output(target):
-    """For an `out=` that cannot be rebound."""
+    """Error for an `out=` that is no ndarray and no Array that can be rebound."""
     remedy = "use x.assign(...)" if hasattr(target, "assign") else "use the result"
     return TypeError(f"ad: {kind(target)} cannot be the out= of a NumPy function; {remedy}.")
 
 
 def needs_scipy(module):
-    """For a module of ours that calls SciPy, where there is none."""
+    """Error for a module that needs SciPy, where SciPy is not installed."""
     return ImportError(f'{module} needs SciPy: pip install "dualtape[scipy]"')
 
 
 def no_assignment(name):
-    """For `variable.assign` while a program is recorded."""
+    """Error for `variable.assign` while a program is being recorded."""
     return TypeError(
         f"ad: variable {name!r} was assigned to in a function that ad.compile records (or ad.vmap), and a replay "
         "would not assign again. Return the new value, and assign it outside."
@@ -199,7 +199,7 @@ def no_assignment(name):
 
 
 def no_place(name, argument):
-    """For a keyword of a function under `custom_gradient` that has no place among its positional arguments."""
+    """Error for a keyword-only argument of a function under `custom_gradient` that is being differentiated."""
     return TypeError(
         f"ad: {name}, under custom_gradient, has no gradient for its keyword {argument!r}, which is being "
         "differentiated. Make it a positional parameter, of which grad_fn returns a cotangent too; or cut it off on "
@@ -208,7 +208,7 @@ def no_place(name, argument):
 
 
 def lost_part(name, dtype, found):
-    """For `variable.assign` of a value whose fraction, or imaginary part, the variable cannot hold."""
+    """Error for `variable.assign` of a value whose fraction or imaginary part the variable cannot hold."""
     return TypeError(
         f"ad: variable {name!r} has the dtype {dtype}, which cannot hold values of dtype {found}. Make it with that "
         f"(ad.Variable(value, dtype={str(found)!r})), or cast the value on purpose: "
@@ -217,7 +217,7 @@ def lost_part(name, dtype, found):
 
 
 def no_change(name, how):
-    """For `variable *= x` where that loses a derivative."""
+    """Error for `variable *= x` where that would lose a derivative."""
     return TypeError(
         f"ad: variable {name!r} was changed by {how} in the block of a tape, or by a value that is being "
         "differentiated: the derivative of the change would be lost. Give the result another name (y = w * x), change "
@@ -226,7 +226,7 @@ def no_change(name, how):
 
 
 def another_argument(fixed, found):
-    """For a program called with another int, string or object than it was recorded with."""
+    """Error for a program that was recorded with another int, string or object than it is called with."""
     return ValueError(
         f"ad: a program was recorded with the argument {shown(fixed)}, which is part of it, and called with "
         f"{shown(found)}. Record it again with that, or use ad.compile."
@@ -234,7 +234,7 @@ def another_argument(fixed, found):
 
 
 def another_call(positional, names, args, kwargs):
-    """For a program called with another number of arguments, or other keywords, than the function was."""
+    """Error for a program that was recorded with other numbers of arguments, or keywords, than it is called with."""
     def counted(args, names):
         return f"{len(args)} positional argument{'' if len(args) == 1 else 's'} and {_keywords(names)}"
 
@@ -247,14 +247,14 @@ def _keywords(names):
 
 
 def another_input(i, aval, shape, dtype):
-    """For a program called with another array than it was recorded with."""
+    """Error for a program that was recorded with another shape or dtype of an array than it is called with."""
     return ValueError(
         f"ad: input {i} of this program has shape {aval.shape} and dtype {aval.dtype}, not {shape} and {dtype}"
     )
 
 
 def lost_guard(guard, value):
-    """For a program called with values that would have taken Python another way."""
+    """Error for a program called with values for which Python would have taken another branch."""
     return ValueError(
         f"ad: {guard.line}: Python would go another way here than when the program was recorded ({guard.kind} was "
         f"{shown(guard.answer)}, is of {shown(value)} now). Use ad.compile, which records that way too."
@@ -262,7 +262,7 @@ def lost_guard(guard, value):
 
 
 def lost_lanes(what, line):
-    """For a plain value of what has a value in each lane."""
+    """Error for a conversion of a value that differs from lane to lane."""
     return TypeError(
         f"ad.vmap: {line}: {what} would be the value of one lane, and be taken for that of all. Use functions of NumPy "
         "on the value itself, ad.stop_gradient(x) to cut off its derivative; or call the function for each lane: "
@@ -271,7 +271,7 @@ def lost_lanes(what, line):
 
 
 def lost_recording():
-    """For a sweep over the op of a `custom_gradient` function that no recorder of its own thread keeps any more."""
+    """Error for a sweep over an op of `custom_gradient` whose rule was dropped with the recorder that held it."""
     return MissingRule(
         "ad: the rule of a function under custom_gradient is gone with the tape (or transform) that recorded it. Keep "
         "the tape for as long as you take gradients of its values, also in another thread."
@@ -279,7 +279,7 @@ def lost_recording():
 
 
 def lost_rule():
-    """For a program of a function under `custom_gradient` that is to be differentiated."""
+    """Error for the derivative of a program that was recorded from a function under `custom_gradient`."""
     return MissingRule(
         "ad: this program was recorded from a function under custom_gradient, and has its ops but not its rule: its "
         "derivative would be another. Record the derivative, ad.record(ad.grad(f))(x), or use ad.compile(ad.grad(f))."

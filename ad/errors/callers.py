@@ -1,6 +1,6 @@
-"""Who asks for the plain value of an Array: for error messages that name the call and what to write instead.
+"""Find the call that asks for the value of an Array, so that error messages can name it and its remedy.
 
-A conversion (`float`, `np.asarray`) does not know what it is for. The calling frames do: they have the line of the
+A conversion (`float`, `np.asarray`) does not know who asked for it. The calling frames do: they have the line of the
 user's code, the expression that is being evaluated there, and the public function of the library that was called.
 """
 import ast
@@ -18,7 +18,7 @@ __all__ = ["Caller", "find_caller"]
 
 PACKAGE = __name__.partition(".")[0]
 CONVERSIONS = ("bool", "complex", "float", "int")
-# What the standard library does on behalf of whoever called it.
+# Modules of the standard library that act on behalf of their callers.
 TRANSPARENT = {"contextlib", "concurrent", "copy", "functools", "pickle", "threading"}
 
 
@@ -47,11 +47,11 @@ class Caller(NamedTuple):
     writes: bool = False
 
 
-LONGEST = 10_000  # instructions; to find the position of a later one takes milliseconds
+LONGEST = 10_000  # instructions: finding the source position of a later one takes milliseconds
 
 
 def find_caller():
-    """The `Caller` of the conversion under way; an empty one where frames are odd, so that the error itself is raised.
+    """Return the `Caller` of the conversion under way; an empty one if reading the frames fails.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def find_caller():
     """
     try:
         return _caller_of(sys._getframe(1))
-    except Exception:  # code without lines, attributes that raise: a message is not worth another error
+    except Exception:  # code without lines, attributes that raise: the message must not hide its error
         return Caller()
 
 
@@ -67,7 +67,7 @@ def _caller_of(frame):
     entered = None
     while frame is not None and _is_foreign(frame):
         if _package(frame) not in (PACKAGE, "numpy") and _package(frame) not in TRANSPARENT:
-            entered = frame  # the last of them is the function that the user called
+            entered = frame  # in the end the outermost: the function that the user called
         frame = frame.f_back
     if frame is None:
         return Caller(function="" if entered is None else _name_of_frame(entered))
@@ -87,7 +87,7 @@ def _package(frame):
 
 
 def _is_foreign(frame):
-    """Whether a frame belongs to an installed library, this one or another, and not to the user's own code."""
+    """Whether a frame belongs to an installed library, this one or another, and not to the user's code."""
     package = _package(frame)
     if package == "__main__":
         return False
@@ -96,31 +96,31 @@ def _is_foreign(frame):
 
 
 def _name_of_frame(frame):
-    """The module, class and name of a function that is being called."""
+    """Return the module, class and name of the function that a frame runs."""
     module = _public_module(frame.f_globals.get("__name__", ""))
     return f"{module}.{_owner(frame.f_locals.get('self'))}{frame.f_code.co_name}".removesuffix(".__call__")
 
 
 def _type_in_frame(frame):
-    """The library and the type of the object whose method is being called."""
+    """Return the library and the type of the object whose method a frame runs."""
     owner = frame.f_locals.get("self")
     module = _public_module(type(owner).__module__ if owner is not None else frame.f_globals.get("__name__", ""))
     return f"{'.'.join(module.split('.')[:2])}.{_owner(owner)}".rstrip(".")
 
 
 def _owner(owner):
-    """The object that a method belongs to, as a user names it: a distribution, or its type."""
+    """Return the name that a user gives to the owner of a method: a distribution, or a type."""
     if owner is None:
         return ""
     name = type(owner).__name__.removesuffix("_gen")
-    if type(owner).__module__.startswith("scipy.stats"):  # others may be half made, and run code when they are asked
+    if type(owner).__module__.startswith("scipy.stats"):  # others may run code when an attribute is read
         owner = getattr(owner, "dist", owner)  # of a frozen distribution
         name = getattr(owner, "name", None) or type(owner).__name__.removesuffix("_gen")
     return f"{name}."
 
 
 def _public_module(name):
-    """A module's name up to its first private part."""
+    """Return a module's name up to its first private part."""
     parts = str(name).split(".")
     if parts[0].startswith("_"):
         return parts[0].lstrip("_")  # what is written in C: _pickle
@@ -128,13 +128,13 @@ def _public_module(name):
 
 
 def _public_name(called, entered):
-    """How the user called a function of a library that then called others."""
+    """Return the name by which the user called a library whose functions then called others."""
     library = entered.partition(".")[0]
     return called if called.partition(".")[0] == library else entered
 
 
 def _segment(frame):
-    """The source of the expression that a frame is evaluating; empty if that is not known."""
+    """Return the source of the expression that a frame is evaluating; empty if it is not known."""
     i = frame.f_lasti // 2
     positions = next(itertools.islice(frame.f_code.co_positions(), i, None), None) if i < LONGEST else None
     if positions is None or None in positions:
@@ -149,7 +149,7 @@ def _segment(frame):
 
 
 def _parsed(segment):
-    """The syntax tree of an expression or an assignment target; None for anything else."""
+    """Return the syntax tree of an expression or an assignment target; None for anything else."""
     try:
         return ast.parse(segment, mode="eval").body if segment else None
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -157,12 +157,12 @@ def _parsed(segment):
 
 
 def _is_assignment(frame, entered):
-    """Whether the frame is assigning to an element: reading one asks for a conversion of its index only."""
+    """Whether the frame is assigning to an element; reading an element converts its index only."""
     return entered is None and dis.opname[frame.f_code.co_code[frame.f_lasti]] in ("STORE_SUBSCR", "STORE_SLICE")
 
 
 def _called(node, frame):
-    """The module and name of the function that an expression calls; empty if that is not known."""
+    """Return the module and name of the function that an expression calls; empty if it is not known."""
     function = _looked_up(node.func, frame)
     if isinstance(node.func, ast.Call) and _looked_up(node.func.func, frame) is np.vectorize:
         return "numpy.vectorize"
@@ -182,13 +182,13 @@ def _called(node, frame):
 
 
 def _builder(node, frame):
-    """`numpy.r_` or `numpy.c_`, which are called by an index; empty for anything else."""
+    """Return `numpy.r_` or `numpy.c_`, which are called by an index; empty for anything else."""
     owner = _looked_up(node.value, frame) if isinstance(node, ast.Subscript) else None
     return "numpy.r_" if owner is np.r_ else "numpy.c_" if owner is np.c_ else ""
 
 
 def _unknown(node):
-    """The name of a method of an object that is not known, as it is written."""
+    """Return the name of a method of an unknown object as it is written."""
     if not isinstance(node, ast.Attribute):
         return ""
     text = f"ndarray.{node.attr}" if hasattr(np.ndarray, node.attr) else ast.unparse(node)
@@ -196,7 +196,7 @@ def _unknown(node):
 
 
 def _looked_up(node, frame):
-    """The object that a dotted name stands for in a frame, looked up without running code of the user's."""
+    """Look up the object that a dotted name stands for in a frame, without running code of the user."""
     if isinstance(node, ast.Name):
         for names in (frame.f_locals, frame.f_globals, vars(builtins)):
             if node.id in names:

@@ -1,4 +1,4 @@
-"""What to write instead of a call that needs plain numbers, by the function that asks for them."""
+"""Remedies: what to write instead of a function that needs plain numbers, or that has no derivative rule."""
 import operator
 import sys
 
@@ -6,7 +6,7 @@ import numpy as np
 
 __all__ = ["instead_of", "remedy"]
 
-# Functions of `math` and `cmath` whose twins have other names.
+# Functions of `math` and `cmath` whose counterparts have other names.
 MATH = {
     "acos": "np.arccos", "acosh": "np.arccosh", "asin": "np.arcsin", "asinh": "np.arcsinh", "atan": "np.arctan",
     "atan2": "np.arctan2", "atanh": "np.arctanh", "dist": "np.linalg.norm(p - q)", "erf": "ad.special.erf",
@@ -15,7 +15,7 @@ MATH = {
     "frexp": "", "gcd": "", "lcm": "", "nextafter": "",  # NumPy's have no rule
 }
 _STANDARD = "with z = (x - loc) / scale"
-# The logarithms of densities, by the names of SciPy's distributions.
+# The logarithms of densities by the names of SciPy's distributions.
 LOG_DENSITIES = {
     "norm": f"-z**2 / 2 - np.log(scale) - np.log(2 * np.pi) / 2 {_STANDARD}",
     "expon": f"-z - np.log(scale) {_STANDARD}",
@@ -38,7 +38,7 @@ LOG_DENSITIES = {
 PROBABILITIES = {"norm.cdf": "ad.special.ndtr(z)", "norm.logcdf": "ad.special.log_ndtr(z)",
                  "norm.sf": "ad.special.ndtr(-z)", "norm.logsf": "ad.special.log_ndtr(-z)",
                  "norm.ppf": "loc + scale * ad.special.ndtri(q)"}
-# Functions of SciPy that have a twin, or that one expression stands for.
+# Functions of SciPy that have a counterpart, or that one expression replaces.
 WRITTEN = {
     "scipy.integrate.trapezoid": "np.trapezoid", "scipy.integrate.cumulative_trapezoid":
     "np.cumsum((y[1:] + y[:-1]) / 2 * np.diff(x))", "scipy.integrate.simpson":
@@ -76,7 +76,7 @@ MODULES = {  # the longest name that fits decides
     "numpy.random": "Draw plain numbers, and shift and scale them: loc + scale * rng.standard_normal(shape)",
     "pandas": "Take the numbers out of the table first: series.to_numpy() * x",
 }
-# What serves in the place of NumPy's functions without a rule.
+# What to use instead of NumPy's functions that have no rule.
 WITHOUT_RULE = {
     **dict.fromkeys("copyto fill_diagonal place put put_along_axis putmask".split(),
                     "Arrays are not changed in place; use np.where(mask, x, y)"),
@@ -110,7 +110,7 @@ BUILTINS = {
 
 
 def remedy(function):
-    """What to write instead, by the function that was called.
+    """Return what to write instead of the function that was called.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def remedy(function):
     Returns
     -------
     str
-        A sentence without its full stop; empty where nothing better is known than what is always so.
+        A sentence without its full stop; empty if only the general advice applies.
     """
     module, _, name = function.rpartition(".")
     if module in ("math", "cmath"):
@@ -151,7 +151,7 @@ def remedy(function):
 
 
 def _of_numpy(module, name):
-    """For functions that do dispatch, but not on elements of lists, nor on parameters like initial= and left=."""
+    """Return the remedy for functions that dispatch, but not on elements of lists or on parameters like initial=."""
     twin = operator.attrgetter(f"{module.replace('numpy', 'ad', 1)}.{name}".partition(".")[2])
     try:
         twin(sys.modules["ad"])
@@ -164,7 +164,7 @@ def _of_numpy(module, name):
 
 
 def instead_of(what):
-    """What to write instead of a function of NumPy's that has no rule, up to the "or".
+    """Return what to write instead of a NumPy function that has no rule, up to the word "or".
 
     Parameters
     ----------
