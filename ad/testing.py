@@ -1,24 +1,24 @@
-"""Derivatives held against central differences: `check_grads`, for users' rules and for the library's tests."""
+"""`check_grads` compares derivatives with central differences, for rules of users and in the library's tests."""
 import numpy as np
 
 from ad._core import Array, constant
 from ad.engine.forward import Dual
 from ad.engine.sweep import pull_back, record
 from ad.ops.elementwise import identity
+from ad.trees import flatten
 
 __all__ = ["check_grads"]
 
 MODES = ("forward", "reverse", "forward-over-reverse", "reverse-over-reverse")
-FIRST_ORDER = MODES[:2]
-SHRUNK = (1.0, 0.1, 0.01, 1e-3, 1e-4)  # the steps that are tried, as parts of the one asked for
+STEP_FACTORS = (1.0, 0.1, 0.01, 1e-3, 1e-4)  # the steps that are tried, as multiples of `eps`
 
 
 def check_grads(f, args, order=2, modes=MODES, rtol=None, atol=None, eps=1e-3, directions=2, seed=0):
     """Check the derivatives of `f` at `args` against central differences along random directions.
 
-    The reference is computed in double precision from values of `f` (second order: from values of
-    its gradient, which the first order has checked), with one step of Richardson extrapolation. Where a derivative
-    differs from it, smaller steps are tried, down to a ten thousandth, and steps to either side alone: a kink may be
+    The reference is computed in double precision from values of `f` (for second order from values of its gradient,
+    which the first order has checked), with one step of Richardson extrapolation. Where a derivative differs from it,
+    smaller steps are tried, down to a ten thousandth of `eps`, and then one-sided differences, because a kink may be
     near.
 
     Parameters
@@ -26,30 +26,29 @@ def check_grads(f, args, order=2, modes=MODES, rtol=None, atol=None, eps=1e-3, d
     f : callable
         `f(*args)`, of arrays or of lists, tuples and dicts of them. It must not draw random numbers.
     args : sequence
-        Where to check. Real and complex floating arrays in it are differentiated, one at a time;
-        the rest is passed to `f` as it is.
+        The point. Real and complex floating arrays in it are differentiated, one at a time; other values are passed to
+        `f` unchanged.
     order : 1 or 2
     modes : sequence of str
-        Of "forward", "reverse", "forward-over-reverse", "reverse-over-reverse"; with `order=1` the
-        last two are left out.
+        Some of "forward", "reverse", "forward-over-reverse" and "reverse-over-reverse"; `order=1` skips the last two.
     rtol, atol : float, optional
-        By default 1e-6 and 1e-7 where everything is in double precision, else 2e-3 and 2e-3.
+        By default 1e-6 and 1e-7 if all arrays are in double precision, else 2e-3 and 2e-3.
     eps : float
-        Length of the longer of the two difference steps that are tried first, beside arguments of size about 1.
+        The longer one of the two difference steps that are tried first; it suits arguments of size about 1.
     directions : int
-        Random directions for each argument.
+        Number of random directions for each argument.
     seed : int
-        Of the random numbers.
+        Seed of the random numbers.
 
     Raises
     ------
     AssertionError
-        Naming the mode, the argument, the direction and both figures.
+        If a derivative is wrong; the message names the mode, the argument, the direction and both values.
 
     Notes
     -----
     For complex arguments the gradient is TensorFlow's, the conjugate of the holomorphic derivative:
-    Re(sum(conj(x_bar) * dx)) is what `f` changes by along `dx`.
+    `f` changes by Re(sum(conj(x_bar) * dx)) along `dx`.
     """
     unknown = set(modes) - set(MODES)
     if unknown:
@@ -78,23 +77,23 @@ def check_grads(f, args, order=2, modes=MODES, rtol=None, atol=None, eps=1e-3, d
 
 
 def forward(flat, xs, x_dots):
-    """The tangents of the outputs along `x_dots` (None: not moved)."""
+    """Return the tangents of the outputs along `x_dots` (None: a zero tangent)."""
     duals = [x if x_dot is None else Dual(x, x_dot) for x, x_dot in zip(xs, x_dots)]
-    ys = [identity(y) for y in flat(*duals)]  # which has made an Array that out= has rebound a Dual
+    ys = [identity(y) for y in flat(*duals)]  # an Array that out= has rebound to a Dual becomes one
     return [y.tangent if isinstance(y, Dual) else np.zeros(y.shape, y.dtype) for y in ys]
 
 
 def reverse(flat, xs, y_bars):
-    """The cotangents of `xs` for those of the outputs."""
+    """Return the cotangents of `xs` for cotangents of the outputs."""
     xs = [x if isinstance(x, Array) else constant(x) for x in xs]
     recorder, aliases, ys = record(flat, xs)
-    connected = [(y, constant(_like(y_bar, y))) for y, y_bar in zip(ys, y_bars) if isinstance(y, Array)]
+    connected = [(y, constant(_cast_like(y_bar, y))) for y, y_bar in zip(ys, y_bars) if isinstance(y, Array)]
     targets, seeds = [list(part) for part in zip(*connected)] or ([], [])
     x_bars = pull_back(recorder, targets, aliases, seeds) if targets else [None] * len(xs)
     return [constant(np.zeros(x.shape, x.dtype)) if x_bar is None else x_bar for x, x_bar in zip(xs, x_bars)]
 
 
-def _like(y_bar, y):
+def _cast_like(y_bar, y):
     return np.real(y_bar).astype(y.dtype) if y.dtype.kind != "c" else np.asarray(y_bar).astype(y.dtype)
 
 
@@ -102,7 +101,7 @@ def _like(y_bar, y):
 
 
 class _Check:
-    """Compares derivatives with differences, with what all comparisons share."""
+    """Compares derivatives with differences; holds the settings of all comparisons."""
 
     def __init__(self, names, rng, rtol, atol, eps, directions):
         self.names, self.rng, self.rtol, self.atol = names, rng, rtol, atol
@@ -133,14 +132,14 @@ class _Check:
             self.compare(_inner(x_bars[i], dx), expected, mode, "", i, dx, size)
 
     def differences(self, flat, xs):
-        """Along random directions of each argument: its position, the direction, the references."""
+        """Yield (position of an argument, direction, references) for random directions of each argument."""
         for i, x in enumerate(xs):
             for _ in range(self.directions if x.size else 0):
                 dx = _direction(self.rng, x)
                 yield i, dx, References(flat, xs, i, dx, self.eps)
 
     def compare(self, found, references, mode, where, i, dx, size=0.0):
-        """Raise if a derivative, element by element, is that of none of the references."""
+        """Raise if an element of a derivative differs from that of all references."""
         first, good = None, False
         for expected in references:
             first = expected if first is None else first
@@ -148,29 +147,29 @@ class _Check:
                 raise AssertionError(
                     f"{mode}: {where}with respect to {self.names[i]}: shape {np.shape(found)}, not {np.shape(expected)}"
                 )
-            room = self.atol + self.rtol * np.maximum(np.abs(expected), size)
+            tolerance = self.atol + self.rtol * np.maximum(np.abs(expected), size)
             with np.errstate(invalid="ignore"):
-                good = good | (np.abs(np.subtract(found, expected)) <= room)
+                good = good | (np.abs(np.subtract(found, expected)) <= tolerance)
             if np.all(good):
                 return
         raise AssertionError(
-            f"{mode}: {where}with respect to {self.names[i]}, along {_shown(dx)}: "
-            f"derivative {_shown(found)}, central differences {_shown(first)}"
+            f"{mode}: {where}with respect to {self.names[i]}, along {_one_line(dx)}: "
+            f"derivative {_one_line(found)}, central differences {_one_line(first)}"
         )
 
 
 class References:
-    """The derivatives of the outputs along `dx` of argument i, by differences of several kinds: computed as needed."""
+    """Derivatives of the outputs along `dx` of argument i by several kinds of differences, computed when asked for."""
 
     def __init__(self, flat, xs, i, dx, eps):
         self.flat, self.xs, self.i, self.dx = flat, [_double(x) for x in xs], i, _double(dx)
-        self.kinds = [(self.central, eps * part) for part in SHRUNK]
-        self.kinds += [(self.one_sided, sign * eps * SHRUNK[2]) for sign in (1, -1)]
+        self.kinds = [(self.central, eps * part) for part in STEP_FACTORS]
+        self.kinds += [(self.one_sided, sign * eps * STEP_FACTORS[2]) for sign in (1, -1)]
         self.known = []
 
     def __getitem__(self, k):
         if k == len(self.known):
-            differences, step = self.kinds[k]  # IndexError ends an iteration
+            differences, step = self.kinds[k]  # IndexError ends the iteration
             self.known.append(differences(step))
         return self.known[k]
 
@@ -180,13 +179,13 @@ class References:
         return _values(self.flat(*xs))
 
     def central(self, h):
-        """(4 D(h / 2) - D(h)) / 3, accurate to h^4."""
+        """Compute (4 D(h / 2) - D(h)) / 3, accurate to h^4."""
         coarse, fine = ([(ahead - behind) / (2 * step) for ahead, behind in zip(*map(self.outputs, (step, -step)))]
                         for step in (h, h / 2))
         return [(4 * a - b) / 3 for a, b in zip(fine, coarse)]
 
     def one_sided(self, h):
-        """(4 f(h) - 3 f(0) - f(2 h)) / 2 h, accurate to h^2."""
+        """Compute (4 f(h) - 3 f(0) - f(2 h)) / 2 h, accurate to h^2."""
         here, near, far = map(self.outputs, (0, h, 2 * h))
         return [(4 * b - 3 * a - c) / (2 * h) for a, b, c in zip(here, near, far)]
 
@@ -197,7 +196,7 @@ def _tolerances(xs, rtol, atol):
 
 
 def _direction(rng, x):
-    """A random array of the shape and dtype of x, of size about 1."""
+    """Draw an array of the shape and dtype of x with elements of size about 1."""
     shape = np.shape(x)
     dx = rng.uniform(0.3, 1.0, shape) * rng.choice([-1.0, 1.0], shape)
     if x.dtype.kind == "c":
@@ -213,30 +212,11 @@ def _inner(a, b):
     return np.sum(np.real(np.conj(a) * b))
 
 
-def _shown(x):
+def _one_line(x):
     return np.array2string(np.asarray(x), precision=8, threshold=12, separator=", ").replace("\n", "")
 
 
-# -- containers --------------------------------------------------------------------------------
-
-
-def _leaves(tree, name=""):
-    """Pairs (name, leaf) of nested lists, tuples and dicts."""
-    if isinstance(tree, dict):
-        return [leaf for key in tree for leaf in _leaves(tree[key], f"{name}[{key!r}]")]
-    if isinstance(tree, (list, tuple)):
-        return [leaf for k, part in enumerate(tree) for leaf in _leaves(part, f"{name}[{k}]")]
-    return [(name, tree)]
-
-
-def _rebuilt(tree, leaves):
-    """The same nesting with leaves from an iterator."""
-    if isinstance(tree, dict):
-        return {key: _rebuilt(part, leaves) for key, part in tree.items()}
-    if isinstance(tree, (list, tuple)):
-        parts = [_rebuilt(part, leaves) for part in tree]
-        return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
-    return next(leaves)
+# -- arguments and values ------------------------------------------------------------------------
 
 
 def _is_differentiable(x):
@@ -244,18 +224,20 @@ def _is_differentiable(x):
 
 
 def _flattened(f, args):
-    """`f` as a function of its differentiable leaves, which returns a list of those of its result."""
-    args = [arg.numpy() if isinstance(arg, Array) else arg for arg in args]
-    named = [leaf for k, arg in enumerate(args) for leaf in _leaves(arg, f"argument {k}")]
-    moving = [_is_differentiable(x) for _, x in named]
+    """Return `f` as a function of its differentiable leaves, the leaves, and their names.
+
+    That function takes the leaves and returns those of the value of `f` that are differentiable, in a list.
+    """
+    leaves, structure = flatten([arg.numpy() if isinstance(arg, Array) else arg for arg in args])
+    chosen = [i for i, leaf in enumerate(leaves) if _is_differentiable(leaf)]
 
     def flat(*xs):
-        xs = iter(xs)
-        whole = iter([next(xs) if moves else leaf for (_, leaf), moves in zip(named, moving)])
-        return [y for _, y in _leaves(f(*[_rebuilt(arg, whole) for arg in args])) if _is_differentiable(y)]
+        given = dict(zip(chosen, xs))
+        whole = structure([given.get(i, leaf) for i, leaf in enumerate(leaves)])
+        return [y for y in flatten(f(*whole))[0] if _is_differentiable(y)]
 
-    chosen = [(name, np.asarray(x)) for (name, x), moves in zip(named, moving) if moves]
-    return flat, [x for _, x in chosen], [name for name, _ in chosen]
+    names = [f"argument {k}" + "".join(f"[{key!r}]" for key in keys) for k, *keys in structure.paths()]
+    return flat, [np.asarray(leaves[i]) for i in chosen], [names[i] for i in chosen]
 
 
 def _values(ys):
