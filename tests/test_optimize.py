@@ -12,7 +12,7 @@ from scipy.optimize import Bounds, LinearConstraint, NonlinearConstraint
 
 import ad
 from ad.optimize import curve_fit, least_squares, minimize, root
-from ad.optimize.minimizers import DENSE, METHODS
+from ad.optimize.minimizers import MAX_DENSE, METHODS
 
 START = np.array([1.1, 1.0, 1.15, 1.2])  # where the Hessian is positive definite, which dogleg wants
 DERIVATIVES = {"jac": scipy_optimize.rosen_der, "hess": scipy_optimize.rosen_hess}
@@ -93,7 +93,7 @@ def test_a_hessian_takes_one_more_evaluation(method):
 @pytest.mark.parametrize("method", ["Newton-CG", "trust-ncg", "trust-krylov", "trust-constr"])
 def test_products_beyond_a_hundred_variables(method):
     f = Counted(rosen)
-    x0 = np.full(DENSE + 1, 1.1)
+    x0 = np.full(MAX_DENSE + 1, 1.1)
     result = minimize(f, x0, method=method)
     assert result.success
     np.testing.assert_allclose(result.x, 1, rtol=0.05)

@@ -1,10 +1,10 @@
-"""Exact derivatives for SciPy's optimizers: those functions of scipy.optimize that want some, under their own names.
+"""SciPy's optimizers with exact derivatives: functions of scipy.optimize that use some, under their own names.
 
 `x0` is an array, a number, or any container of arrays (a dict, a list, a namedtuple, a dataclass); the function is
 called with such a container, and `result.x` is one. As in SciPy, a list or a tuple of nothing but numbers is an array.
 
-SciPy itself works on one flat vector: the elements of the leaves in order, in double precision whatever `x0` has. What
-belongs to that vector stays flat: `result.jac`, `hess`, `hess_inv`, `grad`, `active_mask`, `allvecs`.
+SciPy itself works on one flat vector: the elements of the leaves in order, in double precision whatever the dtypes in
+`x0`. Results over that vector stay flat: `result.jac`, `hess`, `hess_inv`, `grad`, `active_mask`, `allvecs`.
 """
 from ad.errors import needs_scipy
 

@@ -1,11 +1,11 @@
-"""`least_squares`, `root` and `curve_fit`: scipy.optimize's, with exact Jacobians."""
+"""`least_squares`, `root` and `curve_fit` of scipy.optimize, with exact Jacobians."""
 import functools
 
 import numpy as np
 from scipy import optimize as scipy_optimize
 
 from ad import trees
-from ad.optimize.functions import Recorded, Residuals, followed
+from ad.optimize.functions import RecordedFunction, Residuals, differentiable_call
 from ad.optimize.packing import Packing
 
 __all__ = ["curve_fit", "least_squares", "root"]
@@ -25,8 +25,8 @@ def least_squares(fun, x0, jac=None, bounds=(-np.inf, np.inf), method="trf", *, 
     x0 : array_like or container of arrays
         Where to start.
     jac : callable or str, optional
-        By default exact. `jac(x, *args, **kwargs)` returns an (m, n) matrix over the flat vectors; SciPy's words
-        ("2-point", ...) ask it for finite differences.
+        By default exact. `jac(x, *args, **kwargs)` returns an (m, n) matrix over the flat vectors; SciPy's keywords
+        ("2-point", ...) ask for finite differences by SciPy.
     bounds : pair, scipy.optimize.Bounds or container, optional
         Lower and upper bounds, each a number or like `x0`; or a container like `x0` with a (low, high) pair for each
         leaf.
@@ -62,7 +62,7 @@ def least_squares(fun, x0, jac=None, bounds=(-np.inf, np.inf), method="trf", *, 
     if callable(jac):
         jac_of_flat = lambda flat: jac(packing.unpack(flat), *args, **kwargs)
     result = scipy_optimize.least_squares(
-        y.value if jac is None else y.plain, packing.flat,
+        y.value if jac is None else y.value_only, packing.flat,
         y.jacobian if jac is None else jac_of_flat if callable(jac) else jac,
         packing.limits(bounds), method, **options)
     return packing.unpacked_result(result)
@@ -112,12 +112,12 @@ def root(fun, x0, args=(), method="hybr", jac=None, tol=None, callback=None, opt
     y = Residuals(packing, f, None if is_lm else packing.n, records=is_lm)
     exact = jac is None and uses_jac
     if paired and not uses_jac:
-        value, jac = y.plain, None
+        value, jac = y.value_only, None
     elif paired:
-        y.plain(packing.flat)  # which is looked at
+        y.value_only(packing.flat)  # to check it
         value = lambda flat: _pair(packing, fun(packing.unpack(flat), *args))
     else:
-        value = y.value if exact else y.plain
+        value = y.value if exact else y.value_only
     if exact:
         jac_of_flat = y.jacobian
     else:
@@ -128,7 +128,7 @@ def root(fun, x0, args=(), method="hybr", jac=None, tol=None, callback=None, opt
 
 
 def _pair(packing, returned):
-    """A value, flat, and its Jacobian."""
+    """Return a value as a flat vector, and its Jacobian."""
     value, jacobian = packing.pair(returned, "Jacobian")
     return np.concatenate([np.ravel(leaf) for leaf in trees.flatten(value)[0]]), np.asarray(jacobian)
 
@@ -164,8 +164,8 @@ def curve_fit(f, xdata, ydata, p0=None, sigma=None, absolute_sigma=False, check_
     Returns
     -------
     popt, pcov : ndarray
-        The parameters and their covariance matrix; with `full_output` also infodict, mesg and ier. All as SciPy's,
-        but for the parameters of a container, which are like `p0`; the covariance is that of the flat vector.
+        The parameters and their covariance matrix; with `full_output` also infodict, mesg and ier. They are as
+        SciPy's, except that the parameters of a container are like `p0`; the covariance is that of the flat vector.
 
     Examples
     --------
@@ -188,9 +188,9 @@ def curve_fit(f, xdata, ydata, p0=None, sigma=None, absolute_sigma=False, check_
 
 
 def _model(like, f):
-    """`f(xdata, x)` and its Jacobian as SciPy calls them, with the elements of x one by one; signed as `like` is."""
+    """Return `f(xdata, x)` and its Jacobian as functions of xdata and x's elements, with the signature of `like`."""
     data = None
-    recorded = Recorded(lambda x: followed("ad.optimize.curve_fit", lambda x: f(data, x), x))
+    recorded = RecordedFunction(lambda x: differentiable_call("ad.optimize.curve_fit", lambda x: f(data, x), x))
 
     def called(function):
         def with_data(xdata, *params):

@@ -1,4 +1,4 @@
-"""Functions of the flat vector, with their derivatives, as SciPy calls them."""
+"""Functions of the flat vector with their derivatives, in the forms in which SciPy calls them."""
 import numpy as np
 
 from ad import trees
@@ -10,14 +10,14 @@ from ad.transforms.differentiated_call import DifferentiatedCall
 from ad.transforms.gradient_tape import GradientTape
 from ad.transforms.jacobians import matrix
 
-__all__ = ["Outputs", "Recorded", "Residuals", "Scalar", "followed"]
+__all__ = ["Outputs", "RecordedFunction", "Residuals", "Scalar", "differentiable_call"]
 
-# Elements from which on a point is compared in the memory of its copy: bytes of that size take longer to come by.
+# From this size on, a point is compared with a copy of the last one: allocating bytes of that size takes longer.
 LARGE = 1 << 12
 
 
 class _Point:
-    """A point at which something was computed; SciPy asks again with copies of it."""
+    """The last point at which something was computed; SciPy asks for more at copies of it."""
 
     def __init__(self):
         self.copy = self.bytes = None
@@ -41,8 +41,8 @@ class _Point:
             self.copy[...] = np.nan  # equal to nothing
 
 
-def followed(caller, f, x):
-    """f(x); where `ad` cannot follow the function, an error that names what else there is."""
+def differentiable_call(caller, f, x):
+    """Call f(x); if `ad` cannot differentiate it, raise an error that names the alternative."""
     try:
         return f(x)
     except (TypeError, ValueError, NotImplementedError) as error:
@@ -52,25 +52,25 @@ def followed(caller, f, x):
 
 
 class _Function:
-    """What both kinds share: a look at the first evaluation, after which SciPy can be left to itself."""
+    """Base of the functions that SciPy calls: checks the first evaluation."""
 
     def __init__(self, packing, f):
         self.packing, self.f = packing, f
         self.is_first = True
 
     def result(self, x):
-        """What f returns of a flat vector, plain or one of ours."""
-        return followed(self.packing.caller, self.f, self.packing.unpack(x))
+        """Call f at a flat vector, an ndarray or an Array."""
+        return differentiable_call(self.packing.caller, self.f, self.packing.unpack(x))
 
-    def plain(self, x):
-        """The value alone, by NumPy."""
+    def value_only(self, x):
+        """Return the value, without preparing for a derivative."""
         y = self.call(x)
         if self.is_first:
-            self._look_at(y)
+            self._check_value(y)
             self.is_first = False
         return y
 
-    def _look_at(self, y):
+    def _check_value(self, y):
         if y.dtype.kind not in "biuf":
             remedy = "return its real part, or abs()" if y.dtype.kind == "c" else "return numbers"
             raise self._error(f"f returned a value of dtype {y.dtype}; {remedy}", TypeError)
@@ -79,7 +79,7 @@ class _Function:
             where = f" in element {bad[0]} of {y.size}" if y.ndim else ""
             raise self._error(f"f is {y.reshape(-1)[bad[0]]}{where} at x0; start where it is finite", ValueError)
 
-    def _look_at_gradient(self, x_bar):
+    def _check_gradient(self, x_bar):
         bad = np.flatnonzero(~np.isfinite(x_bar))
         if bad.size:
             raise self._error(f"the derivative of f by {self.packing.name(bad[0])} is {x_bar[bad[0]]} at x0, where f "
@@ -94,7 +94,7 @@ class _Function:
 
 
 class Scalar(_Function):
-    """A function to minimise: value and gradient from one evaluation, kept for the point that was last asked for.
+    """A function to minimise: value and gradient come from one evaluation, and are kept for the last point.
 
     `f` takes the container alone. SciPy asks for the value and for the gradient of a point one after the other, and for
     a Hessian or its products at the point where it has the gradient.
@@ -103,13 +103,13 @@ class Scalar(_Function):
     def __init__(self, packing, f):
         super().__init__(packing, f)
         self.at, self.linear_at = _Point(), _Point()
-        # f may be constant in places: whether it is at x0 is asked in `_first`
+        # f may be constant in places, but not at x0: `_first` checks that
         self.value_and_grad = gradient_of("value_and_grad", self.call, 0, False, with_value=True, warns=False)
         self._grad = gradient_of("grad", self.call, 0, False, with_value=False, warns=False)
         self._hessian = hessian_of(self.call, 0, False, warns=False)
 
     def call(self, x):
-        """The value at a flat vector, plain or one of ours, as something without axes."""
+        """Return the value at a flat vector, an ndarray or an Array, without axes."""
         y = self.result(x)
         return y if isinstance(y, Array) and not y.ndim else self._one_number(y)
 
@@ -125,22 +125,22 @@ class Scalar(_Function):
 
     def _evaluate(self, x):
         self.at.forget()  # f may raise
-        self.x_bar = None  # a large one makes room for the next
+        self.x_bar = None  # frees a large one before the next is computed
         if self.is_first:
             self.y, self.x_bar = self._first(x)
-            self._look_at_gradient(self.x_bar)
+            self._check_gradient(self.x_bar)
         else:
             self.y, self.x_bar = self.value_and_grad(x)
         self.at.move(x)
 
     def _first(self, x):
-        """The value and the gradient at the first point, from a tape, which knows what is unconnected."""
+        """Compute value and gradient at the first point on a tape, which tells if they are unconnected."""
         watched = constant(x)
         with GradientTape() as tape:
             tape.watch(watched)
             y = self.call(watched)
             values = y.numpy() if isinstance(y, Array) else y
-            self._look_at(values)
+            self._check_value(values)
         x_bar = tape.gradient(y, watched) if isinstance(y, Array) else None
         if x_bar is None:
             raise self._constant()
@@ -151,7 +151,7 @@ class Scalar(_Function):
         return self._hessian(x)
 
     def product(self, x, v):
-        """The Hessian times `v`; the gradient is recorded once for all products at a point."""
+        """Return the Hessian times `v`; the gradient is recorded once for all products at a point."""
         if not self.linear_at.is_at(x):
             self.linear_at.forget()
             _, self.linear = linearize(self._grad, x)
@@ -159,10 +159,10 @@ class Scalar(_Function):
         return self.linear(np.asarray(v))
 
     def _one_number(self, y):
-        """A value that is not an Array without axes: as such a number, if it is one."""
+        """Return a value that is one number without axes; raise if it is anything else."""
         if trees.flatten(y)[1] is not trees.LEAF or isinstance(y, (str, bytes)):
-            shown = "None: is there a return missing?" if y is None else f"{kind(y)}; return one number"
-            raise self._error(f"f returned {shown}", TypeError)
+            found = "None: is there a return missing?" if y is None else f"{kind(y)}; return one number"
+            raise self._error(f"f returned {found}", TypeError)
         if not isinstance(y, Array):
             y = np.asarray(y)
         if y.size != 1:
@@ -173,8 +173,8 @@ class Scalar(_Function):
         return np.reshape(y, ()) if isinstance(y, Array) else y.reshape(())[()]
 
 
-class Recorded:
-    """A function of a vector, and its Jacobian: SciPy asks for that where it has just had the value.
+class RecordedFunction:
+    """A function of a vector, recorded at each point for the Jacobian that SciPy asks for after the value.
 
     Parameters
     ----------
@@ -183,29 +183,29 @@ class Recorded:
 
     def __init__(self, f):
         self.f, self.at = f, _Point()
-        self.record = None
+        self.evaluation = None  # at the last point: (DifferentiatedCall, plan, outputs)
 
     def value(self, x):
-        """What `f` returned, plain."""
-        call, _, ys = self._record_at(x)
+        """Return the value of `f`, an ndarray or a container of ndarrays."""
+        call, _, ys = self._evaluated_at(x)
         return call.values(ys)
 
     def is_connected(self):
-        """Whether the value, an array that was evaluated last, depends on `x`."""
-        _, plan, (y,) = self.record
+        """Whether the value of the last evaluation, one array, depends on `x`."""
+        _, plan, (y,) = self.evaluation
         return y.dtype.kind == "f" and pull(plan, [np.ones(y.shape, y.dtype)])[0] is not None
 
     def jacobian(self, x):
-        return matrix(*self._record_at(x))
+        return matrix(*self._evaluated_at(x))
 
-    def _record_at(self, x):
+    def _evaluated_at(self, x):
         if not self.at.is_at(x):
             self.at.forget()  # f may raise
-            self.record = None  # a large one makes room for the next
+            self.evaluation = None  # frees a large one before the next is computed
             call = DifferentiatedCall("jacobian", self.f, (x.copy(),), {}, 0, False)
-            self.record = call, *call.record()
+            self.evaluation = call, *call.record()
             self.at.move(x)
-        return self.record
+        return self.evaluation
 
 
 class Outputs(_Function):
@@ -213,10 +213,10 @@ class Outputs(_Function):
 
     def __init__(self, packing, f):
         super().__init__(packing, f)
-        self._recorded = Recorded(self.call)
+        self._recorded = RecordedFunction(self.call)
 
     def call(self, x):
-        """All outputs at a flat vector, plain or one of ours, in a row."""
+        """Return all outputs at a flat vector, an ndarray or an Array, as a flat vector."""
         leaves = trees.flatten(self.result(x))[0]
         if not leaves:
             raise self._error("f returned nothing; return an array, or a container of arrays", TypeError)
@@ -230,28 +230,28 @@ class Outputs(_Function):
         return self._recorded.jacobian(x)
 
     def hessian(self, x, v):
-        """The Hessian of the sum of the outputs weighted by `v`."""
+        """Return the Hessian of the sum of the outputs weighted by `v`."""
         return hessian_of(lambda x: np.dot(v, self.call(x)), 0, False, warns=False)(x)
 
 
 class Residuals(Outputs):
-    """What must be finite at the start, and depend on `x`.
+    """Outputs that must be finite at the start, and depend on `x`.
 
     Parameters
     ----------
     packing : Packing
     f : callable
     n_wanted : int, optional
-        How many outputs it must have.
+        The number of outputs that it must have.
     records : bool
-        Whether a Jacobian is wanted at most of the points where there is a value; else the first value alone is
-        recorded.
+        Whether SciPy asks for a Jacobian at most of the points where it asks for the value. If not, only the first
+        evaluation is recorded.
     """
 
     def __init__(self, packing, f, n_wanted=None, records=True):
         super().__init__(packing, f)
         self.n_wanted, self.records = n_wanted, records
-        self._recorded = Recorded(self._call_and_look)
+        self._recorded = RecordedFunction(self._checked_call)
 
     def value(self, x):
         if not (self.is_first or self.records):
@@ -262,14 +262,14 @@ class Residuals(Outputs):
         self.is_first = False
         return y
 
-    def _call_and_look(self, x):
+    def _checked_call(self, x):
         y = self.call(x)
         if self.is_first:
-            self._look_at(y.numpy() if isinstance(y, Array) else y)
+            self._check_value(y.numpy() if isinstance(y, Array) else y)
         return y
 
-    def _look_at(self, y):
+    def _check_value(self, y):
         if self.n_wanted not in (None, y.size):
             raise self._error(f"f must return one number for each of the {self.n_wanted} unknowns, not {y.size}; where "
                               "there are more than unknowns use ad.optimize.least_squares", ValueError)
-        super()._look_at(y)
+        super()._check_value(y)

@@ -1,4 +1,4 @@
-"""`minimize`: scipy.optimize.minimize with the derivatives that its method can use."""
+"""`minimize`: scipy.optimize.minimize with the exact derivatives that its method uses."""
 import numpy as np
 from scipy import optimize as scipy_optimize
 
@@ -15,8 +15,8 @@ METHODS = {
     "trust-exact": SECOND, "trust-krylov": PRODUCTS,
 }
 TAKES = {name.lower(): takes for name, takes in METHODS.items()}
-# With more variables than these, products with the Hessian cost less than the matrix, where a method takes either.
-DENSE = 100
+# With more variables than this, products with the Hessian cost less than the matrix, for methods that take either.
+MAX_DENSE = 100
 
 
 def minimize(fun, x0, args=(), method=None, jac=None, hess=None, hessp=None, bounds=None, constraints=(), tol=None,
@@ -41,7 +41,7 @@ def minimize(fun, x0, args=(), method=None, jac=None, hess=None, hessp=None, bou
     jac, hess, hessp : optional
         By default exact. A function of your own is used instead: `jac(x, *args)` returns a container like `x0` or a
         flat array, `hess(x, *args)` the (n, n) matrix over the flat vector, `hessp(x, p, *args)` takes and returns
-        flat vectors. SciPy's words ("2-point", ...; `jac=True` where `fun` returns value and gradient) and its
+        flat vectors. SciPy's keywords ("2-point", ...; `jac=True` where `fun` returns value and gradient) and its
         quasi-Newton updates (for `hess`) are passed on to it.
     bounds : scipy.optimize.Bounds, sequence or container, optional
         A (low, high) pair for each element of the flat vector, or a container like `x0` with such a pair, of numbers
@@ -87,7 +87,7 @@ def minimize(fun, x0, args=(), method=None, jac=None, hess=None, hessp=None, bou
 
 
 def _taken_by(method):
-    """The names of the derivatives that a method can use."""
+    """Return the names of the derivatives that a method can use."""
     if method is None or callable(method):
         return SECOND if callable(method) else FIRST
     if not isinstance(method, str) or method.lower() not in TAKES:
@@ -96,24 +96,24 @@ def _taken_by(method):
 
 
 def _functions(packing, f, args, takes, given):
-    """`fun` and its derivatives for SciPy: the user's, else exact ones."""
+    """Return `fun` and its derivatives for SciPy: those that the user gives, else exact ones."""
     paired = given.get("jac") is True
     y = Scalar(packing, (lambda x: packing.pair(f(x, *args), "gradient")[0]) if paired else (lambda x: f(x, *args)))
     functions = {name: _given(packing, name, how, args) for name, how in given.items()}
     if paired:
         functions["fun"] = lambda flat: _pair(packing, f(packing.unpack(flat), *args))
     elif "jac" in given or "jac" not in takes:
-        functions["fun"] = y.plain
+        functions["fun"] = y.value_only
     else:
         functions |= {"fun": y.value, "jac": y.gradient}
     if "hess" in takes and not {"hess", "hessp"} & set(given):
-        dense = "hessp" not in takes or packing.n <= DENSE
+        dense = "hessp" not in takes or packing.n <= MAX_DENSE
         functions |= {"hess": y.hessian} if dense else {"hessp": y.product}
     return functions
 
 
 def _given(packing, name, how, args):
-    """A derivative of the user's, as a function of the flat vector; what is not a function is for SciPy."""
+    """Return a derivative that the user gives as a function of the flat vector; keywords are left to SciPy."""
     if not callable(how):
         return how
     if name == "hessp":
@@ -132,7 +132,7 @@ def _pair(packing, returned):
 
 
 def _constraints(packing, constraints, takes, second):
-    """Constraints on the flat vector; with Jacobians for methods of first order, and Hessians for one of `second`."""
+    """Return constraints on the flat vector, with the derivatives that the method takes; `second`: also Hessians."""
     if constraints is None:
         return ()
     if isinstance(constraints, (dict, scipy_optimize.NonlinearConstraint, scipy_optimize.LinearConstraint)):
@@ -149,7 +149,7 @@ def _constraint(packing, c, first, second):
 
 
 def _from_dict(packing, c, first, second):
-    """A constraint {"type", "fun", "jac", "args"}; with second derivatives it has to be one of the newer kind."""
+    """Convert a constraint {"type", "fun", "jac", "args"}, which has no Hessian: to a NonlinearConstraint if needed."""
     if not callable(c.get("fun")) or c.get("type") not in ("eq", "ineq"):
         raise ValueError(f"{packing.caller}: a constraint is {c!r}; write {{'type': 'eq' or 'ineq', 'fun': function}}")
     fun, jac, args = c["fun"], c.get("jac"), c.get("args", ())
@@ -175,7 +175,7 @@ def _nonlinear(packing, c, first, second):
 
 
 def _with_jacobian(packing, jac, y, wanted):
-    """The value and the user's Jacobian; the exact one, from the same evaluation, in the place of SciPy's default."""
+    """Return the value and the Jacobian that the user gives; the exact one instead of SciPy's default."""
     if callable(jac):
         return y.call, lambda flat: jac(packing.unpack(flat))
     return (y.value, y.jacobian) if wanted and jac == "2-point" else (y.call, jac)

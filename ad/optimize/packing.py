@@ -1,4 +1,4 @@
-"""Between containers of arrays and the flat vector on which SciPy works."""
+"""Conversion between containers of arrays and the flat vector on which SciPy works."""
 import inspect
 
 import numpy as np
@@ -12,7 +12,7 @@ __all__ = ["Packing", "keyed"]
 
 
 class Packing:
-    """`x0` as one flat vector of float64, and the way back to its container."""
+    """`x0` as one flat vector of float64, and the conversion back to its container."""
 
     def __init__(self, caller, f, x0):
         self.caller = f"ad.optimize.{caller}"
@@ -31,7 +31,7 @@ class Packing:
         self.flat = np.concatenate([leaf.reshape(-1) for leaf in leaves])
 
     def _numbers(self, leaf, path):
-        """A leaf of x0 as an array of its own."""
+        """Return a leaf of x0 as a new array of float64."""
         value = np.asarray(leaf)
         if value.dtype.kind in "iuf":
             return np.array(value, np.float64)
@@ -40,34 +40,34 @@ class Packing:
                   "give real numbers, arrays of them, or a container of such")
         raise TypeError(f"{self.caller}: {keyed('x0', path)} is {what}; {remedy}")
 
-    # -- there and back
+    # -- container to vector and back
 
     def unpack(self, flat):
-        """The container, of views of a flat vector; of recorded slices, if the vector is being differentiated."""
+        """Return the container of views of a flat vector, or of recorded slices if it is being differentiated."""
         if self.is_vector:
             return flat
         return self.structure([flat[where] if len(shape) == 1 else np.reshape(flat[where], shape)
                                for where, shape in zip(self.slices, self.shapes)])
 
     def unpacked_copy(self, flat):
-        """The container as a caller gets it: in memory of its own, with NumPy's scalars for leaves without axes."""
+        """Return the container for the caller: of copies, with NumPy scalars for leaves without axes."""
         return trees.map(lambda leaf: leaf.copy() if leaf.ndim else leaf[()], self.unpack(flat))
 
     def pair(self, returned, second):
-        """What f returns with jac=True: a value, and `second`, which is called so."""
+        """Return the pair that f must return with jac=True: its value and `second`."""
         if isinstance(returned, (tuple, list)) and len(returned) == 2:
             return returned
         raise TypeError(f"{self.caller}: with jac=True f returns its value and its {second}, in a tuple, not "
                         f"{kind(returned)}; leave out jac for the exact {second}")
 
     def pack(self, tree, what):
-        """The flat vector of a container like `x0`; an array with as many elements is one already."""
+        """Return the flat vector of a container like `x0`, or of an array or list with as many elements."""
         if isinstance(tree, (np.ndarray, list)) and np.size(tree) == self.n:
             return np.reshape(tree, -1)
-        return self.spread(trees.flatten_like(self.structure, tree, what), what)
+        return self.broadcast(trees.flatten_like(self.structure, tree, what), what)
 
-    def spread(self, entries, what):
-        """The flat vector of one entry for each leaf, a number or an array that fits it."""
+    def broadcast(self, entries, what):
+        """Return the flat vector of one entry for each leaf, each broadcast to the shape of its leaf."""
         try:
             return np.concatenate([np.broadcast_to(np.asarray(entry, np.float64), shape).reshape(-1)
                                    for entry, shape in zip(entries, self.shapes)])
@@ -78,26 +78,26 @@ class Packing:
                              f"for each of {shapes}") from None
 
     def unpacked_result(self, result):
-        """SciPy's result, with the container as its x."""
+        """Replace x in SciPy's result by the container."""
         result.x = self.unpacked_copy(result.x)
         return result
 
     def callback(self, callback):
-        """A callback for SciPy that passes the container on, with the signature that SciPy looks for."""
+        """Return a callback for SciPy that passes the container on, with the signature that SciPy looks for."""
         if callback is None:
             return None
         if set(inspect.signature(callback).parameters) == {"intermediate_result"}:
-            return lambda intermediate_result: callback(intermediate_result=self._shown(intermediate_result))
-        return lambda x, *rest: callback(self.unpacked_copy(x), *map(self._shown, rest))
+            return lambda intermediate_result: callback(intermediate_result=self._state(intermediate_result))
+        return lambda x, *rest: callback(self.unpacked_copy(x), *map(self._state, rest))
 
-    def _shown(self, state):
-        """A copy of a method's state with the container as its x; SciPy goes on with the state itself."""
+    def _state(self, state):
+        """Return a copy of a method's state with the container as its x; SciPy keeps using the state itself."""
         if not isinstance(state, OptimizeResult):
             return state
         return self.unpacked_result(OptimizeResult(state))
 
     def name(self, i):
-        """Element `i` of the flat vector as the caller would write it."""
+        """Return the expression for element `i` of the flat vector in terms of `x0`."""
         k = next(k for k, where in enumerate(self.slices) if where.start <= i < where.stop)
         index = ", ".join(map(str, np.unravel_index(i - self.slices[k].start, self.shapes[k])))
         return keyed("x0", self.structure.paths()[k]) + (f"[{index}]" if index else "")
@@ -105,7 +105,7 @@ class Packing:
     # -- bounds
 
     def bounds(self, bounds):
-        """For `minimize`: SciPy's own forms, flat, as they are; or like `x0`, with a (low, high) for each leaf."""
+        """Return bounds for `minimize`: SciPy's flat forms unchanged, and flattened those with a pair for each leaf."""
         if bounds is None:
             return None
         if isinstance(bounds, Bounds):
@@ -117,7 +117,7 @@ class Packing:
         return self._bounds_of_leaves(self._entries(bounds, "bounds"))
 
     def limits(self, bounds):
-        """For `least_squares`: also a pair of lower and upper bounds, each a number or a container like `x0`."""
+        """Return bounds for `least_squares`: also a pair of lower and upper ones, numbers or containers like `x0`."""
         if isinstance(bounds, (tuple, list)) and len(bounds) == 2:
             sides = [self._side(side) for side in bounds]
             if None not in sides:
@@ -125,7 +125,7 @@ class Packing:
         return self.bounds(bounds)
 
     def _side(self, side):
-        """A number or a vector for SciPy, in a tuple; None if `side` is neither that nor a container like `x0`."""
+        """Return lower or upper bounds in a tuple; None if `side` is no number, array or container like `x0`."""
         if np.ndim(side) == 0 and not isinstance(side, dict):
             return (side,)
         if self.is_leaf:
@@ -136,12 +136,12 @@ class Packing:
             return None
 
     def _is_flat(self, bounds):
-        """Whether bounds for a container are a pair for each element of the flat vector, and not one for each leaf."""
+        """Whether bounds for a container have a pair for each element of the flat vector, not for each leaf."""
         sequence = isinstance(bounds, (list, tuple, np.ndarray))
         return sequence and len(bounds) == self.n != len(self.structure.children)
 
     def _entries(self, tree, what):
-        """What stands in `tree` in the place of each leaf; None where there is None there or above."""
+        """Return the entry of `tree` at the place of each leaf; None if there is None at that place or above."""
         found = []
         for path in self.structure.paths():
             entry = tree
@@ -162,11 +162,11 @@ class Packing:
                                  "numbers or arrays, or None")
         low, high = ([bound if pair[side] is None else pair[side] for pair in pairs]
                      for side, bound in enumerate((-np.inf, np.inf)))
-        return Bounds(self.spread(low, "a lower bound"), self.spread(high, "an upper bound"))
+        return Bounds(self.broadcast(low, "a lower bound"), self.broadcast(high, "an upper bound"))
 
 
 def keyed(name, path):
-    """How to write what is found in `name` by these keys."""
+    """Return the expression for the item of `name` that these keys lead to."""
     return name + "".join(f"[{key!r}]" for key in path)
 
 
@@ -175,7 +175,7 @@ def _part(tree, key):
 
 
 def _as_scipy_takes(x0):
-    """`x0`; as an array where it is a list or a tuple of numbers, or one number."""
+    """Return `x0`, as an array if it is a number or a list or tuple of numbers."""
     if isinstance(x0, (int, float, np.number, np.ndarray, Array)) and not np.ndim(x0):
         return np.reshape(x0, 1)
     if type(x0) in (list, tuple) and x0 and all(isinstance(x, (int, float, complex, np.number)) for x in x0):
