@@ -1,15 +1,16 @@
-"""What all optimizers do: check and clip the gradients, call the formula, and keep the state."""
-import math
+"""The base of the optimizers: a step with checked and clipped gradients, the learning rate, the state."""
 import warnings
 from numbers import Real
 
 import numpy as np
 
-from ad._core import Array, is_tracing
+from ad._core import is_tracing
 from ad.engine.variable import Variable
-from ad.errors import kind, no_assignment
+from ad.errors import no_assignment
 from ad.optimizers import schedules
+from ad.optimizers.gradients import clip_by_global_norm, clip_by_norm, clip_by_value, gradient_for, pair_of
 from ad.optimizers.settings import Configured, checked_number
+from ad.optimizers.slots import Slots
 from ad.transforms.gradient_tape import GradientTape
 from ad.trees import flatten
 
@@ -21,13 +22,13 @@ _OPTIONAL = ("weight_decay", "clipnorm", "clipvalue", "global_clipnorm")
 class Optimizer(Configured):
     """Base of the optimizers.
 
-    An optimizer keeps some arrays for each variable, its slots (say, the mean of past gradients). It holds the
-    variables that it has seen, as a model would: those dropped elsewhere live on in it.
+    An optimizer keeps some arrays for each variable, its slots (say, the mean of past gradients). It also keeps the
+    variables themselves, as a model does, so they live as long as the optimizer.
 
     Parameters
     ----------
     learning_rate : float, LearningRateSchedule, or callable of no arguments that gives a float
-        Zero or positive. A schedule is called with the steps taken so far.
+        Zero or positive. A schedule is called with the number of steps taken so far.
     weight_decay : float, optional
         Before each step, `x = x - weight_decay * learning_rate * x`.
     clipnorm : float, optional
@@ -41,11 +42,11 @@ class Optimizer(Configured):
     Attributes
     ----------
     iterations : int
-        The steps taken so far.
+        The number of steps taken so far.
 
     Notes
     -----
-    A subclass states its formula in `update`, and, where it needs them, `slots` and `coefficients`:
+    A subclass defines its formula as `update`, and, if it needs them, `slots` and `coefficients`:
 
     >>> class SignDescent(ad.optimizers.Optimizer):
     ...     def update(self, x, gradient, learning_rate):
@@ -56,7 +57,7 @@ class Optimizer(Configured):
     array([0.5, 1.5])
     """
 
-    _kinds = "f"  # of dtypes; the squares of complex gradients mean nothing
+    _kinds = "f"  # of the dtypes of variables: formulas that square the gradient are wrong for complex ones
 
     def __init__(self, learning_rate=0.001, *, weight_decay=None, clipnorm=None, clipvalue=None,
                  global_clipnorm=None, name=None, **unknown):
@@ -70,16 +71,16 @@ class Optimizer(Configured):
         if len(clips) > 1:
             raise ValueError(f"ad: {type(self).__name__} clips in one way: give only one of {' and '.join(clips)}")
         self.iterations = 0
-        self._seen = {}  # id of a variable -> (the variable, its slots)
+        self._slots = Slots()
 
     # -- the formula
 
     def slots(self):
-        """The names of the arrays kept for each variable, with the value that each is filled with at first."""
+        """Return the names of the arrays kept for each variable, with the initial value of each."""
         return {}
 
     def coefficients(self, learning_rate, step):
-        """What `update` needs that is the same for all variables.
+        """Return what `update` needs that is the same for all variables.
 
         Parameters
         ----------
@@ -96,14 +97,14 @@ class Optimizer(Configured):
         return learning_rate
 
     def update(self, x, gradient, coefficients, *slots):
-        """The new value of a variable; changes its slots in place.
+        """Return the new value of a variable; changes its slots in place.
 
         Parameters
         ----------
         x, gradient : ndarray or NumPy scalar
-            Of one shape and dtype; not to be changed.
+            Of the same shape and dtype; must not be changed.
         coefficients
-            What the method of this name gave.
+            The result of the method `coefficients`.
         *slots : ndarray
             Of the same shape and dtype.
 
@@ -118,7 +119,7 @@ class Optimizer(Configured):
 
     @property
     def learning_rate(self):
-        """The rate of the next step; may be set to whatever the constructor takes."""
+        """The rate of the next step; can be set to anything that the constructor takes."""
         rate = self._learning_rate
         if not callable(rate):
             return rate
@@ -140,29 +141,29 @@ class Optimizer(Configured):
         Parameters
         ----------
         grads_and_vars : iterable of (gradient, Variable)
-            Gradients are Arrays or array_like, of their variables' shapes; they are cast to their dtypes. Pairs
+            Gradients are Arrays or array_like, of the shapes of their variables; they are cast to their dtypes. Pairs
             whose gradient is None are left out, with a warning.
 
         Raises
         ------
         ValueError
-            If every gradient is None, one is of another shape than its variable, or a variable is there twice.
+            If every gradient is None, one differs from its variable in shape, or a variable is given twice.
         TypeError
-            If something else than a variable of floating dtype is to be changed, or by something else than numbers.
+            If something other than a variable of floating dtype is given, or a gradient is not numeric.
         """
         self._apply(grads_and_vars)
 
     def apply(self, grads, trainable_variables=None):
-        """The same as `apply_gradients`, of two sequences.
+        """Take a step as `apply_gradients` does, with two sequences.
 
         Parameters
         ----------
         grads : sequence of Array, array_like or None
         trainable_variables : sequence of Variable, optional
-            If left out, the variables seen so far, in the order in which they were.
+            By default the variables seen so far, in that order.
         """
         if trainable_variables is None:
-            trainable_variables = [variable for variable, _ in self._seen.values()]
+            trainable_variables = self._slots.variables
         if len(grads) != len(trainable_variables):
             raise ValueError(f"ad: apply got {len(grads)} gradients for {len(trainable_variables)} variables")
         self._apply(zip(grads, trainable_variables))
@@ -188,11 +189,10 @@ class Optimizer(Configured):
         gradients, variables = self._checked(grads_and_vars)
         rate, step = self.learning_rate, self.iterations + 1
         coefficients = self.coefficients(rate, step)
-        # All is checked: nothing raises from here on. NaN and infinities pass through.
+        # Nothing raises from here on, so that an error leaves all variables as they were. NaN and infinities are kept.
         with np.errstate(all="ignore"):
             for gradient, variable in zip(self._clipped(gradients), variables):
-                slots = self._slots_of(variable)
-                self._seen[id(variable)] = variable, slots
+                slots = self._slots.of(variable, self.slots())
                 x = variable.numpy()
                 if self.weight_decay:
                     x = x - self.weight_decay * rate * x
@@ -201,18 +201,16 @@ class Optimizer(Configured):
 
     def _clipped(self, gradients):
         if self.clipvalue is not None:
-            high = self.clipvalue
-            return (np.minimum(np.maximum(gradient, -high), high) for gradient in gradients)
+            return clip_by_value(gradients, self.clipvalue)
         if self.clipnorm is not None:
-            return (gradient * _scale(_squares(gradient), self.clipnorm) for gradient in gradients)
+            return clip_by_norm(gradients, self.clipnorm)
         if self.global_clipnorm is not None:
-            scale = _scale(sum(map(_squares, gradients)), self.global_clipnorm)
-            return (gradient * scale for gradient in gradients)
+            return clip_by_global_norm(gradients, self.global_clipnorm)
         return gradients
 
     def _checked(self, grads_and_vars):
-        """The gradients that there are, with plain values, and their variables."""
-        pairs = [(gradient, self._checked_variable(variable)) for gradient, variable in map(_pair, grads_and_vars)]
+        """Return the gradients that are not None, as ndarrays, and their variables."""
+        pairs = [(gradient, self._checked_variable(variable)) for gradient, variable in map(pair_of, grads_and_vars)]
         if is_tracing() and pairs:
             raise no_assignment(pairs[0][1].name)
         missing = [variable.name for gradient, variable in pairs if gradient is None]
@@ -222,7 +220,7 @@ class Optimizer(Configured):
         if missing:
             warnings.warn(f"ad: gradients do not exist for the variables {missing}; they stay as they are",
                           stacklevel=4)
-        pairs = [(_plain(gradient, variable), variable) for gradient, variable in pairs if gradient is not None]
+        pairs = [(gradient_for(variable, gradient), variable) for gradient, variable in pairs if gradient is not None]
         gradients, variables = zip(*pairs)
         if len({id(variable) for variable in variables}) < len(variables):
             raise ValueError("ad: a variable is there twice in one step: "
@@ -248,38 +246,31 @@ class Optimizer(Configured):
         var_list : Variable, or a nested structure of them
         """
         for variable in map(self._checked_variable, flatten(var_list)[0]):
-            self._seen[id(variable)] = variable, self._slots_of(variable)
-
-    def _slots_of(self, variable):
-        if id(variable) in self._seen:
-            return self._seen[id(variable)][1]
-        return [np.full(variable.shape, first, variable.dtype) for first in self.slots().values()]
+            self._slots.of(variable, self.slots())
 
     def state(self):
-        """All that a later run needs to go on from here, besides the variables' values.
+        """Return all that a later run needs to continue from here, except for the variables' values.
 
         Returns
         -------
         dict of str to ndarray
-            "iterations", "learning_rate" if it is a number, and for the i-th variable seen "i/name of a slot". It can
-            be given to `np.savez(file, **state)`, and what `np.load` gives to `load_state`.
+            "iterations", "learning_rate" if it is a number, and for the i-th variable seen "i/name of a slot". Save it
+            by `np.savez(file, **state)`; give what `np.load` returns to `load_state`.
         """
         state = {"iterations": np.array(self.iterations)}
         if isinstance(self._learning_rate, Real):
             state["learning_rate"] = np.array(self._learning_rate)
-        for i, (_, slots) in enumerate(self._seen.values()):
-            state |= {f"{i}/{name}": np.array(slot) for name, slot in zip(self.slots(), slots)}
-        return state
+        return state | self._slots.state(self.slots())
 
     def load_state(self, state, var_list=None):
-        """Go on from where `state()` was taken; an error leaves the optimizer as it was.
+        """Continue from where `state()` was taken; an error leaves the optimizer as it was.
 
         Parameters
         ----------
         state : mapping of str to ndarray
         var_list : Variable, or a nested structure of them, optional
-            The variables of this run, in the order in which the other optimizer first saw its own. If left out,
-            those this optimizer has seen.
+            The variables of this run, in the order in which the other optimizer first saw its own. By default those
+            that this optimizer has seen.
 
         Raises
         ------
@@ -287,28 +278,14 @@ class Optimizer(Configured):
             If the state is of another optimizer, of another number of variables, or of variables of other shapes.
         """
         if var_list is None:
-            variables = [variable for variable, _ in self._seen.values()]
+            variables = self._slots.variables
         else:
             variables = [self._checked_variable(variable) for variable in flatten(var_list)[0]]
-        names = list(self.slots())
-        known = {f"{i}/{name}" for i in range(len(variables)) for name in names} | {"iterations"}
-        unmatched = sorted((set(state) - {"learning_rate"}) ^ known)
-        if unmatched:
-            raise ValueError(f"ad: the state is not one of {type(self).__name__} with {len(variables)} variables: "
-                             f"{unmatched[0]!r} is in one of them only; give the variables as var_list, in order")
-        seen = {id(variable): (variable, [_loaded(state[f"{i}/{name}"], variable, name) for name in names])
-                for i, variable in enumerate(variables)}
+        slots = Slots.from_state(type(self).__name__, self.slots(), state, variables)
         if "learning_rate" in state:
             self.learning_rate = float(state["learning_rate"])
         self.iterations = int(state["iterations"])
-        self._seen = seen
-
-    def __getstate__(self):
-        return {**vars(self), "_seen": list(self._seen.values())}
-
-    def __setstate__(self, state):
-        vars(self).update(state)
-        self._seen = {id(variable): (variable, slots) for variable, slots in state["_seen"]}
+        self._slots = slots
 
     def get_config(self):
         rate = self._learning_rate
@@ -318,50 +295,15 @@ class Optimizer(Configured):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        """An optimizer, without state, with the settings that `get_config` gave.
+        """Make an optimizer, without state, with the settings that `get_config` returned.
 
         Parameters
         ----------
         config : dict
         custom_objects : dict, optional
-            Classes of schedules that are not in `ad.optimizers.schedules`, by their names.
+            Classes of schedules that are not in `ad.optimizers.schedules`, by name.
         """
         rate = config.get("learning_rate")
         if isinstance(rate, dict):
             config = {**config, "learning_rate": schedules.deserialize(rate, custom_objects)}
         return cls(**config)
-
-
-def _pair(item):
-    if not isinstance(item, (tuple, list)) or len(item) != 2:
-        raise TypeError(f"ad: apply_gradients takes pairs of a gradient and its variable, not {kind(item)}: write "
-                        "optimizer.apply_gradients(zip(gradients, variables))")
-    return item
-
-
-def _plain(gradient, variable):
-    gradient = gradient.numpy() if isinstance(gradient, Array) else np.asarray(gradient)
-    if gradient.shape != variable.shape:
-        raise ValueError(f"ad: a gradient of shape {gradient.shape} for variable {variable.name!r} "
-                         f"of shape {variable.shape}")
-    if not np.can_cast(gradient.dtype, variable.dtype, "same_kind"):
-        raise TypeError(f"ad: a gradient of dtype {gradient.dtype} for variable {variable.name!r} "
-                        f"of dtype {variable.dtype}")
-    return gradient.astype(variable.dtype, copy=False)
-
-
-def _squares(gradient):
-    return float(np.vdot(gradient, gradient).real)
-
-
-def _scale(squares, longest):
-    """By what to multiply gradients with this sum of squares for a norm of at most `longest`."""
-    norm = math.sqrt(squares)
-    return longest / max(norm, longest) if math.isfinite(norm) else math.nan
-
-
-def _loaded(slot, variable, name):
-    if slot.shape != variable.shape:
-        raise ValueError(f"ad: the state's {name} is of shape {slot.shape}, for variable {variable.name!r} "
-                         f"of shape {variable.shape}")
-    return np.array(slot, variable.dtype)

@@ -35,7 +35,19 @@ class LearningRateSchedule(Configured):
         raise NotImplementedError(f"ad: the schedule {type(self).__name__} must define __call__(self, step)")
 
 
-class ExponentialDecay(LearningRateSchedule):
+class _Decay(LearningRateSchedule):
+    """Base of the decays by a function of `step / decay_steps`, which `staircase` rounds down."""
+
+    def __init__(self, initial_learning_rate, decay_steps, decay_rate, staircase, name):
+        self.keep(initial_learning_rate=initial_learning_rate, decay_steps=decay_steps, decay_rate=decay_rate,
+                  staircase=staircase, name=name)
+
+    def _periods(self, step):
+        periods = step / self.decay_steps
+        return math.floor(periods) if self.staircase else periods
+
+
+class ExponentialDecay(_Decay):
     """`initial_learning_rate * decay_rate ** (step / decay_steps)`.
 
     Parameters
@@ -50,14 +62,13 @@ class ExponentialDecay(LearningRateSchedule):
     """
 
     def __init__(self, initial_learning_rate, decay_steps, decay_rate, staircase=False, name="ExponentialDecay"):
-        self.keep(initial_learning_rate=initial_learning_rate, decay_steps=decay_steps, decay_rate=decay_rate,
-                  staircase=staircase, name=name)
+        super().__init__(initial_learning_rate, decay_steps, decay_rate, staircase, name)
 
     def __call__(self, step):
-        return self.initial_learning_rate * self.decay_rate ** _periods(self, step)
+        return self.initial_learning_rate * self.decay_rate ** self._periods(step)
 
 
-class InverseTimeDecay(LearningRateSchedule):
+class InverseTimeDecay(_Decay):
     """`initial_learning_rate / (1 + decay_rate * step / decay_steps)`.
 
     Parameters
@@ -72,11 +83,10 @@ class InverseTimeDecay(LearningRateSchedule):
     """
 
     def __init__(self, initial_learning_rate, decay_steps, decay_rate, staircase=False, name="InverseTimeDecay"):
-        self.keep(initial_learning_rate=initial_learning_rate, decay_steps=decay_steps, decay_rate=decay_rate,
-                  staircase=staircase, name=name)
+        super().__init__(initial_learning_rate, decay_steps, decay_rate, staircase, name)
 
     def __call__(self, step):
-        return self.initial_learning_rate / (1 + self.decay_rate * _periods(self, step))
+        return self.initial_learning_rate / (1 + self.decay_rate * self._periods(step))
 
 
 class PiecewiseConstantDecay(LearningRateSchedule):
@@ -132,7 +142,7 @@ class PolynomialDecay(LearningRateSchedule):
 
 
 class CosineDecay(LearningRateSchedule):
-    """Half a cosine from `initial_learning_rate` down to `alpha` times it; before that, if asked for, a warmup.
+    """Half a cosine from `initial_learning_rate` down to `alpha` times it, after an optional warmup.
 
     The warmup rises linearly from `initial_learning_rate` to `warmup_target`, from which the cosine then falls.
 
@@ -196,28 +206,23 @@ class CosineDecayRestarts(LearningRateSchedule):
         return self.initial_learning_rate * _cosine(done, self.alpha, self.m_mul**restarts)
 
     def _restarts(self, step):
-        """The restarts so far, and the fraction done of the decay since."""
+        """Return the number of restarts so far, and the fraction of the decay since then."""
         if self.t_mul == 1:
             return divmod(step / self.first_decay_steps, 1)
-        # Counted, because a quotient of logarithms rounds the wrong way at some of the restarts.
+        # A loop, because a quotient of logarithms rounds to the wrong side at some of the restarts.
         restarts, length = 0, self.first_decay_steps
         while step >= length:
             step, length, restarts = step - length, length * self.t_mul, restarts + 1
         return restarts, step / length
 
 
-def _periods(schedule, step):
-    periods = step / schedule.decay_steps
-    return math.floor(periods) if schedule.staircase else periods
-
-
 def _cosine(done, alpha, top=1.0):
-    """From `top` at 0 to alpha at 1, and alpha beyond."""
+    """Return half a cosine that falls from `top` at 0 to alpha at 1; alpha beyond."""
     return (1 - alpha) * top * (1 + math.cos(math.pi * min(done, 1))) / 2 + alpha
 
 
 def serialize(schedule):
-    """A schedule as the dict of its class' name and its settings, of which `deserialize` makes it again.
+    """Return the name of a schedule's class and its settings, from which `deserialize` makes it again.
 
     Parameters
     ----------
@@ -232,7 +237,7 @@ def serialize(schedule):
 
 
 def deserialize(config, custom_objects=None):
-    """The schedule that `serialize` wrote.
+    """Make a schedule from what `serialize` returned.
 
     Parameters
     ----------
@@ -253,4 +258,5 @@ def deserialize(config, custom_objects=None):
     return known[name].from_config(config["config"])
 
 
-_BUILT_IN = {schedule.__name__: schedule for schedule in LearningRateSchedule.__subclasses__()}
+_BUILT_IN = {schedule.__name__: schedule for schedule in (
+    CosineDecay, CosineDecayRestarts, ExponentialDecay, InverseTimeDecay, PiecewiseConstantDecay, PolynomialDecay)}

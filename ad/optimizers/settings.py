@@ -1,4 +1,4 @@
-"""Settings kept as attributes: checked by their names, and listed by `get_config`."""
+"""Settings of optimizers and schedules: attributes that are checked by their names, and listed by `get_config`."""
 import math
 from numbers import Real
 
@@ -22,7 +22,7 @@ _RANGES = {
 
 
 def checked_number(owner, name, value):
-    """`value` as a Python number, which leaves float32 values in float32; `owner` is what it is an argument of."""
+    """Check and return `value`, the argument `name` of `owner`, as a Python number, which leaves float32 in float32."""
     wanted, holds = _RANGES[name]
     if not isinstance(value, Real):
         raise TypeError(f"ad: the {name} of {owner} must be a number, not {type(value).__name__} {value!r:.60}")
@@ -32,10 +32,10 @@ def checked_number(owner, name, value):
 
 
 class Configured:
-    """What optimizers and schedules share: settings that make a copy of them."""
+    """Base of optimizers and schedules: settings from which a copy can be made."""
 
     def keep(self, optional=(), **settings):
-        """Set attributes that `get_config` lists; numbers of known names are checked.
+        """Set attributes that `get_config` lists; those with a name in the table of ranges are checked.
 
         Parameters
         ----------
@@ -50,12 +50,12 @@ class Configured:
         self._settings = (*getattr(self, "_settings", ()), *settings)
 
     def get_config(self):
-        """The settings as a dict, from which `from_config` makes the same again."""
+        """Return the settings as a dict, from which `from_config` makes a copy."""
         return {name: getattr(self, name) for name in self._settings}
 
     @classmethod
     def from_config(cls, config):
-        """Made anew from what `get_config` gave.
+        """Make a copy from the settings that `get_config` returned.
 
         Parameters
         ----------
