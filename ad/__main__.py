@@ -4,16 +4,20 @@ The model is plain NumPy code; `ad` differentiates it as it stands, and SciPy do
 """
 import sys
 import time
+from collections.abc import Callable, Iterable
 from importlib.resources import files
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 import ad
 
 __all__ = [
     "Fit", "check", "fit", "likelihood", "load", "main", "numerical_gradient", "numerical_hessian", "scoring", "train",
 ]
+
+Vector: TypeAlias = NDArray[np.float64]
 
 FEATURES = ("selfLR", "age", "educ", "income", "PID")
 LABELS = {
@@ -24,8 +28,8 @@ LABELS = {
     "PID": "Democrat (0) to Republican (6)",
 }
 
-# What a column of the table is called, and how its fit is made.
-FITS = (
+# The heading of each column of the table, and the arguments of its fit.
+FITS: tuple[tuple[tuple[str, str, str], dict[str, Any]], ...] = (
     (("exact", "gradient", "and Hessian"), {"method": "trust-exact"}),
     (("exact", "gradient", ""), {"method": "BFGS"}),
     (("finite", "differences", "2-point"), {"method": "BFGS", "jac": "2-point"}),
@@ -34,17 +38,17 @@ FITS = (
 
 
 class Fit(NamedTuple):
-    """A fit by `ad.optimize.minimize`, and what it took."""
+    """A fit by `ad.optimize.minimize`, and its cost."""
 
-    result: object  # SciPy's
-    errors: np.ndarray  # the standard errors of the coefficients
+    result: Any  # SciPy's OptimizeResult
+    errors: Vector  # the standard errors of the coefficients
     source: str  # of the standard errors
-    evaluations: int  # of f, those that its derivatives took among them
+    evaluations: int  # of f, including those for its derivatives
     seconds: float
 
 
-def load():
-    """The design matrix (944, 6), a column of ones first, and the votes (944,): 1.0 for Dole."""
+def load() -> tuple[Vector, Vector]:
+    """Return the design matrix (944, 6), whose first column is ones, and the votes (944,): 1.0 for Dole."""
     with (files("ad") / "data" / "anes96.csv").open(encoding="utf-8") as lines:
         names = next(lines).strip().split(",")
         columns = dict(zip(names, np.loadtxt(lines, delimiter=",").T))
@@ -52,23 +56,23 @@ def load():
     return np.stack([np.ones_like(vote), *(columns[name] for name in FEATURES)], axis=1), vote
 
 
-def likelihood(X, vote):
-    """The negative log-likelihood of a logistic regression, as a function of its coefficients."""
+def likelihood(X: Vector, vote: Vector) -> Callable[[Vector], Any]:
+    """Return the negative log-likelihood of a logistic regression as a function of its coefficients."""
 
-    def negative_log_likelihood(beta):
+    def negative_log_likelihood(beta: Vector) -> Any:
         eta = X @ beta
         return np.sum(np.logaddexp(0.0, eta) - vote * eta)
 
     return negative_log_likelihood
 
 
-def scoring(X, vote):
-    """The same fit by Fisher's scoring, from the formulas of the textbook (McCullagh and Nelder, 1989, section 4.4).
+def scoring(X: Vector, vote: Vector) -> tuple[Vector, Vector]:
+    """Fit by Fisher's scoring, with the formulas of the textbook (McCullagh and Nelder, 1989, section 4.4).
 
     Returns
     -------
     beta, errors : ndarray
-        The coefficients and their standard errors: the reference for the others, in which `ad` has no part.
+        The coefficients and their standard errors: the reference for the other fits, computed without `ad`.
     """
     beta = np.zeros(X.shape[1])
     for _ in range(25):
@@ -78,15 +82,15 @@ def scoring(X, vote):
     return beta, standard_errors(np.linalg.inv(information))
 
 
-def standard_errors(covariance):
+def standard_errors(covariance: NDArray[Any]) -> Vector:
     return np.sqrt(np.diag(covariance))
 
 
-def fit(f, beta, repeat=5, **how):
-    """Minimise a negative log-likelihood `f`, `repeat` times for the best time; a `Fit`."""
+def fit(f: Callable[[Vector], Any], beta: Vector, repeat: int = 5, **how: Any) -> Fit:
+    """Minimise a negative log-likelihood `f`, `repeat` times for the best time; return a `Fit`."""
     evaluations = 0
 
-    def counted(beta):
+    def counted(beta: Vector) -> Any:
         nonlocal evaluations
         evaluations += 1
         return f(beta)
@@ -102,25 +106,25 @@ def fit(f, beta, repeat=5, **how):
     return Fit(result, errors, source, evaluations // repeat, min(seconds))
 
 
-def numerical_gradient(f, beta):
-    """The gradient of `f` by central differences."""
+def numerical_gradient(f: Callable[[Vector], Any], beta: Vector) -> Vector:
+    """Compute the gradient of `f` by central differences."""
     steps = np.diag(1e-5 * np.maximum(1e-2, np.abs(beta)))
     return np.array([(f(beta + a) - f(beta - a)) / (2 * a.sum()) for a in steps])
 
 
-def numerical_hessian(f, beta):
-    """The Hessian of `f` by second central differences: no derivative of ours has a part in it."""
+def numerical_hessian(f: Callable[[Vector], Any], beta: Vector) -> Vector:
+    """Compute the Hessian of `f` by second central differences, without `ad`."""
     steps = np.diag(2e-3 * np.maximum(1e-2, np.abs(beta)))
 
-    def second(a, b):
+    def second(a: Vector, b: Vector) -> Any:
         corners = f(beta + a + b) - f(beta + a - b) - f(beta - a + b) + f(beta - a - b)
         return corners / (4 * a.sum() * b.sum())
 
     return np.array([[second(a, b) for b in steps] for a in steps])
 
 
-def check(f, beta):
-    """The relative errors of `ad`'s derivatives of `f` near its minimum, against central differences.
+def check(f: Callable[[Vector], Any], beta: Vector) -> dict[str, float]:
+    """Return the relative errors of `ad`'s derivatives of `f` near its minimum, against central differences.
 
     Raises
     ------
@@ -129,17 +133,17 @@ def check(f, beta):
     """
     aside = 0.9 * beta  # at the minimum itself the gradient is zero
     errors = {}
-    for name, ours, reference, bound in (
+    for name, exact, reference, bound in (
         ("gradient", ad.grad(f)(aside), numerical_gradient(f, aside), 1e-7),
         ("Hessian", ad.hessian(f)(beta), numerical_hessian(f, beta), 1e-5),
     ):
-        errors[name] = float(np.max(np.abs(ours - reference)) / np.max(np.abs(reference)))
+        errors[name] = float(np.max(np.abs(exact - reference)) / np.max(np.abs(reference)))
         if not errors[name] < bound:
             raise ArithmeticError(f"{name} and central differences disagree: relative error {errors[name]:.1e}")
     return errors
 
 
-def train(steps=100):
+def train(steps: int = 100) -> Any:
     """Minimise x**2 by gradient descent on a tape."""
     x = ad.Variable(-1.0)
     optimizer = ad.optimizers.SGD(learning_rate=0.1)
@@ -151,10 +155,10 @@ def train(steps=100):
     return x.numpy()
 
 
-def report_fits(fits, beta, errors):
-    """The table of the fits; `beta` and `errors` are the reference."""
+def report_fits(fits: list[Fit], beta: Vector, errors: Vector) -> None:
+    """Print the table of the fits; `beta` and `errors` are the reference."""
 
-    def row(name, cells):
+    def row(name: str, cells: Iterable[Any]) -> None:
         print(f"  {name:<26}" + "".join(f"{cell:>13}" for cell in cells))
 
     print()
@@ -175,19 +179,19 @@ def report_fits(fits, beta, errors):
     print("  Errors: the largest, of coefficients in standard errors, against Fisher's scoring.")
 
 
-def shown(error):
-    """A relative error, readable when it is large and when it is small."""
+def shown(error: float) -> str:
+    """Format a relative error: large ones in percent, small ones in powers of ten."""
     return f"{error:.0%}" if error > 0.01 else f"{error:.0e}"
 
 
-def report_coefficients(beta, errors):
+def report_coefficients(beta: Vector, errors: Vector) -> None:
     print(f"\n  {'coefficient':<14}{'estimate':>10}{'std. error':>12}{'z':>9}")
     for name, b, error in zip(("constant", *FEATURES), beta, errors):
         print(f"  {name:<14}{b:10.4f}{error:12.4f}{b / error:9.2f}   {LABELS.get(name, '')}".rstrip())
 
 
-def main():
-    """Fit, check, print; the exit status."""
+def main() -> int:
+    """Fit, check and print; return the exit status."""
     try:
         ad.optimize  # noqa: B018
     except ImportError as error:

@@ -1,5 +1,9 @@
 """`check_grads` compares derivatives with central differences, for rules of users and in the library's tests."""
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal, TypeAlias
+
 import numpy as np
+from numpy.typing import NDArray
 
 from ad._core import Array, constant
 from ad.engine.forward import Dual
@@ -9,11 +13,16 @@ from ad.trees import flatten
 
 __all__ = ["check_grads"]
 
+# A function of arrays that returns the differentiable leaves of its value in a list.
+_Flat: TypeAlias = Callable[..., list[Any]]
+
 MODES = ("forward", "reverse", "forward-over-reverse", "reverse-over-reverse")
 STEP_FACTORS = (1.0, 0.1, 0.01, 1e-3, 1e-4)  # the steps that are tried, as multiples of `eps`
 
 
-def check_grads(f, args, order=2, modes=MODES, rtol=None, atol=None, eps=1e-3, directions=2, seed=0):
+def check_grads(f: Callable[..., Any], args: Sequence[Any], order: Literal[1, 2] = 2, modes: Sequence[str] = MODES,
+                rtol: float | None = None, atol: float | None = None, eps: float = 1e-3, directions: int = 2,
+                seed: int = 0) -> None:
     """Check the derivatives of `f` at `args` against central differences along random directions.
 
     The reference is computed in double precision from values of `f` (for second order from values of its gradient,
@@ -60,7 +69,7 @@ def check_grads(f, args, order=2, modes=MODES, rtol=None, atol=None, eps=1e-3, d
     check = _Check(names, rng, *_tolerances(xs, rtol, atol), eps, directions)
     y_bars = [_direction(rng, y) for y in _values(flat(*xs))]
 
-    def gradient(*xs):
+    def gradient(*xs: Any) -> list[Any]:
         return reverse(flat, xs, y_bars)
 
     if "forward" in modes:
@@ -76,14 +85,14 @@ def check_grads(f, args, order=2, modes=MODES, rtol=None, atol=None, eps=1e-3, d
 # -- the two modes on functions of several arrays that return a list -----------------------------------
 
 
-def forward(flat, xs, x_dots):
+def forward(flat: _Flat, xs: Sequence[Any], x_dots: Sequence[Any]) -> list[Any]:
     """Return the tangents of the outputs along `x_dots` (None: a zero tangent)."""
     duals = [x if x_dot is None else Dual(x, x_dot) for x, x_dot in zip(xs, x_dots)]
     ys = [identity(y) for y in flat(*duals)]  # an Array that out= has rebound to a Dual becomes one
     return [y.tangent if isinstance(y, Dual) else np.zeros(y.shape, y.dtype) for y in ys]
 
 
-def reverse(flat, xs, y_bars):
+def reverse(flat: _Flat, xs: Sequence[Any], y_bars: Sequence[Any]) -> list[Any]:
     """Return the cotangents of `xs` for cotangents of the outputs."""
     xs = [x if isinstance(x, Array) else constant(x) for x in xs]
     recorder, aliases, ys = record(flat, xs)
@@ -93,7 +102,7 @@ def reverse(flat, xs, y_bars):
     return [constant(np.zeros(x.shape, x.dtype)) if x_bar is None else x_bar for x, x_bar in zip(xs, x_bars)]
 
 
-def _cast_like(y_bar, y):
+def _cast_like(y_bar: Any, y: Array) -> NDArray[Any]:
     return np.real(y_bar).astype(y.dtype) if y.dtype.kind != "c" else np.asarray(y_bar).astype(y.dtype)
 
 
@@ -103,11 +112,12 @@ def _cast_like(y_bar, y):
 class _Check:
     """Compares derivatives with differences; holds the settings of all comparisons."""
 
-    def __init__(self, names, rng, rtol, atol, eps, directions):
+    def __init__(self, names: list[str], rng: np.random.Generator, rtol: float, atol: float, eps: float,
+                 directions: int) -> None:
         self.names, self.rng, self.rtol, self.atol = names, rng, rtol, atol
         self.eps, self.directions = eps, directions
 
-    def forward(self, flat, xs, mode):
+    def forward(self, flat: _Flat, xs: Sequence[Any], mode: str) -> None:
         for i, dx, references in self.differences(flat, xs):
             found = _values(forward(flat, xs, [dx if k == i else None for k in range(len(xs))]))
             if len(found) != len(references[0]):
@@ -116,7 +126,7 @@ class _Check:
                 expected = (y_dots[k] for y_dots in references)
                 self.compare(y_dot, expected, mode, f"output {k} of {len(found)}, ", i, dx)
 
-    def reverse(self, flat, xs, mode):
+    def reverse(self, flat: _Flat, xs: Sequence[Any], mode: str) -> None:
         y_bars = [_direction(self.rng, y) for y in _values(flat(*xs))]
         x_bars = _values(reverse(flat, xs, y_bars))
         for x, x_bar, name in zip(xs, x_bars, self.names):
@@ -131,14 +141,15 @@ class _Check:
             expected = (sum(_inner(y_bar, y_dot) for y_bar, y_dot in zip(y_bars, y_dots)) for y_dots in references)
             self.compare(_inner(x_bars[i], dx), expected, mode, "", i, dx, size)
 
-    def differences(self, flat, xs):
+    def differences(self, flat: _Flat, xs: Sequence[Any]) -> "Iterator[tuple[int, NDArray[Any], References]]":
         """Yield (position of an argument, direction, references) for random directions of each argument."""
         for i, x in enumerate(xs):
             for _ in range(self.directions if x.size else 0):
                 dx = _direction(self.rng, x)
                 yield i, dx, References(flat, xs, i, dx, self.eps)
 
-    def compare(self, found, references, mode, where, i, dx, size=0.0):
+    def compare(self, found: Any, references: Iterable[Any], mode: str, where: str, i: int, dx: NDArray[Any],
+                size: float = 0.0) -> None:
         """Raise if an element of a derivative differs from that of all references."""
         first, good = None, False
         for expected in references:
@@ -161,41 +172,44 @@ class _Check:
 class References:
     """Derivatives of the outputs along `dx` of argument i by several kinds of differences, computed when asked for."""
 
-    def __init__(self, flat, xs, i, dx, eps):
+    def __init__(self, flat: _Flat, xs: Sequence[Any], i: int, dx: NDArray[Any], eps: float) -> None:
         self.flat, self.xs, self.i, self.dx = flat, [_double(x) for x in xs], i, _double(dx)
         self.kinds = [(self.central, eps * part) for part in STEP_FACTORS]
         self.kinds += [(self.one_sided, sign * eps * STEP_FACTORS[2]) for sign in (1, -1)]
-        self.known = []
+        self.known: list[list[Any]] = []
 
-    def __getitem__(self, k):
+    def __iter__(self) -> Iterator[list[Any]]:
+        return (self[k] for k in range(len(self.kinds)))
+
+    def __getitem__(self, k: int) -> list[Any]:
         if k == len(self.known):
-            differences, step = self.kinds[k]  # IndexError ends the iteration
+            differences, step = self.kinds[k]
             self.known.append(differences(step))
         return self.known[k]
 
-    def outputs(self, step):
+    def outputs(self, step: float) -> list[Any]:
         xs = list(self.xs)
         xs[self.i] = xs[self.i] + step * self.dx
         return _values(self.flat(*xs))
 
-    def central(self, h):
+    def central(self, h: float) -> list[Any]:
         """Compute (4 D(h / 2) - D(h)) / 3, accurate to h^4."""
         coarse, fine = ([(ahead - behind) / (2 * step) for ahead, behind in zip(*map(self.outputs, (step, -step)))]
                         for step in (h, h / 2))
         return [(4 * a - b) / 3 for a, b in zip(fine, coarse)]
 
-    def one_sided(self, h):
+    def one_sided(self, h: float) -> list[Any]:
         """Compute (4 f(h) - 3 f(0) - f(2 h)) / 2 h, accurate to h^2."""
         here, near, far = map(self.outputs, (0, h, 2 * h))
         return [(4 * b - 3 * a - c) / (2 * h) for a, b, c in zip(here, near, far)]
 
 
-def _tolerances(xs, rtol, atol):
+def _tolerances(xs: list[NDArray[Any]], rtol: float | None, atol: float | None) -> tuple[float, float]:
     usual = (1e-6, 1e-7) if all(x.dtype in (np.float64, np.complex128) for x in xs) else (2e-3, 2e-3)
     return usual[0] if rtol is None else rtol, usual[1] if atol is None else atol
 
 
-def _direction(rng, x):
+def _direction(rng: np.random.Generator, x: NDArray[Any]) -> NDArray[Any]:
     """Draw an array of the shape and dtype of x with elements of size about 1."""
     shape = np.shape(x)
     dx = rng.uniform(0.3, 1.0, shape) * rng.choice([-1.0, 1.0], shape)
@@ -204,26 +218,26 @@ def _direction(rng, x):
     return np.asarray(dx).astype(x.dtype)
 
 
-def _double(x):
+def _double(x: Any) -> NDArray[Any]:
     return np.asarray(x).astype(np.complex128 if x.dtype.kind == "c" else np.float64)
 
 
-def _inner(a, b):
+def _inner(a: Any, b: Any) -> Any:
     return np.sum(np.real(np.conj(a) * b))
 
 
-def _one_line(x):
+def _one_line(x: Any) -> str:
     return np.array2string(np.asarray(x), precision=8, threshold=12, separator=", ").replace("\n", "")
 
 
 # -- arguments and values ------------------------------------------------------------------------
 
 
-def _is_differentiable(x):
+def _is_differentiable(x: Any) -> bool:
     return getattr(x, "dtype", np.asarray(x).dtype if isinstance(x, (float, complex)) else np.dtype(bool)).kind in "fc"
 
 
-def _flattened(f, args):
+def _flattened(f: Callable[..., Any], args: Sequence[Any]) -> tuple[_Flat, list[NDArray[Any]], list[str]]:
     """Return `f` as a function of its differentiable leaves, the leaves, and their names.
 
     That function takes the leaves and returns those of the value of `f` that are differentiable, in a list.
@@ -231,7 +245,7 @@ def _flattened(f, args):
     leaves, structure = flatten([arg.numpy() if isinstance(arg, Array) else arg for arg in args])
     chosen = [i for i, leaf in enumerate(leaves) if _is_differentiable(leaf)]
 
-    def flat(*xs):
+    def flat(*xs: Any) -> list[Any]:
         given = dict(zip(chosen, xs))
         whole = structure([given.get(i, leaf) for i, leaf in enumerate(leaves)])
         return [y for y in flatten(f(*whole))[0] if _is_differentiable(y)]
@@ -240,5 +254,5 @@ def _flattened(f, args):
     return flat, [np.asarray(leaves[i]) for i in chosen], [names[i] for i in chosen]
 
 
-def _values(ys):
+def _values(ys: Iterable[Any]) -> list[NDArray[Any]]:
     return [np.asarray(y.numpy() if isinstance(y, Array) else y) for y in ys]

@@ -5,6 +5,8 @@ container. Views of a dict and deques count as lists, other mappings as dicts. E
 """
 import collections
 import collections.abc
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from ad.errors import kind as kind_of
 
@@ -17,16 +19,20 @@ class TreeDef:
     """The structure of a tree without its leaves; called with leaves, it builds the tree."""
 
     __slots__ = ("children", "keys", "kind", "size")
+    kind: type
+    keys: tuple[Any, ...] | range
+    children: tuple["TreeDef", ...]
+    size: int
 
-    def __init__(self, kind, keys=(), children=()):
+    def __init__(self, kind: type, keys: tuple[Any, ...] | range = (), children: "tuple[TreeDef, ...]" = ()) -> None:
         self.kind, self.keys, self.children = kind, keys, children
         self.size = sum(child.size for child in children)
 
-    def __call__(self, leaves):
+    def __call__(self, leaves: Iterable[Any]) -> Any:
         """Build a new tree of this structure from an iterable of leaves in order."""
         return self._build(iter(leaves))
 
-    def _build(self, leaves):
+    def _build(self, leaves: Iterator[Any]) -> Any:
         if self is LEAF:
             return next(leaves)
         parts = [child._build(leaves) for child in self.children]
@@ -42,21 +48,21 @@ class TreeDef:
         named = dict(zip(self.keys, parts))
         return kind(named) if issubclass(kind, dict) else _instance(kind, named)
 
-    def paths(self, path=()):
+    def paths(self, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """Return for each leaf the tuple of keys that lead to it."""
         if self is LEAF:
             return [path]
         return [found for key, child in zip(self.keys, self.children) for found in child.paths((*path, key))]
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         if not isinstance(other, TreeDef):
             return NotImplemented
         return (self.kind, self.keys, self.children) == (other.kind, other.keys, other.children)
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash((self.kind, tuple(self.keys), self.children))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         if self is LEAF:
             return "*"
         return repr(self(["*"] * self.size)).replace("'*'", "*")
@@ -77,18 +83,20 @@ class PartialTree:
     """
 
     __slots__ = ("fixed", "structure")
+    structure: TreeDef
+    fixed: dict[int, Any]
 
-    def __init__(self, structure, fixed):
+    def __init__(self, structure: TreeDef, fixed: dict[int, Any]) -> None:
         self.structure, self.fixed = structure, fixed
 
-    def __call__(self, values):
+    def __call__(self, values: Iterable[Any]) -> Any:
         """Build a new tree from an iterable of the leaves that are not fixed."""
         if not self.fixed:
             return self.structure(values)
         values = iter(values)
         return self.structure([self.fixed[i] if i in self.fixed else next(values) for i in range(self.structure.size)])
 
-    def values(self, tree, what="the tree", check=None):
+    def values(self, tree: Any, what: str = "the tree", check: Callable[[Any, Any], None] | None = None) -> list[Any]:
         """Return the leaves of `tree` that are not fixed; `check(fixed, leaf)` is called for the others."""
         leaves = flatten_like(self.structure, tree, what)
         if check is not None:
@@ -97,7 +105,7 @@ class PartialTree:
         return [leaf for i, leaf in enumerate(leaves) if i not in self.fixed]
 
 
-def _parts(tree):
+def _parts(tree: Any) -> tuple[type, Any, Any] | None:
     """Return the kind, keys and values of a container; None for a leaf."""
     kind = type(tree)
     if kind is tuple or kind is list:
@@ -119,13 +127,13 @@ def _parts(tree):
     return None
 
 
-def _fields(kind):
+def _fields(kind: type) -> Any:
     from dataclasses import fields  # costs time at import; the module that defines the class has imported it
 
     return fields(kind)
 
 
-def _instance(kind, named):
+def _instance(kind: type, named: dict[str, Any]) -> Any:
     """Make an instance of a dataclass with these fields."""
     given = {field.name for field in _fields(kind) if field.init}
     made = kind(**{name: part for name, part in named.items() if name in given})
@@ -134,16 +142,16 @@ def _instance(kind, named):
     return made
 
 
-def flatten(tree):
+def flatten(tree: Any) -> tuple[list[Any], TreeDef]:
     """Return the leaves of a tree in a list, and the `TreeDef` that builds such a tree from leaves.
 
     The `TreeDef` makes every container anew: what it builds shares none with `tree`.
     """
-    leaves = []
+    leaves: list[Any] = []
     return leaves, _take_apart(tree, leaves)
 
 
-def flatten_optional(tree):
+def flatten_optional(tree: Any) -> list[Any]:
     """Return the leaves of a tree in which None is a leaf, too: a missing item."""
     if tree is None:
         return [None]
@@ -151,7 +159,7 @@ def flatten_optional(tree):
     return [tree] if parts is None else [leaf for part in parts[2] for leaf in flatten_optional(part)]
 
 
-def _take_apart(tree, leaves):
+def _take_apart(tree: Any, leaves: list[Any]) -> TreeDef:
     parts = _parts(tree)
     if parts is None:
         leaves.append(tree)
@@ -160,7 +168,7 @@ def _take_apart(tree, leaves):
     return TreeDef(kind, keys, tuple([_take_apart(value, leaves) for value in values]))
 
 
-def flatten_like(structure, tree, what="the tree"):
+def flatten_like(structure: TreeDef, tree: Any, what: str = "the tree") -> list[Any]:
     """Return the leaves of a tree that must have this structure; dicts are matched by their keys.
 
     Raises
@@ -168,12 +176,12 @@ def flatten_like(structure, tree, what="the tree"):
     TypeError
         If the nesting differs; the message says where, and calls the tree `what`.
     """
-    leaves = []
+    leaves: list[Any] = []
     _collect(structure, tree, what, leaves)
     return leaves
 
 
-def _collect(structure, tree, what, leaves):
+def _collect(structure: TreeDef, tree: Any, what: str, leaves: list[Any]) -> None:
     if structure is LEAF:
         if _parts(tree) is not None:
             raise TypeError(f"ad: {what} is {kind_of(tree)} where a single array or number is wanted")
@@ -190,7 +198,7 @@ def _collect(structure, tree, what, leaves):
         _collect(child, found[key], f"{what}[{key!r}]", leaves)
 
 
-def broadcast_prefix(prefix, tree, what="the tree"):
+def broadcast_prefix(prefix: Any, tree: Any, what: str = "the tree") -> list[int | None]:
     """Broadcast a prefix tree of ints and Nones to a list with one entry for each leaf of `tree`.
 
     Raises
@@ -210,7 +218,7 @@ def broadcast_prefix(prefix, tree, what="the tree"):
     return [item for key, part in zip(parts[1], parts[2]) for item in broadcast_prefix(named[key], part, what)]
 
 
-def map(f, tree, *rest):
+def map(f: Callable[..., Any], tree: Any, *rest: Any) -> Any:
     """Return the tree of `f(leaf, *leaves)`, with the leaves at the same place in `rest`."""
     leaves, rebuild = flatten(tree)
     others = [flatten_like(rebuild, other, f"tree {i}") for i, other in enumerate(rest, 2)]

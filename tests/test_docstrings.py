@@ -13,8 +13,9 @@ from ad.ops import TABLE
 pytest.importorskip("scipy")  # ad.optimize
 
 MODULES = [ad, ad.optimize, ad.optimizers, ad.optimizers.schedules, ad.testing]
-STUBS = [ast.parse(path.read_text(encoding="utf-8")) for path in Path(ad.__file__).parent.rglob("*.pyi")]
-CLASSES = {node.name: node for stub in STUBS for node in stub.body if isinstance(node, ast.ClassDef)}
+SOURCES = [ast.parse(path.read_text(encoding="utf-8")) for ending in ("py", "pyi")
+           for path in Path(ad.__file__).parent.rglob(f"*.{ending}")]
+CLASSES = {node.name: node for source in SOURCES for node in source.body if isinstance(node, ast.ClassDef)}
 ELSEWHERE = re.compile("As (`numpy|ndarray)")  # of a docstring that says where the parameters are described
 FUNCTIONS = [entry.function for entry in TABLE.values()]
 OF_TABLE = {*FUNCTIONS, *map(inspect.unwrap, FUNCTIONS)}  # methods of Array too, with the same docstring

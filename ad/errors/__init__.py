@@ -1,8 +1,9 @@
 """Errors and warnings: each function returns the error of one mistake, with a message that names cause and remedy."""
 import sys
 import warnings
+from typing import Any
 
-from ad.errors.callers import find_caller
+from ad.errors.callers import Caller, find_caller
 from ad.errors.remedies import instead_of, remedy
 
 __all__ = [
@@ -20,7 +21,7 @@ CALLS = {
 }
 CUT = "cut it off on purpose with x.numpy() or ad.stop_gradient(x)"
 
-def kind(value):
+def kind(value: Any) -> str:
     """Return the type of a value with its article: a float, an ndarray, an ad.Array, None."""
     name = type(value).__name__
     if type(value).__module__.partition(".")[0] == "ad":
@@ -28,7 +29,7 @@ def kind(value):
     return "None" if value is None else f"{'an' if name[0] in 'aeiouAEIOU' or name == 'ndarray' else 'a'} {name}"
 
 
-def shown(value):
+def shown(value: Any) -> str:
     """Return a short representation of a value on one line."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 40 else f"{text:.37}..."
@@ -44,7 +45,7 @@ class IndependentWarning(UserWarning):
     """A derivative is zero because the function's value does not depend on the argument."""
 
 
-def warn_independent(transform, independent, cut):
+def warn_independent(transform: str, independent: bool, cut: str | None) -> None:
     """Warn if a function does not depend on its argument; `cut` names the call that cut off a value on the way."""
     if not independent:
         return
@@ -54,7 +55,7 @@ def warn_independent(transform, independent, cut):
                   f"zero. {reason}", IndependentWarning, stacklevel=_levels_outside())
 
 
-def _levels_outside():
+def _levels_outside() -> int:
     """Return the `stacklevel`, for the caller, of the innermost frame outside of the library."""
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == "ad":
@@ -62,7 +63,7 @@ def _levels_outside():
     return level
 
 
-def no_derivative(transform, dtype):
+def no_derivative(transform: str, dtype: Any) -> TypeError:
     """Error for a function that returns integers or truths and is to be differentiated."""
     what = "truths" if dtype.kind == "b" else "integers"
     return TypeError(
@@ -72,7 +73,7 @@ def no_derivative(transform, dtype):
     )
 
 
-def missing_rule(what, instead=""):
+def missing_rule(what: str, instead: str = "") -> MissingRule:
     """Error for a NumPy callable (named by `what`) that has no derivative rule."""
     caller = find_caller()
     if caller.function.startswith("numpy.") and caller.function.replace("numpy", "np", 1) != what:
@@ -85,7 +86,7 @@ def missing_rule(what, instead=""):
     )
 
 
-def unsupported_argument(function, argument, value, instead=""):
+def unsupported_argument(function: str, argument: str, value: Any, instead: str = "") -> MissingRule:
     """Error for an argument of a NumPy function that its derivative rule does not support."""
     return MissingRule(
         f"ad.{function} has no rule, in reverse or in forward mode, for the argument {argument}={shown(value)}"
@@ -95,12 +96,12 @@ def unsupported_argument(function, argument, value, instead=""):
     )
 
 
-def not_a_function(transform, f):
+def not_a_function(transform: str, f: Any) -> TypeError:
     """Error for a transform whose first argument is not callable."""
     return TypeError(f"ad.{transform} takes a function, not {kind(f)}: write {_call(transform)}")
 
 
-def not_argnums(transform, argnums):
+def not_argnums(transform: str, argnums: Any) -> TypeError:
     """Error for `argnums` that are not an int or a tuple of ints."""
     return TypeError(
         f"ad.{transform}: argnums is an int or a tuple of ints, not {shown(argnums)}; what the function is called with "
@@ -108,11 +109,11 @@ def not_argnums(transform, argnums):
     )
 
 
-def _call(transform):
+def _call(transform: str) -> str:
     return CALLS.get(transform, f"ad.{transform}(f)(x)")
 
 
-def conversion_error(how):
+def conversion_error(how: str) -> TypeError:
     """Error for a conversion that would silently cut a value off from its derivative; names the call that asks."""
     caller = find_caller()
     if caller.writes:
@@ -128,32 +129,32 @@ def conversion_error(how):
     )
 
 
-def _at(caller):
+def _at(caller: Caller) -> str:
     """Return the line of the user's code in brackets."""
     return f" ({caller.place}: {caller.text})" if caller.text else ""
 
 
-def _untraceable(message):
+def _untraceable(message: str) -> TypeError:
     """Make the error of a function that `ad` cannot differentiate, but finite differences can."""
     error = TypeError(message)
-    error.is_untraceable = True
+    error.is_untraceable = True  # type: ignore[attr-defined]
     return error
 
 
-def is_untraceable(error):
+def is_untraceable(error: BaseException) -> bool:
     """Whether an error, or its cause, says that `ad` cannot differentiate a function."""
     return getattr(error, "is_untraceable", False) or getattr(error.__cause__, "is_untraceable", False)
 
 
-def differences_instead(caller, error):
+def differences_instead(caller: str, error: BaseException) -> Any:
     """Error, of the same type, for a function given to `ad.optimize` that cannot be differentiated."""
-    what = error if getattr(error, "is_untraceable", False) else error.__cause__
+    what: Any = error if getattr(error, "is_untraceable", False) else error.__cause__
     instead = {"root": "give jac=False", "curve_fit": "call scipy.optimize.curve_fit"}.get(
         caller.rpartition(".")[2], 'give jac="2-point"')
     return type(what)(f"{caller}: f cannot be differentiated. {what} Or {instead}, for finite differences by SciPy.")
 
 
-def no_item_assignment():
+def no_item_assignment() -> TypeError:
     """Error for `x[i] = v`."""
     caller = find_caller()
     return TypeError(
@@ -162,14 +163,14 @@ def no_item_assignment():
     )
 
 
-def changes_in_place(name, instead):
+def changes_in_place(name: str, instead: str) -> TypeError:
     """Error for a method of ndarray that changes it in place, as `x.sort()`."""
     return TypeError(
         f"ad: x.{name}(): arrays are not changed in place{_at(find_caller())}. Write y = {instead}."
     )
 
 
-def cannot_write(what):
+def cannot_write(what: str) -> TypeError:
     """Error for an ndarray as `out=` of a call whose result is being differentiated."""
     return TypeError(
         f"ad: {what} cannot write a value that is being differentiated into a plain ndarray, which would cut it off"
@@ -179,18 +180,18 @@ def cannot_write(what):
     )
 
 
-def not_an_output(target):
+def not_an_output(target: Any) -> TypeError:
     """Error for an `out=` that is no ndarray and no Array that can be rebound."""
     remedy = "use x.assign(...)" if hasattr(target, "assign") else "use the result"
     return TypeError(f"ad: {kind(target)} cannot be the out= of a NumPy function; {remedy}.")
 
 
-def needs_scipy(module):
+def needs_scipy(module: str) -> ImportError:
     """Error for a module that needs SciPy, where SciPy is not installed."""
     return ImportError(f'{module} needs SciPy: pip install "dualtape[scipy]"')
 
 
-def no_assignment(name):
+def no_assignment(name: str) -> TypeError:
     """Error for `variable.assign` while a program is being recorded."""
     return TypeError(
         f"ad: variable {name!r} was assigned to in a function that ad.compile records (or ad.vmap), and a replay "
@@ -198,7 +199,7 @@ def no_assignment(name):
     )
 
 
-def no_place(name, argument):
+def no_place(name: str, argument: str) -> TypeError:
     """Error for a keyword-only argument of a function under `custom_gradient` that is being differentiated."""
     return TypeError(
         f"ad: {name}, under custom_gradient, has no gradient for its keyword {argument!r}, which is being "
@@ -207,7 +208,7 @@ def no_place(name, argument):
     )
 
 
-def lost_part(name, dtype, found):
+def lost_part(name: str, dtype: Any, found: Any) -> TypeError:
     """Error for `variable.assign` of a value whose fraction or imaginary part the variable cannot hold."""
     return TypeError(
         f"ad: variable {name!r} has the dtype {dtype}, which cannot hold values of dtype {found}. Make it with that "
@@ -216,7 +217,7 @@ def lost_part(name, dtype, found):
     )
 
 
-def no_change(name, how):
+def no_change(name: str, how: str) -> TypeError:
     """Error for `variable *= x` where that would lose a derivative."""
     return TypeError(
         f"ad: variable {name!r} was changed by {how} in the block of a tape, or by a value that is being "
@@ -225,7 +226,7 @@ def no_change(name, how):
     )
 
 
-def another_argument(fixed, found):
+def another_argument(fixed: Any, found: Any) -> ValueError:
     """Error for a program that was recorded with another int, string or object than it is called with."""
     return ValueError(
         f"ad: a program was recorded with the argument {shown(fixed)}, which is part of it, and called with "
@@ -233,27 +234,27 @@ def another_argument(fixed, found):
     )
 
 
-def another_call(positional, names, args, kwargs):
+def another_call(positional: Any, names: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TypeError:
     """Error for a program that was recorded with other numbers of arguments, or keywords, than it is called with."""
-    def counted(args, names):
+    def counted(args: Any, names: Any) -> str:
         return f"{len(args)} positional argument{'' if len(args) == 1 else 's'} and {_keywords(names)}"
 
     return TypeError(f"ad: this program was recorded with {counted(positional, names)}; it was called with "
                      f"{counted(args, kwargs)}")
 
 
-def _keywords(names):
+def _keywords(names: Any) -> str:
     return f"the keyword{'' if len(names) == 1 else 's'} {', '.join(names)}" if names else "no keywords"
 
 
-def another_input(i, aval, shape, dtype):
+def another_input(i: int, aval: Any, shape: tuple[int, ...], dtype: Any) -> ValueError:
     """Error for a program that was recorded with another shape or dtype of an array than it is called with."""
     return ValueError(
         f"ad: input {i} of this program has shape {aval.shape} and dtype {aval.dtype}, not {shape} and {dtype}"
     )
 
 
-def lost_guard(guard, value):
+def lost_guard(guard: Any, value: Any) -> ValueError:
     """Error for a program called with values for which Python would have taken another branch."""
     return ValueError(
         f"ad: {guard.line}: Python would go another way here than when the program was recorded ({guard.kind} was "
@@ -261,7 +262,7 @@ def lost_guard(guard, value):
     )
 
 
-def lost_lanes(what, line):
+def lost_lanes(what: str, line: str) -> TypeError:
     """Error for a conversion of a value that differs from lane to lane."""
     return TypeError(
         f"ad.vmap: {line}: {what} would be the value of one lane, and be taken for that of all. Use functions of NumPy "
@@ -270,7 +271,7 @@ def lost_lanes(what, line):
     )
 
 
-def lost_recording():
+def lost_recording() -> MissingRule:
     """Error for a sweep over an op of `custom_gradient` whose rule was dropped with the recorder that held it."""
     return MissingRule(
         "ad: the rule of a function under custom_gradient is gone with the tape (or transform) that recorded it. Keep "
@@ -278,7 +279,7 @@ def lost_recording():
     )
 
 
-def lost_rule():
+def lost_rule() -> MissingRule:
     """Error for the derivative of a program that was recorded from a function under `custom_gradient`."""
     return MissingRule(
         "ad: this program was recorded from a function under custom_gradient, and has its ops but not its rule: its "

@@ -10,7 +10,8 @@ import inspect
 import itertools
 import linecache
 import sys
-from typing import NamedTuple
+from types import FrameType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -50,7 +51,7 @@ class Caller(NamedTuple):
 LONGEST = 10_000  # instructions: finding the source position of a later one takes milliseconds
 
 
-def find_caller():
+def find_caller() -> Caller:
     """Return the `Caller` of the conversion under way; an empty one if reading the frames fails.
 
     Returns
@@ -63,7 +64,7 @@ def find_caller():
         return Caller()
 
 
-def _caller_of(frame):
+def _caller_of(frame: FrameType | None) -> Caller:
     entered = None
     while frame is not None and _is_foreign(frame):
         if _package(frame) not in (PACKAGE, "numpy") and _package(frame) not in TRANSPARENT:
@@ -76,17 +77,17 @@ def _caller_of(frame):
     segment = _segment(frame)
     node = _parsed(segment)
     is_call = isinstance(node, ast.Call)
-    called = _called(node, frame) if is_call else _builder(node, frame)
+    called = _called(node, frame) if isinstance(node, ast.Call) else _builder(node, frame)
     if entered is not None:
         called = _public_name(called, _name_of_frame(entered) if is_call else _type_in_frame(entered))
     return Caller(place, segment if is_call else line, called, is_call, _is_assignment(frame, entered))
 
 
-def _package(frame):
+def _package(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
-def _is_foreign(frame):
+def _is_foreign(frame: FrameType) -> bool:
     """Whether a frame belongs to an installed library, this one or another, and not to the user's code."""
     package = _package(frame)
     if package == "__main__":
@@ -95,20 +96,20 @@ def _is_foreign(frame):
     return package in (PACKAGE, *TRANSPARENT) or "site-packages" in filename or "dist-packages" in filename
 
 
-def _name_of_frame(frame):
+def _name_of_frame(frame: FrameType) -> str:
     """Return the module, class and name of the function that a frame runs."""
     module = _public_module(frame.f_globals.get("__name__", ""))
     return f"{module}.{_owner(frame.f_locals.get('self'))}{frame.f_code.co_name}".removesuffix(".__call__")
 
 
-def _type_in_frame(frame):
+def _type_in_frame(frame: FrameType) -> str:
     """Return the library and the type of the object whose method a frame runs."""
     owner = frame.f_locals.get("self")
     module = _public_module(type(owner).__module__ if owner is not None else frame.f_globals.get("__name__", ""))
     return f"{'.'.join(module.split('.')[:2])}.{_owner(owner)}".rstrip(".")
 
 
-def _owner(owner):
+def _owner(owner: Any) -> str:
     """Return the name that a user gives to the owner of a method: a distribution, or a type."""
     if owner is None:
         return ""
@@ -119,7 +120,7 @@ def _owner(owner):
     return f"{name}."
 
 
-def _public_module(name):
+def _public_module(name: str) -> str:
     """Return a module's name up to its first private part."""
     parts = str(name).split(".")
     if parts[0].startswith("_"):
@@ -127,19 +128,19 @@ def _public_module(name):
     return ".".join(parts[: next((i for i, part in enumerate(parts) if part.startswith("_")), len(parts))])
 
 
-def _public_name(called, entered):
+def _public_name(called: str, entered: str) -> str:
     """Return the name by which the user called a library whose functions then called others."""
     library = entered.partition(".")[0]
     return called if called.partition(".")[0] == library else entered
 
 
-def _segment(frame):
+def _segment(frame: FrameType) -> str:
     """Return the source of the expression that a frame is evaluating; empty if it is not known."""
     i = frame.f_lasti // 2
     positions = next(itertools.islice(frame.f_code.co_positions(), i, None), None) if i < LONGEST else None
     if positions is None or None in positions:
         return ""
-    first, last, begin, end = positions
+    first, last, begin, end = (i or 0 for i in positions)
     lines = [linecache.getline(frame.f_code.co_filename, i).encode() for i in range(first, last + 1)]
     if not all(lines):
         return ""
@@ -148,7 +149,7 @@ def _segment(frame):
     return " ".join(b"".join(lines).decode(errors="replace").split())
 
 
-def _parsed(segment):
+def _parsed(segment: str) -> ast.expr | None:
     """Return the syntax tree of an expression or an assignment target; None for anything else."""
     try:
         return ast.parse(segment, mode="eval").body if segment else None
@@ -156,12 +157,12 @@ def _parsed(segment):
         return None
 
 
-def _is_assignment(frame, entered):
+def _is_assignment(frame: FrameType, entered: FrameType | None) -> bool:
     """Whether the frame is assigning to an element; reading an element converts its index only."""
     return entered is None and dis.opname[frame.f_code.co_code[frame.f_lasti]] in ("STORE_SUBSCR", "STORE_SLICE")
 
 
-def _called(node, frame):
+def _called(node: ast.Call, frame: FrameType) -> str:
     """Return the module and name of the function that an expression calls; empty if it is not known."""
     function = _looked_up(node.func, frame)
     if isinstance(node.func, ast.Call) and _looked_up(node.func.func, frame) is np.vectorize:
@@ -181,13 +182,13 @@ def _called(node, frame):
     return f"{module}.{_owner(owner)}{name}"
 
 
-def _builder(node, frame):
+def _builder(node: ast.expr | None, frame: FrameType) -> str:
     """Return `numpy.r_` or `numpy.c_`, which are called by an index; empty for anything else."""
     owner = _looked_up(node.value, frame) if isinstance(node, ast.Subscript) else None
     return "numpy.r_" if owner is np.r_ else "numpy.c_" if owner is np.c_ else ""
 
 
-def _unknown(node):
+def _unknown(node: ast.expr) -> str:
     """Return the name of a method of an unknown object as it is written."""
     if not isinstance(node, ast.Attribute):
         return ""
@@ -195,7 +196,7 @@ def _unknown(node):
     return text if len(text) <= 60 else ""
 
 
-def _looked_up(node, frame):
+def _looked_up(node: ast.expr, frame: FrameType) -> Any:
     """Look up the object that a dotted name stands for in a frame, without running code of the user."""
     if isinstance(node, ast.Name):
         for names in (frame.f_locals, frame.f_globals, vars(builtins)):

@@ -109,7 +109,7 @@ BUILTINS = {
 }
 
 
-def remedy(function):
+def remedy(function: str) -> str:
     """Return what to write instead of the function that was called.
 
     Parameters
@@ -150,7 +150,7 @@ def remedy(function):
     return f"{function} asks for plain numbers: write it in functions of NumPy, or {OWN_RULE}"
 
 
-def _of_numpy(module, name):
+def _of_numpy(module: str, name: str) -> str:
     """Return the remedy for functions that dispatch, but not on elements of lists or on parameters like initial=."""
     twin = operator.attrgetter(f"{module.replace('numpy', 'ad', 1)}.{name}".partition(".")[2])
     try:
@@ -163,7 +163,7 @@ def _of_numpy(module, name):
             f"beside plain arrays. Make arrays of ours of those (ad.asarray([x, y]), ad.constant(a)){instead}")
 
 
-def instead_of(what):
+def instead_of(what: str) -> str:
     """Return what to write instead of a NumPy function that has no rule, up to the word "or".
 
     Parameters
@@ -178,7 +178,7 @@ def instead_of(what):
     return f"{WITHOUT_RULE.get(what.removeprefix('np.'), 'Write it in functions that have one')}, or"
 
 
-def _of_distribution(function):
+def _of_distribution(function: str) -> str:
     *_, distribution, method = function.split(".")
     if f"{distribution}.{method}" in PROBABILITIES:
         return f"Write it out: {PROBABILITIES[f'{distribution}.{method}']} {_STANDARD}"
@@ -188,7 +188,7 @@ def _of_distribution(function):
     return f"Write out its logarithm: {density}" + ("" if method.startswith("log") else "; and take np.exp of that")
 
 
-def _of_linear_algebra(name):
+def _of_linear_algebra(name: str) -> str:
     if name in HERMITIAN:
         return f"Use ad.linalg.{HERMITIAN[name]} of a Hermitian matrix, or {OWN_RULE}"
     if name in ("eig", "eigvals"):

@@ -1,12 +1,16 @@
 """`least_squares`, `root` and `curve_fit` of scipy.optimize, with exact Jacobians."""
 import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy import optimize as scipy_optimize
 
 from ad import trees
-from ad.optimize.functions import RecordedFunction, Residuals, differentiable_call
+from ad.optimize.functions import RecordedFunction, Residuals, Vector, differentiable_call
 from ad.optimize.packing import Packing
+from ad.transforms.differentiated_call import Function
 
 __all__ = ["curve_fit", "least_squares", "root"]
 
@@ -14,8 +18,10 @@ WITH_JACOBIAN = ("hybr", "lm")
 WITHOUT = ("broyden1", "broyden2", "anderson", "linearmixing", "diagbroyden", "excitingmixing", "krylov", "df-sane")
 
 
-def least_squares(fun, x0, jac=None, bounds=(-np.inf, np.inf), method="trf", *, args=(), kwargs=None, callback=None,
-                  **options):
+def least_squares(fun: Callable[..., Any], x0: Any, jac: Callable[..., Any] | str | None = None,
+                  bounds: Any = (-np.inf, np.inf), method: Literal['trf', 'dogbox', 'lm'] = "trf", *,
+                  args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None,
+                  callback: Callable[..., Any] | None = None, **options: Any) -> Any:
     """Minimise a sum of squares by scipy.optimize.least_squares, with the exact Jacobian.
 
     Parameters
@@ -68,7 +74,9 @@ def least_squares(fun, x0, jac=None, bounds=(-np.inf, np.inf), method="trf", *, 
     return packing.unpacked_result(result)
 
 
-def root(fun, x0, args=(), method="hybr", jac=None, tol=None, callback=None, options=None):
+def root(fun: Callable[..., Any], x0: Any, args: Any = (), method: str = "hybr",
+         jac: Callable[..., Any] | bool | None = None, tol: float | None = None,
+         callback: Callable[..., Any] | None = None, options: Mapping[str, Any] | None = None) -> Any:
     """Solve f(x) = 0 by scipy.optimize.root, with the exact Jacobian for the methods that use one (hybr, lm).
 
     Parameters
@@ -111,6 +119,8 @@ def root(fun, x0, args=(), method="hybr", jac=None, tol=None, callback=None, opt
     f = (lambda x: packing.pair(fun(x, *args), "Jacobian")[0]) if paired else (lambda x: fun(x, *args))
     y = Residuals(packing, f, None if is_lm else packing.n, records=is_lm)
     exact = jac is None and uses_jac
+    value: Function
+    jac_of_flat: Any
     if paired and not uses_jac:
         value, jac = y.value_only, None
     elif paired:
@@ -127,20 +137,22 @@ def root(fun, x0, args=(), method="hybr", jac=None, tol=None, callback=None, opt
     return packing.unpacked_result(result)
 
 
-def _pair(packing, returned):
+def _pair(packing: Packing, returned: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return a value as a flat vector, and its Jacobian."""
     value, jacobian = packing.pair(returned, "Jacobian")
     return np.concatenate([np.ravel(leaf) for leaf in trees.flatten(value)[0]]), np.asarray(jacobian)
 
 
-def _check_method(method):
+def _check_method(method: Any) -> None:
     if not isinstance(method, str) or method.lower() not in WITH_JACOBIAN + WITHOUT:
         known = ", ".join(WITH_JACOBIAN + WITHOUT)
         raise ValueError(f"ad.optimize.root: unknown method {method!r}; choose one of {known}")
 
 
-def curve_fit(f, xdata, ydata, p0=None, sigma=None, absolute_sigma=False, check_finite=None, bounds=(-np.inf, np.inf),
-              method=None, jac=None, **options):
+def curve_fit(f: Callable[..., Any], xdata: ArrayLike, ydata: ArrayLike, p0: ArrayLike | None = None,
+              sigma: ArrayLike | None = None, absolute_sigma: bool = False, check_finite: bool | None = None,
+              bounds: Any = (-np.inf, np.inf), method: Literal['lm', 'trf', 'dogbox'] | None = None,
+              jac: Callable[..., Any] | str | None = None, **options: Any) -> Any:
     """Fit the parameters of a function to data by scipy.optimize.curve_fit, with the exact Jacobian.
 
     Parameters
@@ -187,13 +199,13 @@ def curve_fit(f, xdata, ydata, p0=None, sigma=None, absolute_sigma=False, check_
     return packing.unpacked_copy(popt), *rest
 
 
-def _model(like, f):
+def _model(like: Function | None, f: Callable[[Any, Any], Any]) -> tuple[Function, Function]:
     """Return `f(xdata, x)` and its Jacobian as functions of xdata and x's elements, with the signature of `like`."""
     data = None
     recorded = RecordedFunction(lambda x: differentiable_call("ad.optimize.curve_fit", lambda x: f(data, x), x))
 
-    def called(function):
-        def with_data(xdata, *params):
+    def called(function: Callable[[Vector], Any]) -> Function:
+        def with_data(xdata: Any, *params: Any) -> Any:
             nonlocal data
             data = xdata
             return function(np.array(params, np.float64))

@@ -1,9 +1,13 @@
 """`minimize`: scipy.optimize.minimize with the exact derivatives that its method uses."""
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import numpy as np
 from scipy import optimize as scipy_optimize
 
 from ad.optimize.functions import Outputs, Scalar
 from ad.optimize.packing import Packing
+from ad.transforms.differentiated_call import Function
 
 __all__ = ["minimize"]
 
@@ -19,8 +23,11 @@ TAKES = {name.lower(): takes for name, takes in METHODS.items()}
 MAX_DENSE = 100
 
 
-def minimize(fun, x0, args=(), method=None, jac=None, hess=None, hessp=None, bounds=None, constraints=(), tol=None,
-             callback=None, options=None):
+def minimize(fun: Callable[..., Any], x0: Any, args: Any = (), method: str | Callable[..., Any] | None = None,
+             jac: Callable[..., Any] | str | bool | None = None, hess: Any = None,
+             hessp: Callable[..., Any] | None = None, bounds: Any = None, constraints: Any = (),
+             tol: float | None = None, callback: Callable[..., Any] | None = None,
+             options: Mapping[str, Any] | None = None) -> Any:
     """Minimise a scalar function by scipy.optimize.minimize, with exact derivatives.
 
     Value and gradient come from one evaluation of `fun`. Methods that take second derivatives get the exact Hessian
@@ -86,7 +93,7 @@ def minimize(fun, x0, args=(), method=None, jac=None, hess=None, hessp=None, bou
     ))
 
 
-def _taken_by(method):
+def _taken_by(method: Any) -> tuple[str, ...]:
     """Return the names of the derivatives that a method can use."""
     if method is None or callable(method):
         return SECOND if callable(method) else FIRST
@@ -95,7 +102,8 @@ def _taken_by(method):
     return TAKES[method.lower()]
 
 
-def _functions(packing, f, args, takes, given):
+def _functions(packing: Packing, f: Function, args: tuple[Any, ...], takes: tuple[str, ...],
+               given: dict[str, Any]) -> dict[str, Any]:
     """Return `fun` and its derivatives for SciPy: those that the user gives, else exact ones."""
     paired = given.get("jac") is True
     y = Scalar(packing, (lambda x: packing.pair(f(x, *args), "gradient")[0]) if paired else (lambda x: f(x, *args)))
@@ -112,7 +120,7 @@ def _functions(packing, f, args, takes, given):
     return functions
 
 
-def _given(packing, name, how, args):
+def _given(packing: Packing, name: str, how: Any, args: tuple[Any, ...]) -> Any:
     """Return a derivative that the user gives as a function of the flat vector; keywords are left to SciPy."""
     if not callable(how):
         return how
@@ -123,7 +131,7 @@ def _given(packing, name, how, args):
     return lambda flat: packing.pack(how(packing.unpack(flat), *args), "the gradient by jac")
 
 
-def _pair(packing, returned):
+def _pair(packing: Packing, returned: Any) -> tuple[Any, Any]:
     value, gradient = packing.pair(returned, "gradient")
     return value, packing.pack(gradient, "the gradient returned by f")
 
@@ -131,7 +139,7 @@ def _pair(packing, returned):
 # -- constraints -----------------------------------------------------------------------------
 
 
-def _constraints(packing, constraints, takes, second):
+def _constraints(packing: Packing, constraints: Any, takes: tuple[str, ...], second: bool) -> Any:
     """Return constraints on the flat vector, with the derivatives that the method takes; `second`: also Hessians."""
     if constraints is None:
         return ()
@@ -140,7 +148,7 @@ def _constraints(packing, constraints, takes, second):
     return [_constraint(packing, c, "jac" in takes, second) for c in constraints]
 
 
-def _constraint(packing, c, first, second):
+def _constraint(packing: Packing, c: Any, first: bool, second: bool) -> Any:
     if isinstance(c, dict):
         return _from_dict(packing, c, first, second)
     if isinstance(c, scipy_optimize.NonlinearConstraint):
@@ -148,7 +156,7 @@ def _constraint(packing, c, first, second):
     return c
 
 
-def _from_dict(packing, c, first, second):
+def _from_dict(packing: Packing, c: Any, first: bool, second: bool) -> Any:
     """Convert a constraint {"type", "fun", "jac", "args"}, which has no Hessian: to a NonlinearConstraint if needed."""
     if not callable(c.get("fun")) or c.get("type") not in ("eq", "ineq"):
         raise ValueError(f"{packing.caller}: a constraint is {c!r}; write {{'type': 'eq' or 'ineq', 'fun': function}}")
@@ -163,7 +171,7 @@ def _from_dict(packing, c, first, second):
     return {"type": c["type"], "fun": value} | ({"jac": jac_of_flat} if first or jac else {})
 
 
-def _nonlinear(packing, c, first, second):
+def _nonlinear(packing: Packing, c: Any, first: bool, second: bool) -> Any:
     y, hess = Outputs(packing, c.fun), c.hess
     if callable(hess):
         hess = lambda flat, v: c.hess(packing.unpack(flat), v)
@@ -174,7 +182,7 @@ def _nonlinear(packing, c, first, second):
         value, c.lb, c.ub, jac, hess, c.keep_feasible, c.finite_diff_rel_step, c.finite_diff_jac_sparsity)
 
 
-def _with_jacobian(packing, jac, y, wanted):
+def _with_jacobian(packing: Packing, jac: Any, y: Outputs, wanted: bool) -> tuple[Function, Any]:
     """Return the value and the Jacobian that the user gives; the exact one instead of SciPy's default."""
     if callable(jac):
         return y.call, lambda flat: jac(packing.unpack(flat))

@@ -1,14 +1,18 @@
 """The base of the optimizers: a step with checked and clipped gradients, the learning rate, the state."""
 import warnings
-from numbers import Real
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Never, Self, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from ad._core import is_tracing
+from ad._core import Array, is_tracing
+from ad.engine.tape import Tape
 from ad.engine.variable import Variable
 from ad.errors import no_assignment
 from ad.optimizers import schedules
 from ad.optimizers.gradients import clip_by_global_norm, clip_by_norm, clip_by_value, gradient_for, pair_of
+from ad.optimizers.schedules import LearningRateSchedule
 from ad.optimizers.settings import Configured, checked_number
 from ad.optimizers.slots import Slots
 from ad.transforms.gradient_tape import GradientTape
@@ -17,6 +21,8 @@ from ad.trees import flatten
 __all__ = ["Optimizer"]
 
 _OPTIONAL = ("weight_decay", "clipnorm", "clipvalue", "global_clipnorm")
+
+_Rate: TypeAlias = float | LearningRateSchedule | Callable[[], float]
 
 
 class Optimizer(Configured):
@@ -59,8 +65,15 @@ class Optimizer(Configured):
 
     _kinds = "f"  # of the dtypes of variables: formulas that square the gradient are wrong for complex ones
 
-    def __init__(self, learning_rate=0.001, *, weight_decay=None, clipnorm=None, clipvalue=None,
-                 global_clipnorm=None, name=None, **unknown):
+    name: str
+    weight_decay: float | None
+    clipnorm: float | None
+    clipvalue: float | None
+    global_clipnorm: float | None
+
+    def __init__(self, learning_rate: _Rate = 0.001, *, weight_decay: float | None = None,
+                 clipnorm: float | None = None, clipvalue: float | None = None, global_clipnorm: float | None = None,
+                 name: str | None = None, **unknown: Never) -> None:
         if unknown:
             raise TypeError(f"ad: {type(self).__name__} has no argument {next(iter(unknown))!r}; "
                             f"those of every optimizer are learning_rate, {', '.join(_OPTIONAL)} and name")
@@ -75,11 +88,11 @@ class Optimizer(Configured):
 
     # -- the formula
 
-    def slots(self):
+    def slots(self) -> dict[str, float]:
         """Return the names of the arrays kept for each variable, with the initial value of each."""
         return {}
 
-    def coefficients(self, learning_rate, step):
+    def coefficients(self, learning_rate: float, step: int) -> Any:
         """Return what `update` needs that is the same for all variables.
 
         Parameters
@@ -96,44 +109,47 @@ class Optimizer(Configured):
         """
         return learning_rate
 
-    def update(self, x, gradient, coefficients, *slots):
-        """Return the new value of a variable; changes its slots in place.
+    if TYPE_CHECKING:
+        update: Callable[..., Any]  # of (x, gradient, coefficients, *slots): each optimizer names its own slots
+    else:
+        def update(self, x, gradient, coefficients, *slots):
+            """Return the new value of a variable; changes its slots in place.
 
-        Parameters
-        ----------
-        x, gradient : ndarray or NumPy scalar
-            Of the same shape and dtype; must not be changed.
-        coefficients
-            The result of the method `coefficients`.
-        *slots : ndarray
-            Of the same shape and dtype.
+            Parameters
+            ----------
+            x, gradient : ndarray or NumPy scalar
+                Of the same shape and dtype; must not be changed.
+            coefficients
+                The result of the method `coefficients`.
+            *slots : ndarray
+                Of the same shape and dtype.
 
-        Returns
-        -------
-        ndarray or NumPy scalar
-        """
-        raise NotImplementedError(f"ad: the optimizer {type(self).__name__} must define update(self, x, gradient, "
-                                  "coefficients, *slots)")
+            Returns
+            -------
+            ndarray or NumPy scalar
+            """
+            raise NotImplementedError(f"ad: the optimizer {type(self).__name__} must define update(self, x, gradient, "
+                                      "coefficients, *slots)")
 
     # -- a step
 
     @property
-    def learning_rate(self):
+    def learning_rate(self) -> float:
         """The rate of the next step; can be set to anything that the constructor takes."""
-        rate = self._learning_rate
-        if not callable(rate):
-            return rate
-        rate = rate(self.iterations) if isinstance(rate, schedules.LearningRateSchedule) else rate()
+        given = self._learning_rate
+        if not callable(given):
+            return given
+        rate: Any = given(self.iterations) if isinstance(given, schedules.LearningRateSchedule) else given()
         return float(self._checked_rate(rate.item() if hasattr(rate, "item") else rate))
 
     @learning_rate.setter
-    def learning_rate(self, rate):
+    def learning_rate(self, rate: _Rate) -> None:
         self._learning_rate = rate if callable(rate) else self._checked_rate(rate)
 
-    def _checked_rate(self, rate):
+    def _checked_rate(self, rate: Any) -> float:
         return checked_number(type(self).__name__, "learning_rate", rate)
 
-    def apply_gradients(self, grads_and_vars):
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Array | ArrayLike | None, Variable]]) -> None:
         """Take a step: change each variable by its gradient.
 
         An error, in whichever pair, leaves all variables and the optimizer as they were.
@@ -153,7 +169,8 @@ class Optimizer(Configured):
         """
         self._apply(grads_and_vars)
 
-    def apply(self, grads, trainable_variables=None):
+    def apply(self, grads: Sequence[Array | ArrayLike | None],
+              trainable_variables: Sequence[Variable] | None = None) -> None:
         """Take a step as `apply_gradients` does, with two sequences.
 
         Parameters
@@ -168,7 +185,7 @@ class Optimizer(Configured):
             raise ValueError(f"ad: apply got {len(grads)} gradients for {len(trainable_variables)} variables")
         self._apply(zip(grads, trainable_variables))
 
-    def minimize(self, loss, var_list, tape=None):
+    def minimize(self, loss: Array | Callable[[], Any], var_list: Any, tape: Tape | None = None) -> None:
         """Take the gradient of a loss, and apply it.
 
         Parameters
@@ -185,7 +202,7 @@ class Optimizer(Configured):
         variables = flatten(var_list)[0]
         self._apply(zip(tape.gradient(loss, variables), variables))
 
-    def _apply(self, grads_and_vars):
+    def _apply(self, grads_and_vars: Iterable[tuple[Any, Variable]]) -> None:
         gradients, variables = self._checked(grads_and_vars)
         rate, step = self.learning_rate, self.iterations + 1
         coefficients = self.coefficients(rate, step)
@@ -199,7 +216,7 @@ class Optimizer(Configured):
                 variable.assign(self.update(x, gradient, coefficients, *slots))
         self.iterations = step
 
-    def _clipped(self, gradients):
+    def _clipped(self, gradients: Sequence[NDArray[Any]]) -> Iterable[NDArray[Any]]:
         if self.clipvalue is not None:
             return clip_by_value(gradients, self.clipvalue)
         if self.clipnorm is not None:
@@ -208,7 +225,7 @@ class Optimizer(Configured):
             return clip_by_global_norm(gradients, self.global_clipnorm)
         return gradients
 
-    def _checked(self, grads_and_vars):
+    def _checked(self, grads_and_vars: Iterable[Any]) -> tuple[tuple[NDArray[Any], ...], tuple[Variable, ...]]:
         """Return the gradients that are not None, as ndarrays, and their variables."""
         pairs = [(gradient, self._checked_variable(variable)) for gradient, variable in map(pair_of, grads_and_vars)]
         if is_tracing() and pairs:
@@ -227,7 +244,7 @@ class Optimizer(Configured):
                              f"{[variable.name for variable in variables]}; add up its gradients")
         return gradients, variables
 
-    def _checked_variable(self, variable):
+    def _checked_variable(self, variable: Any) -> Variable:
         if not isinstance(variable, Variable):
             raise TypeError(f"ad: an optimizer changes variables, not {type(variable).__name__} {variable!r:.60}; "
                             "it takes pairs of (gradient, variable)")
@@ -238,7 +255,7 @@ class Optimizer(Configured):
 
     # -- the state
 
-    def build(self, var_list):
+    def build(self, var_list: Any) -> None:
         """Make the slots of variables before the first step.
 
         Parameters
@@ -248,7 +265,7 @@ class Optimizer(Configured):
         for variable in map(self._checked_variable, flatten(var_list)[0]):
             self._slots.of(variable, self.slots())
 
-    def state(self):
+    def state(self) -> dict[str, NDArray[Any]]:
         """Return all that a later run needs to continue from here, except for the variables' values.
 
         Returns
@@ -258,11 +275,11 @@ class Optimizer(Configured):
             by `np.savez(file, **state)`; give what `np.load` returns to `load_state`.
         """
         state = {"iterations": np.array(self.iterations)}
-        if isinstance(self._learning_rate, Real):
+        if not callable(self._learning_rate):
             state["learning_rate"] = np.array(self._learning_rate)
         return state | self._slots.state(self.slots())
 
-    def load_state(self, state, var_list=None):
+    def load_state(self, state: Mapping[str, NDArray[Any]], var_list: Any = None) -> None:
         """Continue from where `state()` was taken; an error leaves the optimizer as it was.
 
         Parameters
@@ -287,14 +304,15 @@ class Optimizer(Configured):
         self.iterations = int(state["iterations"])
         self._slots = slots
 
-    def get_config(self):
-        rate = self._learning_rate
+    def get_config(self) -> dict[str, Any]:
+        rate: Any = self._learning_rate
         if isinstance(rate, schedules.LearningRateSchedule):
             rate = schedules.serialize(rate)
         return {"learning_rate": rate, **super().get_config()}
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: dict[str, Any],
+                    custom_objects: Mapping[str, type[LearningRateSchedule]] | None = None) -> Self:
         """Make an optimizer, without state, with the settings that `get_config` returned.
 
         Parameters

@@ -1,11 +1,26 @@
 """The optimizers: each states its update formula, in which g is the gradient and t counts the steps from 1."""
 import math
+from typing import Any, TypeAlias, TypedDict, Unpack
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ad.optimizers.base import Optimizer
+from ad.optimizers.base import Optimizer, _Rate
 
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Nadam", "RMSprop"]
+
+Value: TypeAlias = Any  # an ndarray or a NumPy scalar
+
+
+class _Clipping(TypedDict, total=False):
+    clipnorm: float | None
+    clipvalue: float | None
+    global_clipnorm: float | None
+    name: str | None
+
+
+class _Options(_Clipping, total=False):
+    weight_decay: float | None
 
 
 class SGD(Optimizer):
@@ -30,15 +45,18 @@ class SGD(Optimizer):
     """
 
     _kinds = "fc"  # nothing is squared
+    momentum: float
+    nesterov: bool
 
-    def __init__(self, learning_rate=0.01, momentum=0.0, nesterov=False, **options):
+    def __init__(self, learning_rate: _Rate = 0.01, momentum: float = 0.0, nesterov: bool = False,
+                 **options: Unpack[_Options]) -> None:
         super().__init__(learning_rate, **options)
         self.keep(momentum=momentum, nesterov=nesterov)
 
-    def slots(self):
+    def slots(self) -> dict[str, float]:
         return {"momentum": 0.0} if self.momentum else {}
 
-    def update(self, x, gradient, learning_rate, velocity=None):
+    def update(self, x: Value, gradient: Value, learning_rate: float, velocity: NDArray[Any] | None = None) -> Value:
         step = learning_rate * gradient
         if velocity is None:
             return x - step
@@ -74,15 +92,22 @@ class RMSprop(Optimizer):
     A. Graves, "Generating sequences with recurrent neural networks", arXiv:1308.0850, for the centered one.
     """
 
-    def __init__(self, learning_rate=0.001, rho=0.9, momentum=0.0, epsilon=1e-7, centered=False, **options):
+    rho: float
+    momentum: float
+    epsilon: float
+    centered: bool
+
+    def __init__(self, learning_rate: _Rate = 0.001, rho: float = 0.9, momentum: float = 0.0, epsilon: float = 1e-7,
+                 centered: bool = False, **options: Unpack[_Options]) -> None:
         super().__init__(learning_rate, **options)
         self.keep(rho=rho, momentum=momentum, epsilon=epsilon, centered=centered)
 
-    def slots(self):
+    def slots(self) -> dict[str, float]:
         wanted = {"velocity": True, "momentum": self.momentum, "average_gradient": self.centered}
         return {name: 0.0 for name, is_wanted in wanted.items() if is_wanted}
 
-    def update(self, x, gradient, learning_rate, velocity, *others):
+    def update(self, x: Value, gradient: Value, learning_rate: float, velocity: NDArray[Any],
+               *others: NDArray[Any]) -> Value:
         velocity += (1 - self.rho) * (gradient * gradient - velocity)
         variance = velocity
         if self.centered:
@@ -122,14 +147,18 @@ class Adagrad(Optimizer):
     optimization", JMLR 12, 2011.
     """
 
-    def __init__(self, learning_rate=0.001, initial_accumulator_value=0.1, epsilon=1e-7, **options):
+    initial_accumulator_value: float
+    epsilon: float
+
+    def __init__(self, learning_rate: _Rate = 0.001, initial_accumulator_value: float = 0.1, epsilon: float = 1e-7,
+                 **options: Unpack[_Options]) -> None:
         super().__init__(learning_rate, **options)
         self.keep(initial_accumulator_value=initial_accumulator_value, epsilon=epsilon)
 
-    def slots(self):
+    def slots(self) -> dict[str, float]:
         return {"accumulator": self.initial_accumulator_value}
 
-    def update(self, x, gradient, learning_rate, accumulator):
+    def update(self, x: Value, gradient: Value, learning_rate: float, accumulator: NDArray[Any]) -> Value:
         accumulator += gradient * gradient
         return x - learning_rate * gradient / np.sqrt(accumulator + self.epsilon)
 
@@ -162,17 +191,24 @@ class Adam(Optimizer):
     S. Reddi, S. Kale and S. Kumar, "On the convergence of Adam and beyond", ICLR 2018, for amsgrad.
     """
 
-    def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7, amsgrad=False, **options):
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    amsgrad: bool
+
+    def __init__(self, learning_rate: _Rate = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-7,
+                 amsgrad: bool = False, **options: Unpack[_Options]) -> None:
         super().__init__(learning_rate, **options)
         self.keep(beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, amsgrad=amsgrad)
 
-    def slots(self):
+    def slots(self) -> dict[str, float]:
         return dict.fromkeys(("momentum", "velocity", "velocity_hat")[:2 + bool(self.amsgrad)], 0.0)
 
-    def coefficients(self, learning_rate, step):
+    def coefficients(self, learning_rate: float, step: int) -> float:
         return learning_rate * math.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
 
-    def update(self, x, gradient, rate, momentum, velocity, velocity_hat=None):
+    def update(self, x: Value, gradient: Value, rate: float, momentum: NDArray[Any], velocity: NDArray[Any],
+               velocity_hat: NDArray[Any] | None = None) -> Value:
         momentum += (1 - self.beta_1) * (gradient - momentum)
         velocity += (1 - self.beta_2) * (gradient * gradient - velocity)
         if velocity_hat is not None:
@@ -201,8 +237,9 @@ class AdamW(Adam):
     I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", ICLR 2019.
     """
 
-    def __init__(self, learning_rate=0.001, weight_decay=0.004, beta_1=0.9, beta_2=0.999, epsilon=1e-7,
-                 amsgrad=False, **options):
+    def __init__(self, learning_rate: _Rate = 0.001, weight_decay: float = 0.004, beta_1: float = 0.9,
+                 beta_2: float = 0.999, epsilon: float = 1e-7, amsgrad: bool = False,
+                 **options: Unpack[_Clipping]) -> None:
         if weight_decay is None:
             raise ValueError("ad: the weight_decay of AdamW must be a number; without one, use Adam")
         super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay=weight_decay, **options)
@@ -234,30 +271,36 @@ class Nadam(Optimizer):
     T. Dozat, "Incorporating Nesterov momentum into Adam", ICLR 2016 workshop.
     """
 
-    def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7, **options):
+    beta_1: float
+    beta_2: float
+    epsilon: float
+
+    def __init__(self, learning_rate: _Rate = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-7,
+                 **options: Unpack[_Options]) -> None:
         super().__init__(learning_rate, **options)
         self.keep(beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
-        self._product = 0, 1.0
+        self._product = 0, 1.0  # the last step asked for, and its product
 
-    def slots(self):
+    def slots(self) -> dict[str, float]:
         return {"momentum": 0.0, "velocity": 0.0}
 
-    def coefficients(self, learning_rate, step):
+    def coefficients(self, learning_rate: float, step: int) -> tuple[float, float, float]:
         now, following, product = self._u(step), self._u(step + 1), self._product_of_u(step)
         return (learning_rate * following / (1 - product * following), learning_rate * (1 - now) / (1 - product),
                 1 / (1 - self.beta_2**step))
 
-    def update(self, x, gradient, coefficients, momentum, velocity):
+    def update(self, x: Value, gradient: Value, coefficients: tuple[float, float, float], momentum: NDArray[Any],
+               velocity: NDArray[Any]) -> Value:
         of_momentum, of_gradient, correction = coefficients
         momentum += (1 - self.beta_1) * (gradient - momentum)
         velocity += (1 - self.beta_2) * (gradient * gradient - velocity)
         step = of_momentum * momentum + of_gradient * gradient
         return x - step / (np.sqrt(correction * velocity) + self.epsilon)
 
-    def _u(self, step):
+    def _u(self, step: int) -> float:
         return self.beta_1 * (1 - 0.5 * 0.96**step)
 
-    def _product_of_u(self, step):
+    def _product_of_u(self, step: int) -> float:
         """u_1 ... u_step, from the last one asked for if that was earlier."""
         last, product = self._product if self._product[0] <= step else (0, 1.0)
         for t in range(last + 1, step + 1):

@@ -4,6 +4,8 @@ A schedule is called with the number of steps taken so far, and is given to an o
 """
 import math
 from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ad.optimizers.settings import Configured
 
@@ -29,20 +31,25 @@ class LearningRateSchedule(Configured):
     0.025
     """
 
-    _settings = ()
-
-    def __call__(self, step):
+    def __call__(self, step: int) -> float:
         raise NotImplementedError(f"ad: the schedule {type(self).__name__} must define __call__(self, step)")
 
 
 class _Decay(LearningRateSchedule):
     """Base of the decays by a function of `step / decay_steps`, which `staircase` rounds down."""
 
-    def __init__(self, initial_learning_rate, decay_steps, decay_rate, staircase, name):
+    initial_learning_rate: float
+    decay_steps: float
+    decay_rate: float
+    staircase: bool
+    name: str
+
+    def __init__(self, initial_learning_rate: float, decay_steps: float, decay_rate: float, staircase: bool,
+                 name: str) -> None:
         self.keep(initial_learning_rate=initial_learning_rate, decay_steps=decay_steps, decay_rate=decay_rate,
                   staircase=staircase, name=name)
 
-    def _periods(self, step):
+    def _periods(self, step: int) -> float:
         periods = step / self.decay_steps
         return math.floor(periods) if self.staircase else periods
 
@@ -61,11 +68,13 @@ class ExponentialDecay(_Decay):
     name : str
     """
 
-    def __init__(self, initial_learning_rate, decay_steps, decay_rate, staircase=False, name="ExponentialDecay"):
+    def __init__(self, initial_learning_rate: float, decay_steps: float, decay_rate: float, staircase: bool = False,
+                 name: str = "ExponentialDecay") -> None:
         super().__init__(initial_learning_rate, decay_steps, decay_rate, staircase, name)
 
-    def __call__(self, step):
-        return self.initial_learning_rate * self.decay_rate ** self._periods(step)
+    def __call__(self, step: int) -> float:
+        rate: float = self.initial_learning_rate * self.decay_rate ** self._periods(step)
+        return rate
 
 
 class InverseTimeDecay(_Decay):
@@ -82,10 +91,11 @@ class InverseTimeDecay(_Decay):
     name : str
     """
 
-    def __init__(self, initial_learning_rate, decay_steps, decay_rate, staircase=False, name="InverseTimeDecay"):
+    def __init__(self, initial_learning_rate: float, decay_steps: float, decay_rate: float, staircase: bool = False,
+                 name: str = "InverseTimeDecay") -> None:
         super().__init__(initial_learning_rate, decay_steps, decay_rate, staircase, name)
 
-    def __call__(self, step):
+    def __call__(self, step: int) -> float:
         return self.initial_learning_rate / (1 + self.decay_rate * self._periods(step))
 
 
@@ -100,7 +110,11 @@ class PiecewiseConstantDecay(LearningRateSchedule):
     name : str
     """
 
-    def __init__(self, boundaries, values, name="PiecewiseConstant"):
+    boundaries: list[float]
+    values: list[float]
+    name: str
+
+    def __init__(self, boundaries: Sequence[float], values: Sequence[float], name: str = "PiecewiseConstant") -> None:
         boundaries, values = list(boundaries), list(values)
         if len(values) != len(boundaries) + 1:
             raise ValueError(f"ad: PiecewiseConstantDecay takes one value more than boundaries, not {len(values)} "
@@ -109,7 +123,7 @@ class PiecewiseConstantDecay(LearningRateSchedule):
             raise ValueError(f"ad: the boundaries of PiecewiseConstantDecay must rise, not be {boundaries}")
         self.keep(boundaries=boundaries, values=values, name=name)
 
-    def __call__(self, step):
+    def __call__(self, step: int) -> float:
         return self.values[bisect_left(self.boundaries, step)]
 
 
@@ -128,17 +142,25 @@ class PolynomialDecay(LearningRateSchedule):
     name : str
     """
 
-    def __init__(self, initial_learning_rate, decay_steps, end_learning_rate=0.0001, power=1.0, cycle=False,
-                 name="PolynomialDecay"):
+    initial_learning_rate: float
+    decay_steps: float
+    end_learning_rate: float
+    power: float
+    cycle: bool
+    name: str
+
+    def __init__(self, initial_learning_rate: float, decay_steps: float, end_learning_rate: float = 0.0001,
+                 power: float = 1.0, cycle: bool = False, name: str = "PolynomialDecay") -> None:
         self.keep(initial_learning_rate=initial_learning_rate, decay_steps=decay_steps,
                   end_learning_rate=end_learning_rate, power=power, cycle=cycle, name=name)
 
-    def __call__(self, step):
+    def __call__(self, step: int) -> float:
         steps = self.decay_steps
         if self.cycle:
             steps *= max(1, math.ceil(step / steps))
         left = 1 - min(step, steps) / steps
-        return (self.initial_learning_rate - self.end_learning_rate) * left**self.power + self.end_learning_rate
+        rate: float = (self.initial_learning_rate - self.end_learning_rate) * left**self.power + self.end_learning_rate
+        return rate
 
 
 class CosineDecay(LearningRateSchedule):
@@ -163,12 +185,19 @@ class CosineDecay(LearningRateSchedule):
     P. Goyal et al., "Accurate, large minibatch SGD: training ImageNet in 1 hour", arXiv:1706.02677.
     """
 
-    def __init__(self, initial_learning_rate, decay_steps, alpha=0.0, name="CosineDecay", warmup_target=None,
-                 warmup_steps=0):
+    initial_learning_rate: float
+    decay_steps: float
+    alpha: float
+    name: str
+    warmup_target: float | None
+    warmup_steps: float
+
+    def __init__(self, initial_learning_rate: float, decay_steps: float, alpha: float = 0.0, name: str = "CosineDecay",
+                 warmup_target: float | None = None, warmup_steps: float = 0) -> None:
         self.keep(optional=("warmup_target",), initial_learning_rate=initial_learning_rate, decay_steps=decay_steps,
                   alpha=alpha, name=name, warmup_target=warmup_target, warmup_steps=warmup_steps)
 
-    def __call__(self, step):
+    def __call__(self, step: int) -> float:
         first, top = self.initial_learning_rate, self.warmup_target
         if top is None:
             return first * _cosine(step / self.decay_steps, self.alpha)
@@ -197,15 +226,23 @@ class CosineDecayRestarts(LearningRateSchedule):
     I. Loshchilov and F. Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017.
     """
 
-    def __init__(self, initial_learning_rate, first_decay_steps, t_mul=2.0, m_mul=1.0, alpha=0.0, name="SGDRDecay"):
+    initial_learning_rate: float
+    first_decay_steps: float
+    t_mul: float
+    m_mul: float
+    alpha: float
+    name: str
+
+    def __init__(self, initial_learning_rate: float, first_decay_steps: float, t_mul: float = 2.0, m_mul: float = 1.0,
+                 alpha: float = 0.0, name: str = "SGDRDecay") -> None:
         self.keep(initial_learning_rate=initial_learning_rate, first_decay_steps=first_decay_steps, t_mul=t_mul,
                   m_mul=m_mul, alpha=alpha, name=name)
 
-    def __call__(self, step):
+    def __call__(self, step: int) -> float:
         restarts, done = self._restarts(step)
         return self.initial_learning_rate * _cosine(done, self.alpha, self.m_mul**restarts)
 
-    def _restarts(self, step):
+    def _restarts(self, step: float) -> tuple[float, float]:
         """Return the number of restarts so far, and the fraction of the decay since then."""
         if self.t_mul == 1:
             return divmod(step / self.first_decay_steps, 1)
@@ -216,12 +253,12 @@ class CosineDecayRestarts(LearningRateSchedule):
         return restarts, step / length
 
 
-def _cosine(done, alpha, top=1.0):
+def _cosine(done: float, alpha: float, top: float = 1.0) -> float:
     """Return half a cosine that falls from `top` at 0 to alpha at 1; alpha beyond."""
     return (1 - alpha) * top * (1 + math.cos(math.pi * min(done, 1))) / 2 + alpha
 
 
-def serialize(schedule):
+def serialize(schedule: LearningRateSchedule) -> dict[str, Any]:
     """Return the name of a schedule's class and its settings, from which `deserialize` makes it again.
 
     Parameters
@@ -236,7 +273,8 @@ def serialize(schedule):
     return {"class_name": type(schedule).__name__, "config": schedule.get_config()}
 
 
-def deserialize(config, custom_objects=None):
+def deserialize(config: Mapping[str, Any],
+                custom_objects: Mapping[str, type[LearningRateSchedule]] | None = None) -> LearningRateSchedule:
     """Make a schedule from what `serialize` returned.
 
     Parameters

@@ -11,20 +11,28 @@ result of any other. Conventions they share:
 - With `has_aux` the function returns a pair, the second part of which is passed on undifferentiated.
 - Complex numbers follow TensorFlow: the gradient of a real function is the direction of steepest ascent.
 """
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias, overload
+
 import numpy as np
 
 from ad import trees
 from ad.engine import boundary, sweep
 from ad.errors import CALLS, kind
-from ad.transforms.differentiated_call import DifferentiatedCall, check, named
+from ad.transforms.differentiated_call import DifferentiatedCall, Function, check, named
 from ad.transforms.jacobians import by_lanes, check_real, matrix
 
 __all__ = ["batch_jacobian", "grad", "hessian", "hvp", "jacobian", "jvp", "linearize", "value_and_grad", "vjp"]
 
+Argnums: TypeAlias = int | tuple[int, ...]
+Arguments: TypeAlias = tuple[Any, ...] | list[Any]
+Pullback: TypeAlias = Callable[[Any], tuple[Any, ...]]
+Mode: TypeAlias = Literal["forward", "reverse"] | None
+
 # -- gradients -------------------------------------------------------------------------------
 
 
-def _quick_positions(argnums, has_aux):
+def _quick_positions(argnums: Argnums, has_aux: bool) -> tuple[int, ...]:
     """Return `argnums` as the positions that `boundary.gradient` takes; empty if it does not take such calls."""
     if has_aux:
         return ()
@@ -34,7 +42,8 @@ def _quick_positions(argnums, has_aux):
         argnums) else ()
 
 
-def gradient_of(transform, f, argnums, has_aux, with_value, warns):
+def gradient_of(transform: str, f: Function, argnums: Argnums, has_aux: bool, with_value: bool,
+                warns: bool) -> Function:
     """Return the derivative that `grad` and `value_and_grad` return.
 
     It goes by `boundary.gradient`, the fast path, where that serves the call, and else by a `DifferentiatedCall`.
@@ -42,7 +51,7 @@ def gradient_of(transform, f, argnums, has_aux, with_value, warns):
     """
     quick, single = _quick_positions(argnums, has_aux), type(argnums) is int
 
-    def gradient(*args, **kwargs):
+    def gradient(*args: Any, **kwargs: Any) -> Any:
         if quick:
             found = boundary.gradient(f, args, kwargs, quick, single, with_value, warns)
             if found is not None:
@@ -56,7 +65,7 @@ def gradient_of(transform, f, argnums, has_aux, with_value, warns):
     return named(gradient, transform, f, argnums)
 
 
-def grad(f, argnums=0, has_aux=False):
+def grad(f: Function, argnums: Argnums = 0, has_aux: bool = False) -> Function:
     """The gradient of a scalar function.
 
     Parameters
@@ -93,7 +102,7 @@ def grad(f, argnums=0, has_aux=False):
     return gradient_of("grad", f, argnums, has_aux, with_value=False, warns=True)
 
 
-def value_and_grad(f, argnums=0, has_aux=False):
+def value_and_grad(f: Function, argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., tuple[Any, Any]]:
     """The value of a scalar function together with its gradient, in one evaluation.
 
     Parameters
@@ -121,7 +130,11 @@ def value_and_grad(f, argnums=0, has_aux=False):
     return gradient_of("value_and_grad", f, argnums, has_aux, with_value=True, warns=True)
 
 
-def vjp(f, *primals, has_aux=False):
+@overload
+def vjp(f: Function, *primals: Any, has_aux: Literal[False] = False) -> tuple[Any, Pullback]: ...
+@overload
+def vjp(f: Function, *primals: Any, has_aux: Literal[True]) -> tuple[Any, Pullback, Any]: ...
+def vjp(f: Function, *primals: Any, has_aux: bool = False) -> Any:
     """The value of `f(*primals)`, and the function that pulls its cotangents back to the arguments.
 
     Parameters
@@ -144,7 +157,7 @@ def vjp(f, *primals, has_aux=False):
     call = DifferentiatedCall("vjp", f, _kept(primals), {}, tuple(range(len(primals))), has_aux)
     plan, ys = call.record()
 
-    def pullback(y_bar):
+    def pullback(y_bar: Any) -> Any:
         return call.cotangents(boundary.pull(plan, call.seeds(y_bar, ys)))
 
     return call.with_aux(call.values(ys), pullback)
@@ -153,7 +166,11 @@ def vjp(f, *primals, has_aux=False):
 # -- tangents --------------------------------------------------------------------------------
 
 
-def jvp(f, primals, tangents, has_aux=False):
+@overload
+def jvp(f: Function, primals: Arguments, tangents: Arguments, has_aux: Literal[False] = False) -> tuple[Any, Any]: ...
+@overload
+def jvp(f: Function, primals: Arguments, tangents: Arguments, has_aux: Literal[True]) -> tuple[Any, Any, Any]: ...
+def jvp(f: Function, primals: Arguments, tangents: Arguments, has_aux: bool = False) -> Any:
     """The value of `f(*primals)` and its tangent, in one forward evaluation.
 
     Parameters
@@ -182,7 +199,11 @@ def jvp(f, primals, tangents, has_aux=False):
     return call.with_aux(call.values(ys), call.tangents(y_dots, ys))
 
 
-def linearize(f, *primals, has_aux=False):
+@overload
+def linearize(f: Function, *primals: Any, has_aux: Literal[False] = False) -> tuple[Any, Function]: ...
+@overload
+def linearize(f: Function, *primals: Any, has_aux: Literal[True]) -> tuple[Any, Function, Any]: ...
+def linearize(f: Function, *primals: Any, has_aux: bool = False) -> Any:
     """The value of `f(*primals)`, and its derivative there as a linear function of tangents.
 
     `f` is evaluated and recorded once; the linear function runs over the recording.
@@ -206,13 +227,13 @@ def linearize(f, *primals, has_aux=False):
     call = DifferentiatedCall("linearize", f, _kept(primals), {}, tuple(range(len(primals))), has_aux)
     plan, ys = call.record()
 
-    def f_jvp(*tangents):
+    def f_jvp(*tangents: Any) -> Any:
         return call.tangents(boundary.push(plan, call.directions(tangents, "tangents")), ys)
 
     return call.with_aux(call.values(ys), f_jvp)
 
 
-def _kept(primals):
+def _kept(primals: tuple[Any, ...]) -> Any:
     """Copy the ndarrays among the arguments, which the caller may change after the call."""
     return trees.map(lambda leaf: leaf.copy() if isinstance(leaf, np.ndarray) else leaf, primals)
 
@@ -220,7 +241,7 @@ def _kept(primals):
 # -- matrices of derivatives -----------------------------------------------------------------
 
 
-def jacobian(f, argnums=0, mode=None, has_aux=False):
+def jacobian(f: Function, argnums: Argnums = 0, mode: Mode = None, has_aux: bool = False) -> Function:
     """The dense Jacobian of a function.
 
     Parameters
@@ -243,7 +264,7 @@ def jacobian(f, argnums=0, mode=None, has_aux=False):
     return _matrix("jacobian", f, argnums, mode, has_aux, 0)
 
 
-def batch_jacobian(f, argnums=0, mode=None, has_aux=False):
+def batch_jacobian(f: Function, argnums: Argnums = 0, mode: Mode = None, has_aux: bool = False) -> Function:
     """The Jacobian of each row of a function's output with respect to the same row of its argument.
 
     Row i of the output must depend on row i of the argument alone; what it depends on otherwise is not seen.
@@ -280,19 +301,19 @@ def batch_jacobian(f, argnums=0, mode=None, has_aux=False):
     return _matrix("batch_jacobian", f, argnums, mode, has_aux, 1)
 
 
-def _matrix(transform, f, argnums, mode, has_aux, batch):
+def _matrix(transform: str, f: Function, argnums: Argnums, mode: Mode, has_aux: bool, batch: int) -> Function:
     """Return the derivative that `jacobian` and `batch_jacobian` (batch=1: the first axis is one of rows) return."""
     if mode not in (None, "forward", "reverse"):
         raise ValueError(f"ad.{transform}: mode is 'forward', 'reverse' or None, not {mode!r}")
 
-    def derivative(*args, **kwargs):
+    def derivative(*args: Any, **kwargs: Any) -> Any:
         call = DifferentiatedCall(transform, f, args, kwargs, argnums, has_aux, warns=True)
         return call.with_aux(matrix(call, *call.record(), mode, batch))
 
     return named(derivative, transform, f, argnums)
 
 
-def hvp(f, argnums=0, has_aux=False):
+def hvp(f: Function, argnums: Argnums = 0, has_aux: bool = False) -> Function:
     """Products of the Hessian of a scalar function with vectors, without the Hessian.
 
     `ad.hvp(f)(x, v)` is the Hessian of `f` at `x` times `v`: the derivative of the gradient in the direction `v`,
@@ -312,7 +333,7 @@ def hvp(f, argnums=0, has_aux=False):
         (a tuple of such for a tuple of argnums); returns the product in the same structure.
     """
 
-    def product(*args, **kwargs):
+    def product(*args: Any, **kwargs: Any) -> Any:
         if len(args) < 2:
             raise TypeError("ad.hvp: call it with the arguments of the function and, after them, the vector: "
                             f"write {CALLS['hvp']}")
@@ -323,7 +344,7 @@ def hvp(f, argnums=0, has_aux=False):
     return named(product, "hvp", f, argnums)
 
 
-def hessian(f, argnums=0, has_aux=False):
+def hessian(f: Function, argnums: Argnums = 0, has_aux: bool = False) -> Function:
     """The dense Hessian of a scalar function, forward over reverse.
 
     All directions go through the recorded gradient at once, in chunks of bounded memory.
@@ -346,10 +367,10 @@ def hessian(f, argnums=0, has_aux=False):
     return hessian_of(f, argnums, has_aux, warns=True)
 
 
-def hessian_of(f, argnums, has_aux, warns):
+def hessian_of(f: Function, argnums: Argnums, has_aux: bool, warns: bool) -> Function:
     """Return the derivative that `hessian` returns; `warns`: where `f` does not depend on its argument."""
 
-    def derivative(*args, **kwargs):
+    def derivative(*args: Any, **kwargs: Any) -> Any:
         call = DifferentiatedCall("hessian", f, args, kwargs, argnums, has_aux, warns)
         recorder, sources, x_bars = sweep.record(call.gradient_at, call.xs)
         check_real("hessian", call.xs)

@@ -1,8 +1,12 @@
 """Cotangents that a caller gives: by `output_gradients`, or from a gradient function."""
+from typing import Any
+
 from ad._core import Array, apply
 from ad.ops.forms import TABLE
 
 __all__ = ["broadcast_cotangent"]
+
+BROADCAST_TO: Any = TABLE["broadcast_to"].op
 
 
 def broadcast_cotangent(y_bar: Array, shape: tuple[int, ...], message: str, **names: str) -> Array:
@@ -16,7 +20,7 @@ def broadcast_cotangent(y_bar: Array, shape: tuple[int, ...], message: str, **na
     if y_bar.shape == shape:
         return y_bar
     try:
-        broadcast: Array = apply(TABLE["broadcast_to"].op, (y_bar,), (shape,))
+        broadcast: Array = apply(BROADCAST_TO, (y_bar,), (shape,))
     except ValueError:
         raise ValueError(message.format(found=y_bar.shape, wanted=shape, **names)) from None
     return broadcast

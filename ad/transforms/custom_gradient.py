@@ -2,9 +2,12 @@
 import functools
 import inspect
 import weakref
+from collections.abc import Callable, Iterable
 from numbers import Number
+from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ad._core import Array, apply, constant, find_tracer, is_traced, is_watched, public_value
 from ad.engine import sweep
@@ -19,8 +22,20 @@ from ad.trees import flatten, flatten_optional
 
 __all__ = ["custom_gradient"]
 
+IDENTITY: Any = TABLE["identity"].op
 
-def custom_gradient(f=None):
+_P = ParamSpec("_P")
+_Y = TypeVar("_Y")
+_Rule = TypeVar("_Rule", bound=Callable[[Any, Any], Any])
+
+
+@overload
+def custom_gradient(f: Callable[_P, tuple[_Y, Callable[..., Any]]]) -> "_WithGradient[_P, _Y]": ...
+@overload
+def custom_gradient(
+    f: None = None,
+) -> "Callable[[Callable[_P, tuple[_Y, Callable[..., Any]]]], _WithGradient[_P, _Y]]": ...
+def custom_gradient(f: Any = None) -> Any:
     """Make a function whose gradient is given with it; a decorator.
 
     Parameters
@@ -75,33 +90,43 @@ def custom_gradient(f=None):
     return _WithGradient(f)
 
 
-class _WithGradient:
+class _WithGradient(Generic[_P, _Y]):
     """A function decorated with `custom_gradient`."""
 
-    def __init__(self, f):
+    def __init__(self, f: Callable[_P, tuple[_Y, Callable[..., Any]]]) -> None:
         functools.update_wrapper(self, f)
-        self._f, self._rule, self._reruns = f, None, {}
-        self._owner = type  # a class method is called with its class, by newer versions of Python
+        self._f = f
+        self._rule: Callable[..., Any] | None = None
+        self._reruns: dict[Any, Rerun] = {}
+        self._owner: Any = type  # a class method is called with its class, by newer versions of Python
 
-    def __set_name__(self, owner, name):
+    def __set_name__(self, owner: type, name: str) -> None:
         self._owner = (type, owner)  # Owner.f(x, ...) is x.f(...)
 
-    def __call__(self, /, *args, **kwargs):
+    def __call__(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _Y:
+        result: _Y
         if args and isinstance(args[0], self._owner):
-            return self._called_on(*args, **kwargs)
-        return _CustomCall(self._f, args, kwargs, self._rule, self._reruns).result()
+            result = self._called_on(*args, **kwargs)
+        else:
+            result = _CustomCall(self._f, args, kwargs, self._rule, self._reruns).result()
+        return result
 
-    def __get__(self, instance, owner=None):
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> "_WithGradient[_P, _Y]": ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None) -> Callable[..., _Y]: ...
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self._called_on, instance)
 
-    def _called_on(self, instance, /, *args, **kwargs):
-        f, rule = (part and functools.partial(part, instance) for part in (self._f, self._rule))
-        return _CustomCall(f, args, kwargs, rule, {}, is_method=True).result()
+    def _called_on(self, instance: Any, /, *args: Any, **kwargs: Any) -> Any:
+        rule = self._rule and functools.partial(self._rule, instance)
+        return _CustomCall(functools.partial(self._f, instance), args, kwargs, rule, {}, is_method=True).result()
 
-    def __reduce__(self):
-        return self.__qualname__
+    def __reduce__(self) -> str:
+        name: str = self.__qualname__  # type: ignore[attr-defined]
+        return name
 
-    def defjvp(self, rule):
+    def defjvp(self, rule: _Rule) -> _Rule:
         self._rule = rule
         return rule
 
@@ -109,18 +134,21 @@ class _WithGradient:
 class _CustomCall:
     """A call of such a function, and the op that it makes of the arrays among its arguments."""
 
-    def __init__(self, f, args, kwargs, forward, reruns, is_method=False):
+    def __init__(self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any],
+                 forward: Callable[..., Any] | None, reruns: dict[Any, Rerun], is_method: bool = False) -> None:
         if kwargs:
             args, kwargs = _in_places(f, args, kwargs)
-        self.f, self.kwargs, self.forward, self.reruns, self.is_method = f, kwargs, forward, reruns, is_method
+        self.f, self.kwargs, self.reruns, self.is_method = f, kwargs, reruns, is_method
+        self.forward: Any = forward  # the rule that `defjvp` registered, or None
         self.name = _name(f)
         leaves, self.rebuild_args = flatten(args)
+        self.leaves: list[Any]
         self.leaves = [x.read_value() if isinstance(x, Variable) else x for x in leaves]
         self.positions = [i for i, x in enumerate(self.leaves) if isinstance(x, Array)]
-        self.variables = []
-        self.pulled = None  # (y_bar, cotangents of all inputs) of the sweep under way
+        self.variables: list[Variable] = []
+        self.pulled: Any = None  # (y_bar, cotangents of all inputs) of the sweep under way
 
-    def result(self):
+    def result(self) -> Any:
         """Call the function; return `y` as outputs of the op."""
         given = [self.leaves[i] for i in self.positions]
         tracer = find_tracer(given)
@@ -141,17 +169,18 @@ class _CustomCall:
             inputs += tuple([stop_gradient(part) if isinstance(part, Array) else constant(part) for part in outputs])
             form, fn = "relay", self.last
         else:
-            self.values = tuple([_raw(part) for part in outputs])
+            self.values: Any = tuple([_raw(part) for part in outputs])
         op = Op(self.name, form, _weakly(fn), jvp=_weakly(self.jvp), vjp=_weakly(self.vjp), needs=(ALL_VALUES,),
                 outputs=self.outputs)
         keep_rule(op, self)
         found = apply(op, inputs, ())
         return rebuild(found if self.outputs > 1 else [found])
 
-    def rerun(self, values):
+    def rerun(self, values: list[Any]) -> Rerun:
         """Return the op that calls the function again in each replay; `values` are the outputs of this call."""
         variables = {len(self.positions) + i: variable for i, variable in enumerate(self.variables)}
         fixed = [None if i in self.positions else leaf for i, leaf in enumerate(self.leaves)]
+        key: Any
         try:
             key = (*map(_same, fixed), *self.positions, *map(id, self.variables), tuple(self.kwargs), len(values),
                    *map(_same, self.kwargs.values()), self.forward)
@@ -166,14 +195,14 @@ class _CustomCall:
         found.first = values
         return found
 
-    def again(self, inputs):
+    def again(self, inputs: list[Any]) -> list[Array]:
         """Call the function on other inputs; return its outputs."""
         leaves = self.with_inputs(inputs, self.leaves)
         args = self.rebuild_args(leaves)
         y = _CustomCall(self.f, args, self.kwargs, self.forward, self.reruns, self.is_method).result()
-        return [apply(TABLE["identity"].op, (part,)) for part in flatten(y)[0]]
+        return [apply(IDENTITY, (part,)) for part in flatten(y)[0]]
 
-    def run(self, leaves, watch=False):
+    def run(self, leaves: Iterable[Any], watch: bool = False) -> tuple[Any, Callable[..., Any]]:
         """Call `f` on arguments with these leaves; with `watch`, note which variables it reads."""
         args = self.rebuild_args(leaves)
         if not watch:
@@ -187,13 +216,13 @@ class _CustomCall:
                             "a keyword `variables`, or they must be arguments")
         return y, grad_fn
 
-    def pair(self, returned):
+    def pair(self, returned: Any) -> tuple[Any, Callable[..., Any]]:
         if isinstance(returned, tuple) and len(returned) == 2 and callable(returned[1]):
             return returned
         raise TypeError(f"ad: {self.name}, under custom_gradient, must return (y, grad_fn), "
                         f"not {kind(returned)}")
 
-    def evaluate(self, *raw):
+    def evaluate(self, *raw: Any) -> Any:
         """Evaluate the op on raw values; `result` has computed the outputs of the first evaluation."""
         values, self.values = self.values, None
         if values is None:
@@ -201,11 +230,11 @@ class _CustomCall:
             values = tuple([_raw(part) for part in flatten(y)[0]])
         return values if self.outputs > 1 else values[0]
 
-    def last(self, *raw):
+    def last(self, *raw: Any) -> Any:
         """Evaluate the op in a program, where the ops of `f` have computed the outputs: they are its last inputs."""
         return raw[-self.outputs:] if self.outputs > 1 else raw[-1]
 
-    def with_inputs(self, inputs, leaves):
+    def with_inputs(self, inputs: Iterable[Any], leaves: Iterable[Any]) -> list[Any]:
         """Return `leaves` with the op's inputs (without the variables) in the positions of the arrays."""
         leaves = list(leaves)
         for i, x in zip(self.positions, inputs):
@@ -214,7 +243,7 @@ class _CustomCall:
 
     # -- reverse
 
-    def vjp(self, i, y_bar, xs, y, params):
+    def vjp(self, i: int, y_bar: Any, xs: tuple[Any, ...], y: Any, params: tuple[Any, ...]) -> Any:
         if self.pulled is None or self.pulled[0] is not y_bar:
             y_bars = y_bar if self.outputs > 1 else (y_bar,)
             self.pulled = y_bar, self.cotangents(self.grad_fn, y_bars, xs)
@@ -223,7 +252,8 @@ class _CustomCall:
             self.pulled = None
         return found
 
-    def cotangents(self, grad_fn, y_bars, xs):
+    def cotangents(self, grad_fn: Callable[..., Any], y_bars: tuple[Any, ...],
+                   xs: tuple[Any, ...]) -> list[Array | None]:
         """Return the cotangents of the op's inputs, in their shapes; None where there is none."""
         if self.variables:
             x_bars, v_bars = grad_fn(*y_bars, variables=list(self.variables))
@@ -239,26 +269,26 @@ class _CustomCall:
         found = [x_bars[i] for i in self.positions] + v_bars
         return [None if x_bar is None else self.fitted(x_bar, x) for x_bar, x in zip(found, xs)]
 
-    def leads_with_object(self):
+    def leads_with_object(self) -> bool:
         """Whether the first argument is not numeric, as the object of a method under another decorator."""
         return bool(self.leaves) and not isinstance(self.leaves[0], (Array, np.ndarray, np.generic, Number))
 
-    def counted(self, x_bars, n, what):
+    def counted(self, x_bars: Any, n: int, what: str) -> list[Any]:
         leaves = flatten_optional(x_bars)
         if len(leaves) != n:
             raise ValueError(f"ad: the gradient function of {self.name} returned {len(leaves)} gradients "
                              f"for {n} {what}; it must return one for each (None where there is none)")
         return leaves
 
-    def fitted(self, x_bar, x):
-        x_bar = apply(TABLE["identity"].op, (x_bar,))
+    def fitted(self, x_bar: Any, x: Array) -> Array:
+        x_bar = apply(IDENTITY, (x_bar,))
         return broadcast_cotangent(x_bar, x.shape, "ad: the gradient function of {name} returned a gradient of shape "
                                    "{found} for an argument of shape {wanted}; sum it over the axes that broadcasting "
                                    "added", name=self.name)
 
     # -- forward
 
-    def jvp(self, x_dots, xs, y, params):
+    def jvp(self, x_dots: tuple[Any, ...], xs: tuple[Any, ...], y: Any, params: tuple[Any, ...]) -> Any:
         known = [i for i, x_dot in enumerate(x_dots) if x_dot is not None]
         if known[-1] >= len(self.positions):
             name = self.variables[known[-1] - len(self.positions)].name
@@ -268,7 +298,7 @@ class _CustomCall:
         return over_lanes(lambda *dots: rule(dict(zip(known, dots)), xs, y), tuple([x_dots[i] for i in known]),
                           tuple([xs[i] for i in known]), y, False)
 
-    def pushed(self, x_dots, xs, y):
+    def pushed(self, x_dots: dict[int, Any], xs: tuple[Any, ...], y: Any) -> Any:
         """Compute the output's tangent by the registered rule."""
         tangents = [x_dots[i] if i in x_dots else _zeros(x) for i, x in enumerate(xs)]
         y_dot = self.forward(self.rebuild_args(self.with_inputs(xs, self.leaves)),
@@ -277,10 +307,10 @@ class _CustomCall:
         if len(parts) != self.outputs:
             raise ValueError(f"ad: the forward rule of {self.name} returned {len(parts)} tangents "
                              f"for {self.outputs} outputs")
-        parts = tuple([apply(TABLE["identity"].op, (part,)) for part in parts])
-        return parts if self.outputs > 1 else parts[0]
+        y_dots = tuple([apply(IDENTITY, (part,)) for part in parts])
+        return y_dots if self.outputs > 1 else y_dots[0]
 
-    def transposed(self, x_dots, xs, y):
+    def transposed(self, x_dots: dict[int, Any], xs: tuple[Any, ...], y: Any) -> Any:
         """Compute the output's tangent by transposing `grad_fn`, the transpose of the map from tangents to tangents.
 
         `f` is called again, so that the map depends on nothing but `xs`.
@@ -290,17 +320,18 @@ class _CustomCall:
         ones = [constant(np.ones(part.shape, part.dtype)) for part in ys]
         recorder, y_bars, x_bars = sweep.record(lambda *y_bars: self.cotangents(grad_fn, y_bars, xs), ones)
         used = [i for i in x_dots if x_bars[i] is not None]
-        dots = sweep.pull_back(recorder, [x_bars[i] for i in used], y_bars, [x_dots[i] for i in used])
-        dots = tuple([_zeros(part) if dot is None else dot for dot, part in zip(dots, ys)])
-        return dots if self.outputs > 1 else dots[0]
+        found = sweep.pull_back(recorder, [x_bars[i] for i in used], y_bars, [x_dots[i] for i in used])
+        y_dots = tuple([_zeros(part) if y_dot is None else y_dot for y_dot, part in zip(found, ys)])
+        return y_dots if self.outputs > 1 else y_dots[0]
 
 
-def _name(f):
+def _name(f: Any) -> str:
     """Return the name of a function, or of an object that is called like one."""
     return getattr(f, "__name__", None) or _name(getattr(f, "func", type(f)))
 
 
-def _in_places(f, args, kwargs):
+def _in_places(f: Callable[..., Any], args: tuple[Any, ...],
+               kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Move arguments that have a gradient from the keywords to their positions in the signature of `f`."""
     if not any(isinstance(x, Array) for x in flatten(tuple(kwargs.values()))[0]):
         return args, kwargs
@@ -319,23 +350,23 @@ def _in_places(f, args, kwargs):
     return (*args, *[bound.arguments[name] for name in moved]), {k: v for k, v in kwargs.items() if k not in moved}
 
 
-def _has_gradient(value, parameter):
+def _has_gradient(value: Any, parameter: inspect.Parameter | None) -> bool:
     """Whether an argument is being differentiated, or may be in a program that is being recorded."""
     arrays = [x for x in flatten(value)[0] if isinstance(x, Array)]
     required = parameter is not None and parameter.default is parameter.empty
     return any(map(is_watched, arrays)) or required and any(map(is_traced, arrays))
 
 
-def _same(x):
+def _same(x: Any) -> tuple[type, Any]:
     """Return a cache key of an argument that is no array: 1, 1.0 and True have different ones."""
     return type(x), repr(x) if isinstance(x, (float, complex)) else x
 
 
-def _weakly(method):
+def _weakly(method: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap a method without a strong reference to its object, which the recorders hold (see `keep_rule`)."""
     found = weakref.WeakMethod(method)
 
-    def call(*args):
+    def call(*args: Any) -> Any:
         bound = found()
         if bound is None:
             raise lost_recording()
@@ -344,14 +375,14 @@ def _weakly(method):
     return call
 
 
-def _raw(part):
+def _raw(part: Any) -> NDArray[Any]:
     return public_value(part) if isinstance(part, Array) else np.asarray(part)
 
 
-def _zeros(x):
+def _zeros(x: Array) -> Array:
     return constant(np.zeros(x.shape, x.dtype))
 
 
-def _takes_variables(grad_fn):
+def _takes_variables(grad_fn: Callable[..., Any]) -> bool:
     parameters = inspect.signature(grad_fn).parameters.values()
     return any(p.name == "variables" or p.kind is p.VAR_KEYWORD for p in parameters)

@@ -1,17 +1,20 @@
 """TensorFlow's interface to reverse and forward mode: `GradientTape` and `ForwardAccumulator`."""
 import enum
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
 
 from ad._core import Array, constant
 from ad.engine.boundary import output
 from ad.engine.tape import Accumulator, Tape
+from ad.engine.variable import Variable
 from ad.errors import kind, shown
 from ad.transforms.cotangents import broadcast_cotangent
 from ad.transforms.jacobians import rows
-from ad.trees import flatten, flatten_like, flatten_optional
+from ad.trees import TreeDef, flatten, flatten_like, flatten_optional
 
 __all__ = ["ForwardAccumulator", "GradientTape", "UnconnectedGradients"]
 
@@ -25,7 +28,12 @@ class UnconnectedGradients(enum.Enum):
     ZERO = "zero"
 
 
-def _wants_zeros(value):
+Unconnected: TypeAlias = Literal["none", "zero"] | UnconnectedGradients
+
+Arrays: TypeAlias = list[Array] | list[Variable]
+
+
+def _wants_zeros(value: Unconnected) -> bool:
     try:
         return UnconnectedGradients(value) is UnconnectedGradients.ZERO
     except ValueError:
@@ -55,7 +63,7 @@ class GradientTape(Tape):
 
     __slots__ = ()
 
-    def watch(self, tensor):
+    def watch(self, tensor: Any) -> None:
         """Watch an Array or Variable, or all of those in a nested structure.
 
         Parameters
@@ -72,7 +80,7 @@ class GradientTape(Tape):
                 raise ValueError(f"ad: cannot watch {kind(x)}, {shown(x)}; {TO_WATCH}")
             self._watch(x)
 
-    def _gradient(self, target, sources, output_gradients, unconnected_gradients):
+    def _gradient(self, target: Any, sources: Any, output_gradients: Any, unconnected_gradients: Unconnected) -> Any:
         """Compute gradients where the fast path of `Tape.gradient` does not serve."""
         zeros = _wants_zeros(unconnected_gradients)
         targets, seeds = _seeded(_targets(target), output_gradients)
@@ -81,8 +89,18 @@ class GradientTape(Tape):
         found = self._pull(targets, leaves, seeds)
         return rebuild([_or_zeros(x_bar, x.shape, x.dtype, zeros) for x_bar, x in zip(found, leaves)])
 
-    def jacobian(self, target, sources, unconnected_gradients="none", parallel_iterations=None,
-                 experimental_use_pfor=True):
+    # A source that the target does not depend on gets None, which is left out of these types.
+    @overload
+    def jacobian(self, target: Array, sources: Array, unconnected_gradients: Unconnected = "none",
+                 parallel_iterations: int | None = None, experimental_use_pfor: bool = True) -> Array: ...
+    @overload
+    def jacobian(self, target: Array, sources: Arrays, unconnected_gradients: Unconnected = "none",
+                 parallel_iterations: int | None = None, experimental_use_pfor: bool = True) -> list[Array]: ...
+    @overload
+    def jacobian(self, target: Array, sources: Any, unconnected_gradients: Unconnected = "none",
+                 parallel_iterations: int | None = None, experimental_use_pfor: bool = True) -> Any: ...
+    def jacobian(self, target: Array, sources: Any, unconnected_gradients: Unconnected = "none",
+                 parallel_iterations: int | None = None, experimental_use_pfor: bool = True) -> Any:
         """The derivative of every element of the target.
 
         Parameters
@@ -111,8 +129,8 @@ class GradientTape(Tape):
         return rebuild([_or_zeros(block, target.shape + x.shape, x.dtype, zeros)
                         for block, x in zip(self._blocks(target, leaves), leaves)])
 
-    def batch_jacobian(self, target, source, unconnected_gradients="none", parallel_iterations=None,
-                       experimental_use_pfor=True):
+    def batch_jacobian(self, target: Array, source: Array, unconnected_gradients: Unconnected = "none",
+                       parallel_iterations: int | None = None, experimental_use_pfor: bool = True) -> Array:
         """The derivative of each row of the target with respect to the same row of the source.
 
         Row i of the target must depend on row i of the source alone.
@@ -149,9 +167,10 @@ class GradientTape(Tape):
                              f"and source shape {source.shape} to match")
         self._begin()
         block, = self._blocks(target, [source], batch=1)
-        return _or_zeros(block, target.shape + source.shape[1:], source.dtype, True)
+        found: Array = _or_zeros(block, target.shape + source.shape[1:], source.dtype, True)
+        return found
 
-    def _blocks(self, target, sources, batch=0):
+    def _blocks(self, target: Array, sources: list[Array], batch: int = 0) -> list[Any]:
         """Return one block of the Jacobian for each source; None where the target does not depend on it."""
         if not _differentiable(target, 4):
             return [None] * len(sources)
@@ -159,7 +178,7 @@ class GradientTape(Tape):
         return [None if block is None else output(block) for block in blocks]
 
     @contextmanager
-    def stop_recording(self):
+    def stop_recording(self) -> Iterator[None]:
         """Pause recording for a block within the tape's block.
 
         Raises
@@ -176,13 +195,13 @@ class GradientTape(Tape):
             self._resume()
 
 
-def _targets(target):
+def _targets(target: Any) -> list[Array]:
     if target is None:
         raise TypeError("ad: the target of a gradient is None; it must be an array or a nested structure of arrays")
     return [_as_array(x, "target") for x in flatten(target)[0]]
 
 
-def _sources(sources):
+def _sources(sources: Any) -> tuple[list[Array], TreeDef]:
     leaves, rebuild = flatten(sources)
     for x in leaves:
         if not isinstance(x, Array):
@@ -190,7 +209,7 @@ def _sources(sources):
     return leaves, rebuild
 
 
-def _as_array(x, what):
+def _as_array(x: Any, what: str) -> Array:
     if isinstance(x, Array):
         return x
     if isinstance(x, (np.ndarray, np.number, int, float, complex)):
@@ -198,14 +217,14 @@ def _as_array(x, what):
     raise TypeError(f"ad: a {what} must be an array, not {kind(x)}, {shown(x)}")
 
 
-def _single(x, what):
+def _single(x: Any, what: str) -> Array:
     leaves = flatten(x)[0]
     if len(leaves) != 1 or leaves[0] is not x:
         raise TypeError(f"ad: the {what} of a Jacobian must be one array, not {kind(x)}")
     return _as_array(x, what)
 
 
-def _differentiable(target, level):
+def _differentiable(target: Array, level: int) -> bool:
     """Whether the target has a gradient; if not, warn the caller `level` frames up."""
     if target.dtype.kind in "fc":
         return True
@@ -214,13 +233,13 @@ def _differentiable(target, level):
     return False
 
 
-def _seeded(targets, output_gradients):
+def _seeded(targets: list[Array], output_gradients: Any) -> tuple[list[Array], list[Array]]:
     """Return the targets that have a gradient, and their cotangents."""
     seeds = [None] * len(targets) if output_gradients is None else flatten_optional(output_gradients)
     if len(seeds) != len(targets):
         raise ValueError(f"ad: output_gradients has {len(seeds)} gradients for {len(targets)} targets; give one for "
                          "each, or None")
-    found = [], []
+    found: tuple[list[Array], list[Array]] = [], []
     for y, y_bar in zip(targets, seeds):
         if _differentiable(y, 4):
             found[0].append(y)
@@ -228,7 +247,7 @@ def _seeded(targets, output_gradients):
     return found
 
 
-def _seed(y, y_bar):
+def _seed(y: Array, y_bar: Any) -> Array:
     if y_bar is None:
         return constant(np.ones(y.shape, y.dtype))
     y_bar = _as_array(y_bar, "gradient of a target")
@@ -236,7 +255,7 @@ def _seed(y, y_bar):
         y_bar, y.shape, "ad: a gradient of shape {found} in output_gradients for a target of shape {wanted}")
 
 
-def _or_zeros(x_bar, shape, dtype, zeros):
+def _or_zeros(x_bar: Any, shape: tuple[int, ...], dtype: Any, zeros: bool) -> Any:
     return constant(np.zeros(shape, dtype)) if x_bar is None and zeros else x_bar
 
 
@@ -268,7 +287,7 @@ class ForwardAccumulator(Accumulator):
 
     __slots__ = ("__weakref__",)
 
-    def __init__(self, primals, tangents):
+    def __init__(self, primals: Any, tangents: Any) -> None:
         leaves, structure = flatten(primals)
         for x in leaves:
             if not isinstance(x, Array):
@@ -277,7 +296,13 @@ class ForwardAccumulator(Accumulator):
         for x, x_dot in zip(leaves, _tangents_of(structure, tangents)):
             self._add(x, _tangent(x, x_dot))
 
-    def jvp(self, primals, unconnected_gradients="none"):
+    @overload
+    def jvp(self, primals: Array, unconnected_gradients: Unconnected = "none") -> Array: ...
+    @overload
+    def jvp(self, primals: Arrays, unconnected_gradients: Unconnected = "none") -> list[Array]: ...
+    @overload
+    def jvp(self, primals: Any, unconnected_gradients: Unconnected = "none") -> Any: ...
+    def jvp(self, primals: Any, unconnected_gradients: Unconnected = "none") -> Any:
         """Return the tangents of values computed in the block; None, or zeros, where there is none.
 
         Parameters
@@ -295,14 +320,14 @@ class ForwardAccumulator(Accumulator):
                         for x in [_as_array(x, "primal") for x in leaves]])
 
 
-def _tangents_of(structure, tangents):
+def _tangents_of(structure: TreeDef, tangents: Any) -> list[Any]:
     """Return a tangent for each primal; tangents are array_like, so a list may be the tangent of one primal."""
     if structure.kind is object:
         return [tangents]
     return flatten_like(structure, tangents, "the tangents")
 
 
-def _tangent(x, x_dot):
+def _tangent(x: Array, x_dot: Any) -> Any:
     if isinstance(x_dot, Array):
         found = x_dot.dtype == x.dtype
     else:

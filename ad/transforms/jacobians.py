@@ -1,13 +1,21 @@
 """Jacobians, block by block, by sweeps over the recorded function in many directions at once."""
+import functools
 import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
 
 from ad._core import Array, is_tracing, lift_constant
 from ad.engine import boundary
+from ad.engine.sweep import Plan
+from ad.transforms.differentiated_call import DifferentiatedCall
 
 __all__ = ["by_lanes", "check_real", "matrix", "rows"]
+
+Pullback: TypeAlias = Callable[[Any], Sequence[Any]]
 
 # The most elements that the tangents of one value may have when many directions go through a function at once. A
 # program that is being recorded may have more, because it runs over them in blocks.
@@ -15,7 +23,7 @@ MAX_LANE_ELEMENTS = 1 << 16
 MAX_RECORDED_ELEMENTS = 1 << 24
 
 
-def matrix(call, plan, ys, mode=None, batch=0):
+def matrix(call: DifferentiatedCall, plan: Plan, ys: list[Array], mode: str | None = None, batch: int = 0) -> Any:
     """Return the Jacobian of a recorded call, in the container of the function's value.
 
     Parameters
@@ -35,7 +43,7 @@ def matrix(call, plan, ys, mode=None, batch=0):
     return call.returned([call.blocks(y, row, batch) for y, row in zip(ys, blocks)])
 
 
-def _cheaper(xs, ys):
+def _cheaper(xs: list[Array], ys: list[Array]) -> str:
     """Return the mode that costs less; forward for complex numbers, which have no other."""
     if any(value.dtype.kind == "c" for value in (*xs, *ys)):
         return "forward"
@@ -43,17 +51,17 @@ def _cheaper(xs, ys):
     return "forward" if _size(xs) <= 2 * _size(ys) else "reverse"
 
 
-def _size(values):
+def _size(values: Iterable[Array]) -> int:
     return sum(value.size for value in values)
 
 
-def check_real(transform, values):
+def check_real(transform: str, values: Iterable[Array]) -> None:
     """Raise if one of the values is complex."""
     if any(value.dtype.kind == "c" for value in values):
         raise TypeError(f"ad.{transform}: not for complex numbers; write the function in real and imaginary parts")
 
 
-def _check_complex(transform, mode, xs, ys):
+def _check_complex(transform: str, mode: str, xs: list[Array], ys: list[Array]) -> None:
     """Raise if the Jacobian of complex values is not defined, or not by this mode."""
     if mode == "reverse" and any(value.dtype.kind == "c" for value in (*xs, *ys)):
         raise TypeError(f"ad.{transform}: reverse mode is for real numbers; use mode='forward', or ad.vjp")
@@ -62,14 +70,14 @@ def _check_complex(transform, mode, xs, ys):
                         "ad.vjp")
 
 
-def _check_rows(xs, ys):
+def _check_rows(xs: list[Array], ys: list[Array]) -> None:
     shapes = [value.shape for value in (*xs, *ys)]
     if any(shape[:1] != shapes[0][:1] or not shape for shape in shapes):
         raise ValueError(f"ad.batch_jacobian: arguments and outputs have shapes {', '.join(map(str, shapes))}; the "
                          "first axis must be one of rows, the same in all. For anything else use ad.jacobian")
 
 
-def by_lanes(plan, xs, ys, batch=0):
+def by_lanes(plan: Plan, xs: list[Array], ys: Sequence[Any], batch: int = 0) -> list[list[Any]]:
     """Return `blocks[i][k]` of shape `xs[i].shape[batch:] + ys[k].shape`, by forward sweeps in many directions."""
     blocks = []
     for i, x in enumerate(xs):
@@ -78,14 +86,14 @@ def by_lanes(plan, xs, ys, batch=0):
     return blocks
 
 
-def _push_chunk(plan, xs, i, x_dots):
+def _push_chunk(plan: Plan, xs: list[Array], i: int, x_dots: NDArray[Any]) -> list[Array | None]:
     """Return the outputs' tangents for lanes of tangents of input i."""
     seeds = [None] * len(xs)
     seeds[i] = lift_constant(x_dots)
     return boundary.push(plan, seeds)
 
 
-def _one_hot(x, start, stop, batch=0):
+def _one_hot(x: Array, start: int, stop: int, batch: int = 0) -> NDArray[Any]:
     """Return a lane for each element of x (of its rows, with batch=1) from `start` to `stop`: 1 there, 0 elsewhere."""
     shape = k, rows, n = stop - start, math.prod(x.shape[:batch]), math.prod(x.shape[batch:])
     if is_tracing():  # the program keeps them: all lanes are views of one line of zeros with a 1, each shifted by one
@@ -98,40 +106,40 @@ def _one_hot(x, start, stop, batch=0):
     return lanes.reshape(k, *x.shape)
 
 
-def _chunks(x, ys, batch=0):
+def _chunks(x: Array, ys: Sequence[Any], batch: int = 0) -> list[tuple[int, int]]:
     """Return ranges (start, stop) that together cover the elements of x (of a row of it, with batch=1)."""
     most = MAX_RECORDED_ELEMENTS if is_tracing() else MAX_LANE_ELEMENTS
     n, step = math.prod(x.shape[batch:]), max(1, most // max(x.size, *[y.size for y in ys], 1))
     return [(start, min(start + step, n)) for start in range(0, n, step)]
 
 
-def _by_columns(plan, xs, ys, batch=0):
+def _by_columns(plan: Plan, xs: list[Array], ys: list[Array], batch: int = 0) -> list[list[Any]]:
     """Return `blocks[k][i]` of shape `ys[k].shape + xs[i].shape[batch:]`, by forward sweeps."""
     lanes = by_lanes(plan, xs, ys, batch)
     return [[_axes_moved_back(lanes[i][k], x.ndim - batch, y.ndim) for i, x in enumerate(xs)] for k, y in enumerate(ys)]
 
 
-def _axes_moved_back(block, m, n):
+def _axes_moved_back(block: Any, m: int, n: int) -> Any:
     """Move the first m axes of a block behind the n others."""
     if block is None or not m or not n:
         return block
     return np.transpose(block, (*range(m, m + n), *range(m)))
 
 
-def _by_rows(plan, xs, ys, batch=0):
+def _by_rows(plan: Plan, xs: list[Array], ys: list[Array], batch: int = 0) -> list[list[Any]]:
     """Return `blocks[k][i]` of shape `ys[k].shape + xs[i].shape[batch:]`, by reverse sweeps."""
-    return [rows(lambda y_bar, k=k: _pull_row(plan, y_bar, k, len(ys)), y, xs, batch)
+    return [rows(functools.partial(_pull_row, plan, k, len(ys)), y, xs, batch)
             if y.dtype.kind == "f" else [None] * len(xs) for k, y in enumerate(ys)]
 
 
-def _pull_row(plan, y_bar, k, n):
+def _pull_row(plan: Plan, k: int, n: int, y_bar: Any) -> list[Array | None]:
     """Return the inputs' cotangents for a cotangent of output k of n."""
-    seeds = [None] * n
+    seeds: list[Any] = [None] * n
     seeds[k] = y_bar
     return boundary.pull(plan, seeds)
 
 
-def rows(pull, y, xs, batch=0):
+def rows(pull: Pullback, y: Array, xs: Sequence[Array], batch: int = 0) -> list[Any]:
     """Return for each input a block of shape `y.shape + x.shape[batch:]`, or None, by a reverse sweep for each row.
 
     A program that is being recorded gets one sweep over lanes instead, which is shorter and faster to replay. Outside
@@ -156,7 +164,7 @@ def rows(pull, y, xs, batch=0):
     return [_batch_first(block, y) for block in blocks] if batch else blocks
 
 
-def _connected(pieces, chunks, x):
+def _connected(pieces: list[Any], chunks: list[tuple[int, int]], x: Array) -> list[Any]:
     """Replace the chunks that do not depend on x by zeros; return an empty list if no chunk depends on it."""
     if all(piece is None for piece in pieces):
         return []
@@ -164,23 +172,23 @@ def _connected(pieces, chunks, x):
             for piece, (start, stop) in zip(pieces, chunks)]
 
 
-def _batch_first(block, y):
+def _batch_first(block: Any, y: Array) -> Any:
     """Move the axis of rows: from `y.shape[1:] + x.shape` to `y.shape + x.shape[1:]`."""
     return None if block is None else np.moveaxis(block, y.ndim - 1, 0)
 
 
-def _pull_lanes(pull, seeds):
+def _pull_lanes(pull: Pullback, seeds: NDArray[Any]) -> Any:
     # Imported here: programs, which make lanes, import the transforms.
     from ad.compiler.vmap import pull_lanes
 
     return pull_lanes(pull, seeds)
 
 
-def _stacked_rows(rows, xs):
+def _stacked_rows(rows: list[Sequence[Any]], xs: Sequence[Array]) -> list[Any]:
     return [_stacked([row[i] for row in rows], x) for i, x in enumerate(xs)]
 
 
-def _joined(pieces, shape):
+def _joined(pieces: list[Any], shape: tuple[int, ...]) -> Any:
     """Join the lanes of several chunks to a block; an Array if a chunk is being differentiated or recorded."""
     if not pieces or pieces[0] is None:
         return None
@@ -189,7 +197,7 @@ def _joined(pieces, shape):
     return _shaped(pieces[0] if len(pieces) == 1 else np.concatenate(pieces), shape)
 
 
-def _stacked(rows, x):
+def _stacked(rows: list[Any], x: Array) -> Any:
     """Stack cotangents as lanes; an Array if one of them is being differentiated or recorded."""
     connected = [row for row in rows if row is not None]
     if not connected:
@@ -202,5 +210,5 @@ def _stacked(rows, x):
     return block
 
 
-def _shaped(block, shape):
+def _shaped(block: Any, shape: tuple[int, ...]) -> Any:
     return block if block.shape == shape else np.reshape(block, shape)

@@ -3,9 +3,13 @@
 Such an op evaluates by calling a Python function while no program is recorded. Its derivatives call the function again,
 within a reverse sweep or a forward level. They are ops of the same kind, so derivatives of any order exist.
 """
-from ad._core import Untraced, apply, constant, public_value
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ad._core import Array, Untraced, apply, constant, public_value
 from ad.engine import boundary, sweep
 from ad.engine.graph import Op
+from ad.engine.variable import Variable
 from ad.errors import MissingRule
 from ad.ops.forms import over_lanes
 
@@ -27,18 +31,20 @@ class Rerun:
     n_outputs : int
     """
 
-    def __init__(self, name, function, variables, n_outputs):
+    def __init__(self, name: str, function: Callable[[list[Any]], list[Any]], variables: dict[int, Variable],
+                 n_outputs: int) -> None:
         self.name, self.function, self.variables, self.n_outputs = name, function, variables, n_outputs
-        self.first = None  # the outputs of the first evaluation, if the caller has computed them already
+        self.first: Any = None  # the outputs of the first evaluation, if the caller has computed them already
         self.op = Op(name, "custom", self.evaluate, jvp=self.jvp, vjp=self.vjp, needs=(ALL_VALUES,), outputs=n_outputs)
-        self.pullback = self.pushforwards = None
+        self.pullback: Rerun | None = None
+        self.pushforwards: dict[tuple[int, ...], Rerun] = {}
 
-    def __call__(self, inputs):
+    def __call__(self, inputs: Sequence[Any]) -> list[Array]:
         """Apply the op; return its outputs as a list of Arrays."""
         found = apply(self.op, tuple(inputs), ())
         return list(found) if self.n_outputs > 1 else [found]
 
-    def evaluate(self, *values):
+    def evaluate(self, *values: Any) -> Any:
         """Evaluate the op on raw values."""
         found, self.first = self.first, None
         if found is None:
@@ -48,12 +54,12 @@ class Rerun:
 
     # -- reverse
 
-    def vjp(self, i, y_bar, xs, y, params):
+    def vjp(self, i: int, y_bar: Any, xs: tuple[Any, ...], y: Any, params: tuple[Any, ...]) -> Any:
         if self.pullback is None:
             self.pullback = Rerun(f"{self.name}_vjp", self.pulled, self.variables, len(xs))
         return self.pullback([*xs, *(y_bar if self.n_outputs > 1 else [y_bar])])[i]
 
-    def pulled(self, inputs):
+    def pulled(self, inputs: list[Any]) -> list[Any]:
         """Compute the inputs' cotangents from the inputs and the outputs' cotangents."""
         xs, y_bars = inputs[:-self.n_outputs], inputs[-self.n_outputs:]
         recorder, sources, ys = sweep.record(lambda *xs: self.function(list(xs)), xs)
@@ -63,25 +69,23 @@ class Rerun:
 
     # -- forward
 
-    def jvp(self, x_dots, xs, y, params):
+    def jvp(self, x_dots: tuple[Any, ...], xs: tuple[Any, ...], y: Any, params: tuple[Any, ...]) -> Any:
         given = tuple([i for i, x_dot in enumerate(x_dots) if x_dot is not None])
         for i in given:
             if i in self.variables:
                 raise MissingRule(f"ad: {self.name} has no forward rule for variable {self.variables[i].name!r}, "
                                   "which is not among its arguments")
-        if self.pushforwards is None:
-            self.pushforwards = {}
         if given not in self.pushforwards:
             self.pushforwards[given] = Rerun(f"{self.name}_jvp", lambda inputs: self.pushed(given, inputs),
                                              self.variables, self.n_outputs)
 
-        def push(*dots):
+        def push(*dots: Any) -> Any:
             found = self.pushforwards[given]([*xs, *dots])
             return tuple(found) if self.n_outputs > 1 else found[0]
 
         return over_lanes(push, tuple([x_dots[i] for i in given]), tuple([xs[i] for i in given]), y, False)
 
-    def pushed(self, given, inputs):
+    def pushed(self, given: tuple[int, ...], inputs: list[Any]) -> list[Any]:
         """Compute the outputs' tangents from the inputs and the tangents of the inputs `given`."""
         n = len(inputs) - len(given)
         x_dots = dict(zip(given, inputs[n:]))
