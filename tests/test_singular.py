@@ -104,7 +104,7 @@ def test_derivatives_in_lanes_and_programs(entry, point):
 def test_what_a_point_says():
     """The documentation of a function has the points that the tests hold it to."""
     assert "Singular points: 0 at 0, second 0, third 0" in ad.absolute.__doc__
-    assert str(ad.ops.forms.point(0.0, (1.0, 2.0), first=(0.5, np.inf), second=0, ord=3)) == (
+    assert str(ad.ops.documentation.point(0.0, (1.0, 2.0), first=(0.5, np.inf), second=0, ord=3)) == (
         "(0.5, inf) at (0, (1, 2), ord=3), second 0")
 
 

@@ -18,8 +18,8 @@ from ad.compiler.machine.execution_plan import BUFFERS
 from ad.compiler.machine.lowering import Lowering
 from ad.compiler.machine.vm import Machine, get_num_threads, set_num_threads
 from ad.engine.graph import Aval, Op
-from ad.ops.forms import TABLE
 from ad.ops.nondifferentiable import plain_op
+from ad.ops.table import TABLE
 
 SIZES = (0, 1, 2, 7, 511, 512, 513, 2049)
 UNARY = ("negative", "square", "sin", "cos", "tanh", "absolute", "exp", "identity", "arctan", "sqrt", "reciprocal")

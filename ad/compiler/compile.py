@@ -30,7 +30,7 @@ from ad.compiler.tracing.tracer import is_strict, is_watching, slot_of, trace
 from ad.engine import boundary
 from ad.engine.variable import Variable
 from ad.errors import kind
-from ad.ops import RAISING
+from ad.ops.traits import traits_of
 
 __all__ = ["Compiled", "Recording", "compile", "derivative", "record", "warn_of_escape"]
 
@@ -179,7 +179,7 @@ class Recording:
         for instruction in reversed(self.instructions):
             if not live.isdisjoint(instruction.outputs):
                 live.update(instruction.inputs)
-            elif instruction.op in RAISING:
+            elif traits_of(instruction.op).may_raise:
                 tried.append(instruction.outputs[0])
                 live.update(instruction.inputs)
         return tuple(tried)

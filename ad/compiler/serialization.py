@@ -22,7 +22,7 @@ from ad.compiler.ir.graph import Graph, Instruction
 from ad.compiler.ir.guards import Guard
 from ad.engine.graph import Aval, Op
 from ad.ops import nondifferentiable
-from ad.ops.forms import TABLE
+from ad.ops.table import TABLE
 from ad.trees import LEAF, PartialTree, TreeDef
 
 __all__ = ["Contents", "decode_structure", "encode_structure", "from_bytes", "load", "save", "to_bytes"]

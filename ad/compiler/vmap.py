@@ -1,7 +1,7 @@
 """Lanes: a program over many values of its inputs at once, and `vmap`, which makes such a program of a function.
 
 What depends on an input with lanes is computed for all of them by one instruction, with a leading axis; the rest
-once. How an op does that is in its entry (`forms.Lanes`); one that does not say is run lane by lane.
+once. How an op does that is in its entry (`traits.Batching`); one that does not say is run lane by lane.
 """
 import functools
 
@@ -20,7 +20,9 @@ from ad.compiler.tracing.tracer import is_strict, is_watching, slot_of, trace
 from ad.engine import boundary
 from ad.engine.graph import Aval, Op
 from ad.errors import conversion_error, kind, lost_lanes, not_a_function
-from ad.ops.forms import TABLE, lanes_of, over_lanes, total
+from ad.ops.batching import over_lanes, total
+from ad.ops.table import TABLE
+from ad.ops.traits import traits_of
 from ad.transforms.replay import ALL_VALUES
 
 __all__ = ["Mapped", "pull_lanes", "vmap", "with_lanes"]
@@ -86,13 +88,13 @@ class _Widening:
             return
         for slot in outputs:
             self._widen(slot)
-        lanes = lanes_of(op)
-        if lanes.broadcasts:
+        batching = traits_of(op).batching
+        if batching.broadcasts:
             ndim = max([self.one[slot].ndim for slot in inputs])
             self._emit(op, [self._aligned(slot, ndim) for slot in inputs], outputs, params)
-        elif lanes.shifted and (shifted := lanes.shifted(self.one[inputs[0]].ndim, *params)) is not None:
+        elif batching.params and (shifted := batching.params(self.one[inputs[0]].ndim, *params)) is not None:
             self._emit(op, [self._whole(slot) for slot in inputs], outputs, shifted)
-        elif not (lanes.batched and self._by_rule(lanes.batched, inputs, outputs, params)):
+        elif not (batching.rule and self._by_rule(batching.rule, inputs, outputs, params)):
             self._one_by_one(op, inputs, outputs, params)
 
     def _emit(self, op, inputs, outputs, params=()):
@@ -176,7 +178,7 @@ def _looped(op, wide):
                            tuple(values), _lane(y, lane), params) for lane, values in enumerate(lanes_in(xs))]
             return _stacked(TABLE["stack"].function, rows)
 
-        return over_lanes(along, [x_dots[i] for i in given], [xs[i] for i in given], y, False)
+        return over_lanes(along, [x_dots[i] for i in given], [xs[i] for i in given])
 
     form, jvp, vjp = ("nondifferentiable", op.jvp, op.vjp) if op.form == "nondifferentiable" else ("custom", push, pull)
     return Op(f"{op.name}_by_lanes", form, loop, jvp=jvp, vjp=vjp, needs=(ALL_VALUES,), parameters=op.parameters,

@@ -544,7 +544,7 @@ cdef class Op:
 
 def op_named(str name):
     """The op of an entry of the table."""
-    from ad.ops.forms import TABLE
+    from ad.ops.table import TABLE
 
     if name not in TABLE:
         import_module("ad.ops.special")

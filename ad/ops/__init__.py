@@ -18,14 +18,15 @@ from ad.ops import (  # noqa: F401
     shaping,
     sorting,
 )
-from ad.ops.forms import FUNCTIONS, LATER, TABLE, UFUNCS, Entry, bilinear, case, composite, custom, linear, stacked
+from ad.ops.forms import bilinear, case, composite, custom, linear, stacked
 from ad.ops.refusals import refuse
+from ad.ops.table import FUNCTIONS, LATER, TABLE, UFUNCS, Entry
+from ad.ops.traits import Batching, Traits, traits_of
 
-__all__ = ["FUNCTIONS", "RAISING", "TABLE", "UFUNCS", "Entry", "bilinear", "case", "composite", "custom", "linear"]
-
-# Ops that raise for some values: a call may be made to see whether they do, whatever becomes of the result.
-RAISING = {TABLE[name].op for name in
-           "cholesky_lower eigh_parts gather inv least_squares pinv solve_matrix svd_parts".split()}
+__all__ = [
+    "FUNCTIONS", "TABLE", "UFUNCS", "Batching", "Entry", "Traits", "bilinear", "case", "composite", "custom",
+    "elementwise", "linear", "traits_of",
+]
 
 _SERVING = (
     "add subtract multiply divide power floor_divide remainder negative positive absolute identity scale scale_dots "

@@ -11,9 +11,10 @@ from ad._core import Array
 from ad.engine.variable import stop_gradient
 from ad.errors import MissingRule
 from ad.ops.domains import AT_LEAST_ONE, BETWEEN_STEPS, NONZERO, POSITIVE, REAL, UNIT
-from ad.ops.forms import Accuracy, case, composite, elementwise, inexact, linear, point, spelling, stacked
+from ad.ops.forms import Accuracy, case, composite, elementwise, inexact, linear, numpy_signature, point, stacked
 from ad.ops.nondifferentiable import evaluate
 from ad.ops.shape_rules import elementwise_shape, view
+from ad.ops.traits import SAME_PARAMS
 
 __all__ = [
     "absolute", "add", "angle", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "cbrt",
@@ -51,11 +52,12 @@ def _power_if_real(power, _i, _p, xs, _params):
 
 # -- arithmetic ------------------------------------------------------------------------------
 
-add = elementwise("add", np.add, (1, 1), domain=(REAL, REAL))
+add = elementwise("add", np.add, (1, 1), domain=(REAL, REAL), commutative=True)
 subtract = elementwise("subtract", np.subtract, (1, -1), domain=(REAL, REAL))
 multiply = elementwise(
     "multiply", np.multiply, (lambda _x1, x2, _y: x2, lambda x1, _x2, _y: x1), domain=(REAL, REAL),
-    exponent="itself", carry=lambda power, i, p, xs, params: _scaled_power(multiply, power, p, xs[1 - i]),
+    commutative=True, exponent="itself",
+    carry=lambda power, i, p, xs, params: _scaled_power(multiply, power, p, xs[1 - i]),
 )
 divide = elementwise(
     "divide", np.divide, (lambda _x1, x2, _y: 1 / x2, lambda _x1, x2, y: -y / x2), domain=(REAL, NONZERO),
@@ -63,8 +65,9 @@ divide = elementwise(
 )
 negative = elementwise("negative", np.negative, -1, domain=REAL,
                        carry=lambda power, i, p, xs, params: _scaled_power(multiply, power, p, -1.0))
-positive = elementwise("positive", np.positive, 1, domain=REAL, carry=lambda power, *_: power)
-identity = elementwise("identity", None, 1, domain=REAL, fn=lambda x: x, shape_rule=view, carry=lambda power, *_: power)
+_SAME = {"moves": True, "keeps_reals": True, "carry": lambda power, *_: power}
+positive = elementwise("positive", np.positive, 1, domain=REAL, **_SAME)
+identity = elementwise("identity", None, 1, domain=REAL, fn=lambda x: x, shape_rule=view, **_SAME)
 reciprocal = elementwise("reciprocal", np.reciprocal, lambda _x, y: -y * y, domain=NONZERO)
 square = elementwise("square", np.square, lambda x, _y: 2 * x, domain=REAL, exponent=2)
 
@@ -248,8 +251,8 @@ def _second(x1, x2, y):
 
 
 _TIES = {"singular": "ties share the gradient equally", "points": (point(1.0, 1.0, first=0.5, second=0, third=0),)}
-maximum = elementwise("maximum", np.maximum, (_first, _second), domain=(REAL, REAL), **_TIES)
-minimum = elementwise("minimum", np.minimum, (_first, _second), domain=(REAL, REAL), **_TIES)
+maximum = elementwise("maximum", np.maximum, (_first, _second), domain=(REAL, REAL), commutative=True, **_TIES)
+minimum = elementwise("minimum", np.minimum, (_first, _second), domain=(REAL, REAL), commutative=True, **_TIES)
 fmax = elementwise("fmax", np.fmax, (_first, _second), domain=(REAL, REAL), **_TIES)
 fmin = elementwise("fmin", np.fmin, (_first, _second), domain=(REAL, REAL), **_TIES)
 
@@ -293,7 +296,7 @@ def _share(x1, x2, exponential):
 _TAIL = inexact("the rounding of x1 - x2 counts as often as it is large, in the smaller share")
 logaddexp = elementwise(
     "logaddexp", np.logaddexp, (lambda x1, x2, _y: _share(x1, x2, exp), lambda x1, x2, _y: _share(x2, x1, exp)),
-    domain=(REAL, REAL), singular="1/2 each where both are the same infinity", accuracy=_TAIL,
+    domain=(REAL, REAL), singular="1/2 each where both are the same infinity", accuracy=_TAIL, commutative=True,
 )
 logaddexp2 = elementwise(
     "logaddexp2", np.logaddexp2, (lambda x1, x2, _y: _share(x1, x2, exp2), lambda x1, x2, _y: _share(x2, x1, exp2)),
@@ -345,7 +348,7 @@ arctan2 = elementwise(
 )
 hypot = elementwise(
     "hypot", np.hypot, (lambda x1, _x2, y: quotient(x1, y), lambda _x1, x2, y: quotient(x2, y)),
-    radicand=lambda x1, x2: ((lambda: square(x1) + square(x2)), 0.5),
+    commutative=True, radicand=lambda x1, x2: ((lambda: square(x1) + square(x2)), 0.5),
     domain=(NONZERO, NONZERO), points=(point(0.0, 0.0, first=0, second=0, third=0),),
 )
 sinh = elementwise("sinh", np.sinh, lambda x, _y: cosh(x), domain=REAL)
@@ -376,21 +379,21 @@ rad2deg = elementwise("rad2deg", (np.rad2deg, np.degrees), 180 / math.pi, domain
 # -- parts of complex numbers ----------------------------------------------------------------
 # A real y of a complex x: its tangent is the real part of partial * x_dot (see docs/theory).
 
-@linear(np.conjugate, transpose=lambda y_bar, x: conjugate(y_bar), lanes=lambda ndim: (), domain=REAL,
-        cases=(case((3,)), case((2, 3))), method=True, carry=_power_if_real)
+@linear(np.conjugate, transpose=lambda y_bar, x: conjugate(y_bar), batching=SAME_PARAMS, domain=REAL,
+        cases=(case((3,)), case((2, 3))), method=True, moves=True, keeps_reals=True, carry=_power_if_real)
 def conjugate(x):
     return np.conjugate(x)
 
 
-real = elementwise("real", np.real, 1, domain=REAL, carry=_power_if_real)
-imag = elementwise("imag", np.imag, lambda x, _y: -1j if x.dtype.kind == "c" else 0.0, domain=REAL)
+real = elementwise("real", np.real, 1, domain=REAL, moves=True, keeps_reals=True, carry=_power_if_real)
+imag = elementwise("imag", np.imag, lambda x, _y: -1j if x.dtype.kind == "c" else 0.0, domain=REAL, moves=True)
 _angle = elementwise(
     "angle", None, lambda x, _y: -1j / x if x.dtype.kind == "c" else 0.0, domain=NONZERO, singular="nan at 0",
     fn=np.angle,
 )
 
 
-@spelling("angle", np.angle)
+@numpy_signature("angle", np.angle)
 def angle(z, deg=False):
     if not isinstance(z, Array):
         return np.angle(stacked(z), deg)

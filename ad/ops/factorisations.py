@@ -6,13 +6,15 @@ import numpy as np
 
 from ad.engine.variable import stop_gradient
 from ad.errors import MissingRule
+from ad.ops.costs import of_matrix
 from ad.ops.domains import FULL_RANK, INVERTIBLE, REAL, SPD, SYMMETRIC
 from ad.ops.elementwise import absolute, imag, quotient, real
-from ad.ops.forms import BROADCASTS, case, composite, custom
+from ad.ops.forms import case, composite, custom
 from ad.ops.products import adjoint, einsum, matmul
 from ad.ops.reductions import max as largest
 from ad.ops.shaping import reshape
 from ad.ops.solvers import SMALL, inv, is_complex, solve, substituted
+from ad.ops.traits import BROADCASTS, Batching
 
 __all__ = ["cholesky", "cholesky_cotangent", "eigh", "eigh_parts", "eigvalsh", "qr", "svd", "svdvals"]
 
@@ -87,7 +89,8 @@ def _pull_cotangent(y_bar, l_bar, factor, _y):
     return matmul(l_bar, adjoint(_half_lower(matmul(inverse, right)))) - 2 * matmul(_hermitian_part(whole), right)
 
 
-@custom(inputs=2, domain=(REAL, INVERTIBLE), cases=(case((3, 3), (3, 3)), case((2, 2, 2), (2, 2, 2))), batches=(2, 2),
+@custom(inputs=2, domain=(REAL, INVERTIBLE), cases=(case((3, 3), (3, 3)), case((2, 2, 2), (2, 2, 2))),
+        batching=Batching(tangents=(2, 2)),
         jvp=(lambda l_bar_dot, _l_bar, factor, _y: cholesky_cotangent(l_bar_dot, factor), _push_cotangent),
         vjp=(lambda y_bar, _l_bar, factor, _y: _push_cholesky(y_bar, None, factor), _pull_cotangent))
 def cholesky_cotangent(l_bar, factor):
@@ -114,8 +117,9 @@ _HERMITIAN = "one triangle is read; the derivative is that of the function of th
 
 
 @custom(domain=SPD, cases=(case((3, 3)), case((2, 2, 2))),
-        batches=True, lanes=BROADCASTS, jvp=_push_cholesky, vjp=_pull_cholesky,
-        singular=_HERMITIAN)
+        batching=BROADCASTS, jvp=_push_cholesky, vjp=_pull_cholesky,
+        singular=_HERMITIAN,
+        operations=of_matrix, may_raise=True)
 def cholesky_lower(a):
     """The lower Cholesky factor of the matrices whose lower triangle this is."""
     return np.linalg.cholesky(a)
@@ -154,8 +158,9 @@ _EIGENVALUES = "; equal eigenvalues: right for what does not tell them apart, wr
 
 
 @custom(outputs=2, domain=SYMMETRIC, cases=(case((3, 3)), case((2, 2, 2))),
-        batches=True, lanes=BROADCASTS, jvp=_push_eigh,
-        vjp=_pull_eigh, singular=_HERMITIAN + _EIGENVALUES)
+        batching=BROADCASTS, jvp=_push_eigh,
+        vjp=_pull_eigh, singular=_HERMITIAN + _EIGENVALUES,
+        operations=of_matrix, may_raise=True)
 def eigh_parts(a, UPLO="L"):
     """Eigenvalues in rising order, and eigenvectors as columns."""
     return tuple(np.linalg.eigh(a, UPLO))
@@ -226,7 +231,8 @@ _SINGULAR_VALUES = "equal singular values: right for what does not tell them apa
 
 
 @custom(outputs=3, domain=FULL_RANK, cases=(case((3, 3)), case((3, 2)), case((2, 3)), case((2, 2, 2))),
-        batches=True, lanes=BROADCASTS, jvp=_push_svd, vjp=_pull_svd, singular=_SINGULAR_VALUES)
+        batching=BROADCASTS, jvp=_push_svd, vjp=_pull_svd, singular=_SINGULAR_VALUES,
+        operations=of_matrix, may_raise=True)
 def svd_parts(a):
     """The thin singular value decomposition."""
     return tuple(np.linalg.svd(a, full_matrices=False))
@@ -272,8 +278,9 @@ def _over(x, r):
 
 
 @custom(outputs=2, domain=FULL_RANK, cases=(case((3, 3)), case((3, 2)), case((2, 3, 2))),
-        batches=True, lanes=BROADCASTS, jvp=_push_qr,
-        vjp=_pull_qr, singular="columns that are not independent raise LinAlgError, as solve does")
+        batching=BROADCASTS, jvp=_push_qr,
+        vjp=_pull_qr, singular="columns that are not independent raise LinAlgError, as solve does",
+        operations=of_matrix)
 def qr_parts(a):
     """The thin QR decomposition of matrices with no more columns than rows."""
     return tuple(np.linalg.qr(a))

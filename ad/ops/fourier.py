@@ -8,12 +8,15 @@ import operator
 import numpy as np
 
 from ad.errors import unsupported_argument
+from ad.ops.axes import behind_lanes
+from ad.ops.costs import transform
 from ad.ops.domains import REAL
 from ad.ops.elementwise import conjugate
 from ad.ops.forms import case, composite, linear
 from ad.ops.indexing import getitem, put_zeros
 from ad.ops.joining import roll
 from ad.ops.shape_rules import in_order
+from ad.ops.traits import Batching
 
 __all__ = [
     "fft", "fft2", "fftn", "fftshift", "hfft", "ifft", "ifft2", "ifftn", "ifftshift", "ihfft", "irfft", "irfft2",
@@ -26,8 +29,7 @@ OTHER_WAY = {None: "forward", "backward": "forward", "ortho": "ortho", "forward"
 # -- along one axis -------------------------------------------------------------------------------
 
 
-def _behind_lanes(ndim, n, axis, norm):
-    return n, axis % ndim + 1, norm
+BATCHING = Batching(params=lambda ndim, n, axis, norm: (n, *behind_lanes(ndim, axis), norm))
 
 
 def _whole(n, x, axis):
@@ -94,25 +96,29 @@ _CASES = (
 _HALVES = (case((2,)), case((3,), n=1), case((3,), n=5), case((3,), n=4), case((2, 2), n=7, axis=0, norm="ortho"))
 
 
-@linear(np.fft.fft, domain=REAL, cases=_CASES, lanes=_behind_lanes, shape_rule=_shape_rule(_whole, _complex),
+@linear(np.fft.fft, domain=REAL, cases=_CASES, batching=BATCHING, operations=transform(5),
+        shape_rule=_shape_rule(_whole, _complex),
         transpose=lambda y_bar, x, n, axis, norm: _resized(ifft(y_bar, None, axis, OTHER_WAY[norm]), x, axis))
 def fft(a, n=None, axis=-1, norm=None):
     return np.fft.fft(a, n, axis, norm)
 
 
-@linear(np.fft.ifft, domain=REAL, cases=_CASES, lanes=_behind_lanes, shape_rule=_shape_rule(_whole, _complex),
+@linear(np.fft.ifft, domain=REAL, cases=_CASES, batching=BATCHING, operations=transform(5),
+        shape_rule=_shape_rule(_whole, _complex),
         transpose=lambda y_bar, x, n, axis, norm: _resized(fft(y_bar, None, axis, OTHER_WAY[norm]), x, axis))
 def ifft(a, n=None, axis=-1, norm=None):
     return np.fft.ifft(a, n, axis, norm)
 
 
-@linear(np.fft.rfft, domain=REAL, cases=_CASES, lanes=_behind_lanes, transpose=_pull_rfft,
+@linear(np.fft.rfft, domain=REAL, cases=_CASES, batching=BATCHING, operations=transform(2.5),
+        transpose=_pull_rfft,
         shape_rule=_shape_rule(_whole, _complex, halves=True))
 def rfft(a, n=None, axis=-1, norm=None):
     return np.fft.rfft(a, n, axis, norm)
 
 
-@linear(np.fft.irfft, domain=REAL, cases=_CASES[:-2] + _HALVES, lanes=_behind_lanes, transpose=_pull_irfft,
+@linear(np.fft.irfft, domain=REAL, cases=_CASES[:-2] + _HALVES, batching=BATCHING, operations=transform(2.5),
+        transpose=_pull_irfft,
         shape_rule=_shape_rule(_halved, _real))
 def irfft(a, n=None, axis=-1, norm=None):
     return np.fft.irfft(a, n, axis, norm)

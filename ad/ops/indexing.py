@@ -6,12 +6,14 @@ import numpy as np
 from ad._core import Array, apply, concrete, is_any_tracing, is_traced
 from ad.engine.kernels import add_rows
 from ad.errors import MissingRule
+from ad.ops.batching import over_lanes
 from ad.ops.domains import REAL
-from ad.ops.forms import Lanes, case, composite, custom, linear, over_lanes, spelling
+from ad.ops.forms import case, composite, custom, linear, numpy_signature
 from ad.ops.nondifferentiable import Hole, evaluate, filled, take_out
 from ad.ops.refusals import one_axis, refuse
 from ad.ops.shape_rules import ALIASES_INPUT, in_order
 from ad.ops.shaping import astype, broadcast_to, moveaxis, ravel, reshape, swapaxes
+from ad.ops.traits import Batching
 
 __all__ = [
     "bincount", "compress", "delete", "diag", "diagflat", "diagonal", "extract", "flip", "fliplr", "flipud", "getitem",
@@ -54,8 +56,8 @@ def _shape_rule(x, index):
     return (picked.shape, x.dtype) if picked.flags.c_contiguous and in_order(x) else None
 
 
-@linear(transpose=lambda y_bar, x, index: put_zeros(y_bar, index, x.shape), lanes=_getitem_lanes, domain=REAL,
-        shape_rule=_shape_rule, moves=True)
+@linear(transpose=lambda y_bar, x, index: put_zeros(y_bar, index, x.shape), domain=REAL,
+        batching=Batching(params=_getitem_lanes), shape_rule=_shape_rule, moves=True, carry="moved")
 def _getitem(x, index):
     return x[index]
 
@@ -120,12 +122,12 @@ def _push(function, lanes, n_params):
             found = lanes((x_dot, *parts), (_x, *parts), y, *params)
             if found is not None:
                 return found
-        return over_lanes(lambda dot: function((dot, *parts), *params), (x_dot,), (_x,), y, False)
+        return over_lanes(lambda dot: function((dot, *parts), *params), (x_dot,), (_x,))
 
     return push
 
 
-@custom(inputs=None, domain=REAL, lanes=Lanes(batched=_gather_lanes), batches=True,
+@custom(inputs=None, domain=REAL, batching=Batching(rule=_gather_lanes, tangents=True), may_raise=True,
         jvp=_push(lambda *args: gather(*args), _gather_lanes, 1),
         vjp=lambda y_bar, _x, *rest: scatter((y_bar, *rest[:-2]), rest[-1], _x.shape), cases=(
             case([(5,), np.array([0, 0, 3])], index=Hole(0)),
@@ -138,7 +140,7 @@ def gather(arrays, index):
     return x[filled(index, parts)]
 
 
-@custom(inputs=None, domain=REAL, lanes=Lanes(batched=_scatter_lanes), batches=True,
+@custom(inputs=None, domain=REAL, batching=Batching(rule=_scatter_lanes, tangents=True),
         jvp=_push(lambda *args: scatter(*args), _scatter_lanes, 2),
         vjp=lambda y_bar, _x, *rest: gather((y_bar, *rest[:-3]), rest[-2]), cases=(
             case([(3,), np.array([0, 0, 3])], index=Hole(0), shape=(5,)),
@@ -177,7 +179,7 @@ def _with_bounds(part):
 _MASK = np.array([[True, False, True], [False, False, True]])
 
 
-@spelling("getitem", cases=(
+@numpy_signature("getitem", cases=(
     case((5,), slice(1, None)), case((5,), slice(None, None, -2)), case((3, 4), 1),
     case((3, 4), index=(slice(None), None, -1)), case((5,), np.array([0, 0, 3])), case((5,), [1, -1]),
     case((3, 4), index=(np.array([0, 2]), np.array([1, 1]))),
@@ -216,8 +218,8 @@ def _put_lanes(x_dots, xs, _y, index, shape):
     return moveaxis(put_zeros(moveaxis(x_dot, 0, -1), index, (*shape, x_dot.shape[0])), -1, 0)
 
 
-@linear(transpose=lambda y_bar, x, index, shape: getitem(y_bar, index), batched=_put_lanes, domain=REAL,
-        shape_rule=lambda x, index, shape: (shape, np.asarray(x).dtype), cases=(
+@linear(transpose=lambda y_bar, x, index, shape: getitem(y_bar, index), batching=Batching(rule=_put_lanes), domain=REAL,
+        moves=True, shape_rule=lambda x, index, shape: (shape, np.asarray(x).dtype), cases=(
     case((4,), index=slice(1, None), shape=(5,)), case((3,), index=np.array([0, 0, 3]), shape=(5,)),
     case((2, 3), index=(np.array([0, 1]), slice(None), np.array([1, 1])), shape=(2, 3, 4)),
     case((), index=(1, 2), shape=(2, 3)),
@@ -247,7 +249,7 @@ def _is_mask(index):
     return isinstance(index, np.ndarray) and index.dtype == bool
 
 
-@spelling("put_zeros")
+@numpy_signature("put_zeros")
 def put_zeros(x, index, shape):
     """Zeros of this shape, with `x` added at `index` (repeated indices add up)."""
     return apply(_put_zeros.op, (x,), (index, shape))

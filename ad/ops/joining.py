@@ -6,14 +6,17 @@ import numpy as np
 
 from ad._core import Array, apply, metadata_view
 from ad.errors import MissingRule
+from ad.ops.axes import behind_lanes
+from ad.ops.binding import has_array
 from ad.ops.domains import REAL
 from ad.ops.elementwise import power
-from ad.ops.forms import case, composite, linear, spelling, stacked
+from ad.ops.forms import case, composite, linear, numpy_signature, stacked
 from ad.ops.indexing import getitem, plain_index, put_zeros, take
 from ad.ops.refusals import one_axis
 from ad.ops.selection import where
 from ad.ops.shape_rules import in_order
 from ad.ops.shaping import atleast_1d, atleast_2d, atleast_3d, broadcast_to, expand_dims, ravel, reshape, transpose
+from ad.ops.traits import Batching
 
 __all__ = [
     "append", "array_split", "asarray", "block", "column_stack", "concatenate", "dsplit", "dstack", "hsplit", "hstack",
@@ -23,10 +26,6 @@ __all__ = [
 
 def _raw(value):
     return value if isinstance(value, (Array, np.ndarray)) else asarray(value)
-
-
-def _has_array(value):
-    return isinstance(value, Array) or (isinstance(value, (list, tuple)) and any(map(_has_array, value)))
 
 
 def _no_out(name, out, dtype, casting):
@@ -58,19 +57,19 @@ def _joined_shape_rule(*args):
     return (*shape[:axis], ends[-1], *shape[axis + 1:]), np.result_type(*arrays)
 
 
-@linear(inputs=None, transpose=_slab, lanes=lambda ndim, axis, ends: (axis + 1, ends), domain=REAL,
-        shape_rule=_joined_shape_rule, carry=_joined_powers(lambda: _concatenate.op))
+@linear(inputs=None, transpose=_slab, batching=Batching(params=lambda ndim, axis, ends: (axis + 1, ends)), domain=REAL,
+        shape_rule=_joined_shape_rule, moves=True, carry=_joined_powers(lambda: _concatenate.op))
 def _concatenate(arrays, axis, ends):
     return np.concatenate(arrays, axis)
 
 
-@spelling("concatenate", np.concatenate, cases=(
+@numpy_signature("concatenate", np.concatenate, cases=(
     case([(2,), (3,)]), case([(2, 3), (1, 3)]), case([(2, 3), (2, 1), (2, 2)], axis=-1),
     case([(2, 3), (4,)], axis=None), case([(3,), (0,)]), case([(3,)]), case([(2,), np.arange(3)]),
 ))
 def concatenate(arrays, axis=0, out=None, dtype=None, casting="same_kind"):
     arrays = tuple(arrays)
-    if not _has_array(arrays):
+    if not has_array(arrays):
         return np.concatenate(arrays, axis, out, dtype=dtype, casting=casting)
     _no_out("concatenate", out, dtype, casting)
     arrays = tuple([_raw(a) for a in arrays])
@@ -97,20 +96,20 @@ def _stacked_shape_rule(*args):
 
 
 @linear(inputs=None, transpose=lambda y_bar, i, xs, axis: getitem(y_bar, (*(slice(None),) * axis, i) if axis else i),
-        lanes=_stack_behind_lanes, domain=REAL, shape_rule=_stacked_shape_rule,
-        carry=_joined_powers(lambda: _stack.op))
+        batching=Batching(params=_stack_behind_lanes), domain=REAL, shape_rule=_stacked_shape_rule,
+        moves=True, carry=_joined_powers(lambda: _stack.op))
 def _stack(arrays, axis):
     if not any(np.ndim(a) for a in arrays):
         return np.array(arrays)
     return np.stack(arrays, axis)
 
 
-@spelling("stack", np.stack, cases=(
+@numpy_signature("stack", np.stack, cases=(
     case([(3,), (3,)]), case([(2, 3), (2, 3)], axis=-1), case([(), (), ()]), case([(2, 3)], axis=1), case([(), 2.0]),
 ))
 def stack(arrays, axis=0, out=None, *, dtype=None, casting="same_kind"):
     arrays = tuple(arrays)
-    if not _has_array(arrays):
+    if not has_array(arrays):
         return np.stack(arrays, axis, out, dtype=dtype, casting=casting)
     _no_out("stack", out, dtype, casting)
     arrays = tuple([a if isinstance(a, (int, float)) else _raw(a) for a in arrays])
@@ -275,12 +274,13 @@ def _back(shift):
 
 
 @linear(transpose=lambda y_bar, x, shift, axis: apply(_roll.op, (y_bar,), (_back(shift), axis)), domain=REAL,
-        moves=True, lanes=lambda ndim, shift, axis: (shift, tuple(a % ndim + 1 for a in axis)))
+        moves=True, carry="moved",
+        batching=Batching(params=lambda ndim, shift, axis: (shift, behind_lanes(ndim, axis))))
 def _roll(a, shift, axis):
     return np.roll(a, shift, axis)
 
 
-@spelling("roll", np.roll, cases=(
+@numpy_signature("roll", np.roll, cases=(
     case((4,), 1), case((2, 3), -1), case((2, 3), 2, axis=1), case((2, 3), shift=(1, 2), axis=(0, 1)), case((), 1),
     case((2, 3), 1, axis=(0, 1)), case((0, 3), 1, axis=0),
 ))
@@ -317,7 +317,7 @@ _TAKES = ("edge", "reflect", "symmetric", "wrap", "empty")
 ))
 def pad(array, pad_width, mode="constant", **kwargs):
     if mode == "constant":
-        if _has_array(kwargs.get("constant_values")):
+        if has_array((kwargs.get("constant_values"),)):
             return _framed(array, pad_width, **kwargs)
         width = np.broadcast_to(pad_width, (array.ndim, 2)).tolist()
         frame = np.pad(np.zeros(array.shape, array.dtype), pad_width, **kwargs)

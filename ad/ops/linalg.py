@@ -8,17 +8,19 @@ import math
 
 import numpy as np
 
+from ad.ops.axes import kept_shape, reduced_shape_rule
+from ad.ops.costs import of_matrix
 from ad.ops.domains import FULL_RANK, NONZERO, REAL
 from ad.ops.elementwise import absolute, conjugate, phase, quotient, real, scale
 from ad.ops.factorisations import cholesky, eigh, eigvalsh, qr, svd, svdvals
-from ad.ops.forms import BROADCASTS, case, composite, custom, point
+from ad.ops.forms import case, composite, custom, point
 from ad.ops.matrix_functions import expmh, funmh, logmh, powmh, sqrtmh
 from ad.ops.nondifferentiable import evaluate
 from ad.ops.products import adjoint, einsum, matmul, operand
-from ad.ops.reductions import kept_shape, reduced_shape_rule
 from ad.ops.reductions import sum as sum_
 from ad.ops.shaping import reshape
 from ad.ops.solvers import det, inv, is_complex, matrix_power, pinv, slogdet, solve, tensorinv, tensorsolve
+from ad.ops.traits import BROADCASTS, Batching
 
 __all__ = [
     "cholesky", "det", "eigh", "eigvalsh", "expmh", "funmh", "inv", "logmh", "lstsq", "matrix_norm", "matrix_power",
@@ -53,10 +55,12 @@ def _pull_least_squares(y_bar, a, b, y, *_):
     )
 
 
-@custom(inputs=2, domain=(FULL_RANK, REAL), cases=(case((3, 2), (3, 2)), case((2, 3), (2, 1))), batches=(2, 2),
+@custom(inputs=2, domain=(FULL_RANK, REAL), cases=(case((3, 2), (3, 2)), case((2, 3), (2, 1))),
+        batching=Batching(tangents=(2, 2)),
         jvp=(_push_least_squares, lambda b_dot, a, _b, _y, *_: matmul(pinv(a), b_dot)),
         vjp=(_pull_least_squares, lambda y_bar, a, _b, _y, *_: matmul(adjoint(pinv(a)), y_bar)),
-        singular="right along directions that keep the rank")
+        singular="right along directions that keep the rank",
+        operations=of_matrix, may_raise=True)
 def least_squares(a, b, rcond=None):
     """The solution of least norm of the least squares problem a x = b, for matrices."""
     return np.linalg.lstsq(a, b, rcond)[0]
@@ -110,7 +114,7 @@ def _pull_norm(y_bar, x, y, order, axis, keepdims):
     return scale(reshape(y_bar, kept_shape(x.shape, axis)), _norm_direction(x, y, order, axis))
 
 
-@custom(domain=NONZERO, batches=True, lanes=BROADCASTS, jvp=_push_norm, vjp=_pull_norm,
+@custom(domain=NONZERO, batching=BROADCASTS, jvp=_push_norm, vjp=_pull_norm,
         cases=(case((4,), order=2, axis=(-1,), keepdims=False), case((2, 3), order=1, axis=(-2,), keepdims=True),
                case((2, 3), order=math.inf, axis=(-1,), keepdims=False),
                case((2, 3), order=3, axis=(-2, -1), keepdims=False), case((3,), order=0, axis=(-1,), keepdims=False)),

@@ -12,12 +12,14 @@ import numpy as np
 from ad._core import Array, is_traced
 from ad.engine.variable import stop_gradient
 from ad.errors import kind
+from ad.ops.batching import total
 from ad.ops.divided_differences import divided_differences
 from ad.ops.domains import REAL, SPD, SYMMETRIC
 from ad.ops.factorisations import eigh_parts
-from ad.ops.forms import BROADCASTS, case, composite, custom, total
+from ad.ops.forms import case, composite, custom
 from ad.ops.products import adjoint, operand
 from ad.ops.shaping import reshape
+from ad.ops.traits import Batching
 
 __all__ = ["expmh", "funmh", "logmh", "powmh", "spectral_sum", "sqrtmh"]
 
@@ -74,7 +76,7 @@ def _pull_direction(k):
 _DIRECTIONS = range(MOST - 3)
 
 
-@custom(inputs=None, batches=2, lanes=BROADCASTS, domain=REAL,
+@custom(inputs=None, batching=Batching(broadcasts=True, tangents=2), domain=REAL,
         jvp=(_push_matrix, None, None, *map(_push_direction, _DIRECTIONS)),
         vjp=(_pull_matrix, None, None, *map(_pull_direction, _DIRECTIONS)),
         cases=tuple(case([np.diag([1, 2]), np.array([[1, 2]]), np.eye(2, dtype=int), *directions],

@@ -13,13 +13,18 @@ from ad._core import Array, apply, concrete, is_any_tracing, is_traced, metadata
 from ad.engine.graph import Op
 from ad.errors import MissingRule, cannot_write, changes_in_place, missing_rule
 from ad.ops import shape_rules
-from ad.ops.forms import BROADCASTS, LANES, OUTPUT, TABLE, Lanes
+from ad.ops.axes import behind_lanes
 from ad.ops.refusals import refuse
+from ad.ops.table import TABLE
+from ad.ops.traits import BROADCASTS, TRAITS, Batching, Traits
 
 __all__ = [
     "DETACHED", "PLAIN", "Hole", "by_numpy", "call_op", "evaluate", "filled", "is_live", "opaque_op", "plain_op",
     "plain_values", "take_out",
 ]
+
+
+OUTPUT = 1 << 31  # of the bits for the values that a rule needs
 
 
 def _functions(names):
@@ -194,7 +199,7 @@ def _call_op(function, outputs, opaque):
     op = Op(name_of(function), form, call, jvp=rule, vjp=rule, needs=(OUTPUT if opaque else 0,),
             parameters=("args", "kwargs"), outputs=outputs)
     if function in ALONG:
-        LANES[op] = Lanes(batched=functools.partial(_along_lanes, function))
+        TRAITS[op] = Traits(Batching(rule=functools.partial(_along_lanes, function)))
     return op
 
 
@@ -210,8 +215,8 @@ def _along_lanes(function, values, xs, _y, args, kwargs):
         return None  # each function has its own ways with the axes of a number
     if axis is None:
         x, axis = TABLE["reshape"].function(x, (x.shape[0], xs[0].size)), 0
-    ndim = x.ndim - 1
-    given["axis"] = tuple([a % ndim + 1 for a in axis]) if isinstance(axis, tuple) else axis % ndim + 1
+    behind = behind_lanes(x.ndim - 1, axis)
+    given["axis"] = behind if isinstance(axis, tuple) else behind[0]
     given[name] = x
     return evaluate(function, bound.args, bound.kwargs)
 
@@ -294,7 +299,7 @@ _core.add_method("__round__", _round)
 _COMPARISONS = (np.less, np.less_equal, np.equal, np.not_equal, np.greater, np.greater_equal)
 _OPERATORS = (operator.lt, operator.le, operator.eq, operator.ne, operator.gt, operator.ge)
 DETACHED = Op("detached", "nondifferentiable", lambda x: x, jvp=_nothing, vjp=_nothing)
-LANES[DETACHED] = BROADCASTS
+TRAITS[DETACHED] = Traits(BROADCASTS, moves=True, keeps_reals=True)
 DETACHED.shape_rule = shape_rules.view
 
 

@@ -6,11 +6,12 @@ from ad.ops.domains import REAL
 from ad.ops.elementwise import absolute, positive, power
 from ad.ops.forms import case, linear
 from ad.ops.selection import where
+from ad.ops.traits import SAME_PARAMS
 
 __all__ = ["either", "smooth_power"]
 
 
-@linear(transpose=(lambda y_bar, _x1, _x2: y_bar, lambda *_: None), inputs=2, lanes=lambda ndim: (), domain=REAL,
+@linear(transpose=(lambda y_bar, _x1, _x2: y_bar, lambda *_: None), inputs=2, batching=SAME_PARAMS, domain=REAL,
         cases=(case((3,), (3,)), case((2, 3), (2, 3))))
 def either(x1, x2):
     """The first of two Arrays that are one value, computed in two ways."""

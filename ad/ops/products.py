@@ -9,13 +9,15 @@ import numpy as np
 from ad import _core
 from ad._core import Array
 from ad.errors import MissingRule
+from ad.ops.costs import contraction, matrix_product
 from ad.ops.domains import REAL
 from ad.ops.elementwise import conjugate, multiply
-from ad.ops.forms import Lanes, bilinear, case, composite, conjugated, custom, linear, spelling, stacked
+from ad.ops.forms import bilinear, case, composite, conjugated, custom, linear, numpy_signature, stacked
 from ad.ops.indexing import getitem, put_zeros
 from ad.ops.joining import asarray
 from ad.ops.shape_rules import view
 from ad.ops.shaping import broadcast_to, reshape
+from ad.ops.traits import SAME_PARAMS, Batching
 
 __all__ = [
     "adjoint", "contract", "convolve", "cross", "cross_along", "cross_of_vectors", "dot", "einsum", "inner", "kron",
@@ -36,7 +38,7 @@ def operand(x):
 
 
 @linear(np.matrix_transpose, np.linalg.matrix_transpose, transpose=lambda y_bar, x: matrix_transpose(y_bar),
-        lanes=lambda ndim: (), domain=REAL, cases=(case((2, 3)), case((4, 2, 3))), shape_rule=view)
+        batching=SAME_PARAMS, domain=REAL, cases=(case((2, 3)), case((4, 2, 3))), shape_rule=view)
 def matrix_transpose(x):
     """The last two axes exchanged."""
     return np.swapaxes(x, -1, -2)
@@ -128,8 +130,9 @@ def _shape_rule(x1, x2):
     return np.broadcast_shapes(tuple(batch1), tuple(batch2)) + shape1[-2:-1] + (m,) * (len(shape2) > 1), dtype
 
 
-@custom(np.matmul, inputs=2, jvp=(_push_first, _push_second), vjp=(_pull_first, _pull_second), batches=True,
-        lanes=Lanes(batched=_over_lanes), domain=REAL, shape_rule=_shape_rule,
+@custom(np.matmul, inputs=2, jvp=(_push_first, _push_second), vjp=(_pull_first, _pull_second),
+        batching=Batching(rule=_over_lanes, tangents=True), operations=matrix_product, domain=REAL,
+        shape_rule=_shape_rule,
         cases=(case((2, 3), (3, 4)), case((3,), (3,)), case((2, 3), (3,)), case((3,), (3, 2)), case((2, 2, 3), (3,)),
                case((3,), (2, 3, 4)), case((2, 2, 3), (3, 2)), case((2, 3), (4, 3, 2)),
                case((2, 1, 2, 3), (4, 3, 2)), case((0, 3), (3, 2)), case((2, 0), (0, 3))))
@@ -162,7 +165,7 @@ def _behind_lane(ndim, subscripts):
     return (f"{lane}{labels}->{lane}{kept}",)
 
 
-@linear(transpose=_scatter, lanes=_behind_lane, domain=REAL,
+@linear(transpose=_scatter, batching=Batching(params=_behind_lane), moves=True, domain=REAL,
         cases=(case((2, 3), subscripts="ab->ba"), case((3, 3), subscripts="aa->a"), case((3, 3), subscripts="aa->"),
                case((2, 3, 2), subscripts="aba->b"), case((2, 3), subscripts="ab->b"), case((), subscripts="->")))
 def rearrange(x, subscripts):
@@ -197,7 +200,7 @@ def _contract_lanes(values, xs, _y, subscripts):
     return contract(x1, x2, subscripts)
 
 
-@bilinear(batches=_core_axes, batched=_contract_lanes, domain=(REAL, REAL),
+@bilinear(batching=Batching(rule=_contract_lanes, tangents=_core_axes), operations=contraction, domain=(REAL, REAL),
           transposes=(
               lambda y_bar, _x1, x2, subscripts: _stretched(contract(y_bar, x2, _transposed(subscripts, 0)), _x1),
               lambda y_bar, x1, _x2, subscripts: _stretched(contract(y_bar, x1, _transposed(subscripts, 1)), _x2)),
@@ -380,7 +383,8 @@ def widened(x, ndim):
     return reshape(x, ((1,) * (ndim - x.ndim) + x.shape)) if x.ndim < ndim else x
 
 
-@bilinear(batches=(1, 1), domain=(REAL, REAL), cases=(case((3,), (3,)), case((2, 3), (1, 3))),
+@bilinear(batching=Batching(broadcasts=True, tangents=(1, 1)), domain=(REAL, REAL),
+          cases=(case((3,), (3,)), case((2, 3), (1, 3))),
           transposes=(lambda y_bar, _x1, x2: cross_of_vectors(x2, y_bar),
                       lambda y_bar, x1, _x2: cross_of_vectors(y_bar, x1)))
 def cross_of_vectors(x1, x2):
@@ -502,7 +506,7 @@ def _convolve(a, v, mode):
     return np.convolve(a, v, mode)
 
 
-@spelling("convolve", np.convolve, cases=(
+@numpy_signature("convolve", np.convolve, cases=(
     case((4,), (3,)), case((2,), (4,), "same"), case((5,), (2,), "same"), case((3,), (5,), mode="valid"),
     case((4,), ()), case((3,), (3,), "same"),
 ))

@@ -14,9 +14,9 @@ from ad.engine import variable
 from ad.errors import cannot_write, missing_rule
 from ad.ops import reductions, scans
 from ad.ops.exponentials import log_sum_exp
-from ad.ops.forms import FUNCTIONS, TABLE, UFUNCS
 from ad.ops.nondifferentiable import PLAIN, by_numpy, evaluate, is_live, plain_values
 from ad.ops.refusals import refuse
+from ad.ops.table import FUNCTIONS, TABLE, UFUNCS
 
 __all__ = ["array_function", "array_ufunc"]
 

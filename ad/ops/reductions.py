@@ -1,6 +1,5 @@
 """Reductions over axes."""
 import builtins
-import math
 import warnings
 
 import numpy as np
@@ -8,8 +7,9 @@ import numpy as np
 from ad._core import Array, apply, value_or_tracer
 from ad.errors import unsupported_argument
 from ad.ops import elementwise
+from ad.ops.axes import REDUCES, count, extreme_shape_rule, from_the_end, kept_shape, reduced_shape_rule
 from ad.ops.domains import NONZERO, POSITIVE, REAL
-from ad.ops.forms import Lanes, case, composite, conjugated, custom, linear, point, spelling, stacked
+from ad.ops.forms import case, composite, conjugated, custom, linear, numpy_signature, point, stacked
 from ad.ops.nondifferentiable import evaluate
 from ad.ops.refusals import as_flag
 from ad.ops.scans import diff, exclusive, flipped
@@ -25,54 +25,9 @@ __all__ = [
 # -- axes -----------------------------------------------------------------------------------------
 
 
-def kept_shape(shape, axis):
-    """The shape of a reduction's result with the reduced axes kept as ones."""
-    if axis is None or not shape:
-        return (1,) * len(shape)
-    axes = {a % len(shape) for a in (axis if isinstance(axis, tuple) else (axis,))}
-    return tuple(1 if i in axes else n for i, n in enumerate(shape))
-
-
 def spread(y, x, axis):
-    """A reduction's result (or cotangent), broadcast back to the shape of its input `x`."""
+    """A reduction's result or its cotangent, broadcast back to the shape of its input `x`."""
     return broadcast_to(reshape(y, kept_shape(x.shape, axis)), x.shape)
-
-
-def behind_lanes(ndim, axis):
-    """The same axes of an array that has a lane axis in front."""
-    if axis is None or ndim == 0:
-        return tuple(range(1, ndim + 1))
-    return tuple(a % ndim + 1 for a in (axis if isinstance(axis, tuple) else (axis,)))
-
-
-def _reduced_behind_lanes(ndim, axis, keepdims):
-    return behind_lanes(ndim, axis), keepdims
-
-
-def _from_the_end(ndim, axis):
-    """The same axes as negative numbers, which hold behind a lane axis too."""
-    return tuple(a - ndim - 1 for a in behind_lanes(ndim, axis))
-
-
-def _count(x, axis):
-    """How many elements each result is made of."""
-    if axis is None or x.ndim == 0:
-        return x.size
-    return math.prod(x.shape[a] for a in (axis if isinstance(axis, tuple) else (axis,)))
-
-
-def reduced_shape_rule(x, axis, keepdims):
-    """What a reduction makes of floating numbers."""
-    if x.dtype.kind not in "fc":
-        return None
-    axes = range(x.ndim) if axis is None else np.lib.array_utils.normalize_axis_tuple(axis, x.ndim)
-    kept = kept_shape(x.shape, axis)
-    return (kept if keepdims else tuple([n for i, n in enumerate(kept) if i not in axes])), x.dtype
-
-
-def _extreme_shape_rule(x, axis, keepdims):
-    """As `reduced_shape_rule`; of no elements there is no extreme, which the evaluation says."""
-    return reduced_shape_rule(x, axis, keepdims) if x.size else None
 
 
 def _counts(mask, axis, keepdims, total):
@@ -119,12 +74,12 @@ def _unserved(name, **arguments):
 
 
 @linear(transpose=lambda y_bar, x, axis, keepdims: spread(y_bar, x, axis),
-        lanes=_reduced_behind_lanes, domain=REAL, fold=(np.add, -0.0), shape_rule=reduced_shape_rule)
+        batching=REDUCES, domain=REAL, reduction_kernel=(np.add, -0.0), shape_rule=reduced_shape_rule)
 def _sum(a, axis, keepdims):
     return np.add.reduce(a, axis=axis, keepdims=keepdims)
 
 
-@spelling("sum", np.sum, method=True, cases=(
+@numpy_signature("sum", np.sum, method=True, cases=(
     case((4,)), case((2, 3), axis=0), case((2, 3, 2), axis=(0, -1)), case((2, 3), axis=1, keepdims=True), case(()),
     case((), axis=0), case((0, 3), axis=0), case((2, 3), where=np.array([True, False, True]), initial=2.0),
     case((2, 3), axis=()),
@@ -148,7 +103,7 @@ def _mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
         where = _whole_mask(where, a)
         total = sum(a, axis, dtype, out, keepdims, where=where)
         return total / _counts(where, axis, keepdims, total)
-    return sum(a, axis, dtype, out, keepdims) / _count(a, axis)
+    return sum(a, axis, dtype, out, keepdims) / count(a, axis)
 
 
 @composite(np.mean, domain=REAL, method=True, cases=(
@@ -160,7 +115,7 @@ def mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
     if _is_exact(dtype):
         _unserved("mean", out=out)
         return evaluate(np.mean, (a, axis, dtype), {"keepdims": keepdims, "where": where})
-    _warn_where(where is True and _count(a, axis) == 0, "Mean of empty slice")
+    _warn_where(where is True and count(a, axis) == 0, "Mean of empty slice")
     return _mean(a, axis, dtype, out, keepdims, where=where)
 
 
@@ -180,7 +135,7 @@ def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=Tru
     squares = _squares(a - (_mean(a, axis, keepdims=True, where=where) if mean is None else mean))
     total = sum(squares, axis, None, out, keepdims, where=where)
     if where is True:
-        freedom = _count(a, axis) - ddof
+        freedom = count(a, axis) - ddof
         _warn_where(freedom <= 0, "Degrees of freedom <= 0 for slice")
         return total / builtins.max(freedom, 0)
     return total / np.maximum(_counts(where, axis, keepdims, total) - ddof, 0)
@@ -233,7 +188,7 @@ def std(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=Tru
 def average(a, axis=None, weights=None, returned=False, *, keepdims=False):
     a = elementwise.positive(a)
     if weights is None:
-        found, scale = mean(a, axis, keepdims=keepdims), a.dtype.type(_count(a, axis))
+        found, scale = mean(a, axis, keepdims=keepdims), a.dtype.type(count(a, axis))
         if not found.size:
             raise ZeroDivisionError("division by zero")
     else:
@@ -268,7 +223,7 @@ def _rows(x, axis):
     else:
         axes = np.lib.array_utils.normalize_axis_tuple(axis, x.ndim)
     kept = tuple(n for i, n in enumerate(x.shape) if i not in axes)
-    return reshape(moveaxis(x, axes, range(-len(axes), 0)), (*kept, _count(x, axis))), axes
+    return reshape(moveaxis(x, axes, range(-len(axes), 0)), (*kept, count(x, axis))), axes
 
 
 def _others(x, axis):
@@ -280,7 +235,7 @@ def _others(x, axis):
 
 
 def _prod_push(x_dot, x, _y, axis, keepdims):
-    return sum(elementwise.scale(x_dot, _others(x, axis)), _from_the_end(x.ndim, axis), keepdims=keepdims)
+    return sum(elementwise.scale(x_dot, _others(x, axis)), from_the_end(x.ndim, axis), keepdims=keepdims)
 
 
 def _prod_pull(y_bar, x, _y, axis, keepdims):
@@ -288,15 +243,15 @@ def _prod_pull(y_bar, x, _y, axis, keepdims):
     return elementwise.scale(spread(y_bar, x, axis), _others(x, axis))
 
 
-@custom(jvp=_prod_push, vjp=_prod_pull, batches=True, lanes=Lanes(shifted=_reduced_behind_lanes), domain=NONZERO,
-        fold=(np.multiply, 1.0), shape_rule=reduced_shape_rule, singular="exact with any number of zeros",
+@custom(jvp=_prod_push, vjp=_prod_pull, batching=REDUCES, domain=NONZERO,
+        reduction_kernel=(np.multiply, 1.0), shape_rule=reduced_shape_rule, singular="exact with any number of zeros",
         points=(point((0.0, 2.0), first=(2, 0), second=((0, 1), (1, 0)), third=0, axis=None, keepdims=False),
                 point((0.0, 0.0, 3.0), first=0, second=((0, 3, 0), (3, 0, 0), (0, 0, 0)), axis=None, keepdims=False)))
 def _prod(a, axis, keepdims):
     return np.multiply.reduce(a, axis=axis, keepdims=keepdims)
 
 
-@spelling("prod", np.prod, method=True, cases=(
+@numpy_signature("prod", np.prod, method=True, cases=(
     case((4,)), case((2, 3), axis=0), case((2, 3, 2), axis=(0, -1), keepdims=True), case((2, 3, 2), axis=(2, 0)),
     case(()), case((0, 2), axis=0), case(np.array([2.0, 0.0, 3.0])), case(np.array([0.0, 0.0, 3.0])),
 ))
@@ -336,7 +291,7 @@ def _winners(x, y, axis):
 
 def _extreme_push(x_dot, x, y, axis, keepdims):
     hits, ties = _winners(x, y, axis)
-    return sum(choose(hits, x_dot / ties, 0), _from_the_end(x.ndim, axis), keepdims=keepdims)
+    return sum(choose(hits, x_dot / ties, 0), from_the_end(x.ndim, axis), keepdims=keepdims)
 
 
 def _extreme_pull(y_bar, x, y, axis, keepdims):
@@ -352,8 +307,8 @@ def _extreme(ufunc, worst):
 
     reduce.__name__ = "max" if ufunc is np.maximum else "min"
     return custom(
-        jvp=_extreme_push, vjp=_extreme_pull, batches=True, lanes=Lanes(shifted=_reduced_behind_lanes), domain=REAL,
-        fold=(ufunc, worst), shape_rule=_extreme_shape_rule,
+        jvp=_extreme_push, vjp=_extreme_pull, batching=REDUCES, domain=REAL,
+        reduction_kernel=(ufunc, worst), shape_rule=extreme_shape_rule,
         singular="ties share the gradient equally; where the result is nan, the nans share it",
         points=(point((2.0, 2.0, 2.0), first=1 / 3, second=0, axis=None, keepdims=False),),
     )(reduce)
@@ -383,7 +338,7 @@ _EXTREMES = (
 )
 
 
-@spelling("max", np.max, np.amax, method=True, cases=_EXTREMES)
+@numpy_signature("max", np.max, np.amax, method=True, cases=_EXTREMES)
 def max(a, axis=None, out=None, keepdims=False, initial=None, where=True):
     if not isinstance(a, Array):
         return np.max(stacked(a), axis, out, keepdims, np._NoValue if initial is None else initial, where)
@@ -392,7 +347,7 @@ def max(a, axis=None, out=None, keepdims=False, initial=None, where=True):
     return _reduced(_max.op, elementwise.maximum, a, axis, out, keepdims, initial, where)
 
 
-@spelling("min", np.min, np.amin, method=True, cases=_EXTREMES)
+@numpy_signature("min", np.min, np.amin, method=True, cases=_EXTREMES)
 def min(a, axis=None, out=None, keepdims=False, initial=None, where=True):
     if not isinstance(a, Array):
         return np.min(stacked(a), axis, out, keepdims, np._NoValue if initial is None else initial, where)

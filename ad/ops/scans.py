@@ -3,9 +3,10 @@ import numpy as np
 
 from ad._core import Array, apply, value_or_tracer
 from ad.errors import MissingRule
+from ad.ops.axes import ALONG_AXIS
 from ad.ops.domains import NONZERO, REAL
 from ad.ops.elementwise import scale, scale_dots
-from ad.ops.forms import BROADCASTS, Lanes, case, composite, conjugated, custom, linear, point, spelling, stacked
+from ad.ops.forms import case, composite, conjugated, custom, linear, numpy_signature, point, stacked
 from ad.ops.indexing import flip, getitem, take_along_axis
 from ad.ops.joining import concatenate
 from ad.ops.nondifferentiable import evaluate
@@ -13,6 +14,7 @@ from ad.ops.refusals import one_axis
 from ad.ops.selection import where
 from ad.ops.shape_rules import in_order
 from ad.ops.shaping import broadcast_to, moveaxis, ravel, reshape
+from ad.ops.traits import Batching
 
 __all__ = [
     "cummax", "cummin", "cumprod", "cumsum", "diff", "ediff1d", "exclusive", "flipped", "gradient", "interp",
@@ -22,10 +24,6 @@ __all__ = [
 # -- running sums ---------------------------------------------------------------------------------
 
 
-def _along_behind_lanes(ndim, axis):
-    return (axis % ndim + 1,)
-
-
 def _shape_rule(x, axis):
     """As many floating numbers as there are."""
     np.lib.array_utils.normalize_axis_index(axis, x.ndim)
@@ -33,7 +31,7 @@ def _shape_rule(x, axis):
 
 
 @linear(transpose=lambda y_bar, x, axis: flip(cumsum(flip(y_bar, axis), axis), axis), domain=REAL,
-        lanes=_along_behind_lanes, shape_rule=_shape_rule)
+        batching=ALONG_AXIS, shape_rule=_shape_rule)
 def _cumsum(a, axis):
     return np.cumsum(a, axis)
 
@@ -51,7 +49,7 @@ def _scan(name, numpy, run, a, axis, dtype, out):
     return run(a, axis) if axis is not None and a.ndim else run(ravel(a), 0)
 
 
-@spelling("cumsum", np.cumsum, method=True, cases=(
+@numpy_signature("cumsum", np.cumsum, method=True, cases=(
     case((4,)), case((2, 3)), case((2, 3), axis=0), case((2, 3), axis=-1), case(()), case((0,)),
 ))
 def cumsum(a, axis=None, dtype=None, out=None):
@@ -91,7 +89,7 @@ def _pull_term(s_bar, a, _b, _s):
     return _from_behind(s_bar, *conjugated((a,)))
 
 
-@custom(inputs=2, batches=(1, 1), lanes=BROADCASTS, domain=REAL, vjp=(_pull_factor, _pull_term),
+@custom(inputs=2, batching=Batching(broadcasts=True, tangents=(1, 1)), domain=REAL, vjp=(_pull_factor, _pull_term),
         jvp=(lambda a_dot, a, _b, s: recurrence(a, scale_dots(a_dot, _shifted(s, 0))),
              lambda b_dot, a, _b, _s: recurrence(a, b_dot)),
         cases=(case((5,), (5,)), case((2, 3), (2, 3)), case((1,), (1,)), case((0,), (0,))))
@@ -109,7 +107,7 @@ def _recurrence(a, b):
     return b
 
 
-@spelling("recurrence")
+@numpy_signature("recurrence")
 def recurrence(a, b):
     """s[j] = b[j] + a[j] s[j - 1] along the last axis."""
     return apply(_recurrence.op, (a, b), ())
@@ -125,14 +123,14 @@ def _cumprod_pull(y_bar, x, y, axis):
     return moveaxis(scale(_from_behind(y_bar, x), _shifted(y, 1)), -1, axis)
 
 
-@custom(jvp=_cumprod_push, vjp=_cumprod_pull, batches=True, lanes=Lanes(shifted=_along_behind_lanes), domain=NONZERO,
+@custom(jvp=_cumprod_push, vjp=_cumprod_pull, batching=ALONG_AXIS, domain=NONZERO,
         singular="exact with any number of zeros", shape_rule=_shape_rule,
         points=(point((2.0, 0.0, 3.0), first=(1, 8, 0), second=((0, 4, 0), (4, 0, 2), (0, 2, 0)), axis=0),))
 def _cumprod(a, axis):
     return np.cumprod(a, axis)
 
 
-@spelling("cumprod", np.cumprod, method=True, cases=(
+@numpy_signature("cumprod", np.cumprod, method=True, cases=(
     case((4,)), case((2, 3)), case((2, 3, 2), axis=1), case((2, 3), axis=-1), case(()), case((0,)),
     case(np.array([2.0, 0.0, 3.0, 0.0, 1.0])),
 ))

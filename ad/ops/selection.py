@@ -4,9 +4,11 @@ import numpy as np
 from ad import _core
 from ad._core import Array, apply, value_or_tracer
 from ad.ops.domains import REAL
-from ad.ops.forms import BROADCASTS, TABLE, case, composite, custom, elementwise, point, spelling, stacked
+from ad.ops.forms import case, composite, custom, elementwise, numpy_signature, point, stacked
 from ad.ops.shape_rules import elementwise_shape
 from ad.ops.shaping import broadcast_to, reshape
+from ad.ops.table import TABLE
+from ad.ops.traits import BROADCASTS
 
 __all__ = ["clip", "nan_to_num", "select", "tril", "triu", "where"]
 
@@ -37,11 +39,11 @@ def _power_of_chosen(power, i, p, xs, _params):
     return where(condition, *[power if j == i else np.power(x, p) for j, x in enumerate(branches, 1)])
 
 
-@custom(jvp=(None, _chosen_dot(0), _chosen_dot(1)), inputs=3, batches=True, lanes=BROADCASTS, domain=REAL,
+@custom(jvp=(None, _chosen_dot(0), _chosen_dot(1)), inputs=3, batching=BROADCASTS, domain=REAL,
         vjp=(lambda *_: None, lambda y_bar, condition, _x1, _x2, _y: where(condition, y_bar, 0),
              lambda y_bar, condition, _x1, _x2, _y: where(condition, 0, y_bar)),
         singular="the branch not taken gets an exact zero, whatever its own derivative", shape_rule=_shape_rule,
-        carry=_power_of_chosen)
+        moves=True, carry=_power_of_chosen)
 def _where(condition, x, y):
     return np.where(condition, x, y)
 
@@ -49,7 +51,7 @@ def _where(condition, x, y):
 _CONDITION = np.array([True, False, True])
 
 
-@spelling("where", np.where, cases=(
+@numpy_signature("where", np.where, cases=(
     case(_CONDITION, (3,), (3,)), case(_CONDITION, (2, 3), ()), case(_CONDITION, (), (2, 1)),
     case(_CONDITION[:, None], (2, 1, 3), (3, 3)), case(True, (2,), (2,)), case(np.array(False), (), ()),
 ))
@@ -77,7 +79,7 @@ elementwise(
 _CLIP = TABLE["clip"].op
 
 
-@spelling("clip", np.clip, cases=(
+@numpy_signature("clip", np.clip, cases=(
     case((5,), -1.0, 1.0), case((2, 3), None, 0.7), case((2, 3), -0.5, None), case((2, 3), (3,), 1.0),
     case((), -0.1, 0.1), case((2, 1), (2,), (1, 2)),
 ))

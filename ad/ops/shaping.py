@@ -6,9 +6,11 @@ from ad._core import Array, apply
 from ad.engine.variable import stop_gradient
 from ad.errors import MissingRule
 from ad.ops import elementwise, shape_rules
+from ad.ops.axes import behind_lanes
 from ad.ops.domains import REAL
-from ad.ops.forms import case, composite, linear, spelling, stacked
+from ad.ops.forms import case, composite, linear, numpy_signature, stacked
 from ad.ops.refusals import tried
+from ad.ops.traits import SAME_PARAMS, Batching
 
 __all__ = [
     "astype", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_arrays", "broadcast_to", "copy",
@@ -21,9 +23,9 @@ _EMPTY = np.empty(0)  # on which NumPy says whether it takes an option
 # -- types and copies -----------------------------------------------------------------------------
 
 
-@linear(transpose=lambda y_bar, x, dtype: cast(y_bar, x.dtype), lanes=lambda ndim, dtype: (dtype,), domain=REAL,
+@linear(transpose=lambda y_bar, x, dtype: cast(y_bar, x.dtype), batching=SAME_PARAMS, domain=REAL,
         shape_rule=lambda x, dtype: (x.shape, np.dtype(dtype)) if shape_rules.in_order(x) else None,
-        carry=lambda power, i, p, xs, params: power if xs[0].dtype == params[0] else None)
+        moves=True, carry=lambda power, i, p, xs, params: power if xs[0].dtype == params[0] else None)
 def _astype(x, dtype):
     """`x` in another dtype; from complex to real this takes the real part."""
     if np.dtype(dtype).kind != "c" and np.asarray(x).dtype.kind == "c":
@@ -36,7 +38,7 @@ def cast(x, dtype):
     return apply(_astype.op, (x,), (dtype,))
 
 
-@spelling("astype", *(f for f in [getattr(np, "astype", None)] if f), method=True,
+@numpy_signature("astype", *(f for f in [getattr(np, "astype", None)] if f), method=True,
           cases=(case((3,), "float64"), case((2, 3), "complex128")))
 def astype(x, dtype, order="K", casting="unsafe", subok=True, copy=True):
     """`x` in another dtype. What becomes integer or boolean is a plain ndarray: nothing flows through it.
@@ -89,13 +91,13 @@ def _broadcast_lanes(x_dots, xs, y, shape):
     return broadcast_to(spread, (k, *y.shape))
 
 
-@linear(transpose=lambda y_bar, x, shape: sum_to(y_bar, x.shape), batched=_broadcast_lanes, domain=REAL,
-        shape_rule=shape_rules.view, moves=True)
+@linear(transpose=lambda y_bar, x, shape: sum_to(y_bar, x.shape), batching=Batching(rule=_broadcast_lanes), domain=REAL,
+        shape_rule=shape_rules.view, moves=True, carry="moved")
 def _broadcast_to(array, shape):
     return np.broadcast_to(array, shape)
 
 
-@spelling("broadcast_to", np.broadcast_to, cases=(
+@numpy_signature("broadcast_to", np.broadcast_to, cases=(
     case((3,), shape=(2, 3)), case((2, 1), shape=(4, 2, 3)), case((), shape=(2,)), case((1, 3), shape=(0, 3)),
     case((), shape=4),
 ))
@@ -117,7 +119,8 @@ def _sum_to_lanes(x_dots, xs, y, shape):
     return reshape(sum_to(x_dot, (x_dot.shape[0], *added, *shape)), (x_dot.shape[0], *shape))
 
 
-@linear(transpose=lambda y_bar, x, shape: broadcast_to(y_bar, x.shape), batched=_sum_to_lanes, domain=REAL,
+@linear(transpose=lambda y_bar, x, shape: broadcast_to(y_bar, x.shape), domain=REAL,
+        batching=Batching(rule=_sum_to_lanes),
         shape_rule=lambda x, shape: (shape, x.dtype) if x.dtype.kind in "fc" else None,
         cases=(case((2, 3), shape=(3,)), case((4, 2, 3), shape=(2, 1)), case((2,), shape=())))
 def sum_to(x, shape):
@@ -138,13 +141,13 @@ def _reshape_lanes(x_dots, xs, y, shape, order="C"):
     return moveaxis(reshape(moveaxis(x_dot, 0, -1), (*y.shape, k), order), -1, 0)
 
 
-@linear(transpose=lambda y_bar, x, shape, order="C": reshape(y_bar, x.shape, order), batched=_reshape_lanes,
-        domain=REAL, shape_rule=shape_rules.view, moves=True)
+@linear(transpose=lambda y_bar, x, shape, order="C": reshape(y_bar, x.shape, order), domain=REAL,
+        batching=Batching(rule=_reshape_lanes), shape_rule=shape_rules.view, moves=True, carry="moved")
 def _reshape(a, shape, order="C"):
     return np.reshape(a, shape, order)
 
 
-@spelling("reshape", np.reshape, cases=(
+@numpy_signature("reshape", np.reshape, cases=(
     case((6,), shape=(2, 3)), case((2, 3), shape=(-1,)), case((2, 3), 6), case((2, 3), shape=(3, 2), order="F"),
     case((), shape=(1, 1)), case((1,), shape=()), case((0, 3), shape=(3, 0)),
 ))
@@ -235,16 +238,16 @@ def _inverse(axes):
 def _transpose_behind_lanes(ndim, axes):
     if axes is None:
         return ((0, *range(ndim, 0, -1)),)
-    return ((0, *(a % ndim + 1 for a in axes)),)
+    return ((0, *behind_lanes(ndim, axes)),)
 
 
-@linear(transpose=lambda y_bar, x, axes: transpose(y_bar, _inverse(axes)), lanes=_transpose_behind_lanes, domain=REAL,
-        shape_rule=shape_rules.view, moves=True)
+@linear(transpose=lambda y_bar, x, axes: transpose(y_bar, _inverse(axes)), domain=REAL,
+        batching=Batching(params=_transpose_behind_lanes), shape_rule=shape_rules.view, moves=True, carry="moved")
 def _transpose(a, axes):
     return np.asarray(a).transpose(axes)
 
 
-@spelling("transpose", np.transpose, cases=(
+@numpy_signature("transpose", np.transpose, cases=(
     case((2, 3)), case((2, 3, 4), axes=(1, 2, 0)), case((2, 3, 4), axes=(-1, 0, 1)), case((3,)), case(()),
 ))
 def transpose(a, axes=None):

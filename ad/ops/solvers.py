@@ -5,11 +5,13 @@ import operator
 import numpy as np
 
 from ad.errors import MissingRule
+from ad.ops.costs import of_matrix
 from ad.ops.domains import FULL_RANK, INVERTIBLE, REAL
 from ad.ops.elementwise import conjugate, imag, real
-from ad.ops.forms import BROADCASTS, case, composite, custom
+from ad.ops.forms import case, composite, custom
 from ad.ops.products import adjoint, einsum, matmul, matrix_transpose, operand, widened
 from ad.ops.shaping import broadcast_to, reshape
+from ad.ops.traits import BROADCASTS, Batching
 
 __all__ = [
     "SMALL", "det", "inv", "is_complex", "matrix_power", "pinv", "slogdet", "solve", "solve_matrix",
@@ -32,8 +34,9 @@ def _scalars(x):
 
 
 @custom(np.linalg.inv, domain=INVERTIBLE, cases=(case((3, 3)), case((2, 2, 2)), case((0, 0))),
-        batches=True, lanes=BROADCASTS, jvp=lambda a_dot, _a, y: -matmul(matmul(y, a_dot), y),
-        vjp=lambda y_bar, _a, y: -matmul(matmul(adjoint(y), y_bar), adjoint(y)))
+        batching=BROADCASTS, jvp=lambda a_dot, _a, y: -matmul(matmul(y, a_dot), y),
+        vjp=lambda y_bar, _a, y: -matmul(matmul(adjoint(y), y_bar), adjoint(y)),
+        operations=of_matrix, may_raise=True)
 def inv(a):
     return np.linalg.inv(a)
 
@@ -43,9 +46,11 @@ def _pull_matrix(y_bar, a, _b, y):
 
 
 @custom(inputs=2, domain=(INVERTIBLE, REAL), cases=(case((3, 3), (3, 2)), case((2, 2, 2), (1, 2, 3))),
-        batches=(2, 2), lanes=BROADCASTS, jvp=(lambda a_dot, a, _b, y: -solve_matrix(a, matmul(a_dot, y)),
+        batching=Batching(broadcasts=True, tangents=(2, 2)),
+        jvp=(lambda a_dot, a, _b, y: -solve_matrix(a, matmul(a_dot, y)),
              lambda b_dot, a, _b, _y: solve_matrix(a, b_dot)),
-        vjp=(_pull_matrix, lambda y_bar, a, _b, _y: solve_matrix(adjoint(a), y_bar)))
+        vjp=(_pull_matrix, lambda y_bar, a, _b, _y: solve_matrix(adjoint(a), y_bar)),
+        operations=of_matrix, may_raise=True)
 def solve_matrix(a, b):
     """a^-1 b, for operands with as many axes; or b may have lanes more."""
     if math.prod(a.shape[:-2]) == 1 and a.ndim <= b.ndim > 2 and b.size and a.shape[-2:] == 2 * b.shape[-2:-1]:
@@ -136,8 +141,9 @@ def _null_parts(a, y):
 
 
 @custom(np.linalg.pinv, domain=FULL_RANK, cases=(case((3, 2)), case((2, 3)), case((2, 2, 2))),
-        batches=True, lanes=BROADCASTS, jvp=_push_pinv, vjp=_pull_pinv,
-        singular="right along directions that keep the rank")
+        batching=BROADCASTS, jvp=_push_pinv, vjp=_pull_pinv,
+        singular="right along directions that keep the rank",
+        operations=of_matrix, may_raise=True)
 def pinv(a, rcond=None, hermitian=False):
     return np.linalg.pinv(a, rcond, hermitian)
 
@@ -175,9 +181,10 @@ def _cofactors(a, y):
 
 
 @custom(np.linalg.det, domain=INVERTIBLE, cases=(case((3, 3)), case((2, 2, 2)), case((1, 1))),
-        batches=True, lanes=BROADCASTS, jvp=lambda a_dot, a, y: einsum("...ij,...ij->...", _cofactors(a, y), a_dot),
+        batching=BROADCASTS, jvp=lambda a_dot, a, y: einsum("...ij,...ij->...", _cofactors(a, y), a_dot),
         vjp=lambda y_bar, a, y: _scalars(y_bar) * conjugate(_cofactors(a, y)),
-        singular="right at a singular matrix too, to all orders; there at a cost of n^5 operations")
+        singular="right at a singular matrix too, to all orders; there at a cost of n^5 operations",
+        operations=of_matrix)
 def det(a):
     return np.linalg.det(a)
 
@@ -197,8 +204,9 @@ def _pull_slogdet(y_bar, a, y):
 
 
 @custom(outputs=2, domain=INVERTIBLE, cases=(case((3, 3)), case((2, 2, 2))),
-        batches=True, lanes=BROADCASTS, jvp=_push_slogdet,
-        vjp=_pull_slogdet, singular="a singular matrix raises LinAlgError, as inv does")
+        batching=BROADCASTS, jvp=_push_slogdet,
+        vjp=_pull_slogdet, singular="a singular matrix raises LinAlgError, as inv does",
+        operations=of_matrix)
 def slogdet_parts(a):
     """The sign of det(a), and log |det(a)|."""
     return tuple(np.linalg.slogdet(a))

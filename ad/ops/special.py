@@ -34,11 +34,12 @@ from ad.ops.elementwise import (
     square,
 )
 from ad.ops.exponentials import largest, log_sum_exp
-from ad.ops.forms import TABLE, UFUNCS, Accuracy, case, composite, elementwise, inexact, point
+from ad.ops.forms import Accuracy, case, composite, elementwise, inexact, point
 from ad.ops.joining import asarray
 from ad.ops.reductions import sum
 from ad.ops.selection import where
 from ad.ops.shape_rules import elementwise_shape
+from ad.ops.table import TABLE, UFUNCS
 
 try:
     from scipy import special as scipy_special

@@ -2,7 +2,7 @@
 from typing import Any
 
 from ad._core import Array, apply
-from ad.ops.forms import TABLE
+from ad.ops.table import TABLE
 
 __all__ = ["broadcast_cotangent"]
 

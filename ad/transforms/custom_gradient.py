@@ -15,7 +15,8 @@ from ad.engine.graph import Op, keep_rule
 from ad.engine.tape import Tape, is_differentiating
 from ad.engine.variable import Variable, stop_gradient
 from ad.errors import MissingRule, kind, lost_recording, no_place, not_a_function
-from ad.ops.forms import TABLE, over_lanes
+from ad.ops.batching import over_lanes
+from ad.ops.table import TABLE
 from ad.transforms.cotangents import broadcast_cotangent
 from ad.transforms.replay import ALL_VALUES, Rerun
 from ad.trees import flatten, flatten_optional
@@ -296,7 +297,7 @@ class _CustomCall:
                               "which is not among its arguments")
         rule = self.transposed if self.forward is None else self.pushed
         return over_lanes(lambda *dots: rule(dict(zip(known, dots)), xs, y), tuple([x_dots[i] for i in known]),
-                          tuple([xs[i] for i in known]), y, False)
+                          tuple([xs[i] for i in known]))
 
     def pushed(self, x_dots: dict[int, Any], xs: tuple[Any, ...], y: Any) -> Any:
         """Compute the output's tangent by the registered rule."""

@@ -11,7 +11,7 @@ from ad.engine import boundary, sweep
 from ad.engine.graph import Op
 from ad.engine.variable import Variable
 from ad.errors import MissingRule
-from ad.ops.forms import over_lanes
+from ad.ops.batching import over_lanes
 
 __all__ = ["ALL_VALUES", "Rerun"]
 
@@ -83,7 +83,7 @@ class Rerun:
             found = self.pushforwards[given]([*xs, *dots])
             return tuple(found) if self.n_outputs > 1 else found[0]
 
-        return over_lanes(push, tuple([x_dots[i] for i in given]), tuple([xs[i] for i in given]), y, False)
+        return over_lanes(push, tuple([x_dots[i] for i in given]), tuple([xs[i] for i in given]))
 
     def pushed(self, given: tuple[int, ...], inputs: list[Any]) -> list[Any]:
         """Compute the outputs' tangents from the inputs and the tangents of the inputs `given`."""

@@ -1,6 +1,6 @@
 """Ops of the table by name, looked up once when a module is imported; from there on an op is told by its identity."""
 from ad.engine.graph import Op
-from ad.ops.forms import TABLE
+from ad.ops.table import TABLE
 
 __all__ = ["ops_named"]
 

@@ -17,7 +17,7 @@ from ad.compiler.machine.lowered_ops import View, Work, contiguous, regular
 from ad.compiler.machine.sparse_blocks import MANY, Part, Scattered, are_apart, nonzeros, seen_in
 from ad.ops import TABLE, shape_rules
 from ad.ops.indexing import is_basic
-from ad.ops.nondifferentiable import DETACHED
+from ad.ops.traits import TRAITS
 
 __all__ = ["NATIVE", "Lowering"]
 
@@ -27,7 +27,7 @@ NUMBER = np.dtype(np.int32)  # of an element in memory, where it is picked out
  SUM, SUM_TO) = [TABLE[name].op for name in (
      "add clip concatenate fabs getitem matmul multiply negative power put_zeros scale scale_dots subtract "
      "sum sum_to").split()]
-SAME = {DETACHED, *[TABLE[name].op for name in ("identity", "positive", "real", "conjugate")]}
+SAME = {op for op, traits in TRAITS.items() if traits.keeps_reals}
 VIEWS = SAME | {GETITEM}
 VIEWS |= {entry.op for entry in TABLE.values() if entry.op and entry.op.shape_rule is shape_rules.view}
 NATIVE = VIEWS | {CONCATENATE, MATMUL, PUT_ZEROS, SUM, SUM_TO}  # ops, if not elementwise, that may be no call

@@ -15,14 +15,12 @@ from ad.compiler.ir.keys import frozen
 from ad.compiler.passes.algebra import algebra
 from ad.compiler.passes.outer_products import outer_products
 from ad.compiler.passes.rewriting import fold
-from ad.ops.forms import TABLE
+from ad.ops.traits import traits_of
 
 __all__ = ["algebra", "common_subexpressions", "constants", "dead_code", "outer_products", "renumber", "simplify"]
 
 ROUNDS = 8  # one pass makes work for another; two or three rounds are the rule
 SPARSE = 8  # slots for each one in use, beyond which they are renumbered before the other passes, too
-_COMMUTATIVE = {TABLE[name].op for name in ("add", "multiply", "maximum", "minimum", "hypot", "logaddexp")}
-
 
 def dead_code(graph: Graph) -> Graph:
     """Remove the instructions and constants that no output depends on."""
@@ -54,7 +52,7 @@ def common_subexpressions(graph: Graph) -> Graph:
                 inputs = tuple([same.get(slot, slot) for slot in inputs])
                 instruction = Instruction(op, params, inputs, outputs, line)
                 break
-        operands = tuple(sorted(inputs)) if op in _COMMUTATIVE else inputs
+        operands = tuple(sorted(inputs)) if traits_of(op).commutative else inputs
         first = seen.setdefault((op, operands, frozen(params) if params else None), outputs)
         if first is outputs:
             kept.append(instruction)

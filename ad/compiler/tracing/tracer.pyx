@@ -23,7 +23,7 @@ from threading import get_ident
 
 import numpy as np
 
-from ad.ops import RAISING
+from ad.ops.traits import traits_of
 from ad.compiler.ir.strided import copied, same
 from ad.compiler.ir.graph import Instruction
 
@@ -235,7 +235,7 @@ cdef class Tracer(Recorder):
                 self.instructions.append(Instruction(roles["identity"], (), (inputs[n - op.outputs + i],),
                                                      (outputs[i],), where()))
             return 0
-        if op in RAISING:
+        if traits_of(op).may_raise:
             self.risky = True
         if heeds_errors():
             self.failed = where()

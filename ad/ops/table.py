@@ -1,0 +1,120 @@
+"""The table: an entry for every op and every function written in ops, by name and by the callables it stands for."""
+import importlib
+import importlib.util
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ad import _core
+from ad.engine.graph import Op
+from ad.ops.documentation import EXACT, Accuracy, Point
+from ad.ops.domains import REAL
+from ad.ops.traits import TRAITS, Traits, traits_of
+
+__all__ = ["FUNCTIONS", "LATER", "TABLE", "UFUNCS", "Entry", "register"]
+
+_Function = Callable[..., Any]
+
+
+class Entry:
+    """One op or function: its name, what it stands for, its traits, where to sample it, what to watch out for.
+
+    Attributes
+    ----------
+    name, form : str
+    function : callable
+        The public function.
+    numpy : tuple of callables
+        The functions of NumPy and SciPy that it stands for.
+    op : Op or None
+        None for a composite.
+    traits : Traits
+    domain : callable or tuple of callables, optional
+        `domain(rng, shape)` samples an input; in a tuple there is one for each input.
+    cases : sequence
+        Calls to test it with (`case`); an elementwise entry needs none.
+    points : sequence of Point
+        Singular points with the derivatives there.
+    singular : str
+        All that is known of singular points, `points` included.
+    accuracy : Accuracy
+        Of the first derivatives of an elementwise op.
+    """
+
+    def __init__(self, name: str, function: _Function, form: str, *, numpy: tuple[_Function, ...] = (),
+                 op: Op | None = None, domain: Any = None, cases: Sequence[Any] = (), points: Sequence[Point] = (),
+                 singular: str = "", accuracy: Accuracy = EXACT) -> None:
+        self.name, self.function, self.form, self.op, self.accuracy = name, function, form, op, accuracy
+        self.numpy, self.domain, self.cases, self.points, self.singular = numpy, domain, cases, points, singular
+
+    @property
+    def traits(self) -> Traits:
+        return Traits() if self.op is None else traits_of(self.op)
+
+    def sample(self, rng: np.random.Generator, inputs: Sequence[Any] | None = None,
+               dtype: Any = np.float64) -> list[Any]:
+        """Positional arguments to call the entry with.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+        inputs : sequence, optional
+            As in a case: tuples are shapes to sample. By default those of the first case; for an elementwise entry
+            without cases, vectors.
+        dtype : dtype_like
+            The floating or complex dtype of what is sampled.
+        """
+        if inputs is None:
+            inputs = self.cases[0][0] if self.cases else ((10,),) * (self.op.arity if self.op else 1)
+        domains = self.domain if isinstance(self.domain, tuple) else (self.domain,)
+        return [_sample(x, domains[min(i, len(domains) - 1)] or REAL, rng, dtype) for i, x in enumerate(inputs)]
+
+    def __repr__(self) -> str:
+        return f"<table entry {self.name} ({self.form})>"
+
+
+def _sample(x: Any, domain: _Function, rng: np.random.Generator, dtype: Any) -> Any:
+    if isinstance(x, list):
+        return [_sample(part, domain, rng, dtype) for part in x]
+    if not isinstance(x, tuple):
+        return x
+    value = np.asarray(domain(rng, x))
+    if value.dtype.kind != "f":
+        return value
+    if np.dtype(dtype).kind == "c":
+        value = value + 0.25j * REAL(rng, x)
+    return np.asarray(value, dtype)
+
+
+TABLE: dict[str, Entry] = {}
+UFUNCS: dict[_Function, _Function] = {}  # NumPy ufunc -> public function
+FUNCTIONS: dict[_Function, _Function] = {}  # NumPy function -> public function
+LATER: list[str] = []  # modules whose entries are made when one is first used; their names are taken from the start
+
+
+def register(entry: Entry, method: bool | str = False, function: _Function | None = None,
+             traits: Traits | None = None) -> None:
+    """Add an entry to the tables.
+
+    Parameters
+    ----------
+    entry : Entry
+    method : bool or str
+        Whether the function is a method of Array, or under what name.
+    function : callable, optional
+        What NumPy's protocol and the methods call, if not the entry's own function.
+    traits : Traits, optional
+    """
+    function = function or entry.function
+    if entry.name not in TABLE and LATER and importlib.util.find_spec("scipy"):
+        for module in LATER:
+            importlib.import_module(module)
+    if TABLE.setdefault(entry.name, entry) is not entry:
+        raise ValueError(f"ad: the table has an op {entry.name!r} already; give this one another name")
+    if entry.op is not None and traits is not None:
+        TRAITS[entry.op] = traits
+    for callable_ in entry.numpy:
+        (UFUNCS if isinstance(callable_, np.ufunc) else FUNCTIONS)[callable_] = function
+    if method:
+        _core.add_method(entry.name if method is True else method, function)
