@@ -12,7 +12,7 @@ import pytest
 
 import ad
 from ad._core import Array
-from ad.ops import TABLE, UFUNCS
+from ad.ops import FUNCTIONS, TABLE, UFUNCS, custom
 from ad.ops.domains import REAL, SPD, SYMMETRIC
 from ad.testing import check_grads, forward, reverse
 
@@ -451,3 +451,28 @@ def test_native_value_is_numpys(name):
         if args == (-np.inf, 0.5):
             continue  # NumPy takes the square root, and C's pow does not
         np.testing.assert_allclose(entry.function(*map(ad.constant, args)).numpy(), entry.op.fn(*args), rtol=1e-15)
+
+
+# -- entries of users --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_entries():
+    """The tables, which a test may add entries to."""
+    tables = TABLE, UFUNCS, FUNCTIONS
+    saved = [dict(table) for table in tables]
+    yield
+    for table, entries in zip(tables, saved):
+        table.clear()
+        table.update(entries)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
+def test_a_custom_rule_for_real_numbers_is_right_for_complex_ones(own_entries, dtype, rng):
+    @custom(inputs=2, jvp=(lambda a_dot, a, b, _y: 2 * a * b * a_dot, lambda b_dot, a, _b, _y: a * a * b_dot),
+            vjp=(lambda y_bar, a, b, _y: 2 * a * b * y_bar, lambda y_bar, a, _b, _y: a * a * y_bar))
+    def squared_times(a, b):
+        return a * a * b
+
+    xs = [rng.uniform(-1, 1, 3) + (1j * rng.uniform(-1, 1, 3) if dtype == np.complex128 else 0) for _ in range(2)]
+    check_grads(squared_times, xs, modes=MODES)

@@ -92,7 +92,7 @@ def _pull_cotangent(y_bar, l_bar, factor, _y):
 @custom(inputs=2, domain=(REAL, INVERTIBLE), cases=(case((3, 3), (3, 3)), case((2, 2, 2), (2, 2, 2))),
         batching=Batching(tangents=(2, 2)),
         jvp=(lambda l_bar_dot, _l_bar, factor, _y: cholesky_cotangent(l_bar_dot, factor), _push_cotangent),
-        vjp=(lambda y_bar, _l_bar, factor, _y: _push_cholesky(y_bar, None, factor), _pull_cotangent))
+        vjp=(lambda y_bar, _l_bar, factor, _y: _push_cholesky(y_bar, None, factor), _pull_cotangent), conjugates=False)
 def cholesky_cotangent(l_bar, factor):
     """The cotangent of a Hermitian matrix, from that of its lower Cholesky factor."""
     if factor.ndim > 2 or l_bar.ndim > 2 or len(factor) <= SMALL or is_complex(factor):
@@ -117,7 +117,7 @@ _HERMITIAN = "one triangle is read; the derivative is that of the function of th
 
 
 @custom(domain=SPD, cases=(case((3, 3)), case((2, 2, 2))),
-        batching=BROADCASTS, jvp=_push_cholesky, vjp=_pull_cholesky,
+        batching=BROADCASTS, jvp=_push_cholesky, vjp=_pull_cholesky, conjugates=False,
         singular=_HERMITIAN,
         operations=of_matrix, may_raise=True)
 def cholesky_lower(a):
@@ -159,7 +159,7 @@ _EIGENVALUES = "; equal eigenvalues: right for what does not tell them apart, wr
 
 @custom(outputs=2, domain=SYMMETRIC, cases=(case((3, 3)), case((2, 2, 2))),
         batching=BROADCASTS, jvp=_push_eigh,
-        vjp=_pull_eigh, singular=_HERMITIAN + _EIGENVALUES,
+        vjp=_pull_eigh, conjugates=False, singular=_HERMITIAN + _EIGENVALUES,
         operations=of_matrix, may_raise=True)
 def eigh_parts(a, UPLO="L"):
     """Eigenvalues in rising order, and eigenvectors as columns."""
@@ -231,7 +231,7 @@ _SINGULAR_VALUES = "equal singular values: right for what does not tell them apa
 
 
 @custom(outputs=3, domain=FULL_RANK, cases=(case((3, 3)), case((3, 2)), case((2, 3)), case((2, 2, 2))),
-        batching=BROADCASTS, jvp=_push_svd, vjp=_pull_svd, singular=_SINGULAR_VALUES,
+        batching=BROADCASTS, jvp=_push_svd, vjp=_pull_svd, conjugates=False, singular=_SINGULAR_VALUES,
         operations=of_matrix, may_raise=True)
 def svd_parts(a):
     """The thin singular value decomposition."""
@@ -279,7 +279,7 @@ def _over(x, r):
 
 @custom(outputs=2, domain=FULL_RANK, cases=(case((3, 3)), case((3, 2)), case((2, 3, 2))),
         batching=BROADCASTS, jvp=_push_qr,
-        vjp=_pull_qr, singular="columns that are not independent raise LinAlgError, as solve does",
+        vjp=_pull_qr, conjugates=False, singular="columns that are not independent raise LinAlgError, as solve does",
         operations=of_matrix)
 def qr_parts(a):
     """The thin QR decomposition of matrices with no more columns than rows."""

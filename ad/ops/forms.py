@@ -50,7 +50,7 @@ from ad.ops.table import TABLE, Entry, register
 from ad.ops.traits import BROADCASTS, ONE_BY_ONE, Batching, Traits
 
 __all__ = [
-    "TABLE", "Accuracy", "Batching", "Entry", "bilinear", "case", "composite", "conjugated", "custom", "elementwise",
+    "TABLE", "Accuracy", "Batching", "Entry", "bilinear", "case", "composite", "custom", "elementwise",
     "inexact", "linear", "numpy_signature", "point", "stacked",
 ]
 
@@ -232,7 +232,7 @@ def bilinear(*numpy: _Function, transposes: tuple[_Function, _Function], **optio
         needs = [_needs(rule, 1, 2) for rule in transposes]
 
         def vjp(i: int, y_bar: Any, xs: Any, y: Any, params: Any) -> Any:
-            return transposes[i](y_bar, *conjugated(xs), *params)
+            return transposes[i](y_bar, *_conjugated(xs, needs[i]), *params)
 
         def jvp(x_dots: Any, xs: Any, y: Any, params: Any) -> Any:
             return total(
@@ -250,7 +250,8 @@ def bilinear(*numpy: _Function, transposes: tuple[_Function, _Function], **optio
 
 
 def custom(
-    *numpy: _Function, jvp: Any, vjp: Any, inputs: int | None = 1, outputs: int = 1, **options: Any
+    *numpy: _Function, jvp: Any, vjp: Any, inputs: int | None = 1, outputs: int = 1, conjugates: bool = True,
+    **options: Any
 ) -> _Decorator:
     """An op that no simpler form holds: both rules are given, one of each for every input.
 
@@ -266,6 +267,9 @@ def custom(
         As for `linear`.
     outputs : int
         With several, `y`, `y_bar` and what `jvp` returns are tuples.
+    conjugates : bool
+        Whether `vjp` is given complex inputs and outputs conjugated: then the rule for real numbers is right for a
+        holomorphic function of complex numbers. False for a rule that conjugates by itself what it has to.
     **options
         As for all forms.
     """
@@ -278,7 +282,11 @@ def custom(
         if outputs > 1:
             needs = [bits | OUTPUT for bits in needs]
 
+        read = [_needs(rule, 1, count) for rule in vjps] if conjugates else ()
+
         def pull(i: int, y_bar: Any, xs: Any, y: Any, params: Any) -> Any:
+            if read:
+                xs, y = _conjugated(xs, read[i]), y if read[i] < OUTPUT else _conjugate(y)
             return vjps[i](y_bar, *xs, y, *params)
 
         def push(x_dots: Any, xs: Any, y: Any, params: Any) -> Any:
@@ -294,9 +302,16 @@ def custom(
     return define
 
 
-def conjugated(xs: Sequence[Any]) -> tuple[Any, ...]:
-    """Inputs as the cotangent rule of a complex bilinear op wants them."""
-    return tuple(TABLE["conjugate"].function(x) if isinstance(x, Array) and x.dtype.kind == "c" else x for x in xs)
+def _conjugated(xs: Sequence[Any], read: int) -> tuple[Any, ...]:
+    """Inputs, conjugated if they are complex and a rule reads them; bit k of `read` is that of input k."""
+    return tuple([_conjugate(x) if read >> min(k, 30) & 1 else x for k, x in enumerate(xs)])
+
+
+def _conjugate(x: Any) -> Any:
+    """The conjugate of a complex value, or of those in a tuple; what is left of a dropped value unchanged."""
+    if isinstance(x, Array):
+        return TABLE["conjugate"].function(x) if x.dtype.kind == "c" else x
+    return tuple([_conjugate(part) for part in x]) if type(x) is tuple else x
 
 
 # -- functions written in ops --------------------------------------------------------------------

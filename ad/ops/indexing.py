@@ -128,7 +128,7 @@ def _push(function, lanes, n_params):
 
 
 @custom(inputs=None, domain=REAL, batching=Batching(rule=_gather_lanes, tangents=True), may_raise=True,
-        jvp=_push(lambda *args: gather(*args), _gather_lanes, 1),
+        conjugates=False, jvp=_push(lambda *args: gather(*args), _gather_lanes, 1),
         vjp=lambda y_bar, _x, *rest: scatter((y_bar, *rest[:-2]), rest[-1], _x.shape), cases=(
             case([(5,), np.array([0, 0, 3])], index=Hole(0)),
             case([(3, 4), np.array(1), np.array([2, 0])], index=(Hole(0), Hole(1))),
@@ -141,7 +141,7 @@ def gather(arrays, index):
 
 
 @custom(inputs=None, domain=REAL, batching=Batching(rule=_scatter_lanes, tangents=True),
-        jvp=_push(lambda *args: scatter(*args), _scatter_lanes, 2),
+        conjugates=False, jvp=_push(lambda *args: scatter(*args), _scatter_lanes, 2),
         vjp=lambda y_bar, _x, *rest: gather((y_bar, *rest[:-3]), rest[-2]), cases=(
             case([(3,), np.array([0, 0, 3])], index=Hole(0), shape=(5,)),
             case([(4,), np.array(1)], index=(Hole(0), slice(None)), shape=(3, 4)),

@@ -59,6 +59,7 @@ def _pull_least_squares(y_bar, a, b, y, *_):
         batching=Batching(tangents=(2, 2)),
         jvp=(_push_least_squares, lambda b_dot, a, _b, _y, *_: matmul(pinv(a), b_dot)),
         vjp=(_pull_least_squares, lambda y_bar, a, _b, _y, *_: matmul(adjoint(pinv(a)), y_bar)),
+        conjugates=False,
         singular="right along directions that keep the rank",
         operations=of_matrix, may_raise=True)
 def least_squares(a, b, rcond=None):
@@ -114,7 +115,7 @@ def _pull_norm(y_bar, x, y, order, axis, keepdims):
     return scale(reshape(y_bar, kept_shape(x.shape, axis)), _norm_direction(x, y, order, axis))
 
 
-@custom(domain=NONZERO, batching=BROADCASTS, jvp=_push_norm, vjp=_pull_norm,
+@custom(domain=NONZERO, batching=BROADCASTS, jvp=_push_norm, vjp=_pull_norm, conjugates=False,
         cases=(case((4,), order=2, axis=(-1,), keepdims=False), case((2, 3), order=1, axis=(-2,), keepdims=True),
                case((2, 3), order=math.inf, axis=(-1,), keepdims=False),
                case((2, 3), order=3, axis=(-2, -1), keepdims=False), case((3,), order=0, axis=(-1,), keepdims=False)),

@@ -78,7 +78,7 @@ _DIRECTIONS = range(MOST - 3)
 
 @custom(inputs=None, batching=Batching(broadcasts=True, tangents=2), domain=REAL,
         jvp=(_push_matrix, None, None, *map(_push_direction, _DIRECTIONS)),
-        vjp=(_pull_matrix, None, None, *map(_pull_direction, _DIRECTIONS)),
+        vjp=(_pull_matrix, None, None, *map(_pull_direction, _DIRECTIONS)), conjugates=False,
         cases=tuple(case([np.diag([1, 2]), np.array([[1, 2]]), np.eye(2, dtype=int), *directions],
                          function=("power", 0.5)) for directions in ([(2, 2)], [(2, 2), (2, 2)])))
 def spectral_sum(arrays, function):

@@ -12,7 +12,7 @@ from ad.errors import MissingRule
 from ad.ops.costs import contraction, matrix_product
 from ad.ops.domains import REAL
 from ad.ops.elementwise import conjugate, multiply
-from ad.ops.forms import bilinear, case, composite, conjugated, custom, linear, numpy_signature, stacked
+from ad.ops.forms import bilinear, case, composite, custom, linear, numpy_signature, stacked
 from ad.ops.indexing import getitem, put_zeros
 from ad.ops.joining import asarray
 from ad.ops.shape_rules import view
@@ -62,7 +62,6 @@ def _as_rows(x):
 
 
 def _pull_first(y_bar, _x1, x2, _y):
-    (x2,) = conjugated((x2,))
     if _x1.ndim > 1 and x2.ndim > 1:
         return matmul(y_bar, flipped(x2))
     if x2.ndim == 1:
@@ -71,7 +70,6 @@ def _pull_first(y_bar, _x1, x2, _y):
 
 
 def _pull_second(y_bar, x1, _x2, _y):
-    (x1,) = conjugated((x1,))
     if x1.ndim == 1:
         return y_bar * x1 if _x2.ndim == 1 else reshape(x1, (-1, 1)) * reshape(y_bar, _with_one(y_bar.shape, -1))
     if _x2.ndim == 1:

@@ -9,7 +9,7 @@ from ad.errors import unsupported_argument
 from ad.ops import elementwise
 from ad.ops.axes import REDUCES, count, extreme_shape_rule, from_the_end, kept_shape, reduced_shape_rule
 from ad.ops.domains import NONZERO, POSITIVE, REAL
-from ad.ops.forms import case, composite, conjugated, custom, linear, numpy_signature, point, stacked
+from ad.ops.forms import case, composite, custom, linear, numpy_signature, point, stacked
 from ad.ops.nondifferentiable import evaluate
 from ad.ops.refusals import as_flag
 from ad.ops.scans import diff, exclusive, flipped
@@ -239,7 +239,6 @@ def _prod_push(x_dot, x, _y, axis, keepdims):
 
 
 def _prod_pull(y_bar, x, _y, axis, keepdims):
-    (x,) = conjugated((x,))
     return elementwise.scale(spread(y_bar, x, axis), _others(x, axis))
 
 
@@ -307,7 +306,7 @@ def _extreme(ufunc, worst):
 
     reduce.__name__ = "max" if ufunc is np.maximum else "min"
     return custom(
-        jvp=_extreme_push, vjp=_extreme_pull, batching=REDUCES, domain=REAL,
+        jvp=_extreme_push, vjp=_extreme_pull, conjugates=False, batching=REDUCES, domain=REAL,
         reduction_kernel=(ufunc, worst), shape_rule=extreme_shape_rule,
         singular="ties share the gradient equally; where the result is nan, the nans share it",
         points=(point((2.0, 2.0, 2.0), first=1 / 3, second=0, axis=None, keepdims=False),),

@@ -6,7 +6,7 @@ from ad.errors import MissingRule
 from ad.ops.axes import ALONG_AXIS
 from ad.ops.domains import NONZERO, REAL
 from ad.ops.elementwise import scale, scale_dots
-from ad.ops.forms import case, composite, conjugated, custom, linear, numpy_signature, point, stacked
+from ad.ops.forms import case, composite, custom, linear, numpy_signature, point, stacked
 from ad.ops.indexing import flip, getitem, take_along_axis
 from ad.ops.joining import concatenate
 from ad.ops.nondifferentiable import evaluate
@@ -81,12 +81,11 @@ def _from_behind(s_bar, a):
 
 
 def _pull_factor(s_bar, a, _b, s):
-    a, s = conjugated((a, s))
     return scale_dots(_from_behind(s_bar, a), _shifted(s, 0))
 
 
 def _pull_term(s_bar, a, _b, _s):
-    return _from_behind(s_bar, *conjugated((a,)))
+    return _from_behind(s_bar, a)
 
 
 @custom(inputs=2, batching=Batching(broadcasts=True, tangents=(1, 1)), domain=REAL, vjp=(_pull_factor, _pull_term),
@@ -119,7 +118,7 @@ def _cumprod_push(x_dot, x, y, axis):
 
 
 def _cumprod_pull(y_bar, x, y, axis):
-    x, y, y_bar = (moveaxis(v, axis, -1) for v in (*conjugated((x, y)), y_bar))
+    x, y, y_bar = (moveaxis(v, axis, -1) for v in (x, y, y_bar))
     return moveaxis(scale(_from_behind(y_bar, x), _shifted(y, 1)), -1, axis)
 
 

@@ -43,7 +43,7 @@ def _power_of_chosen(power, i, p, xs, _params):
         vjp=(lambda *_: None, lambda y_bar, condition, _x1, _x2, _y: where(condition, y_bar, 0),
              lambda y_bar, condition, _x1, _x2, _y: where(condition, 0, y_bar)),
         singular="the branch not taken gets an exact zero, whatever its own derivative", shape_rule=_shape_rule,
-        moves=True, carry=_power_of_chosen)
+        conjugates=False, moves=True, carry=_power_of_chosen)
 def _where(condition, x, y):
     return np.where(condition, x, y)
 

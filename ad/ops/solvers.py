@@ -35,21 +35,21 @@ def _scalars(x):
 
 @custom(np.linalg.inv, domain=INVERTIBLE, cases=(case((3, 3)), case((2, 2, 2)), case((0, 0))),
         batching=BROADCASTS, jvp=lambda a_dot, _a, y: -matmul(matmul(y, a_dot), y),
-        vjp=lambda y_bar, _a, y: -matmul(matmul(adjoint(y), y_bar), adjoint(y)),
+        vjp=lambda y_bar, _a, y: -matmul(matmul(matrix_transpose(y), y_bar), matrix_transpose(y)),
         operations=of_matrix, may_raise=True)
 def inv(a):
     return np.linalg.inv(a)
 
 
 def _pull_matrix(y_bar, a, _b, y):
-    return -matmul(solve_matrix(adjoint(a), y_bar), adjoint(y))
+    return -matmul(solve_matrix(matrix_transpose(a), y_bar), matrix_transpose(y))
 
 
 @custom(inputs=2, domain=(INVERTIBLE, REAL), cases=(case((3, 3), (3, 2)), case((2, 2, 2), (1, 2, 3))),
         batching=Batching(broadcasts=True, tangents=(2, 2)),
         jvp=(lambda a_dot, a, _b, y: -solve_matrix(a, matmul(a_dot, y)),
              lambda b_dot, a, _b, _y: solve_matrix(a, b_dot)),
-        vjp=(_pull_matrix, lambda y_bar, a, _b, _y: solve_matrix(adjoint(a), y_bar)),
+        vjp=(_pull_matrix, lambda y_bar, a, _b, _y: solve_matrix(matrix_transpose(a), y_bar)),
         operations=of_matrix, may_raise=True)
 def solve_matrix(a, b):
     """a^-1 b, for operands with as many axes; or b may have lanes more."""
@@ -141,7 +141,7 @@ def _null_parts(a, y):
 
 
 @custom(np.linalg.pinv, domain=FULL_RANK, cases=(case((3, 2)), case((2, 3)), case((2, 2, 2))),
-        batching=BROADCASTS, jvp=_push_pinv, vjp=_pull_pinv,
+        batching=BROADCASTS, jvp=_push_pinv, vjp=_pull_pinv, conjugates=False,
         singular="right along directions that keep the rank",
         operations=of_matrix, may_raise=True)
 def pinv(a, rcond=None, hermitian=False):
@@ -182,7 +182,7 @@ def _cofactors(a, y):
 
 @custom(np.linalg.det, domain=INVERTIBLE, cases=(case((3, 3)), case((2, 2, 2)), case((1, 1))),
         batching=BROADCASTS, jvp=lambda a_dot, a, y: einsum("...ij,...ij->...", _cofactors(a, y), a_dot),
-        vjp=lambda y_bar, a, y: _scalars(y_bar) * conjugate(_cofactors(a, y)),
+        vjp=lambda y_bar, a, y: _scalars(y_bar) * _cofactors(a, y),
         singular="right at a singular matrix too, to all orders; there at a cost of n^5 operations",
         operations=of_matrix)
 def det(a):
@@ -205,7 +205,7 @@ def _pull_slogdet(y_bar, a, y):
 
 @custom(outputs=2, domain=INVERTIBLE, cases=(case((3, 3)), case((2, 2, 2))),
         batching=BROADCASTS, jvp=_push_slogdet,
-        vjp=_pull_slogdet, singular="a singular matrix raises LinAlgError, as inv does",
+        vjp=_pull_slogdet, conjugates=False, singular="a singular matrix raises LinAlgError, as inv does",
         operations=of_matrix)
 def slogdet_parts(a):
     """The sign of det(a), and log |det(a)|."""
