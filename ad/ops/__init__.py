@@ -19,13 +19,14 @@ from ad.ops import (  # noqa: F401
     sorting,
 )
 from ad.ops.forms import bilinear, case, composite, custom, linear, stacked
+from ad.ops.reductions import reduction
 from ad.ops.refusals import refuse
 from ad.ops.table import FUNCTIONS, LATER, TABLE, UFUNCS, Entry
 from ad.ops.traits import Batching, Traits, traits_of
 
 __all__ = [
     "FUNCTIONS", "TABLE", "UFUNCS", "Batching", "Entry", "Traits", "bilinear", "case", "composite", "custom",
-    "elementwise", "linear", "traits_of",
+    "linear", "reduction", "traits_of",
 ]
 
 _SERVING = (

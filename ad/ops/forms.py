@@ -50,8 +50,8 @@ from ad.ops.table import TABLE, Entry, register
 from ad.ops.traits import BROADCASTS, ONE_BY_ONE, Batching, Traits
 
 __all__ = [
-    "TABLE", "Accuracy", "Batching", "Entry", "bilinear", "case", "composite", "custom", "elementwise",
-    "inexact", "linear", "numpy_signature", "point", "stacked",
+    "OUTPUT", "TABLE", "Accuracy", "Batching", "Entry", "bilinear", "case", "composite", "custom", "elementwise",
+    "inexact", "linear", "needed_values", "numpy_signature", "point", "stacked",
 ]
 
 OUTPUT = 1 << 31
@@ -63,10 +63,15 @@ _Decorator = Callable[[_Function], Any]
 # -- the values that a rule needs ----------------------------------------------------------------
 
 
-def _needs(rule: Any, first: int, inputs: int) -> int:
-    """Bits for the values a rule needs; `first` is the position of its first input."""
+def needed_values(rule: Any, first: int, inputs: int) -> int:
+    """Bits for the values a rule needs: bit k for input k, bit 31 for the output.
+
+    They follow from the names of its parameters, of which the one at `first` is its first input, or are its `needs`.
+    """
     if not callable(rule):
         return 0
+    if hasattr(rule, "needs"):
+        return int(rule.needs)
     code = rule.__code__  # type: ignore[attr-defined]
     named = builtins.min(code.co_argcount - first, inputs + 1)
     bits = 0
@@ -107,7 +112,7 @@ def elementwise(
         As for all forms. Batching and the shape rule of a ufunc need not be given.
     """
     partials, numpy = _tuple(partials), () if numpy is None else _tuple(numpy)
-    needs = [_needs(partial, 0, len(partials)) for partial in partials]
+    needs = [needed_values(partial, 0, len(partials)) for partial in partials]
     singular, known = singular_text(points, singular), Traits(**{"batching": BROADCASTS, **traits})
     op = Op(name, "elementwise", fn or numpy[0], partials=partials, needs=needs, dots=known.dots)
     op.shape_rule = shape_rule or (shape_rules.elementwise_shape(op.fn) if shape_rules.is_elementwise(op.fn) else None)
@@ -229,7 +234,7 @@ def bilinear(*numpy: _Function, transposes: tuple[_Function, _Function], **optio
     batching = options.get("batching", ONE_BY_ONE)
 
     def define(function: Any) -> Any:
-        needs = [_needs(rule, 1, 2) for rule in transposes]
+        needs = [needed_values(rule, 1, 2) for rule in transposes]
 
         def vjp(i: int, y_bar: Any, xs: Any, y: Any, params: Any) -> Any:
             return transposes[i](y_bar, *_conjugated(xs, needs[i]), *params)
@@ -278,11 +283,11 @@ def custom(
     def define(function: Any) -> Any:
         jvps, vjps = _tuple(jvp), _tuple(vjp)
         count = 1 if inputs is None else inputs
-        needs = [_needs(a, 1, count) | _needs(b, 1, count) for a, b in zip(jvps, vjps)]
+        needs = [needed_values(a, 1, count) | needed_values(b, 1, count) for a, b in zip(jvps, vjps)]
         if outputs > 1:
             needs = [bits | OUTPUT for bits in needs]
 
-        read = [_needs(rule, 1, count) for rule in vjps] if conjugates else ()
+        read = [needed_values(rule, 1, count) for rule in vjps] if conjugates else ()
 
         def pull(i: int, y_bar: Any, xs: Any, y: Any, params: Any) -> Any:
             if read:

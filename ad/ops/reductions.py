@@ -9,7 +9,7 @@ from ad.errors import unsupported_argument
 from ad.ops import elementwise
 from ad.ops.axes import REDUCES, count, extreme_shape_rule, from_the_end, kept_shape, reduced_shape_rule
 from ad.ops.domains import NONZERO, POSITIVE, REAL
-from ad.ops.forms import case, composite, custom, linear, numpy_signature, point, stacked
+from ad.ops.forms import OUTPUT, case, composite, custom, linear, needed_values, numpy_signature, point, stacked
 from ad.ops.nondifferentiable import evaluate
 from ad.ops.refusals import as_flag
 from ad.ops.scans import diff, exclusive, flipped
@@ -28,6 +28,55 @@ __all__ = [
 def spread(y, x, axis):
     """A reduction's result or its cotangent, broadcast back to the shape of its input `x`."""
     return broadcast_to(reshape(y, kept_shape(x.shape, axis)), x.shape)
+
+
+# -- the form -------------------------------------------------------------------------------------
+
+
+def reduction(*numpy, partial=None, jvp=None, vjp=None, **options):
+    """An op that reduces axes: it decorates `function(x, axis, keepdims)`, which computes it on raw values.
+
+    The rules over axes, the shape rule and the batching follow from the partial derivative.
+
+    Parameters
+    ----------
+    *numpy : callables
+        The NumPy functions it stands for.
+    partial : callable, or 1 for a sum
+        `partial(x, y, axis)` is the derivative of the output with respect to each element of `x`, in its shape; `y` is
+        the output with the reduced axes kept as ones.
+    jvp, vjp : callables, optional
+        In the place of `partial`: rules as for `custom`.
+    **options
+        As for all forms (`ad/ops/forms.py`).
+    """
+    options = {"batching": REDUCES, "shape_rule": reduced_shape_rule, **options}
+    if partial == 1:
+        return linear(*numpy, transpose=lambda y_bar, x, axis, _keepdims: spread(y_bar, x, axis), **options)
+    if partial is not None:
+        jvp, vjp = _rules_over_axes(partial)
+    return custom(*numpy, jvp=jvp, vjp=vjp, **options)
+
+
+def _rules_over_axes(partial):
+    """The rules of a reduction in both modes, from its partial derivative."""
+    needs = needed_values(partial, 0, 1)
+
+    def kept(y, x, axis):
+        return reshape(y, kept_shape(x.shape, axis)) if needs & OUTPUT else None
+
+    def push(x_dot, x, y, axis, keepdims):
+        slope = partial(x, kept(y, x, axis), axis)
+        return sum(elementwise.scale(x_dot, slope), from_the_end(x.ndim, axis), keepdims=keepdims)
+
+    def pull(y_bar, x, y, axis, _keepdims):
+        return elementwise.scale(spread(y_bar, x, axis), partial(x, kept(y, x, axis), axis))
+
+    push.needs = pull.needs = needs
+    return push, pull
+
+
+# -- arguments ------------------------------------------------------------------------------------
 
 
 def _counts(mask, axis, keepdims, total):
@@ -73,8 +122,7 @@ def _unserved(name, **arguments):
 # -- sum and mean ---------------------------------------------------------------------------------
 
 
-@linear(transpose=lambda y_bar, x, axis, keepdims: spread(y_bar, x, axis),
-        batching=REDUCES, domain=REAL, reduction_kernel=(np.add, -0.0), shape_rule=reduced_shape_rule)
+@reduction(partial=1, reduction_kernel=(np.add, -0.0), domain=REAL)
 def _sum(a, axis, keepdims):
     return np.add.reduce(a, axis=axis, keepdims=keepdims)
 
@@ -234,18 +282,11 @@ def _others(x, axis):
     return moveaxis(reshape(products, tuple(moved)), range(-len(axes), 0), axes)
 
 
-def _prod_push(x_dot, x, _y, axis, keepdims):
-    return sum(elementwise.scale(x_dot, _others(x, axis)), from_the_end(x.ndim, axis), keepdims=keepdims)
-
-
-def _prod_pull(y_bar, x, _y, axis, keepdims):
-    return elementwise.scale(spread(y_bar, x, axis), _others(x, axis))
-
-
-@custom(jvp=_prod_push, vjp=_prod_pull, batching=REDUCES, domain=NONZERO,
-        reduction_kernel=(np.multiply, 1.0), shape_rule=reduced_shape_rule, singular="exact with any number of zeros",
-        points=(point((0.0, 2.0), first=(2, 0), second=((0, 1), (1, 0)), third=0, axis=None, keepdims=False),
-                point((0.0, 0.0, 3.0), first=0, second=((0, 3, 0), (3, 0, 0), (0, 0, 0)), axis=None, keepdims=False)))
+@reduction(partial=lambda x, _y, axis: _others(x, axis), reduction_kernel=(np.multiply, 1.0), domain=NONZERO,
+           singular="exact with any number of zeros", points=(
+    point((0.0, 2.0), first=(2, 0), second=((0, 1), (1, 0)), third=0, axis=None, keepdims=False),
+    point((0.0, 0.0, 3.0), first=0, second=((0, 3, 0), (3, 0, 0), (0, 0, 0)), axis=None, keepdims=False),
+))
 def _prod(a, axis, keepdims):
     return np.multiply.reduce(a, axis=axis, keepdims=keepdims)
 
@@ -305,9 +346,9 @@ def _extreme(ufunc, worst):
         return ufunc.reduce(a, axis=axis, keepdims=keepdims)
 
     reduce.__name__ = "max" if ufunc is np.maximum else "min"
-    return custom(
-        jvp=_extreme_push, vjp=_extreme_pull, conjugates=False, batching=REDUCES, domain=REAL,
-        reduction_kernel=(ufunc, worst), shape_rule=extreme_shape_rule,
+    return reduction(
+        jvp=_extreme_push, vjp=_extreme_pull, conjugates=False, reduction_kernel=(ufunc, worst), domain=REAL,
+        shape_rule=extreme_shape_rule,
         singular="ties share the gradient equally; where the result is nan, the nans share it",
         points=(point((2.0, 2.0, 2.0), first=1 / 3, second=0, axis=None, keepdims=False),),
     )(reduce)
@@ -337,22 +378,22 @@ _EXTREMES = (
 )
 
 
-@numpy_signature("max", np.max, np.amax, method=True, cases=_EXTREMES)
-def max(a, axis=None, out=None, keepdims=False, initial=None, where=True):
-    if not isinstance(a, Array):
-        return np.max(stacked(a), axis, out, keepdims, np._NoValue if initial is None else initial, where)
-    if out is initial is None and where is True:
-        return apply(_max.op, (a,), (axis, as_flag(keepdims)))
-    return _reduced(_max.op, elementwise.maximum, a, axis, out, keepdims, initial, where)
+def _extreme_function(numpy, alias, op, pair):
+    """The public maximum or minimum over axes, with the signature of NumPy's."""
+
+    def extreme(a, axis=None, out=None, keepdims=False, initial=None, where=True):
+        if not isinstance(a, Array):
+            return numpy(stacked(a), axis, out, keepdims, np._NoValue if initial is None else initial, where)
+        if out is initial is None and where is True:
+            return apply(op, (a,), (axis, as_flag(keepdims)))
+        return _reduced(op, pair, a, axis, out, keepdims, initial, where)
+
+    extreme.__name__ = extreme.__qualname__ = numpy.__name__
+    return numpy_signature(numpy.__name__, numpy, alias, method=True, cases=_EXTREMES)(extreme)
 
 
-@numpy_signature("min", np.min, np.amin, method=True, cases=_EXTREMES)
-def min(a, axis=None, out=None, keepdims=False, initial=None, where=True):
-    if not isinstance(a, Array):
-        return np.min(stacked(a), axis, out, keepdims, np._NoValue if initial is None else initial, where)
-    if out is initial is None and where is True:
-        return apply(_min.op, (a,), (axis, as_flag(keepdims)))
-    return _reduced(_min.op, elementwise.minimum, a, axis, out, keepdims, initial, where)
+max = _extreme_function(np.max, np.amax, _max.op, elementwise.maximum)
+min = _extreme_function(np.min, np.amin, _min.op, elementwise.minimum)
 
 
 @composite(np.ptp, domain=REAL, cases=(case((4,)), case((2, 3), axis=1, keepdims=True)))

@@ -155,9 +155,12 @@ def _running(ufunc, a, axis):
     return take_along_axis(a, latest, axis)
 
 
-@composite(domain=REAL, singular="the latest of equal elements", cases=_RECORDS)
-def cummax(a, axis=0):
-    """The largest of the elements so far, as `np.maximum.accumulate`.
+def _running_extreme(name, ufunc, adjective):
+    def running(a, axis=0):
+        return _running(ufunc, a, axis)
+
+    running.__name__ = name
+    running.__doc__ = f"""The {adjective} of the elements so far, as `np.{ufunc.__name__}.accumulate`.
 
     Parameters
     ----------
@@ -168,23 +171,10 @@ def cummax(a, axis=0):
     -------
     Array, or ndarray for plain `a`
     """
-    return _running(np.maximum, a, axis)
+    return composite(domain=REAL, singular="the latest of equal elements", cases=_RECORDS)(running)
 
 
-@composite(domain=REAL, singular="the latest of equal elements", cases=_RECORDS)
-def cummin(a, axis=0):
-    """The smallest of the elements so far, as `np.minimum.accumulate`.
-
-    Parameters
-    ----------
-    a : array_like
-    axis : int
-
-    Returns
-    -------
-    Array, or ndarray for plain `a`
-    """
-    return _running(np.minimum, a, axis)
+cummax, cummin = _running_extreme("cummax", np.maximum, "largest"), _running_extreme("cummin", np.minimum, "smallest")
 
 
 # -- differences ----------------------------------------------------------------------------------
