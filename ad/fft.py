@@ -1,24 +1,5 @@
 """Discrete Fourier transforms, under the names of `numpy.fft`."""
-from ad.ops.fourier import (
-    fft,
-    fft2,
-    fftn,
-    fftshift,
-    hfft,
-    ifft,
-    ifft2,
-    ifftn,
-    ifftshift,
-    ihfft,
-    irfft,
-    irfft2,
-    irfftn,
-    rfft,
-    rfft2,
-    rfftn,
-)
+from ad.ops import fourier as _entries
 
-__all__ = [
-    "fft", "fft2", "fftn", "fftshift", "hfft", "ifft", "ifft2", "ifftn", "ifftshift", "ihfft", "irfft", "irfft2",
-    "irfftn", "rfft", "rfft2", "rfftn",
-]
+__all__ = _entries.__all__
+globals().update({name: getattr(_entries, name) for name in __all__})

@@ -4,34 +4,7 @@ The last two axes of an argument are the matrix, the others a batch. Functions o
 of it, as NumPy's do; their derivative is that of the function of the Hermitian part (JAX's and PyTorch's convention),
 so that the gradient is Hermitian.
 """
-from ad.ops.linalg import (
-    cholesky,
-    det,
-    eigh,
-    eigvalsh,
-    expmh,
-    funmh,
-    inv,
-    logmh,
-    lstsq,
-    matrix_norm,
-    matrix_power,
-    norm,
-    pinv,
-    powmh,
-    qr,
-    slogdet,
-    solve,
-    sqrtmh,
-    svd,
-    svdvals,
-    tensorinv,
-    tensorsolve,
-    vector_norm,
-)
+from ad.ops import linalg as _entries
 
-__all__ = [
-    "cholesky", "det", "eigh", "eigvalsh", "expmh", "funmh", "inv", "logmh", "lstsq", "matrix_norm", "matrix_power",
-    "norm", "pinv", "powmh", "qr", "slogdet", "solve", "sqrtmh", "svd", "svdvals", "tensorinv", "tensorsolve",
-    "vector_norm",
-]
+__all__ = _entries.__all__
+globals().update({name: getattr(_entries, name) for name in __all__})

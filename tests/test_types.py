@@ -1,4 +1,5 @@
 """The type stubs: as the run time has it, and of use to a type checker."""
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,13 @@ import ad
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(ad.__file__).parent
-EXAMPLES, CONFIG = ROOT / "examples", ROOT / "pyproject.toml"
+EXAMPLES, CONFIG, TOOLS = ROOT / "examples", ROOT / "pyproject.toml", ROOT / "tools"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """A folder in which one run of mypy leaves what it has found for the next."""
+    return tmp_path_factory.mktemp("mypy")
 
 
 @pytest.fixture
@@ -34,13 +41,29 @@ def test_stubs_are_as_the_run_time_has_it(check):
           "--allowlist", ROOT / "tests" / "stubtest_allowlist.txt")
 
 
-def test_code_of_users(check, tmp_path):
-    check("mypy", "--config-file", CONFIG, "--cache-dir", tmp_path, typing_sample.__file__)
+def test_code_of_users(check, cache):
+    check("mypy", "--config-file", CONFIG, "--cache-dir", cache, typing_sample.__file__)
 
 
 @pytest.mark.skipif(not EXAMPLES.exists(), reason="no examples here")
-def test_examples(check, tmp_path):
-    check("mypy", "--config-file", CONFIG, "--cache-dir", tmp_path, EXAMPLES)
+def test_examples(check, cache):
+    check("mypy", "--config-file", CONFIG, "--cache-dir", cache, EXAMPLES)
+
+
+def test_the_package_itself(check, cache):
+    check("mypy", "--config-file", CONFIG, "--cache-dir", cache, "-p", "ad")
+
+
+@pytest.mark.skipif(not TOOLS.exists(), reason="no tools here")
+def test_stubs_of_the_table_are_as_it_has_them(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(TOOLS)
+    make_stubs = importlib.import_module("make_stubs")
+    assert make_stubs.main(["--check"]) == 0, capsys.readouterr().err
+    square = make_stubs.stub_of("square", ad.square)
+    assert square == "def square(x: _A, /, **kwargs: Any) -> _A: ..."
+    with monkeypatch.context() as patch:
+        patch.setitem(make_stubs.RESULTS, "square", "int")
+        assert make_stubs.main(["--check"]) == 1
 
 
 def test_the_sample_runs():
