@@ -1,16 +1,24 @@
 """Automatic differentiation of NumPy code.
 
-Reverse mode by `GradientTape` and the transforms (`grad`, `vjp`, ...), forward mode by dual numbers
-(`jvp`, `Dual`, `ForwardAccumulator`), both together for Hessians. Every function of the op table is
-here under NumPy's name (`ad.sin`, `ad.linalg.solve`, `ad.fft.rfft`); those of SciPy are in `ad.special`. `ad.optimize`
-gives exact derivatives to SciPy's optimizers.
+Reverse mode by `GradientTape` and the transforms (`grad`, `vjp`, ...), forward mode by dual numbers (`jvp`, `Dual`,
+`ForwardAccumulator`), both together for Hessians. Every function of the op table has NumPy's name here (`ad.sin`,
+`ad.linalg.solve`, `ad.fft.rfft`); those of SciPy are in `ad.special`. `ad.optimize` gives exact derivatives to SciPy's
+optimizers.
 """
 from importlib import import_module
 
 import numpy as np
 
+try:
+    from ad._core import Array, constant
+except ModuleNotFoundError as error:
+    if not (error.name or "").startswith("ad."):
+        raise
+    raise ImportError(
+        f"ad is not built: its compiled module {error.name} is missing in {__path__[0]}. In a checkout run "
+        "`python setup.py build_ext --inplace` (CONTRIBUTING.md has the set-up), or install it by `pip install .`"
+    ) from error
 from ad import fft, linalg
-from ad._core import Array, constant
 from ad.engine.forward import Dual
 from ad.engine.variable import Variable, stop_gradient
 from ad.errors import IndependentWarning, MissingRule
@@ -22,7 +30,7 @@ from ad.transforms.gradient_tape import ForwardAccumulator, GradientTape, Unconn
 
 __version__ = "0.1.0"
 
-# Imported when first asked for: name -> the module that has it, or is it.
+# Imported at the first access: name -> the module that has it, or that it is.
 _LAZY = {
     "Program": "ad.compiler.program", "compile": "ad.compiler.compile", "get_num_threads": "ad.compiler.machine.vm",
     "load": "ad.compiler.program", "optimize": "ad.optimize", "optimizers": "ad.optimizers",
@@ -32,7 +40,7 @@ _LAZY = {
 _FUNCTIONS = {
     name: entry.function for name, entry in TABLE.items() if entry.numpy and callable(getattr(np, name, None))
 }
-globals().update(_FUNCTIONS)  # as attributes of the module itself: `ad.sin(x)` is hot
+globals().update(_FUNCTIONS)  # not by __getattr__, because calls like `ad.sin(x)` are frequent
 
 __all__ = [
     "Array", "Dual", "ForwardAccumulator", "GradientTape", "IndependentWarning", "MissingRule", "UnconnectedGradients",

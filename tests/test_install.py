@@ -1,6 +1,7 @@
 """The installed package: what it needs, what it brings, what its import costs."""
 import importlib.metadata
 import re
+import shutil
 import subprocess
 import sys
 from importlib.resources import files
@@ -11,6 +12,7 @@ import pytest
 import ad
 
 ROOT = Path(__file__).parent.parent
+PACKAGE = Path(ad.__file__).parent
 
 
 def run(code):
@@ -62,6 +64,26 @@ def test_import_brings_nothing_beyond_numpy():
     code = "import sys, numpy; before = set(sys.modules); import ad; print(*set(sys.modules) - before)"
     brought = {name.split(".")[0] for name in run(code).split()}
     assert not {name for name in brought - sys.stdlib_module_names if not re.match("ad$|numpy$|_?cython_", name)}
+
+
+@pytest.mark.parametrize("statement, value", [
+    ("import ad.special", "ad.special.expit(0.0)"), ("from ad.special import expit", "expit(0.0)"),
+    ("import ad.linalg", "ad.linalg.det([[0.5]])"), ("from ad.linalg import det", "det([[0.5]])"),
+    ("import ad.fft", "ad.fft.fft([0.5])[0].real"), ("from ad.fft import fft", "fft([0.5])[0].real"),
+])
+def test_public_modules_are_imported_by_name(statement, value):
+    if "special" in statement:
+        pytest.importorskip("scipy")
+    assert float(run(f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r}); {statement}; print({value})")) == 0.5
+
+
+def test_a_checkout_that_is_not_built_says_how_to_build_it(tmp_path):
+    shutil.copytree(PACKAGE, tmp_path / "ad", ignore=shutil.ignore_patterns("*.so", "*.pyd", "__pycache__"))
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import ad"
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: ad is not built: its compiled module ad._core is missing in ")
+    assert "run `python setup.py build_ext --inplace`" in last
 
 
 def test_public_names_exist():

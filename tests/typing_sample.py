@@ -5,6 +5,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import ad
+import ad.fft
+import ad.linalg
+import ad.special
+from ad.linalg import det
+from ad.special import logsumexp
 
 Vector = NDArray[np.float64]
 
@@ -52,6 +57,9 @@ def arrays(x: ad.Array, a: Vector) -> ad.Array:
     assert_type(ad.matmul(a, x), ad.Array)
     assert_type(ad.stack([x, ad.exp(x)], axis=1), ad.Array)
     assert_type(ad.special.gammaln(x), ad.Array)
+    assert_type(logsumexp(x), ad.Array)
+    assert_type(det(ad.diag(x)), ad.Array)
+    assert_type(ad.fft.fft(x), ad.Array)
     assert_type(ad.linalg.norm(x), ad.Array)
     assert_type(x.reshape(-1, 1).sum(axis=0, keepdims=True), ad.Array)
     assert_type(x.shape, tuple[int, ...])
