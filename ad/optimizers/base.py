@@ -13,7 +13,7 @@ from ad.errors import no_assignment
 from ad.optimizers import schedules
 from ad.optimizers.gradients import clip_by_global_norm, clip_by_norm, clip_by_value, gradient_for, pair_of
 from ad.optimizers.schedules import LearningRateSchedule
-from ad.optimizers.settings import Configured, checked_number
+from ad.optimizers.settings import RANGES, Configured, checked_number
 from ad.optimizers.slots import Slots
 from ad.transforms.gradient_tape import GradientTape
 from ad.trees import flatten
@@ -147,7 +147,7 @@ class Optimizer(Configured):
         self._learning_rate = rate if callable(rate) else self._checked_rate(rate)
 
     def _checked_rate(self, rate: Any) -> float:
-        return checked_number(type(self).__name__, "learning_rate", rate)
+        return checked_number(type(self).__name__, "learning_rate", rate, RANGES["learning_rate"])
 
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Array | ArrayLike | None, Variable]]) -> None:
         """Take a step: change each variable by its gradient.

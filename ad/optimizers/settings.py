@@ -1,35 +1,41 @@
 """Settings of optimizers and schedules: attributes that are checked by their names, and listed by `get_config`."""
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from numbers import Real
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
-__all__ = ["Configured", "checked_number"]
+__all__ = [
+    "DISCOUNT", "FINITE", "FRACTION", "NOT_NEGATIVE", "POSITIVE", "RANGES", "Configured", "Range", "checked_number",
+]
 
-_POSITIVE = "be positive", lambda x: x > 0
-_NOT_NEGATIVE = "be finite, and zero or positive", lambda x: 0 <= x < math.inf
-_FRACTION = "lie in [0, 1]", lambda x: 0 <= x <= 1
-_DISCOUNT = "lie in [0, 1)", lambda x: 0 <= x < 1
-_FINITE: tuple[str, Callable[[Any], bool]] = "be finite", math.isfinite
+# What a number must do, for the message of the error, and whether it does.
+Range: TypeAlias = tuple[str, Callable[[Any], bool]]
 
-_RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "beta_1": _DISCOUNT, "beta_2": _DISCOUNT, "rho": _FRACTION, "momentum": _FRACTION, "epsilon": _NOT_NEGATIVE,
-    "initial_accumulator_value": _NOT_NEGATIVE, "weight_decay": _NOT_NEGATIVE,
-    "clipnorm": _POSITIVE, "clipvalue": _POSITIVE, "global_clipnorm": _POSITIVE,
-    "learning_rate": _NOT_NEGATIVE, "initial_learning_rate": _FINITE, "end_learning_rate": _FINITE,
-    "decay_rate": _FINITE, "warmup_target": _FINITE,
-    "decay_steps": _POSITIVE, "first_decay_steps": _POSITIVE, "warmup_steps": _NOT_NEGATIVE,
-    "t_mul": ("be at least 1", lambda x: x >= 1), "m_mul": _FINITE, "alpha": _FINITE, "power": _FINITE,
+POSITIVE: Range = "be positive", lambda x: x > 0
+NOT_NEGATIVE: Range = "be finite, and zero or positive", lambda x: 0 <= x < math.inf
+FRACTION: Range = "lie in [0, 1]", lambda x: 0 <= x <= 1
+DISCOUNT: Range = "lie in [0, 1)", lambda x: 0 <= x < 1
+FINITE: Range = "be finite", math.isfinite
+
+# The ranges of settings by name; those of one class only stand in its `_ranges`.
+RANGES: dict[str, Range] = {
+    "beta_1": DISCOUNT, "beta_2": DISCOUNT, "rho": FRACTION, "momentum": FRACTION, "epsilon": NOT_NEGATIVE,
+    "initial_accumulator_value": NOT_NEGATIVE, "weight_decay": NOT_NEGATIVE,
+    "clipnorm": POSITIVE, "clipvalue": POSITIVE, "global_clipnorm": POSITIVE,
+    "learning_rate": NOT_NEGATIVE, "initial_learning_rate": FINITE, "end_learning_rate": FINITE,
+    "decay_rate": FINITE, "warmup_target": FINITE,
+    "decay_steps": POSITIVE, "first_decay_steps": POSITIVE, "warmup_steps": NOT_NEGATIVE,
+    "t_mul": ("be at least 1", lambda x: x >= 1), "m_mul": FINITE, "alpha": FINITE, "power": FINITE,
 }
 
 
-def checked_number(owner: str, name: str, value: Any) -> float:
+def checked_number(owner: str, name: str, value: Any, wanted: Range) -> float:
     """Check and return `value`, the argument `name` of `owner`, as a Python number, which leaves float32 in float32."""
-    wanted, holds = _RANGES[name]
+    requirement, holds = wanted
     if not isinstance(value, Real):
         raise TypeError(f"ad: the {name} of {owner} must be a number, not {type(value).__name__} {value!r:.60}")
     if not holds(value):
-        raise ValueError(f"ad: the {name} of {owner} must {wanted}, not be {value!r}")
+        raise ValueError(f"ad: the {name} of {owner} must {requirement}, not be {value!r}")
     number: Any = value
     return number if isinstance(number, int) else float(number)
 
@@ -38,9 +44,10 @@ class Configured:
     """Base of optimizers and schedules: settings from which a copy can be made."""
 
     _settings: tuple[str, ...] = ()
+    _ranges: Mapping[str, Range] = {}
 
     def keep(self, optional: Collection[str] = (), **settings: Any) -> None:
-        """Set attributes that `get_config` lists; those with a name in the table of ranges are checked.
+        """Set attributes that `get_config` lists; those with a name in `RANGES` or `_ranges` are checked.
 
         Parameters
         ----------
@@ -48,9 +55,10 @@ class Configured:
             The names of settings that may be None.
         **settings
         """
+        ranges = RANGES | dict(self._ranges)
         for name, value in settings.items():
-            if name in _RANGES and not (value is None and name in optional):
-                value = checked_number(type(self).__name__, name, value)
+            if name in ranges and not (value is None and name in optional):
+                value = checked_number(type(self).__name__, name, value, ranges[name])
             setattr(self, name, value)
         self._settings = (*self._settings, *settings)
 
