@@ -166,6 +166,36 @@ def test_every_float_ufunc_has_an_entry(ufunc):
     assert (ufunc in UFUNCS) != (ufunc.__name__ in NOT_DIFFERENTIABLE)
 
 
+# Without a batching rule `vmap` and forward Jacobians run the op once for each lane, which may cost 100 times as much.
+WITHOUT_BATCHING = {
+    "convolve": "np.convolve takes vectors only", "least_squares": "np.linalg.lstsq takes one matrix only",
+}
+MATRICES = "it may raise, or it takes a matrix apart: nothing is gained by deferring it"
+# Without a shape rule a recording evaluates the op, instead of leaving it to its program on large arrays.
+WITHOUT_SHAPE_RULE = {
+    **dict.fromkeys(["cholesky_cotangent", "cholesky_lower", "det", "eigh_parts", "inv", "least_squares", "pinv",
+                     "qr_parts", "slogdet_parts", "solve_matrix", "spectral_sum", "svd_parts"], MATRICES),
+    **dict.fromkeys(["gather", "scatter"], "an index that is out of bounds raises"),
+    **dict.fromkeys(["contract", "convolve", "cross_of_vectors", "rearrange", "recurrence"],
+                    "the memory order of the output is not known from the inputs"),
+    **dict.fromkeys(["real", "imag", "angle"], "a view of a complex input, and a copy of a real one, or the reverse"),
+    **dict.fromkeys(["psi_drop", "zeta"], "the dtype follows from Python code, or from the values of the order"),
+    "either": "it returns its first input, and costs nothing",
+}
+
+
+def ops_without(present):
+    return {entry.name for entry in TABLE.values() if entry.op is not None and not present(entry)}
+
+
+def test_the_ops_without_a_batching_rule_are_known():
+    assert ops_without(lambda entry: any(entry.traits.batching[:3])) == set(WITHOUT_BATCHING)
+
+
+def test_the_ops_without_a_shape_rule_are_known():
+    assert ops_without(lambda entry: entry.op.shape_rule) == set(WITHOUT_SHAPE_RULE)
+
+
 def rules():
     """Every partial, and every cotangent rule that the forms look at, with the number of its inputs."""
     for entry in ELEMENTWISE:

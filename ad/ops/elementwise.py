@@ -283,7 +283,8 @@ def _gap(x1, x2):
     return np.where(np.equal(x1, x2), 0, difference)
 
 
-gap = elementwise("gap", None, (1, -1), domain=(REAL, REAL), fn=_gap, singular="as subtract, at infinities too")
+gap = elementwise("gap", None, (1, -1), domain=(REAL, REAL), fn=_gap, shape_rule=elementwise_shape(np.subtract),
+                  singular="as subtract, at infinities too")
 
 
 def _share(x1, x2, exponential):
@@ -380,7 +381,8 @@ rad2deg = elementwise("rad2deg", (np.rad2deg, np.degrees), 180 / math.pi, domain
 # A real y of a complex x: its tangent is the real part of partial * x_dot (see docs/theory).
 
 @linear(np.conjugate, transpose=lambda y_bar, x: conjugate(y_bar), batching=SAME_PARAMS, domain=REAL,
-        cases=(case((3,)), case((2, 3))), method=True, moves=True, keeps_reals=True, carry=_power_if_real)
+        cases=(case((3,)), case((2, 3))), shape_rule=elementwise_shape(np.conjugate), method=True,
+        moves=True, keeps_reals=True, carry=_power_if_real)
 def conjugate(x):
     return np.conjugate(x)
 

@@ -90,7 +90,7 @@ def _pull_cotangent(y_bar, l_bar, factor, _y):
 
 
 @custom(inputs=2, domain=(REAL, INVERTIBLE), cases=(case((3, 3), (3, 3)), case((2, 2, 2), (2, 2, 2))),
-        batching=Batching(tangents=(2, 2)),
+        batching=Batching(broadcasts=True, tangents=(2, 2)),
         jvp=(lambda l_bar_dot, _l_bar, factor, _y: cholesky_cotangent(l_bar_dot, factor), _push_cotangent),
         vjp=(lambda y_bar, _l_bar, factor, _y: _push_cholesky(y_bar, None, factor), _pull_cotangent), conjugates=False)
 def cholesky_cotangent(l_bar, factor):
