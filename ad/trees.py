@@ -10,7 +10,10 @@ from typing import Any
 
 from ad.errors import kind as kind_of
 
-__all__ = ["LEAF", "PartialTree", "TreeDef", "flatten", "flatten_like", "flatten_optional", "map", "broadcast_prefix"]
+__all__ = [
+    "LEAF", "PartialTree", "TreeDef", "broadcast_prefix", "flatten", "flatten_like", "flatten_optional", "map",
+    "map_nested",
+]
 
 _LISTED = list, collections.deque, collections.abc.ValuesView, collections.abc.ItemsView
 
@@ -223,3 +226,16 @@ def map(f: Callable[..., Any], tree: Any, *rest: Any) -> Any:
     leaves, rebuild = flatten(tree)
     others = [flatten_like(rebuild, other, f"tree {i}") for i, other in enumerate(rest, 2)]
     return rebuild([f(*group) for group in zip(leaves, *others)])
+
+
+def map_nested(f: Callable[[Any], Any], tree: Any) -> Any:
+    """Return the tree of `f(leaf)` for arguments of NumPy functions: only lists, tuples and dicts are containers.
+
+    Namedtuples become tuples, as they are for NumPy.
+    """
+    if isinstance(tree, (list, tuple)):
+        parts = [map_nested(f, part) for part in tree]
+        return parts if isinstance(tree, list) else tuple(parts)
+    if isinstance(tree, dict):
+        return {key: map_nested(f, part) for key, part in tree.items()}
+    return f(tree)
