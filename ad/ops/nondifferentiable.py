@@ -53,14 +53,8 @@ def plain_values(tree):
 
 
 def _replaced(tree, replace):
-    if isinstance(tree, Array):
-        return replace(tree)
-    if isinstance(tree, (list, tuple)):
-        parts = [_replaced(part, replace) for part in tree]
-        return parts if isinstance(tree, list) else tuple(parts)  # namedtuples are tuples to NumPy
-    if isinstance(tree, dict):
-        return {key: _replaced(part, replace) for key, part in tree.items()}
-    return tree
+    """The arguments with `replace(x)` in the place of each Array x."""
+    return trees.map_nested(lambda x: replace(x) if isinstance(x, Array) else x, tree)
 
 
 def is_live(tree):
@@ -223,13 +217,7 @@ def _along_lanes(function, values, xs, _y, args, kwargs):
 
 def filled(tree, values):
     """The tree again, with these values in its holes."""
-    if type(tree) is Hole:
-        return values[tree]
-    if isinstance(tree, (list, tuple)):
-        return type(tree)([filled(part, values) for part in tree])
-    if isinstance(tree, dict):
-        return {key: filled(part, values) for key, part in tree.items()}
-    return tree
+    return trees.map_nested(lambda x: values[x] if type(x) is Hole else x, tree)
 
 
 def name_of(function):

@@ -8,7 +8,7 @@ import warnings
 
 import numpy as np
 
-from ad import _core
+from ad import _core, trees
 from ad._core import Array
 
 __all__ = ["as_flag", "as_index", "one_axis", "refuse", "tried"]
@@ -55,16 +55,14 @@ def refuse(function, args, kwargs):
 
 
 def _plain(tree, found):
-    """Copies of the arguments, with ndarrays in the place of our arrays, which are added to `found`."""
-    if isinstance(tree, Array):
-        found.append(tree)
-        return np.array(_core.public_value(tree))
-    if isinstance(tree, np.ndarray):
-        return tree.copy(order="K")
-    if isinstance(tree, dict):
-        return {key: _plain(part, found) for key, part in tree.items()}
-    if type(tree) in (list, tuple):
-        return type(tree)([_plain(part, found) for part in tree])
-    if type(tree) is slice:
-        return slice(*[_plain(part, found) for part in (tree.start, tree.stop, tree.step)])
-    return tree
+    """Copies of the arguments, with ndarrays in the place of Arrays, which are added to `found`."""
+
+    def copied(x):
+        if isinstance(x, Array):
+            found.append(x)
+            return np.array(_core.public_value(x))
+        if isinstance(x, np.ndarray):
+            return x.copy(order="K")
+        return slice(*map(copied, (x.start, x.stop, x.step))) if type(x) is slice else x
+
+    return trees.map_nested(copied, tree)
