@@ -56,7 +56,7 @@ class GroupMaker:
                 self.sums.append((*self.places.place(work.outputs[0]), 1))
             elif work.name == "take":
                 root = self.places.place(work.inputs[0].root)
-                self._make(work, VectorOp("take", work.params[0], None, (), (*root, (), ())))
+                self._make(work, VectorOp("take", work.numbers, None, (), (*root, (), ())))
             else:
                 inputs = tuple([self._ref(view) for view in work.inputs])
                 self._make(work, VectorOp(work.name, work.op, None, inputs))

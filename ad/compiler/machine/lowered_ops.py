@@ -1,10 +1,11 @@
 """What there is to do in a replay, and the arrays it is done to, before they have a place in memory."""
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["View", "Work", "contiguous", "regular"]
+__all__ = ["CallOp", "ElementwiseOp", "LoopOp", "LoweredOp", "MatmulOp", "ScalarOp", "View", "contiguous", "regular"]
 
 
 class View(NamedTuple):
@@ -64,32 +65,73 @@ def regular(root, numbers):
     return View(root, int(numbers[0]), numbers.shape, (int(steps[0]),))
 
 
-class Work(NamedTuple):
-    """One thing to do.
+@dataclass(slots=True, eq=False)
+class LoweredOp:
+    """One operation of a replay: it reads `inputs` and writes the slots `outputs`.
 
     Attributes
     ----------
-    kind : {"scalar", "vector", "product", "call"}
-    name : str
-        A simple op; "loop", the op's inner loop; "sum", of all elements; "take", of those elements of its input's root
-        that `params` has the numbers of; "add_into", which adds to the elements of `target`, of an array that begins as
-        zeros; "product", of two matrices of the sizes in `params` (m, k, n); or "call".
-    op, params
-        As in an `Instruction`, for loops and calls.
     inputs : tuple of View
-        All of one shape, but for a product; for a call, of slots.
+        For a `CallOp`, a tuple of slots.
     outputs : tuple of int
+    """
+
+    inputs: tuple
+    outputs: tuple
+
+
+@dataclass(slots=True, eq=False)
+class ElementwiseOp(LoweredOp):
+    """The same arithmetic on each element of its inputs, all of one shape.
+
+    Attributes
+    ----------
+    name : str
+        A kernel; "loop", the inner loop of `op`; or "add_into", which adds to the elements of `target` in an array
+        that is initially zero.
+    op : Op, optional
     target : View or Scattered, optional
     """
 
-    kind: str
     name: str
-    op: object
-    params: tuple
-    inputs: tuple
-    outputs: tuple
-    target: object = None
+    op: Any = None
+    target: Any = None
 
     @property
-    def n(self):
-        return self.params[0].size if self.name == "take" else self.inputs[0].size
+    def n(self) -> int:
+        return self.inputs[0].size
+
+
+@dataclass(slots=True, eq=False)
+class ScalarOp(ElementwiseOp):
+    """An `ElementwiseOp` on single numbers."""
+
+
+@dataclass(slots=True, eq=False)
+class LoopOp(ElementwiseOp):
+    """An `ElementwiseOp` on `n` elements.
+
+    Two more names: "sum" is the sum of all elements; "take" is those elements of the input's root that have the indices
+    `numbers` in memory.
+    """
+
+    numbers: Any = None
+
+    @property
+    def n(self) -> int:
+        return self.inputs[0].size if self.numbers is None else self.numbers.size
+
+
+@dataclass(slots=True, eq=False)
+class MatmulOp(LoweredOp):
+    """The product of two small matrices; `sizes` is (m, k, n)."""
+
+    sizes: tuple[int, int, int]
+
+
+@dataclass(slots=True, eq=False)
+class CallOp(LoweredOp):
+    """A call of an op's own function; `params` are the static parameters of the `Instruction`."""
+
+    op: Any
+    params: tuple

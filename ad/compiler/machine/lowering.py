@@ -13,7 +13,7 @@ import numpy as np
 
 from ad.compiler.ir.keys import frozen
 from ad.compiler.machine.kernels import COMPARISONS, KERNELS, has_loop
-from ad.compiler.machine.lowered_ops import View, Work, contiguous, regular
+from ad.compiler.machine.lowered_ops import CallOp, LoopOp, MatmulOp, ScalarOp, View, contiguous, regular
 from ad.compiler.machine.sparse_blocks import MANY, Part, Scattered, are_apart, nonzeros, seen_in
 from ad.ops import TABLE, shape_rules
 from ad.ops.indexing import is_basic
@@ -47,7 +47,7 @@ class Lowering:
 
     Attributes
     ----------
-    works : list of Work
+    works : list of LoweredOp
     views : dict
         Slot -> View, for every native slot.
     shapes : dict
@@ -90,7 +90,7 @@ class Lowering:
 
     def roots_of(self, work):
         """The root of each input of a work."""
-        return [self.root_of(slot) if work.kind == "call" else slot.root for slot in work.inputs]
+        return [self.root_of(slot) if isinstance(work, CallOp) else slot.root for slot in work.inputs]
 
     # -- slots -----------------------------------------------------------------------------------
 
@@ -181,7 +181,7 @@ class Lowering:
             self.views[out] = seen
         else:
             self._add_root(out)
-            self.works.append(Work("vector", "take", None, (found.reshape(-1),), (view,), (out,)))
+            self.works.append(LoopOp((view,), (out,), "take", numbers=found.reshape(-1)))
         return True
 
     def _numbers(self, view, size, index):
@@ -351,7 +351,7 @@ class Lowering:
         if not 0 < math.prod(size) <= SMALL_PRODUCT:
             return False
         self._add_root(out)
-        self.works.append(Work("product", "product", None, size, (a, b), (out,)))
+        self.works.append(MatmulOp((a, b), (out,), size))
         return True
 
     def _as_sum(self, op, params, inputs, out):
@@ -377,7 +377,7 @@ class Lowering:
             self.views[out] = View(view.root, view.offset, self.shape(out), (0,) * len(self.shape(out)))
         else:
             self._add_root(out)
-            self.works.append(Work("vector", "sum", None, (), (view,), (out,)))
+            self.works.append(LoopOp((view,), (out,), "sum"))
         return True
 
     def _as_arithmetic(self, op, params, inputs, out):
@@ -410,8 +410,8 @@ class Lowering:
         return tuple([self._read(slot).broadcast(self.shape(out)) for slot in inputs])
 
     def _add(self, name, views, out, op=None, target=None):
-        kind = "vector" if views[0].size != 1 else "scalar"
-        self.works.append(Work(kind, name, op, (), views, () if out is None else (out,), target))
+        kind = ScalarOp if views[0].size == 1 else LoopOp
+        self.works.append(kind(views, (out,), name, op, target))
 
     def _flush(self, slot):
         """Add up the parts of a slot, now that something reads the whole."""
@@ -428,7 +428,7 @@ class Lowering:
             if self.dtype(slot) == FLOAT64:
                 self._add_root(slot)
                 self._box(slot)
-        self.works.append(Work("call", "call", op, params, tuple(inputs), tuple(outputs)))
+        self.works.append(CallOp(tuple(inputs), tuple(outputs), op, params))
 
     def _box(self, root):
         if self.shapes[root] != ():

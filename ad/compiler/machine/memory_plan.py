@@ -7,7 +7,7 @@ import numpy as np
 from ad.compiler.machine.execution_plan import ARRAYS, BUFFERS, REGISTERS, Array, Call, Layout, Matrix, Product, Scalars
 from ad.compiler.machine.grouping import PADDING, GroupMaker
 from ad.compiler.machine.kernels import SCALAR_CODES
-from ad.compiler.machine.lowered_ops import contiguous
+from ad.compiler.machine.lowered_ops import CallOp, LoopOp, MatmulOp, ScalarOp, contiguous
 from ad.compiler.machine.lowering import FLOAT64, Lowering
 from ad.compiler.machine.scheduling import fused, schedule
 
@@ -74,7 +74,7 @@ class _Places:
     def __init__(self, program, lowering, steps):
         self.lowering, self.steps = lowering, steps
         self.inputs = {slot: i for i, slot in enumerate(program.inputs)}
-        self.called = {slot for step in steps for work in step if work.kind == "call" for slot in work.outputs}
+        self.called = {slot for step in steps for work in step if isinstance(work, CallOp) for slot in work.outputs}
         self.arrays, self.base_of = [], {}
         self.registers, self.presets, self.n_registers = {}, [], 0
         self.begun, self.scratch = set(), 0
@@ -111,8 +111,8 @@ class _Places:
         room, self.buffers, dying = _Room(), {}, defaultdict(list)
         for t, step in enumerate(self.steps):
             for work in step:
-                for slot in work.outputs if work.kind != "call" else ():
-                    outlives = self.last[slot] > t or work.name in ("add_into", "product")
+                for slot in () if isinstance(work, CallOp) else work.outputs:
+                    outlives = self.last[slot] > t or isinstance(work, MatmulOp) or work.name == "add_into"
                     size = self.lowering.views[slot].size
                     if outlives and size != 1 and slot not in self.buffers and not self.is_array(slot):
                         self.buffers[slot] = room.take(size + PADDING)
@@ -178,12 +178,11 @@ class _Places:
 
     def _written(self, t, step):
         """Step t as the machine follows it."""
-        kind = step[0].kind
-        if kind == "vector":
+        if isinstance(step[0], LoopOp):
             return GroupMaker(self, t, step).group()
-        if kind == "scalar":
+        if isinstance(step[0], ScalarOp):
             return self._scalars(step)
-        return self._product(*step) if kind == "product" else self._call(*step)
+        return self._product(*step) if isinstance(step[0], MatmulOp) else self._call(*step)
 
     def _input(self, slot):
         if self.lowering.dtype(slot) == FLOAT64 and self.lowering.shape(slot) == ():
@@ -209,7 +208,7 @@ class _Places:
             kind = self.arrays[base - ARRAYS].kind
             if kind == "fresh":
                 t = self.first[slot]
-                while t and self.steps[t - 1][0].kind != "call":
+                while t and not isinstance(self.steps[t - 1][0], CallOp):
                     t -= 1
                 begins[t].append(base)
             if kind in ("fresh", "made") and self.last[slot] < len(self.steps):
@@ -252,10 +251,10 @@ class _Places:
     # -- products --------------------------------------------------------------------------------
 
     def _product(self, work):
-        m, _, n = work.params
+        n = work.sizes[2]
         places = [(*self.place(view.root), view) for view in work.inputs]
         a, b = [Matrix(base, offset + view.offset, *view.strides) for base, offset, view in places]
-        return Product([], work.params, a, b, Matrix(*self.place(work.outputs[0]), n, 1))
+        return Product([], work.sizes, a, b, Matrix(*self.place(work.outputs[0]), n, 1))
 
     # -- calls -----------------------------------------------------------------------------------
 

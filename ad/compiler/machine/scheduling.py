@@ -6,10 +6,13 @@ by element.
 """
 import heapq
 from collections import defaultdict
+from dataclasses import replace
+
+from ad.compiler.machine.lowered_ops import CallOp, ElementwiseOp, LoopOp, MatmulOp, ScalarOp
 
 __all__ = ["fused", "schedule"]
 
-ORDER = ("scalar", "product", "call", "vector")
+ORDER = (ScalarOp, MatmulOp, CallOp, LoopOp)
 
 
 def _producers(works):
@@ -22,14 +25,14 @@ def _producers(works):
 
 def _key(work, i):
     """Works of one key may share a step: scalar ones, vectors of one length; a product or a call is alone."""
-    return work.kind, work.n if work.kind == "vector" else 0 if work.kind == "scalar" else i
+    return type(work), work.n if isinstance(work, LoopOp) else 0 if isinstance(work, ScalarOp) else i
 
 
 def _is_soft(work, maker, view):
     """Whether a work may share the step of the work that makes what it reads."""
-    if work.kind in ("call", "product") or work.kind != maker.kind or work.name == "take":
+    if not isinstance(work, ElementwiseOp) or type(work) is not type(maker) or work.name == "take":
         return False
-    if work.kind == "scalar":
+    if isinstance(work, ScalarOp):
         return True
     return maker.name not in ("sum", "add_into") and maker.n == work.n and view.is_flat and view.size == maker.n
 
@@ -93,7 +96,7 @@ def fused(step, readers):
     """Two works as one where nothing else reads what the first makes: a * b + c, (a + b) * c and the like."""
     makers, works = {}, []
     for work in step:
-        for k, view in enumerate(work.inputs if work.kind != "call" else ()):
+        for k, view in enumerate(work.inputs if isinstance(work, ElementwiseOp) else ()):
             at = makers.get(view.root) if readers.get(view.root) == 1 else None
             joined = _joined(works[at], work, k) if at is not None else None
             if joined:
@@ -120,8 +123,8 @@ _PAIRS = {
 
 def _joined(first, second, k):
     """One work for two of which the second reads the first as input k; None if there is none."""
-    names = _PAIRS.get((first.name, second.name))
-    if not names:
+    if not isinstance(first, ElementwiseOp) or (first.name, second.name) not in _PAIRS:
         return None
+    names = _PAIRS[first.name, second.name]
     operands = first.inputs * (2 if first.name == "square" else 1)
-    return second._replace(name=names[k], inputs=(*operands, second.inputs[1 - k]))
+    return replace(second, name=names[k], inputs=(*operands, second.inputs[1 - k]))
