@@ -8,7 +8,8 @@ from test_recording_composed import assert_close, in_threads
 import ad
 from ad.compiler.compile import Recording
 from ad.compiler.ir.interpreting import evaluate
-from ad.compiler.machine.vm import Machine, get_num_threads, set_num_threads
+from ad.compiler.machine import machine_for
+from ad.compiler.machine.vm import get_num_threads, set_num_threads
 from ad.compiler.passes.pipeline import simplify
 from ad.compiler.tracing.call_signature import CallSignature
 
@@ -129,6 +130,6 @@ def check_program(f, source, rng, n):
         inputs, others = [[rng.normal(size=n), rng.normal(size=(3, n)), rng.normal()] for _ in range(2)]
         signature = CallSignature(inputs, {})
         program = Recording(g, signature).program(signature)
-        for found, wanted in zip(Machine(simplify(program.graph)).run(others), evaluate(program, others), strict=True):
+        for found, wanted in zip(machine_for(simplify(program.graph)).run(others), evaluate(program, others), strict=True):
             assert np.shape(found) == np.shape(wanted), source
             np.testing.assert_allclose(found, wanted, 1e-8, 1e-10 * np.max(np.abs(wanted), initial=1), err_msg=source)

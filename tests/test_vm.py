@@ -14,9 +14,10 @@ from numpy.lib.array_utils import byte_bounds
 import ad
 from ad.compiler.ir.graph import Graph, Instruction
 from ad.compiler.ir.interpreting import evaluate
+from ad.compiler.machine import machine_for
 from ad.compiler.machine.execution_plan import BUFFERS
 from ad.compiler.machine.lowering import Lowering
-from ad.compiler.machine.vm import Machine, get_num_threads, set_num_threads
+from ad.compiler.machine.vm import get_num_threads, set_num_threads
 from ad.engine.graph import Aval, Op
 from ad.ops.nondifferentiable import plain_op
 from ad.ops.table import TABLE
@@ -68,7 +69,7 @@ class Builder:
 
 def check(program, values, rtol=1e-12, **kwargs):
     """Two runs of one machine, against plain evaluation."""
-    machine = Machine(program)
+    machine = machine_for(program)
     with np.errstate(all="ignore"):
         wanted = evaluate(program, values)
         for _ in range(2):
@@ -215,13 +216,13 @@ def test_number_input_as_float_or_array():
     x = b.input(0.5)
     program = b.program(b.do("sin", x), x)
     for value in (0.5, np.float64(0.5), np.array(0.5)):
-        found = Machine(program).run([value])
+        found = machine_for(program).run([value])
         assert found == [np.sin(0.5), 0.5]
         assert all(type(y) is np.float64 for y in found)
 
 
 def test_wrong_inputs_are_named():
-    machine = Machine(vector_program(7)[0])
+    machine = machine_for(vector_program(7)[0])
     with pytest.raises(ValueError, match="input 0 of this program has shape"):
         machine.run([np.ones(8)])
     with pytest.raises(ValueError, match="takes 1 values, not 2"):
@@ -252,7 +253,7 @@ def test_outputs_own_their_memory():
 
 def test_out():
     program, (x,) = vector_program(1000)
-    machine = Machine(program)
+    machine = machine_for(program)
     wanted = evaluate(program, [x])
     out, total = np.empty(1000), np.empty(())
     found = machine.run([x], out=[out, total])
@@ -302,7 +303,7 @@ def test_sum_is_accurate():
     x = np.full(1_000_001, 0.1)
     b = Builder()
     program = b.program(b.do("sum", b.input(x), params=(None, False)))
-    np.testing.assert_allclose(Machine(program).run([x])[0], 100000.1, rtol=2e-15)
+    np.testing.assert_allclose(machine_for(program).run([x])[0], 100000.1, rtol=2e-15)
 
 
 # -- calls -----------------------------------------------------------------------------------------
@@ -337,7 +338,7 @@ def test_exception_in_a_call():
     b = Builder()
     x = b.input(np.arange(4.0))
     program = b.program(b.do("sin", b.do(failing.op, b.do("square", x))))
-    machine = Machine(program)
+    machine = machine_for(program)
     failing.fail = True
     for _ in range(20):
         with pytest.raises(ZeroDivisionError, match="told to"):
@@ -359,7 +360,7 @@ def test_call_runs_the_machine_again():
     x = b.input(np.arange(4.0))
     program = b.program(b.do("add", b.do(Op("again", "plain", again), b.do("square", x)), x))
     depth.clear()
-    machines.append(Machine(program))
+    machines.append(machine_for(program))
     found = machines[0].run([b.values[x]])[0]
     x = b.values[x]
     np.testing.assert_allclose(found, (2 * x**2) ** 2 + 2 * x**2 + x)
@@ -376,7 +377,7 @@ def test_call_that_keeps_or_returns_its_argument():
     x = b.input(np.arange(1.0, 5.0))
     y = b.do(Op("keep", "plain", keep), b.do("square", x))
     program = b.program(y, b.do("add", b.do("square", y), y))
-    machine = Machine(program)
+    machine = machine_for(program)
     kept.clear()
     first, _ = machine.run([b.values[x]])
     machine.run([b.values[x] + 1])
@@ -390,7 +391,7 @@ def test_call_that_keeps_or_returns_its_argument():
 @pytest.mark.parametrize("n", [50, 30_000])
 def test_many_threads_run_one_machine(n):
     program, (x,) = vector_program(n)
-    machine, failed = Machine(program), []
+    machine, failed = machine_for(program), []
 
     def work(k):
         wanted = evaluate(program, [x + k])
@@ -456,7 +457,7 @@ def test_groups_over_threads(make, n, workers):
 
 def test_many_threads_share_the_workers(workers):
     program, (x,) = stencil_program(60_000)
-    machine, wanted, failed = Machine(program), evaluate(program, [x]), []
+    machine, wanted, failed = machine_for(program), evaluate(program, [x]), []
 
     def work(_):
         for _ in range(30):
@@ -470,7 +471,7 @@ def test_many_threads_share_the_workers(workers):
 @pytest.mark.parametrize("make", [sums_program, stencil_program, matrix_program])
 def test_who_finds_the_workers_busy_gets_the_same_bits(make, workers):
     program, values = make(300_000)
-    machine, failed = Machine(program), []
+    machine, failed = machine_for(program), []
     wanted = machine.run(values)
 
     def work(_):
@@ -509,7 +510,7 @@ def test_number_of_threads_is_an_integer(workers):
 @pytest.mark.parametrize("workers", [2], indirect=True)
 def test_fork(workers):
     program, values = vector_program(200_000)
-    machine = Machine(program)
+    machine = machine_for(program)
     wanted = machine.run(values)
     child = os.fork()
     if child == 0:
@@ -522,7 +523,7 @@ def test_fork(workers):
 @pytest.mark.parametrize("workers", [3], indirect=True)
 def test_forks_while_other_threads_share_the_workers(workers):
     program, values = stencil_program(60_000)
-    machine = Machine(program)
+    machine = machine_for(program)
     wanted, done = machine.run(values), threading.Event()
 
     def work():
@@ -551,9 +552,9 @@ def test_threads_that_cannot_be_had():
     """A limit on memory leaves no room for the stack of a thread."""
     code = """
 import resource, threading
-from test_vm import Machine, evaluate, np, set_num_threads, stencil_program
+from test_vm import machine_for, evaluate, np, set_num_threads, stencil_program
 program, values = stencil_program(60_000)
-machine = Machine(program)
+machine = machine_for(program)
 set_num_threads(1)
 wanted = machine.run(values)
 set_num_threads(8)
@@ -575,7 +576,7 @@ for _ in range(100):
 @pytest.mark.parametrize("seed", range(5))
 def test_no_memory_grows(seed):
     program, values = random_program(seed)
-    machine = Machine(program)
+    machine = machine_for(program)
 
     def run():
         for _ in range(300):
@@ -612,15 +613,15 @@ def scalar_loop(x):
 def test_recorded(f, transform):
     g = transform(f)
     x = np.linspace(0.2, 0.9, 7)
-    found = Machine(ad.record(g)(x)).run([x + 0.125])[0]
+    found = machine_for(ad.record(g)(x)).run([x + 0.125])[0]
     np.testing.assert_allclose(found, g(x + 0.125), rtol=1e-11, atol=1e-12)
 
 
 def test_empty_program_and_no_instructions():
-    assert Machine(Graph((), (), (), {}, ())).run([]) == []
+    assert machine_for(Graph((), (), (), {}, ())).run([]) == []
     program = Graph((0,), (0, 0), (), {}, (Aval((3,)),))
     x = np.arange(3.0)
-    found = Machine(program).run([x])
+    found = machine_for(program).run([x])
     np.testing.assert_array_equal(found, [x, x])
     assert found[0] is not x and found[0] is not found[1]
 
@@ -744,7 +745,7 @@ def test_out_over_an_input_that_is_an_output_too():
     x = b.input(np.arange(5))
     program = b.program(b.do("add", x, b.constant(1)), x)
     values = np.arange(5)
-    first, second = Machine(program).run([values], out=[values, None])
+    first, second = machine_for(program).run([values], out=[values, None])
     assert first is values
     np.testing.assert_array_equal(first, [1, 2, 3, 4, 5])
     np.testing.assert_array_equal(second, [0, 1, 2, 3, 4])
@@ -755,14 +756,14 @@ def test_out_over_the_memory_of_an_input_that_is_no_ndarray():
     x = b.input(np.arange(5.0))
     program = b.program(b.do("add", b.do("getitem", x, params=(slice(None, None, -1),)), x))
     values = array.array("d", [0, 1, 2, 3, 5])
-    (found,) = Machine(program).run([values], out=[np.frombuffer(values)])
+    (found,) = machine_for(program).run([values], out=[np.frombuffer(values)])
     np.testing.assert_array_equal(found, [5, 4, 4, 4, 5])
 
 
 def test_out_of_a_dtype_that_loses_something_is_refused_before_anything_is_written():
     b = Builder()
     x = b.input(np.arange(5.0))
-    machine, first = Machine(b.program(b.do("square", x), b.do("cos", x))), np.zeros(5)
+    machine, first = machine_for(b.program(b.do("square", x), b.do("cos", x))), np.zeros(5)
     with pytest.raises(TypeError, match=r"out\[1\] has dtype int64, to which a result of dtype float64 cannot be cast"):
         machine.run([b.values[x]], out=[first, np.zeros(5, int)])
     np.testing.assert_array_equal(first, 0)
@@ -775,7 +776,7 @@ def test_list_for_an_input_of_integers_becomes_an_array():
     x = b.input(np.arange(3))
     single = b.input(np.int64(2))
     values = [1, 2, 3]
-    found, number, product = Machine(b.program(x, single, b.do("multiply", x, single))).run([values, 5])
+    found, number, product = machine_for(b.program(x, single, b.do("multiply", x, single))).run([values, 5])
     assert type(found) is type(product) is np.ndarray and type(number) is np.int64
     np.testing.assert_array_equal(found, values)
     np.testing.assert_array_equal(product, [5, 10, 15])
@@ -785,7 +786,7 @@ def test_call_whose_result_has_another_shape_is_refused():
     b = Builder()
     x, keep = b.input(np.arange(5.0)), b.input(np.ones(5, bool))
     chosen = b.do(Op("chosen", "plain", lambda x, keep: x[keep]), x, keep)
-    machine = Machine(b.program(b.do("square", chosen)))
+    machine = machine_for(b.program(b.do("square", chosen)))
     with pytest.raises(ValueError, match=r"chosen gave an array of shape \(2,\), and \(5,\) when it was recorded"):
         machine.run([np.arange(5.0), np.arange(5) < 2])
 
@@ -955,7 +956,7 @@ def test_product_that_nothing_reads_has_memory():
     b.do("matmul", x, x)
     total = b.do("sum", x, params=(None, False))
     program = b.program(b.do("sin", total), b.do("cos", total))
-    layout = Machine(program).layout
+    layout = machine_for(program).layout
     (product,) = [step for step in layout.steps if hasattr(step, "shape")]
     assert product.out.base == BUFFERS and layout.room >= 36
     check(program, [b.values[x]])
@@ -966,7 +967,7 @@ def test_parts_that_overlap_minus_themselves_are_zero(rng):
     x = b.input(rng.normal(size=60))
     low, high = b.do("put_zeros", x, params=(slice(1, 61), (64,))), b.do("put_zeros", x, params=(slice(2, 62), (64,)))
     both = b.do("add", low, b.do("add", high, b.do("put_zeros", x, params=(slice(0, 60), (64,)))))
-    (found,) = Machine(b.program(b.do("sqrt", b.do("subtract", both, both)))).run([b.values[x]])
+    (found,) = machine_for(b.program(b.do("sqrt", b.do("subtract", both, both)))).run([b.values[x]])
     np.testing.assert_array_equal(found, 0.0)
 
 

@@ -22,7 +22,7 @@ from ad.compiler.fast_path import Quick, Shortcut, scan
 from ad.compiler.ir.graph import Graph
 from ad.compiler.ir.guards import KEYS, Guard
 from ad.compiler.ir.keys import frozen
-from ad.compiler.machine.vm import Machine
+from ad.compiler.machine import machine_for
 from ad.compiler.passes.pipeline import simplify
 from ad.compiler.program import Program
 from ad.compiler.tracing.call_signature import CallSignature, is_value
@@ -304,7 +304,7 @@ class Node:
         recording = stretch.recording
         self.inputs = tuple(sorted(stretch.read))
         outputs = (*stretch.asked, *self.kept, *stretch.tried)
-        self.machine = Machine(simplify(Graph(self.inputs, outputs, tuple(stretch.instructions), recording.constants,
+        self.machine = machine_for(simplify(Graph(self.inputs, outputs, tuple(stretch.instructions), recording.constants,
                                               recording.avals)))
 
     def run(self, slots):

@@ -14,6 +14,7 @@ from ad.compiler.ir.graph import Graph, Instruction, Slots
 from ad.compiler.ir.guards import Guard
 from ad.compiler.ir.interpreting import interpret_graph
 from ad.compiler.ir.keys import frozen
+from ad.compiler.machine import machine_for
 from ad.compiler.machine.vm import Machine
 from ad.engine.graph import Aval
 from ad.engine.variable import Variable, stop_gradient
@@ -97,7 +98,7 @@ class Program:
         """The machine that runs the graph; made at the first run."""
         found = self._machine
         if found is None:
-            found = Machine(self.graph)
+            found = machine_for(self.graph)
             object.__setattr__(self, "_machine", found)
         return found
 

@@ -13,7 +13,7 @@ from ad.compiler.compile import MAX_SIGNATURES, Compiled, Recording, warn_of_esc
 from ad.compiler.fast_path import Quick, Shortcut
 from ad.compiler.ir.graph import Graph, Instruction
 from ad.compiler.ir.interpreting import initial_slots, interpret, interpret_graph
-from ad.compiler.machine.vm import Machine
+from ad.compiler.machine import machine_for
 from ad.compiler.passes.pipeline import simplify
 from ad.compiler.tracing.call_signature import CallSignature
 from ad.compiler.tracing.tracer import is_strict, is_watching, slot_of, trace
@@ -415,7 +415,7 @@ class _Wide:
 
     @functools.cached_property
     def machine(self):
-        return Machine(simplify(self.graph))
+        return machine_for(simplify(self.graph))
 
     def is_simple(self):
         """Whether a run of the machine is all that a call takes."""

@@ -2,7 +2,8 @@
 import numpy as np
 
 import ad
-from ad.compiler.machine.vm import Machine, get_num_threads, set_num_threads
+from ad.compiler.machine import machine_for
+from ad.compiler.machine.vm import get_num_threads, set_num_threads
 
 from .problems import rosen
 
@@ -19,7 +20,7 @@ class Rosenbrock:
             set_num_threads(1)
         self.values = [np.random.default_rng(n).random(n)]
         self.out = [np.empty(n)]
-        self.machine = Machine(ad.record(ad.grad(rosen))(*self.values))
+        self.machine = machine_for(ad.record(ad.grad(rosen))(*self.values))
 
     def teardown(self, n, threads):
         set_num_threads(self.before)

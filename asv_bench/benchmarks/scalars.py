@@ -2,7 +2,7 @@
 import math
 
 import ad
-from ad.compiler.machine.vm import Machine
+from ad.compiler.machine import machine_for
 
 from .problems import best
 
@@ -25,7 +25,7 @@ class Gradient:
 
     def setup(self, layer):
         if layer == "machine":
-            machine = Machine(ad.record(gradient)(0.3, 0.7))
+            machine = machine_for(ad.record(gradient)(0.3, 0.7))
             self.call = lambda: machine.run([0.3, 0.7])
         else:
             called = gradient if layer == "eager" else ad.compile(gradient)
@@ -51,4 +51,4 @@ class Making:
         ad.compile(gradient)(0.3, 0.7)
 
     def time_layout(self):
-        Machine(self.program)
+        machine_for(self.program)

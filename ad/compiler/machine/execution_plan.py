@@ -118,6 +118,7 @@ class Layout(NamedTuple):
     outputs : list
         ("register", register), ("array", base) for a fresh one, ("value", base) for one to copy unless nobody else has
         it, ("constant", value).
+    input_avals, output_avals : list of Aval
     """
 
     registers: int
@@ -130,3 +131,5 @@ class Layout(NamedTuple):
     begins: list
     ends: list
     outputs: list
+    input_avals: list
+    output_avals: list

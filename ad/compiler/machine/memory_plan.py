@@ -72,7 +72,7 @@ class _Places:
     """
 
     def __init__(self, program, lowering, steps):
-        self.lowering, self.steps = lowering, steps
+        self.program, self.lowering, self.steps = program, lowering, steps
         self.inputs = {slot: i for i, slot in enumerate(program.inputs)}
         self.called = {slot for step in steps for work in step if isinstance(work, CallOp) for slot in work.outputs}
         self.arrays, self.base_of = [], {}
@@ -174,7 +174,10 @@ class _Places:
             steps.append(Scalars([], code))
         begins, ends = self._allocations(len(steps))
         return Layout(self.n_registers, self.presets, inputs, self.arrays, self.room, self.scratch, steps, begins, ends,
-                      outputs)
+                      outputs, self._avals(self.program.inputs), self._avals(self.program.outputs))
+
+    def _avals(self, slots):
+        return [self.program.avals[slot] for slot in slots]
 
     def _written(self, t, step):
         """Step t as the machine follows it."""

@@ -121,7 +121,7 @@ cdef class CallStep:
 
 
 cdef class Machine:
-    cdef readonly object program, layout
+    cdef readonly object layout
     cdef Step *steps
     cdef Segment *segments
     cdef ArrayPlan *arrays

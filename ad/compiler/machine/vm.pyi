@@ -4,7 +4,6 @@ from typing import Any, Self, final
 import numpy as np
 from numpy.typing import NDArray
 
-from ad.compiler.ir.graph import Graph
 from ad.compiler.machine.execution_plan import Call, Layout
 from ad.engine.graph import Op
 
@@ -18,9 +17,7 @@ class CallStep:
 
 @final
 class Machine:
-    def __new__(cls, program: Graph) -> Self: ...
-    @property
-    def program(self) -> Graph: ...
+    def __new__(cls, layout: Layout) -> Self: ...
     @property
     def layout(self) -> Layout: ...
     def run(

@@ -325,22 +325,16 @@ cdef int fill_argument(Argument *argument, tuple arg) except -1:
 
 @cython.final
 cdef class Machine:
-    """Runs a program.
+    """Runs an execution plan.
 
     Parameters
     ----------
-    program : Program
-
-    Attributes
-    ----------
-    program : Program
     layout : Layout
         The plan it follows.
     """
 
-    def __cinit__(self, program):
-        from ad.compiler.machine.memory_plan import lay_out  # which reads the names of the kernels here
-        self.program, self.layout = program, lay_out(program)
+    def __cinit__(self, layout):
+        self.layout = layout
         self.fill_arrays()
         self.fill_steps()
         self.fill_ends()
@@ -425,11 +419,10 @@ cdef class Machine:
         self.n_inputs, self.n_outputs = len(self.layout.inputs), len(self.layout.outputs)
         self.inputs = <Place *>room(self.n_inputs, sizeof(Place))
         self.outputs = <Place *>room(self.n_outputs, sizeof(Place))
-        avals = self.program.avals
         for i, (kind, at) in enumerate(self.layout.inputs):
             self.inputs[i].at = at
             self.inputs[i].kind = (NUMBER if kind == "register" else
-                                   ARRAY if avals[self.program.inputs[i]].dtype == FLOAT64 else OTHER)
+                                   ARRAY if self.layout.input_avals[i].dtype == FLOAT64 else OTHER)
         for i, (kind, at) in enumerate(self.layout.outputs):
             self.outputs[i].kind = {"register": NUMBER, "array": ARRAY, "value": OTHER, "constant": CONSTANT}[kind]
             self.outputs[i].at = -1 if kind == "constant" else at
@@ -540,7 +533,7 @@ cdef class Machine:
         if len(out) != self.n_outputs:
             raise ValueError(f"ad: out= takes {self.n_outputs} arrays (or None), one an output, not {len(out)}")
         for i, array in enumerate(out):
-            aval = self.program.avals[self.program.outputs[i]]
+            aval = self.layout.output_avals[i]
             if array is None:
                 continue
             if not isinstance(array, np.ndarray) or array.shape != aval.shape or not array.flags.writeable:
@@ -590,7 +583,7 @@ cdef class Machine:
 
     cdef object fitting(self, int i, object value):
         """Input i in the shape, dtype and order that the loops take."""
-        aval = self.program.avals[self.program.inputs[i]]
+        aval = self.layout.input_avals[i]
         array = np.asarray(value)
         if array.shape != aval.shape or not np.can_cast(
                 array.dtype, aval.dtype, "same_kind" if type(value) in (int, float, complex) else "safe"):
