@@ -304,8 +304,8 @@ class Node:
         recording = stretch.recording
         self.inputs = tuple(sorted(stretch.read))
         outputs = (*stretch.asked, *self.kept, *stretch.tried)
-        self.machine = machine_for(simplify(Graph(self.inputs, outputs, tuple(stretch.instructions), recording.constants,
-                                              recording.avals)))
+        graph = Graph(self.inputs, outputs, tuple(stretch.instructions), recording.constants, recording.avals)
+        self.machine = machine_for(simplify(graph))
 
     def run(self, slots):
         """Run the stretch, and note in `slots` what those after it need."""

@@ -1,8 +1,8 @@
-/* The loops in which a program is replayed: scalar code, and groups of elementwise ops by blocks.
+/* The inner loops of the machine: scalar code, and groups of elementwise loops that run block by block.
  *
- * AD_SIMPLE lists the ops whose value is one expression of operands a, b, c. Everything is made
- * from it: the kernels (`_vector.h`), the cases of the scalar interpreter, and the names by which
- * a layout asks for them. All else elementwise goes through NumPy's inner loops.
+ * AD_SIMPLE lists the ops whose value is one expression of the operands a, b, c. The kernels (`vector.h`), the cases of
+ * the scalar interpreter and the names that an execution plan uses are all generated from this list. Every other
+ * elementwise op runs through NumPy's inner loops.
  */
 #ifndef AD_LOOPS_H
 #define AD_LOOPS_H
@@ -17,13 +17,13 @@ typedef void (*ad_kernel)(ptrdiff_t n, double *out, const double *a, const doubl
 static inline double ad_maximum(double a, double b) { return (a >= b) | (a != a) ? a : b; }
 static inline double ad_minimum(double a, double b) { return (a <= b) | (a != a) ? a : b; }
 
-/* Up to here ad_circular is right: the sum of its parts of pi / 2 is exact for fewer than 2^20 quarters of a turn. */
-#define AD_FAR 1e6
+/* Range-reduction limit of ad_sincos: n times each part of pi / 2 is exact for |n| < 2^20 quarter turns. */
+#define AD_SINCOS_LIMIT 1e6
 
-/* sin(x), or a quarter of a turn later, cos(x), to 0.9 units in the last place, by the same operations for every x. The
- * quarters in x are taken off in three parts of pi / 2 (W. J. Cody, W. Waite, Software Manual for the Elementary
- * Functions, 1980), the roundings of which are kept; the polynomials interpolate at the nodes of Chebyshev. */
-static inline double ad_circular(double x, int later)
+/* sin(x) if `shift` is 0, cos(x) if it is 1, to 0.9 units in the last place. There are no branches, so the loop over a
+ * block is vectorised. The range reduction subtracts n pi / 2 in three parts (W. J. Cody, W. Waite, Software Manual for
+ * the Elementary Functions, 1980) and keeps their rounding errors; the polynomials interpolate at Chebyshev nodes. */
+static inline double ad_sincos(double x, int shift)
 {
     const double magic = 0x1.8p52, shifted = x * 0x1.45f306dc9c883p-1 + magic, n = shifted - magic;
     const double r0 = x - n * 0x1.921fb544p0;
@@ -39,41 +39,43 @@ static inline double ad_circular(double x, int later)
     const double c = rest + (((1 - rest) - 0.5 * z) + (z * (z * cosine) - r * low));
     uint64_t quarters;
     memcpy(&quarters, &shifted, sizeof quarters);
-    quarters += (uint64_t)later;
+    quarters += (uint64_t)shift;
     return quarters & 2 ? -(quarters & 1 ? c : s) : quarters & 1 ? c : s;
 }
 
-/* Truth is 1.0 or 0.0 here. Blocks of a LOOK op are computed another way, and looked at: see `_vector.h`. */
-#define AD_SIMPLE(OP1, OP2, OP3, LOOK1, LOOK2, LOOK3)                                           \
+/* Booleans are 1.0 or 0.0 here. A SPECULATIVE op gives its exact value, its fast value and, unless that is
+ * `product * 0`, the condition on which the exact one is needed: see AD_SPECULATIVE in `vector.h`. */
+#define AD_SIMPLE(OP1, OP2, OP3, SPECULATIVE1, SPECULATIVE2, SPECULATIVE3)                      \
     OP1(copy, a) OP1(negative, -a) OP1(square, a * a) OP1(cube, a * a * a)                      \
     OP1(sqrt, sqrt(a)) OP1(absolute, fabs(a)) OP1(reciprocal, 1 / a) OP1(logical_not, a == 0)   \
-    LOOK1(sin, sin(a), ad_circular(a, 0), !(fabs(a) <= AD_FAR))                                 \
-    LOOK1(cos, cos(a), ad_circular(a, 1), !(fabs(a) <= AD_FAR))                                 \
+    SPECULATIVE1(sin, sin(a), ad_sincos(a, 0), !(fabs(a) <= AD_SINCOS_LIMIT))                   \
+    SPECULATIVE1(cos, cos(a), ad_sincos(a, 1), !(fabs(a) <= AD_SINCOS_LIMIT))                   \
     OP2(add, a + b) OP2(subtract, a - b) OP2(multiply, a * b) OP2(divide, a / b)                \
-    LOOK2(scale, ad_scaled(a, b), product)                                                      \
-    LOOK2(scale_dots, ad_scaled_dots(a, b), product)                                            \
+    SPECULATIVE2(scale, ad_scaled(a, b), product)                                               \
+    SPECULATIVE2(scale_dots, ad_scaled_dots(a, b), product)                                     \
     OP2(maximum, ad_maximum(a, b)) OP2(minimum, ad_minimum(a, b))                               \
     OP2(less, a < b) OP2(less_equal, a <= b) OP2(greater, a > b) OP2(greater_equal, a >= b)     \
     OP2(equal, a == b) OP2(not_equal, a != b)                                                   \
     OP2(logical_and, (a != 0) & (b != 0)) OP2(logical_or, (a != 0) | (b != 0))                  \
     OP3(where, a != 0 ? b : c) OP3(multiply_add, a * b + c) OP3(multiply_subtract, a * b - c)   \
     OP3(subtract_multiply, c - a * b) OP3(add_times, (a + b) * c) OP3(subtract_times, (a - b) * c) \
-    LOOK3(scale_add, ad_scaled(a, b) + c, product + c)                                          \
-    LOOK3(scale_dots_add, ad_scaled_dots(a, b) + c, product + c)
+    SPECULATIVE3(scale_add, ad_scaled(a, b) + c, product + c)                                   \
+    SPECULATIVE3(scale_dots_add, ad_scaled_dots(a, b) + c, product + c)
 
 #define AD_ARITY1(NAME, ...) 1,
 #define AD_ARITY2(NAME, ...) 2,
 #define AD_ARITY3(NAME, ...) 3,
-static const int ad_simple_arities[] = {
+static const int ad_kernel_arities[] = {
     AD_SIMPLE(AD_ARITY1, AD_ARITY2, AD_ARITY3, AD_ARITY1, AD_ARITY2, AD_ARITY3)};
-#define AD_PLAIN(NAME, ...) 0,
-#define AD_LOOKS(NAME, ...) 1,
-static const int ad_simple_looks[] = {AD_SIMPLE(AD_PLAIN, AD_PLAIN, AD_PLAIN, AD_LOOKS, AD_LOOKS, AD_LOOKS)};
-enum { AD_LOOP_COST = 10 }; /* element operations that an element of NumPy's loops counts as, or one as dear of ours */
-#define AD_CHEAP(NAME, ...) 1,
-#define AD_DEAR(NAME, ...) AD_LOOP_COST,
-static const int ad_simple_costs[] = {AD_SIMPLE(AD_CHEAP, AD_CHEAP, AD_CHEAP, AD_DEAR, AD_CHEAP, AD_CHEAP)};
-enum { AD_SIMPLE_OPS = sizeof ad_simple_arities / sizeof *ad_simple_arities };
+#define AD_IS_EXACT(NAME, ...) 0,
+#define AD_IS_SPECULATIVE(NAME, ...) 1,
+static const int ad_kernel_is_speculative[] = {AD_SIMPLE(AD_IS_EXACT, AD_IS_EXACT, AD_IS_EXACT, AD_IS_SPECULATIVE, AD_IS_SPECULATIVE, AD_IS_SPECULATIVE)};
+/* Cost of one element in a NumPy loop, or in a transcendental kernel of ours, in units of one multiply. */
+enum { AD_LOOP_COST = 10 };
+#define AD_ARITHMETIC(NAME, ...) 1,
+#define AD_TRANSCENDENTAL(NAME, ...) AD_LOOP_COST,
+static const int ad_kernel_costs[] = {AD_SIMPLE(AD_ARITHMETIC, AD_ARITHMETIC, AD_ARITHMETIC, AD_TRANSCENDENTAL, AD_ARITHMETIC, AD_ARITHMETIC)};
+enum { AD_N_KERNELS = sizeof ad_kernel_arities / sizeof *ad_kernel_arities };
 
 /* A matrix: element (i, j) is bases[base][offset + i * row + j * column]. */
 typedef struct {
@@ -87,7 +89,7 @@ typedef struct {
     ad_matrix a, b, out;
 } ad_product;
 
-enum { AD_SMALL_MATRIX = 256 }; /* elements that are worth to be copied into order */
+enum { AD_SMALL_MATRIX = 256 }; /* elements up to which a matrix is copied so that its rows are contiguous */
 
 /* -- instruction sets ------------------------------------------------------------------------ */
 
@@ -143,11 +145,11 @@ static inline void ad_choose_kernels(void)
 #endif
 }
 
-static inline ad_kernel ad_kernel_of(int op, int numbers) { return ad_kernels[op][numbers]; }
+static inline ad_kernel ad_kernel_of(int op, int scalars) { return ad_kernels[op][scalars]; }
 
 /* -- scalar code ----------------------------------------------------------------------------- */
 
-/* Scalar instructions beyond the simple ops, numbered after them. */
+/* Scalar instructions besides the simple ops; their opcodes follow. */
 #define AD_SCALAR_OPS(OP)                                                                       \
     OP(sin_cos) OP(exp) OP(log) OP(tanh) OP(power) OP(load) OP(store) OP(accumulate) OP(loop) OP(halt)
 #define AD_NUMBER(NAME, ...) AD_CODE_##NAME,
@@ -159,9 +161,10 @@ enum ad_code {
 static const char *const ad_code_names[] = {
     AD_SIMPLE(AD_STRING, AD_STRING, AD_STRING, AD_STRING, AD_STRING, AD_STRING) AD_SCALAR_OPS(AD_STRING)};
 
-/* r[out] = op(r[a], r[b], r[c]). The others: sin_cos writes r[out] and r[b]; load, store and
- * accumulate have an array in `a` and the element in `c`, the two last a register in `b`;
- * loop takes the loop numbered c. */
+/* r[out] = op(r[a], r[b], r[c]) for registers r, except that
+ * - sin_cos writes the sine to r[out] and the cosine to r[b];
+ * - load sets r[out] to element c of base a; store and accumulate write r[b] to it, or add r[b];
+ * - loop calls the NumPy loop number c. */
 typedef struct {
     uint32_t code, out, a, b, c;
 } ad_scalar;
@@ -219,38 +222,38 @@ static inline void ad_run_scalars(const ad_scalar *at, double **bases, const ad_
 #endif
 }
 
-/* The first bases; see `plans.py`. */
+/* The bases before those that are ndarrays; see `execution_plan.py`. */
 enum { AD_REGISTERS, AD_BUFFERS, AD_SCRATCH, AD_ARRAYS };
-enum { AD_MAX_AXES = 64 }; /* as NumPy */
+enum { AD_MAX_AXES = 64 }; /* NPY_MAXDIMS of NumPy 2 */
 
 /* -- groups ---------------------------------------------------------------------------------- */
 
-/* Element i of the iteration is bases[base][offset + i * step], step 0 or 1. */
+/* An operand: element i of the iteration is bases[base][offset + i * step]; step is 0 or 1. */
 typedef struct {
     int32_t base, step;
     ptrdiff_t offset;
 } ad_ref;
 
-/* A strided array over the iteration, in C order. */
+/* A strided array whose elements, in C order, are those of the iteration. */
 typedef struct {
     int32_t base, nd;
     ptrdiff_t offset;
     ptrdiff_t *shape, *strides;
 } ad_view;
 
-typedef enum { AD_KERNEL, AD_NUMPY, AD_GATHER, AD_TAKE, AD_ADD_INTO, AD_ADD_AT, AD_ADD_PART, AD_SUM } ad_kind;
+typedef enum { AD_KERNEL, AD_NUMPY, AD_GATHER, AD_TAKE, AD_ADD_INTO, AD_ADD_AT, AD_ADD_SLICE, AD_SUM } ad_kind;
 
 typedef struct {
     ad_kind kind;
     int arity;
-    int sum;             /* of a sum: which of the step's */
-    ptrdiff_t lag, seam; /* of an added part: see ad_add_part */
+    int sum;                     /* AD_SUM: the index of its total */
+    ptrdiff_t halo, spill_start; /* AD_ADD_SLICE: see ad_add_slice */
     ad_kernel run;
     ad_loop loop;
     void *data;
     ad_ref out, input[3];
     ad_view view;
-    const int32_t *numbers; /* of the elements to take, or to add at, from the view's first */
+    const int32_t *indices; /* AD_TAKE, AD_ADD_AT: elements of the view, relative to its first */
 } ad_vector;
 
 /* Elements offset, ..., offset + n - 1 of a base. */
@@ -259,13 +262,13 @@ typedef struct {
     ptrdiff_t offset, n;
 } ad_span;
 
-/* A run of scalar code, a product, a group of loops over n elements, or none of these. */
+/* One step: scalar code, a matrix product, or a group of loops over n elements. All null for an opaque call. */
 typedef struct {
     int n_zeros, n_ops, n_sums;
-    ptrdiff_t seam;  /* elements that the seams between chunks take */
+    ptrdiff_t spill_size; /* elements of a chunk's spill buffer: the halos of all loops */
     int is_parallel;
-    ptrdiff_t align; /* chunks begin at multiples of it */
-    double work;     /* element operations */
+    ptrdiff_t align;      /* chunks begin at multiples of it */
+    double work;          /* estimated cost, in units of one multiply */
     ad_span *zeros;
     ad_scalar *code;
     ad_scalar_loop *loops;
@@ -275,7 +278,7 @@ typedef struct {
     ad_span *sums;
 } ad_step;
 
-/* A sum whose rounding errors are summed beside it. */
+/* A compensated sum (A. Neumaier, 1974): the rounding errors are summed separately. */
 typedef struct {
     double sum, error;
 } ad_total;
@@ -315,10 +318,12 @@ static void ad_run_numpy(const ad_vector *op, double **bases, ptrdiff_t i, ptrdi
     op->loop(args, &n, steps, op->data);
 }
 
-/* Rows of a view, beside as many elements of a block. */
+/* Visits `rows` rows of a view together with as many contiguous elements of a block. */
 typedef void (*ad_visit)(ptrdiff_t rows, ptrdiff_t width, double *block, double *view, ptrdiff_t row, ptrdiff_t stride);
 
-/* BODY for each row; where it is short, with a width that the compiler knows. */
+/* BODY for each row; where rows are short, with a width that is a compile-time constant. This serves arrays whose last
+ * axis is short: points in the plane or in space, pairs, quaternions. The inner loop is unrolled, where a loop over 2 to
+ * 4 elements would cost more than its body. */
 #define AD_ROWS(BODY)                                                                           \
     for (; rows > 0; rows--, block += width, view += row) BODY
 #define AD_BY_WIDTH(BODY)                                                                       \
@@ -344,7 +349,9 @@ static void ad_add_rows(ptrdiff_t rows, ptrdiff_t width, double *block, double *
     else AD_BY_WIDTH({ AD_NO_CARRY for (ptrdiff_t k = 0; k < width; k++) view[k * stride] += block[k]; })
 }
 
-/* Elements start, ..., start + n - 1 of a view, beside a block: what is left of a row, whole rows, a part of one. */
+/* Visit elements start, ..., start + n - 1 of a view and the elements of a block: first the rest of a row, then as many
+ * whole rows at once as there are, then the beginning of a row. Whole rows at once serve arrays with a short last axis:
+ * the Hessian of the energy of 20 particles in space takes 93 us instead of 330. */
 static void ad_walk(const ad_view *view, double **bases, ptrdiff_t start, ptrdiff_t n, double *block, ad_visit visit)
 {
     const int last = view->nd - 1;
@@ -380,26 +387,26 @@ static void ad_walk(const ad_view *view, double **bases, ptrdiff_t start, ptrdif
     }
 }
 
-static void ad_take(ptrdiff_t n, double *__restrict out, const double *data, const int32_t *numbers)
+static void ad_take(ptrdiff_t n, double *__restrict out, const double *data, const int32_t *indices)
 {
-    for (ptrdiff_t k = 0; k < n; k++) out[k] = data[numbers[k]];
+    for (ptrdiff_t k = 0; k < n; k++) out[k] = data[indices[k]];
 }
 
-static void ad_add_at(ptrdiff_t n, double *data, const double *in, const int32_t *numbers)
+static void ad_add_at(ptrdiff_t n, double *data, const double *in, const int32_t *indices)
 {
-    for (ptrdiff_t k = 0; k < n; k++) data[numbers[k]] += in[k];
+    for (ptrdiff_t k = 0; k < n; k++) data[indices[k]] += in[k];
 }
 
-/* Elements start, ..., end - 1 of a group, by one thread: a chunk. */
+/* Elements start, ..., end - 1 of a group, which one thread runs. */
 typedef struct {
     const ad_step *step;
     double **bases;
     ad_total *totals;
-    double *seams;
+    double *spill;
     ptrdiff_t start, end;
 } ad_chunk;
 
-/* Add elements i + k, ..., i + n - 1 of a block to `out`, which is the last operand. */
+/* Add elements i + k, ..., i + n - 1 of a block to `out`: the kernel's last operand is its output. */
 static void ad_accumulate(const ad_vector *op, double **bases, ptrdiff_t i, ptrdiff_t k, ptrdiff_t n, double *out)
 {
     const double *operands[3] = {out, out, out};
@@ -410,28 +417,29 @@ static void ad_accumulate(const ad_vector *op, double **bases, ptrdiff_t i, ptrd
     op->run(n - k, out, operands[0], operands[1], operands[2]);
 }
 
-/* Add a value, or a product, to a part of an array. Where several parts of one array overlap, a chunk may write only
- * from its own start on in the part that begins last; what lies up to `lag` elements before belongs to another chunk
- * and is put aside. */
-static void ad_add_part(const ad_vector *op, const ad_chunk *chunk, ptrdiff_t i, ptrdiff_t n)
+/* Add a value, or a product of two values, to a slice of an array: the transpose of slicing, as in stencils and finite
+ * differences. Where slices of one array overlap, this chunk owns the elements from its start on in the slice with the
+ * largest offset. The `halo` elements before them belong to the chunk before; what is added to those goes to the chunk's
+ * spill buffer. */
+static void ad_add_slice(const ad_vector *op, const ad_chunk *chunk, ptrdiff_t i, ptrdiff_t n)
 {
-    ptrdiff_t k = chunk->start ? chunk->start + op->lag - i : 0;
+    ptrdiff_t k = chunk->start ? chunk->start + op->halo - i : 0;
     k = k < 0 ? 0 : k > n ? n : k;
     if (k) {
-        double *aside = chunk->seams + op->seam + i - chunk->start;
-        memset(aside, 0, k * sizeof(double));
-        ad_accumulate(op, chunk->bases, i, 0, k, aside);
+        double *spill = chunk->spill + op->spill_start + i - chunk->start;
+        memset(spill, 0, k * sizeof(double));
+        ad_accumulate(op, chunk->bases, i, 0, k, spill);
     }
     if (k < n) ad_accumulate(op, chunk->bases, i, k, n, ad_at(chunk->bases, &op->out, i + k));
 }
 
-/* Add what a chunk has put aside, when all chunks are done. */
-static inline void ad_add_seams(const ad_chunk *chunk)
+/* Add a chunk's spill buffer to the halo, after all chunks have run. */
+static inline void ad_add_spill(const ad_chunk *chunk)
 {
     const ad_vector *op = chunk->step->ops, *end = op + chunk->step->n_ops;
     for (; op < end; op++)
-        for (ptrdiff_t k = 0; k < op->lag && chunk->start + k < chunk->end; k++)
-            ad_at(chunk->bases, &op->out, chunk->start)[k] += chunk->seams[op->seam + k];
+        for (ptrdiff_t k = 0; k < op->halo && chunk->start + k < chunk->end; k++)
+            ad_at(chunk->bases, &op->out, chunk->start)[k] += chunk->spill[op->spill_start + k];
 }
 
 static inline void ad_run_op(const ad_vector *op, const ad_chunk *chunk, ptrdiff_t i, ptrdiff_t n)
@@ -445,27 +453,28 @@ static inline void ad_run_op(const ad_vector *op, const ad_chunk *chunk, ptrdiff
     case AD_NUMPY: ad_run_numpy(op, bases, i, n); break;
     case AD_GATHER: ad_walk(&op->view, bases, i, n, ad_at(bases, &op->out, i), ad_copy_rows); break;
     case AD_TAKE:
-        ad_take(n, ad_at(bases, &op->out, i), bases[op->view.base] + op->view.offset, op->numbers + i);
+        ad_take(n, ad_at(bases, &op->out, i), bases[op->view.base] + op->view.offset, op->indices + i);
         break;
     case AD_ADD_AT:
-        ad_add_at(n, bases[op->view.base] + op->view.offset, ad_at(bases, &op->input[0], i), op->numbers + i);
+        ad_add_at(n, bases[op->view.base] + op->view.offset, ad_at(bases, &op->input[0], i), op->indices + i);
         break;
     case AD_ADD_INTO: ad_walk(&op->view, bases, i, n, ad_at(bases, &op->input[0], i), ad_add_rows); break;
-    case AD_ADD_PART: ad_add_part(op, chunk, i, n); break;
+    case AD_ADD_SLICE: ad_add_slice(op, chunk, i, n); break;
     case AD_SUM: ad_add_to_total(&chunk->totals[op->sum], ad_sum(n, ad_at(bases, &op->input[0], i))); break;
     }
 }
 
-/* Whether a loop sums what a block has of a row, into one element. */
+/* Whether a loop sums the part of a row that is in one block into one element. */
 static inline int ad_sums_blocks(const ad_vector *op)
 {
     return op->kind == AD_ADD_INTO && op->view.strides[op->view.nd - 1] == 0;
 }
 
-/* How far the first array that a chunk reads is beyond a line of the cache: a first block that is shorter by as much
- * lets all others begin on one. NumPy's large arrays are all alike in this. Not where a block is summed: rounding would
- * depend on it. */
-static inline ptrdiff_t ad_lead(const ad_chunk *chunk)
+/* Number of iterations to peel so that the blocks after the first begin on a cache line of the first array that the
+ * chunk reads. This serves groups of many blocks whose operands are inputs or outputs: NumPy aligns data to 16 bytes
+ * only, and large arrays, which malloc maps, all begin 16 bytes after a line; then a vector load of 64 bytes would touch
+ * two lines each time. Nothing is peeled where a block is summed: rounding would depend on the address. */
+static inline ptrdiff_t ad_peeled(const ad_chunk *chunk)
 {
     const ad_step *step = chunk->step;
     if (step->n_sums || chunk->end - chunk->start <= step->block) return 0;
@@ -481,7 +490,7 @@ static inline ptrdiff_t ad_lead(const ad_chunk *chunk)
 static inline void ad_run_chunk(const ad_chunk *chunk)
 {
     const ad_step *step = chunk->step;
-    ptrdiff_t n = step->block - ad_lead(chunk);
+    ptrdiff_t n = step->block - ad_peeled(chunk);
     for (int k = 0; k < step->n_sums; k++) chunk->totals[k].sum = chunk->totals[k].error = 0;
     for (ptrdiff_t i = chunk->start; i < chunk->end; i += n, n = step->block) {
         if (n > chunk->end - i) n = chunk->end - i;

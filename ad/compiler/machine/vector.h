@@ -1,8 +1,8 @@
-/* Kernels over a block of float64, as `_loops.h` includes them: once for each instruction set.
+/* Kernels over a block of float64. `loops.h` includes this file once for each instruction set.
  *
- * AD_ISA(name) gives a function its name in this instruction set. An operand is contiguous or one
- * number; bit k of a kernel's place in its row of the table says that operand k is one number.
- * `out` may be an operand itself, element for element.
+ * AD_ISA(name) is the name of a function for this instruction set. An operand is contiguous or a scalar. In the table of
+ * kernels a row is an op, and bit k of the column is set if operand k is a scalar. `out` may be one of the operands,
+ * unless the kernel is speculative.
  */
 #define AD_BODY(NAME, MASK, A, B, C, VALUE)                                                     \
     static void AD_ISA(NAME##_##MASK)(ptrdiff_t n, double *out, const double *pa,               \
@@ -33,12 +33,16 @@
     AD_BODY(NAME, 5, a0, pb[i], c0, VALUE)                                                      \
     AD_BODY(NAME, 6, pa[i], b0, c0, VALUE)                                                      \
     AD_BODY(NAME, 7, a0, b0, c0, VALUE)
-/* A strip of a LOOK op is computed by LOOKED, which is right as a rule; the lanes add up what DOUBT says of the elements,
- * and where that is not zero the strip is computed again as the op is defined. Therefore `out` must not be an operand.
- * A product that is finite needs no comparison with zero (only the sign of a zero may be another); one that is not
- * gives NaN when it is multiplied by zero. Sines of numbers that are far from zero are left to the C library. */
-#define AD_LOOK(NAME, ARITY, DOUBT, LOOKED)                                                     \
-    static int AD_ISA(NAME##_looks)(ptrdiff_t n, double *__restrict out, const double *pa,      \
+/* Speculative kernels: compute a tile by the fast formula, accumulate a fallback flag in `lanes`, and recompute the tile
+ * by the exact formula if the flag is not zero. The output must not alias an input.
+ *
+ * - scale and the like: a finite product is the exact value but for the sign of a zero, so the loop compares nothing
+ *   with zero. Infinity and NaN times 0 are NaN, which sets the flag. This serves every gradient, whose chain rule
+ *   multiplies cotangents by partials.
+ * - sin and cos: beyond the range-reduction limit the C library computes them. This serves programs with sines of whole
+ *   arrays: ours are vectorised, the library's are called for one number at a time. */
+#define AD_SPECULATIVE(NAME, ARITY, FALLBACK, FAST)                                             \
+    static int AD_ISA(NAME##_tile)(ptrdiff_t n, double *__restrict out, const double *pa,       \
                                     const double *pb, const double *pc)                         \
     {                                                                                           \
         double lanes[16] = {0};                                                                 \
@@ -48,67 +52,65 @@
                 const double a = pa[i + k], b = pb[ARITY > 1 ? i + k : 0];                      \
                 const double c = pc[ARITY > 2 ? i + k : 0], product = a * b;                    \
                 (void)c; (void)product;                                                         \
-                lanes[k] += DOUBT;                                                              \
-                out[i + k] = LOOKED;                                                            \
+                lanes[k] += FALLBACK;                                                           \
+                out[i + k] = FAST;                                                              \
             }                                                                                   \
         for (; i < n; i++) {                                                                    \
             const double a = pa[i], b = pb[ARITY > 1 ? i : 0], c = pc[ARITY > 2 ? i : 0];       \
             const double product = a * b;                                                       \
             (void)c; (void)product;                                                             \
-            lanes[0] += DOUBT;                                                                  \
-            out[i] = LOOKED;                                                                    \
+            lanes[0] += FALLBACK;                                                               \
+            out[i] = FAST;                                                                      \
         }                                                                                       \
         for (int k = 1; k < 16; k++) lanes[0] += lanes[k];                                      \
         return lanes[0] != 0;                                                                   \
     }                                                                                           \
-    static void AD_ISA(NAME##_look)(ptrdiff_t n, double *out, const double *pa,                 \
+    static void AD_ISA(NAME##_speculative)(ptrdiff_t n, double *out, const double *pa,          \
                                     const double *pb, const double *pc)                         \
     {                                                                                           \
-        enum { STRIP = 256 };                                                                   \
+        enum { TILE = 256 };                                                                    \
         if (n < 16) {                                                                           \
             AD_ISA(NAME##_0)(n, out, pa, pb, pc);                                               \
             return;                                                                             \
         }                                                                                       \
-        for (ptrdiff_t i = 0; i < n; i += STRIP) {                                              \
-            const ptrdiff_t m = n - i < STRIP ? n - i : STRIP;                                  \
+        for (ptrdiff_t i = 0; i < n; i += TILE) {                                               \
+            const ptrdiff_t m = n - i < TILE ? n - i : TILE;                                    \
             const double *b = pb + (ARITY > 1 ? i : 0), *c = pc + (ARITY > 2 ? i : 0);          \
-            if (AD_ISA(NAME##_looks)(m, out + i, pa + i, b, c))                                 \
+            if (AD_ISA(NAME##_tile)(m, out + i, pa + i, b, c))                                  \
                 AD_ISA(NAME##_0)(m, out + i, pa + i, b, c);                                     \
         }                                                                                       \
     }
-#define AD_LOOK1(NAME, VALUE, LOOKED, DOUBT) AD_VECTOR1(NAME, VALUE) AD_LOOK(NAME, 1, DOUBT, LOOKED)
-#define AD_LOOK2(NAME, VALUE, LOOKED) AD_VECTOR2(NAME, VALUE) AD_LOOK(NAME, 2, product * 0, LOOKED)
-#define AD_LOOK3(NAME, VALUE, LOOKED) AD_VECTOR3(NAME, VALUE) AD_LOOK(NAME, 3, product * 0, LOOKED)
-AD_SIMPLE(AD_VECTOR1, AD_VECTOR2, AD_VECTOR3, AD_LOOK1, AD_LOOK2, AD_LOOK3)
+#define AD_SPECULATIVE1(NAME, VALUE, FAST, FALLBACK) AD_VECTOR1(NAME, VALUE) AD_SPECULATIVE(NAME, 1, FALLBACK, FAST)
+#define AD_SPECULATIVE2(NAME, VALUE, FAST) AD_VECTOR2(NAME, VALUE) AD_SPECULATIVE(NAME, 2, product * 0, FAST)
+#define AD_SPECULATIVE3(NAME, VALUE, FAST) AD_VECTOR3(NAME, VALUE) AD_SPECULATIVE(NAME, 3, product * 0, FAST)
+AD_SIMPLE(AD_VECTOR1, AD_VECTOR2, AD_VECTOR3, AD_SPECULATIVE1, AD_SPECULATIVE2, AD_SPECULATIVE3)
 #undef AD_BODY
 #undef AD_VECTOR1
 #undef AD_VECTOR2
 #undef AD_VECTOR3
-#undef AD_LOOK
-#undef AD_LOOK1
-#undef AD_LOOK2
-#undef AD_LOOK3
-#undef AD_LOOK2
-#undef AD_LOOK3
+#undef AD_SPECULATIVE
+#undef AD_SPECULATIVE1
+#undef AD_SPECULATIVE2
+#undef AD_SPECULATIVE3
 
 #define AD_ROW1(NAME, VALUE) {AD_ISA(NAME##_0), AD_ISA(NAME##_1)},
 #define AD_REST2(NAME) AD_ISA(NAME##_1), AD_ISA(NAME##_2), AD_ISA(NAME##_3)
 #define AD_REST3(NAME) AD_REST2(NAME), AD_ISA(NAME##_4), AD_ISA(NAME##_5), AD_ISA(NAME##_6), AD_ISA(NAME##_7)
 #define AD_ROW2(NAME, VALUE) {AD_ISA(NAME##_0), AD_REST2(NAME)},
 #define AD_ROW3(NAME, VALUE) {AD_ISA(NAME##_0), AD_REST3(NAME)},
-#define AD_LOOKED1(NAME, VALUE, LOOKED, DOUBT) {AD_ISA(NAME##_look), AD_ISA(NAME##_1)},
-#define AD_LOOKED2(NAME, VALUE, LOOKED) {AD_ISA(NAME##_look), AD_REST2(NAME)},
-#define AD_LOOKED3(NAME, VALUE, LOOKED) {AD_ISA(NAME##_look), AD_REST3(NAME)},
+#define AD_SPECULATIVE_ROW1(NAME, VALUE, FAST, FALLBACK) {AD_ISA(NAME##_speculative), AD_ISA(NAME##_1)},
+#define AD_SPECULATIVE_ROW2(NAME, VALUE, FAST) {AD_ISA(NAME##_speculative), AD_REST2(NAME)},
+#define AD_SPECULATIVE_ROW3(NAME, VALUE, FAST) {AD_ISA(NAME##_speculative), AD_REST3(NAME)},
 static const ad_kernel AD_ISA(kernels)[][8] = {
-    AD_SIMPLE(AD_ROW1, AD_ROW2, AD_ROW3, AD_LOOKED1, AD_LOOKED2, AD_LOOKED3)};
+    AD_SIMPLE(AD_ROW1, AD_ROW2, AD_ROW3, AD_SPECULATIVE_ROW1, AD_SPECULATIVE_ROW2, AD_SPECULATIVE_ROW3)};
 #undef AD_ROW1
 #undef AD_ROW2
 #undef AD_ROW3
 #undef AD_REST2
 #undef AD_REST3
-#undef AD_LOOKED1
-#undef AD_LOOKED2
-#undef AD_LOOKED3
+#undef AD_SPECULATIVE_ROW1
+#undef AD_SPECULATIVE_ROW2
+#undef AD_SPECULATIVE_ROW3
 
 static double AD_ISA(sum)(ptrdiff_t n, const double *a)
 {
@@ -122,7 +124,7 @@ static double AD_ISA(sum)(ptrdiff_t n, const double *a)
     return lanes[0];
 }
 
-/* out = a b for small matrices, b by rows without gaps: the rows of b, added up. */
+/* out = a b for small matrices, as sums of rows of b, which are contiguous. */
 static void AD_ISA(add_rows)(const ad_product *p, double *__restrict out, const double *a, const double *b,
                              ptrdiff_t row)
 {
@@ -135,7 +137,7 @@ static void AD_ISA(add_rows)(const ad_product *p, double *__restrict out, const 
     }
 }
 
-/* The same, of rows of a and columns of b: quickest where both are without gaps. */
+/* out = a b, as dot products of rows of a and columns of b; vectorised where both are contiguous. */
 static void AD_ISA(dot_columns)(const ad_product *p, double *__restrict out, const double *a, const double *b)
 {
     const int dense = p->a.column == 1 && p->b.row == 1;

@@ -32,19 +32,19 @@ cdef extern from "loops.h":
         TAKE "AD_TAKE"
         ADD_INTO "AD_ADD_INTO"
         ADD_AT "AD_ADD_AT"
-        ADD_PART "AD_ADD_PART"
+        ADD_SLICE "AD_ADD_SLICE"
         SUM "AD_SUM"
     ctypedef struct Vector "ad_vector":
         VectorKind kind
         int arity, sum
-        ptrdiff_t lag, seam
+        ptrdiff_t halo, spill_start
         Kernel run
         InnerLoop loop
         void *data
         Ref out
         Ref input[3]
         View view
-        const int32_t *numbers
+        const int32_t *indices
     ctypedef struct Matrix "ad_matrix":
         int32_t base
         ptrdiff_t offset, row, column
@@ -56,7 +56,7 @@ cdef extern from "loops.h":
         ptrdiff_t offset, n
     ctypedef struct Step "ad_step":
         int n_zeros, n_ops, n_sums, is_parallel
-        ptrdiff_t seam, align
+        ptrdiff_t spill_size, align
         double work
         Span *zeros
         Scalar *code
@@ -72,7 +72,7 @@ cdef extern from "loops.h":
 # What one run needs of memory: used by one run at a time, kept for the next.
 cdef struct Workspace:
     void *memory
-    Total *totals       # of a group and of a chunk, and its seams
+    Total *totals       # of a group and of a chunk, and its spill
     PyObject **arrays   # owned, or NULL
     double **bases      # base ARRAYS + i is the data of arrays[i]
 

@@ -30,22 +30,22 @@ cdef extern from "loops.h":
         BUFFERS "AD_BUFFERS"
         SCRATCH "AD_SCRATCH"
         ARRAYS "AD_ARRAYS"
-        SIMPLE_OPS "AD_SIMPLE_OPS"
+        N_KERNELS "AD_N_KERNELS"
         CODES "AD_CODES"
         HALT "AD_CODE_halt"
         LOOP_COST "AD_LOOP_COST"
-    int simple_arities "ad_simple_arities"[]
-    int simple_looks "ad_simple_looks"[]
-    int simple_costs "ad_simple_costs"[]
+    int kernel_arities "ad_kernel_arities"[]
+    int kernel_is_speculative "ad_kernel_is_speculative"[]
+    int kernel_costs "ad_kernel_costs"[]
     const char *code_names "ad_code_names"[]
-    Kernel find_kernel "ad_kernel_of"(int op, int numbers) noexcept nogil
+    Kernel find_kernel "ad_kernel_of"(int op, int scalars) noexcept nogil
     void choose_kernels "ad_choose_kernels"() noexcept nogil
 
 cdef extern from "workers.h":
     enum:
         MAX_WORKERS "AD_MAX_WORKERS"
-    void hire "ad_hire"(int n)
-    void forget_workers "ad_forget_workers"()
+    void spawn_workers "ad_spawn_workers"(int n)
+    void reset_pool "ad_reset_pool"()
     void run_step "ad_run_step"(
         const Step *step, double **bases, Total *totals, int n_threads, int n_bases, size_t scratch) noexcept nogil
 
@@ -53,8 +53,8 @@ choose_kernels()
 
 # The ops that have kernels, with the number of their operands; of them, those whose output must not be an operand; and
 # those that scalar code has.
-SIMPLE = {code_names[i].decode(): simple_arities[i] for i in range(SIMPLE_OPS)}
-LOOKING = {code_names[i].decode() for i in range(SIMPLE_OPS) if simple_looks[i]}
+SIMPLE = {code_names[i].decode(): kernel_arities[i] for i in range(N_KERNELS)}
+LOOKING = {code_names[i].decode() for i in range(N_KERNELS) if kernel_is_speculative[i]}
 SCALARS = {code_names[i].decode(): i for i in range(CODES)}
 cdef dict KERNELS = {name: i for i, name in enumerate(SIMPLE)}
 
@@ -129,13 +129,13 @@ cdef int default_threads() except -1:
     return os.cpu_count() or 1
 
 
-def _forget_workers():
-    forget_workers()
+def _reset_pool():
+    reset_pool()
 
 
 set_num_threads(default_threads())
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_workers)
+    os.register_at_fork(after_in_child=_reset_pool)
 
 
 # -- the layout in C -----------------------------------------------------------------------------
@@ -184,7 +184,7 @@ cdef int cost_of(Vector *vector, str name) except -1:
     """What an element of a loop counts as, in element operations."""
     if vector.kind == NUMPY:
         return LOOP_COST
-    return simple_costs[KERNELS[name]] if vector.kind == KERNEL else 1
+    return kernel_costs[KERNELS[name]] if vector.kind == KERNEL else 1
 
 
 cdef int fill_vector(Vector *vector, object op) except -1:
@@ -204,7 +204,7 @@ cdef int fill_vector(Vector *vector, object op) except -1:
         vector.kind = ADD_INTO
     elif op.name in ("take", "add_at"):
         vector.kind = TAKE if op.name == "take" else ADD_AT
-        vector.numbers = <const int32_t *>cnp.PyArray_DATA(op.op)
+        vector.indices = <const int32_t *>cnp.PyArray_DATA(op.op)
     elif op.name == "sum":
         vector.kind, vector.sum = SUM, op.op
     elif op.name == "loop":
@@ -213,7 +213,7 @@ cdef int fill_vector(Vector *vector, object op) except -1:
     else:
         vector.kind, name = KERNEL, op.name
         if op.name == "add_part":
-            vector.kind, vector.lag, name = ADD_PART, op.op, ("add", "multiply_add")[vector.arity - 2]
+            vector.kind, vector.halo, name = ADD_SLICE, op.op, ("add", "multiply_add")[vector.arity - 2]
         vector.run = find_kernel(KERNELS[name], numbers)
     return 0
 
@@ -225,8 +225,8 @@ cdef int fill_group(Step *step, object group) except -1:
     step.ops = <Vector *>room(step.n_ops, sizeof(Vector))
     for i, op in enumerate(group.ops):
         fill_vector(&step.ops[i], op)
-        step.ops[i].seam = step.seam
-        step.seam += step.ops[i].lag
+        step.ops[i].spill_start = step.spill_size
+        step.spill_size += step.ops[i].halo
         step.work += <double>step.n * cost_of(&step.ops[i], op.name)
     step.align = group.align
     step.is_parallel = 2 * group.align <= group.n and step.work > SHARED_WORK
@@ -411,7 +411,7 @@ cdef class Machine:
             fill_product(step, part)
         else:
             fill_group(step, part)
-            self.totals = max(self.totals, 2 * step.n_sums * sizeof(Total) + <size_t>step.seam * sizeof(double))
+            self.totals = max(self.totals, 2 * step.n_sums * sizeof(Total) + <size_t>step.spill_size * sizeof(double))
 
     cdef int fill_ends(self) except -1:
         """Where inputs go and outputs come from."""
@@ -601,7 +601,7 @@ cdef class Machine:
             base = segment.begins[k]
             self.put(space, base - ARRAYS, self.fresh(&self.arrays[base - ARRAYS], out))
         if segment.is_parallel:
-            hire(n_threads - 1)
+            spawn_workers(n_threads - 1)
         if segment.is_worth:
             with nogil:
                 self.run_steps(segment, space)
