@@ -78,24 +78,24 @@ def test_constants():
     x = b.input(np.ones(3))
     c = b.sum(b.multiply(np.arange(3.0), 2.0), params=(None, False))
     graph = b.graph(b.multiply(x, c), c)
-    found = pipeline.constants(graph)
+    found = pipeline.fold_constants(graph)
     assert names(found) == ["multiply"]
     assert found.constants[found.outputs[1]] == 6.0
     assert_same_results(graph, found, [np.ones(3)])
-    assert pipeline.constants(found) is found
+    assert pipeline.fold_constants(found) is found
 
 
 def test_constants_stay_small():
     b = Builder()
     row, column = np.arange(100.0), np.arange(100.0)[:, None]
-    assert names(pipeline.constants(b.graph(b.add(row, column)))) == ["add"]
+    assert names(pipeline.fold_constants(b.graph(b.add(row, column)))) == ["add"]
     b = Builder()
-    assert names(pipeline.constants(b.graph(b.sin(np.arange(5000.0))))) == []
+    assert names(pipeline.fold_constants(b.graph(b.sin(np.arange(5000.0))))) == []
 
 
 def test_a_folded_constant_is_no_view_of_another_and_cannot_be_written():
     b, captured = Builder(), np.arange(4.0)
-    graph = pipeline.constants(b.graph(b.getitem(captured, params=(slice(1, None),))))
+    graph = pipeline.fold_constants(b.graph(b.getitem(captured, params=(slice(1, None),))))
     (y,) = values_of(graph, [])
     assert not np.shares_memory(y, captured)
     with pytest.raises(ValueError):
@@ -229,7 +229,7 @@ def test_print_after_each_pass(monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert printed.startswith("-- after dead_code\n")
     assert {line.split()[-1] for line in printed.splitlines() if line.startswith("--")} == {
-        "dead_code", "common_subexpressions", "constants", "algebra", "outer_products", "renumber"}
+        "dead_code", "common_subexpressions", "fold_constants", "algebra", "outer_products", "renumber"}
 
 
 UNARY = "negative square absolute reciprocal identity positive sin exp sqrt tanh conjugate".split()

@@ -17,7 +17,7 @@ from ad.compiler.passes.outer_products import outer_products
 from ad.compiler.passes.rewriting import fold
 from ad.ops.traits import traits_of
 
-__all__ = ["algebra", "common_subexpressions", "constants", "dead_code", "outer_products", "renumber", "simplify"]
+__all__ = ["algebra", "common_subexpressions", "dead_code", "fold_constants", "outer_products", "renumber", "simplify"]
 
 ROUNDS = 8  # one pass makes work for another; two or three rounds are the rule
 SPARSE = 8  # slots for each one in use, beyond which they are renumbered before the other passes, too
@@ -63,7 +63,7 @@ def common_subexpressions(graph: Graph) -> Graph:
     return replace(graph, outputs=tuple([same.get(slot, slot) for slot in graph.outputs]), instructions=tuple(kept))
 
 
-def constants(graph: Graph) -> Graph:
+def fold_constants(graph: Graph) -> Graph:
     """Evaluate the instructions whose inputs are constants, unless that makes large constants of small ones."""
     known, kept = graph.constants, []
     for instruction in graph.instructions:
@@ -112,7 +112,7 @@ def simplify(graph: Graph) -> Graph:
         graph = run(renumber, graph)
     for _ in range(ROUNDS):
         before = graph = run(common_subexpressions, graph)
-        graph = run(algebra, run(constants, graph))
+        graph = run(algebra, run(fold_constants, graph))
         if graph is before:
             break
         graph = run(dead_code, graph)
