@@ -1,6 +1,6 @@
-"""Load files whose digest is right and whose content is not, and run what loads: nothing may be read out of bounds.
+"""Load files with a right digest and wrong content, and run the programs that load: no read may be out of bounds.
 
-`python crash_saved_programs.py COUNT SEED`; AddressSanitizer sees what goes unnoticed without it.
+`python crash_saved_programs.py COUNT SEED`; AddressSanitizer finds reads that go unnoticed without it.
 """
 import copy
 import hashlib
@@ -21,7 +21,7 @@ MOST = 1 << 22  # elements of all slots of a program that is run
 
 
 def model(x, a):
-    """Of many kinds of instruction that run natively: views, parts, sums, products, elements by index."""
+    """A function of many kinds of native instruction: views, parts, sums, products, elements by index."""
     row = a[1] * np.sin(x[:3]) + a[:, 0][:3]
     y = np.concatenate([x[2:], row, a.reshape(-1)[::2]])
     z = np.where(y > 0.3, y, y ** 2).cumsum()
@@ -39,7 +39,7 @@ def programs():
 
 
 def places(tree, found):
-    """Every place of a value in a JSON document, as (container, key)."""
+    """Return every place of a value in a JSON document, as (container, key)."""
     for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
         found.append((tree, key))
         if isinstance(value, (dict, list)):

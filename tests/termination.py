@@ -1,6 +1,6 @@
-"""The measures by which every rule of `passes.algebra` makes less of what it rewrites, and a check of each rule.
+"""The measures by which every rule of `passes.algebra` makes an expression less, and a check of each application.
 
-The docstring of that module says what they are. Here are the weights.
+The docstring of that module defines the measures. This one has the weights.
 """
 from typing import NamedTuple
 
@@ -16,7 +16,8 @@ def _by_op(weights):
     return {TABLE[name].op: weight for name, weight in weights.items()}
 
 
-INPUT, NUMBER, ARRAY, OTHER = 1, 1, 3, 4  # of an input, a constant scalar, a constant array, an op that is not listed
+# The weights of an input, a constant scalar, a constant array, and an op that is not listed.
+INPUT, NUMBER, ARRAY, OTHER = 1, 1, 3, 4
 WEIGHTS = _by_op({
     "broadcast_to": 1, "negative": 2, "reshape": 2, "multiply": 3, "square": 3, "scale": 4, "scale_dots": 4,
     "divide": 4, "add": 5, "subtract": 5, "reciprocal": 6, "sum": 6, "sum_to": 7, "power": 10, "float_power": 10,
@@ -28,7 +29,7 @@ BROADCAST_TO, MATMUL, NEGATIVE, PUT_ZEROS, RESHAPE = [
 
 
 class Measure(NamedTuple):
-    """How much there is in an expression; `numbers`, its numbers and signs, do not count in comparisons."""
+    """The measures of an expression; `numbers` counts its numbers and signs, and is not compared."""
 
     extent: int
     weight: int
@@ -53,17 +54,17 @@ def _extent(op, shapes, y):
 def _weight(op, shapes):
     own = WEIGHTS.get(op, OTHER)
     if op is BROADCAST_TO and shapes[0] and np.prod(shapes[0]) == 1:
-        return own + WEIGHTS[RESHAPE] + 1  # which is to become a broadcast of a scalar
+        return own + WEIGHTS[RESHAPE] + 1  # a rule makes it a broadcast of a scalar
     return own
 
 
 class MeasuredRewriting(Rewriting):
-    """A rewriting in which whatever a rule makes, or asks to be rewritten, must be less than what it was given."""
+    """A rewriting that checks that what a rule makes, or asks to be rewritten, is less than what it was given."""
 
     checked = 0
 
-    def __init__(self, program, rules):
-        super().__init__(program, rules)
+    def __init__(self, graph, rules):
+        super().__init__(graph, rules)
         self.measures, self.given = {}, []
 
     def _rewritten(self, op, inputs, params, y):
@@ -79,7 +80,7 @@ class MeasuredRewriting(Rewriting):
         return found
 
     def measure(self, op, inputs, y):
-        """That of the expression of an op."""
+        """Return the measure of an op on these inputs."""
         parts, shapes = [self.measure_of(slot) for slot in inputs], [self.avals[slot].shape for slot in inputs]
         copies = 2 if op in POWERS else 1
         return Measure(
@@ -89,11 +90,11 @@ class MeasuredRewriting(Rewriting):
             sum([part.numbers for part in parts]) + (op is NEGATIVE))
 
     def _deepened(self, inputs, parts):
-        """How many numbers and signs of these operands have another beside them that is no number."""
+        """Return the number of numbers and signs in these operands that stand beside another that is no number."""
         return sum([part.numbers for part, other in zip(parts, inputs[::-1]) if other not in self.numbers])
 
     def measure_of(self, slot):
-        """That of the expression in a slot."""
+        """Return the measure of the expression in a slot."""
         if slot not in self.measures:
             if slot in self.constants:
                 found = Measure(0, ARRAY if np.ndim(self.constants[slot]) else NUMBER, 0, int(slot in self.numbers))

@@ -1,4 +1,4 @@
-"""Rules of algebra: what each makes of an expression, with equal results, on special values too."""
+"""Rules of algebra: the ops that each leaves of an expression, and equal results, on special values too."""
 import numpy as np
 import pytest
 from programs import Builder, assert_same_results, names, total, values_of
@@ -265,7 +265,7 @@ def test_numbers_go_to_the_scalar():
 
 
 def test_a_function_of_the_users_may_be_called_as_an_op_is():
-    """Rules go by the op, not by its name."""
+    """Rules tell ops apart by identity, not by name."""
     from ad.engine.graph import Op
 
     b = Builder()

@@ -50,7 +50,7 @@ def values_in(dtype, shape=(4,)):
 
 
 def check(build, dtype, shape=(4,)):
-    """Simplified and not, a program gives the same infinities, zeros and nan, and the same numbers but for rounding.
+    """A simplified graph gives the same infinities, zeros and nan, and to rounding the same numbers.
 
     Where the program as it is passes near an end of the range, there may be a value for its infinity, zero or nan, but
     none of these for a value.
@@ -69,7 +69,7 @@ def check(build, dtype, shape=(4,)):
 
 
 def is_near_the_ends(x):
-    """Whether values are not far from being too large or too small for their dtype."""
+    """Return whether values are nearly too large or too small for their dtype."""
     size, limits = np.abs(x[np.isfinite(x) & (x != 0)]), np.finfo(x.dtype)
     return np.any((size > limits.max / MODERATE) | (size < limits.tiny * MODERATE))
 
@@ -139,7 +139,7 @@ def test_compiled_functions(dtype, mode):
 
 
 def test_hessians_and_complex_numbers():
-    """What these constants once sent simplification round in circles with."""
+    """Expressions with which these constants once made simplification run forever."""
     for c, d in itertools.permutations([1e-200, 1e200, 1e308, 3.0], 2):
         for f in FUNCTIONS.values():
             hessian = ad.hessian(lambda x, f=f, c=c, d=d: np.sum(f(x, c, d)))
@@ -159,7 +159,7 @@ CYCLES = [[1.1], [1e-200, 1e200], [1e200], [2.0**20, 2.0**-20], [0.0], [2.0, 5e-
 
 @pytest.mark.parametrize("step", ["x * c", "x / c", "x * c * y", "x * y * c", "scale(y, x * c)", "c / x", "-(x * c)"])
 def test_long_chains(step, monkeypatch):
-    """No deeper recursion, and no more rules applied for each step, than in a short chain."""
+    """The recursion is no deeper, and no more rules are applied for each step, than in a short chain."""
     counted = []
 
     class Counting(Rewriting):
@@ -180,7 +180,7 @@ def test_long_chains(step, monkeypatch):
 
 
 def test_rules_within_rules_end_before_the_recursion_limit(rng):
-    """The rows of a product of many matrices, which are summed before the first of them."""
+    """The sum of the rows of a product of many matrices is taken before the first product."""
     b, inputs = Builder(), [rng.normal(size=(3, 3)) / 2 for _ in range(LONG)]
     x, *more = map(b.input, inputs)
     for y in more:

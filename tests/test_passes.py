@@ -182,7 +182,7 @@ def test_outer_products_stay_where_they_are_few_small_or_wanted_themselves():
 
 
 def rosenbrock_gradient(n):
-    """As a reverse sweep records it, with the function itself before it."""
+    """The graph of the function, and of its gradient as a reverse sweep records it."""
     b, head, tail = Builder(), slice(None, -1), slice(1, None)
     x = b.input(np.zeros(n))
     t = b.getitem(x, params=(head,))
@@ -240,7 +240,7 @@ SHAPES = [(), (3,), (2, 3), (2, 1)]
 
 
 def random_program(rng, dtype, length):
-    """Ops drawn from those that have rules, on values of several shapes and on numbers."""
+    """A graph of random ops that have rules, on values of several shapes and on numbers; and values for it."""
     b = Builder()
     pool = [b.input(rng.choice([-1, 1], shape) * rng.uniform(0.5, 2, shape).astype(dtype)) for shape in SHAPES]
     inputs = list(b.values)
@@ -287,7 +287,7 @@ def random_program(rng, dtype, length):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.complex128])
 @pytest.mark.parametrize("seed", range(40))
 def test_random_programs(seed, dtype):
-    """Simplified and not, to what rounding of the intermediate results makes of the last digits."""
+    """A simplified graph gives the same values, to the rounding of intermediate results."""
     rng = np.random.default_rng(seed)
     for _ in range(5):
         graph, inputs = random_program(rng, dtype, 30)

@@ -1,4 +1,4 @@
-"""Saved programs: what is written comes back, and nothing else is believed."""
+"""Saved programs: what was saved is loaded, and any other file is refused."""
 import collections
 import copy
 import dataclasses
@@ -15,13 +15,13 @@ from test_table import CALLS, arrays, flat
 import ad
 from ad import trees
 from ad.compiler import serialization
-from ad.compiler.program import from_bytes, to_bytes
+from ad.compiler.program import Program, from_bytes, to_bytes
 from ad.engine.graph import Op
 from ad.ops import nondifferentiable
 
 
 def program():
-    """One with every kind of constant and parameter."""
+    """A program with every kind of constant and parameter, and values for it."""
     b, x = Builder(), None
     x = b.input(np.arange(12.0).reshape(3, 4))
     rows = b.getitem(x, params=((slice(1, None), ..., None, np.array([0, 2])),), line="model.py:7")
@@ -40,6 +40,11 @@ def assert_same_program(a, b):
     for slot, value in a.constants.items():
         assert type(b.constants[slot]) is type(value)
         assert np.asarray(b.constants[slot]).tobytes() == np.asarray(value).tobytes()
+
+
+def test_a_file_holds_every_field_of_a_program():
+    fields = [field.name for field in dataclasses.fields(Program) if field.init]
+    assert [*serialization.Contents._fields] == fields
 
 
 def test_load_gives_what_was_saved(tmp_path):
@@ -76,7 +81,7 @@ def test_objects_cannot_be_saved():
 
 
 def test_programs_of_every_op_are_loaded(rng):
-    """Each shape and dtype in them is computed anew, and found to be the same."""
+    """Loading computes each shape and dtype again, and finds the same."""
     for call in CALLS:
         xs = arrays(args := call.sample(rng))
         if xs:
@@ -85,7 +90,7 @@ def test_programs_of_every_op_are_loaded(rng):
                 assert_same_program(saved, from_bytes(to_bytes(saved)))
 
 
-# -- files that are not to be believed --------------------------------------------------------------------
+# -- files that are refused --------------------------------------------------------------------
 
 
 def one_line(error):

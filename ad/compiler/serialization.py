@@ -33,7 +33,7 @@ MARK, VERSION = b"\x93adprog\n", 1
 HEAD = struct.Struct("<8sIQ32s")  # mark, version, length, digest
 OPAQUE = "opaque"  # the form of a NumPy function that has a derivative, but no rule for it
 _WRITES = {np.save, np.savetxt, np.savez}  # which a file must not name
-_PLAIN = {
+_NUMPY_FUNCTIONS = {
     nondifferentiable.name_of(f): f
     for f in {*nondifferentiable.PLAIN, *[f for f in vars(np).values() if isinstance(f, np.ufunc)]} if f not in _WRITES
 }
@@ -179,12 +179,12 @@ def _numpy_op(name: str, outputs: int, *parameters: str) -> Op:
     opaque = OPAQUE in parameters
     if name == "detached" and outputs == 1:
         found = nondifferentiable.DETACHED
-    elif name not in _PLAIN or type(outputs) is not int:
+    elif name not in _NUMPY_FUNCTIONS or type(outputs) is not int:
         raise ValueError(f"there is no op {name!r}")
     elif len(parameters) > opaque:
-        found = nondifferentiable.call_op(_PLAIN[name], outputs, opaque)
+        found = nondifferentiable.call_op(_NUMPY_FUNCTIONS[name], outputs, opaque)
     else:
-        found = (nondifferentiable.opaque_op if opaque else nondifferentiable.plain_op)(_PLAIN[name], outputs)
+        found = (nondifferentiable.opaque_op if opaque else nondifferentiable.plain_op)(_NUMPY_FUNCTIONS[name], outputs)
     return found
 
 

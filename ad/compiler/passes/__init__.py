@@ -1,2 +1,1 @@
-"""Passes that make a program simpler. `pipeline` has the order in which they run.
-"""
+"""Passes that simplify a graph. `pipeline` runs them in order."""
