@@ -7,7 +7,7 @@ from ad.compiler.ir.table import ops_named
 from ad.compiler.passes.factors import MODERATE, enlarging, may_join, moderate, normal, power_of_two, times
 from ad.compiler.passes.rewriting import Rewriting
 from ad.compiler.passes.rules import FLOATING, Rule, RuleTable
-from ad.compiler.passes.shapes import spread
+from ad.compiler.passes.shapes import broadcast
 from ad.engine.graph import Aval, Op
 
 __all__ = ["RULES"]
@@ -58,7 +58,7 @@ def _common_factor(op: Op, opposite: Op) -> Rule:
 
     def common_factor(r: Rewriting, y: Aval, a: int, b: int) -> int | None:
         p, q = r.product(a), r.product(b)
-        if not (p and q and abs(p[1]) == abs(q[1]) and r.alone(a, y) and r.alone(b, y)):
+        if not (p and q and abs(p[1]) == abs(q[1]) and r.is_used_once(a, y) and r.is_used_once(b, y)):
             return None
         (x, c), z, made = p, q[0], op if p[1] == q[1] else opposite
         if made is SUBTRACT and c < 0:
@@ -102,7 +102,7 @@ def regroup_factors(r: Rewriting, y: Aval, x: int, c: float) -> int | None:
 @RULES.rule("multiply", "right")
 def regroup_quotient(r: Rewriting, y: Aval, x: int, c: float) -> int | None:
     """(a / b) c is (a c) / b, if a is a number, and a (c / b), if b is."""
-    if not (parts := r.made_by(x, DIVIDE)) or not r.alone(x, y):
+    if not (parts := r.made_by(x, DIVIDE)) or not r.is_used_once(x, y):
         return None
     (a, b), (k, d) = parts, map(r.numbers.get, parts)
     if k is not None and moderate(c) and normal(k, y, MODERATE):
@@ -116,7 +116,7 @@ def regroup_quotient(r: Rewriting, y: Aval, x: int, c: float) -> int | None:
 def number_with_smaller(r: Rewriting, y: Aval, x: int, c: float) -> int | None:
     """(A b) c, for a factor b of fewer elements than the product, is A (b c)."""
     op = next((op for op in (MULTIPLY, SCALE, SCALE_DOTS) if r.made_by(x, op)), None)
-    if op is None or not r.alone(x, y) or not moderate(c):
+    if op is None or not r.is_used_once(x, y) or not moderate(c):
         return None
     a, b = r.made_by(x, op)
     if b not in r.numbers and r.avals[b].size < y.size:
@@ -147,7 +147,7 @@ def _hoist(op: Op) -> Rule:
         for x, other, at in ((a, b, 0), (b, a, 1)):
             if r.is_number(other) or not (z := r.product(x)) or r.avals[x].shape != y.shape:
                 continue
-            if z[1] == -1 or (r.alone(x, y) and enlarging(z[1])):
+            if z[1] == -1 or (r.is_used_once(x, y) and enlarging(z[1])):
                 return times(r, y, r.emit(op, y, *((z[0], b), (a, z[0]))[at]), z[1])
         return None
 
@@ -168,7 +168,7 @@ def multiply_by_itself(r: Rewriting, y: Aval, a: int, b: int) -> int | None:
 def multiply_by_reciprocal(r: Rewriting, y: Aval, a: int, b: int) -> int | None:
     for x, other in ((b, a), (a, b)):
         parts = r.made_by(x, DIVIDE)
-        if parts and r.numbers.get(parts[0]) == 1 and r.alone(x, y):
+        if parts and r.numbers.get(parts[0]) == 1 and r.is_used_once(x, y):
             return r.emit(DIVIDE, y, other, parts[1])
     return None
 
@@ -197,7 +197,7 @@ def divide_product(r: Rewriting, y: Aval, x: int, c: float) -> int | None:
 @RULES.rule("divide", "left")
 def divide_number(r: Rewriting, y: Aval, c: float, x: int) -> int | None:
     """c / (z k) is (c / k) / z."""
-    if (z := r.product(x)) and r.alone(x, y):
+    if (z := r.product(x)) and r.is_used_once(x, y):
         if z[1] == -1 or (moderate(z[1]) and normal(c, y) and normal(c / z[1], y)):
             return r.emit(DIVIDE, y, c / z[1], z[0])
     return None
@@ -207,7 +207,7 @@ def divide_number(r: Rewriting, y: Aval, c: float, x: int) -> int | None:
 def divide_negatives(r: Rewriting, y: Aval, a: int, b: int) -> int | None:
     for x, other, at in ((a, b, 0), (b, a, 1)):
         z = r.made_by(x, NEGATIVE)
-        if z and r.alone(x, y) and other not in r.numbers:
+        if z and r.is_used_once(x, y) and other not in r.numbers:
             return r.emit(NEGATIVE, y, r.emit(DIVIDE, y, *((*z, b), (a, *z))[at]))
     return None
 
@@ -229,13 +229,13 @@ def negative_twice(r: Rewriting, y: Aval, x: int) -> int | None:
 @RULES.rule("negative")
 def negative_product(r: Rewriting, y: Aval, x: int) -> int | None:
     z = r.product(x)
-    return r.emit(MULTIPLY, y, z[0], -z[1]) if z and r.alone(x, y) else None
+    return r.emit(MULTIPLY, y, z[0], -z[1]) if z and r.is_used_once(x, y) else None
 
 
 @RULES.rule("negative")
 def negative_quotient(r: Rewriting, y: Aval, x: int) -> int | None:
     parts = r.made_by(x, DIVIDE)
-    if parts and parts[0] in r.numbers and r.alone(x, y):
+    if parts and parts[0] in r.numbers and r.is_used_once(x, y):
         return r.emit(DIVIDE, y, -r.numbers[parts[0]], parts[1])
     return None
 
@@ -267,5 +267,5 @@ def power(r: Rewriting, y: Aval, x: int, c: float) -> int | None:
     if c == -1:
         return r.emit(DIVIDE, y, 1.0, x)
     if c == 0:
-        return spread(r, y, r.constant(np.ones((), y.dtype)))
+        return broadcast(r, y, r.constant(np.ones((), y.dtype)))
     return None

@@ -162,8 +162,8 @@ class Rewriting:
         """Return the parameters of the instruction that made it."""
         return self.made[slot].params
 
-    def alone(self, slot: int, y: Aval) -> bool:
-        """Return whether it has the shape of y and no other use, so that an op on it may be moved behind its use."""
+    def is_used_once(self, slot: int, y: Aval) -> bool:
+        """Return whether it has the shape of y and one use, so that an op on it may be moved behind that."""
         return self.uses[slot] <= 1 and self.avals[slot].shape == y.shape
 
     def product(self, slot: int) -> tuple[int, float] | tuple[()]:
@@ -179,9 +179,9 @@ class Rewriting:
 
     def is_number(self, slot: int) -> bool:
         """Return whether it is a constant real number, or an array of copies of one."""
-        return slot in self.numbers or (slot in self.constants and self.spread_from(slot) in self.numbers)
+        return slot in self.numbers or (slot in self.constants and self.broadcast_source(slot) in self.numbers)
 
-    def spread_from(self, slot: int) -> int | None:
+    def broadcast_source(self, slot: int) -> int | None:
         """Return the slot of the value that was broadcast to make this one, which may be a constant; or None."""
         if slot not in self.constants:
             source = self.made_by(slot, BROADCAST_TO)

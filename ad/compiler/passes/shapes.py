@@ -13,7 +13,7 @@ from ad.compiler.passes.rules import ANY, FLOATING, RuleTable
 from ad.engine.graph import Aval, Op
 from ad.ops.indexing import is_basic
 
-__all__ = ["RULES", "spread"]
+__all__ = ["RULES", "broadcast"]
 
 ADD, MULTIPLY, SUM, TRANSPOSE, RESHAPE, BROADCAST_TO, SUM_TO, PUT_ZEROS, MATMUL, ASTYPE = ops_named(
     "add multiply sum transpose reshape broadcast_to sum_to put_zeros matmul astype")
@@ -111,13 +111,13 @@ def add_put(r: Rewriting, y: Aval, a: int, b: int) -> int | None:
     Each application saves an array of zeros and a sum over all of x (Rosenbrock's gradient: 12 instructions, not 14).
     """
     for x, put in ((a, b), (b, a)):
-        if not r.made_by(put, PUT_ZEROS) or not r.alone(put, y):
+        if not r.made_by(put, PUT_ZEROS) or not r.is_used_once(put, y):
             continue
-        if _same_place(r, x, put) and r.alone(x, y):
+        if _same_place(r, x, put) and r.is_used_once(x, y):
             return _put_sum(r, y, x, put)
-        if (parts := r.made_by(x, ADD)) and r.alone(x, y):
+        if (parts := r.made_by(x, ADD)) and r.is_used_once(x, y):
             for third, other in (parts, parts[::-1]):
-                if _same_place(r, other, put) and r.alone(other, y):
+                if _same_place(r, other, put) and r.is_used_once(other, y):
                     return r.emit(ADD, y, third, _put_sum(r, y, other, put))
     return None
 
@@ -135,10 +135,10 @@ def _put_sum(r: Rewriting, y: Aval, x: int, put: int) -> int:
     return r.emit(PUT_ZEROS, y, total, params=r.params(x))
 
 
-# -- broadcasting: a value spread over a shape is worked on before it is spread --------------------------
+# -- broadcasting: ops are moved before it --------------------------------------------------------------
 
 
-def spread(r: Rewriting, y: Aval, x: int) -> int:
+def broadcast(r: Rewriting, y: Aval, x: int) -> int:
     """Emit a broadcast of x to the shape of y, if it does not have it."""
     return r.emit(BROADCAST_TO, y, x, params=(y.shape,)) if r.avals[x].shape != y.shape else x
 
@@ -148,41 +148,41 @@ def broadcast_one(r: Rewriting, y: Aval, x: int, shape: Any) -> int | None:
     """One element in several axes of length one is taken as a scalar; other axes in front need no reshape."""
     aval = r.avals[x]
     if aval.shape and aval.size == 1:
-        return spread(r, y, r.emit(RESHAPE, Aval((), y.dtype), x, params=((), "C")))
+        return broadcast(r, y, r.emit(RESHAPE, Aval((), y.dtype), x, params=((), "C")))
     z = r.made_by(x, RESHAPE)
     if z and aval.shape[-len(r.avals[z[0]].shape):] == r.avals[z[0]].shape and aval.size == r.avals[z[0]].size:
-        return spread(r, y, *z)
+        return broadcast(r, y, *z)
     return None
 
 
 @RULES.rule("broadcast_to", dtypes=ANY)
 def broadcast_twice(r: Rewriting, y: Aval, x: int, shape: Any) -> int | None:
     z = r.made_by(x, BROADCAST_TO)
-    return spread(r, y, *z) if z else None
+    return broadcast(r, y, *z) if z else None
 
 
 @RULES.rule("reshape getitem transpose", dtypes=ANY)
 def take_of_scalar(r: Rewriting, y: Aval, x: int, *params: Any) -> int | None:
-    return spread(r, y, z) if (z := spread_scalar(r, x)) is not None else None
+    return broadcast(r, y, z) if (z := scalar_source(r, x)) is not None else None
 
 
 @RULES.rule("astype", dtypes=ANY)
 def cast_scalar(r: Rewriting, y: Aval, x: int, dtype: Any) -> int | None:
-    if (z := spread_scalar(r, x)) is not None:
-        return spread(r, y, r.emit(ASTYPE, Aval((), y.dtype), z, params=(dtype,)))
+    if (z := scalar_source(r, x)) is not None:
+        return broadcast(r, y, r.emit(ASTYPE, Aval((), y.dtype), z, params=(dtype,)))
     return None
 
 
-def spread_scalar(r: Rewriting, x: int) -> int | None:
-    """The scalar that was spread over the shape of x, or None."""
-    z = r.spread_from(x)
+def scalar_source(r: Rewriting, x: int) -> int | None:
+    """Return the scalar that was broadcast to the shape of x, or None."""
+    z = r.broadcast_source(x)
     return z if z is not None and r.avals[z].shape == () else None
 
 
 @RULES.rule_of_form("elementwise")
-def operate_then_spread(r: Rewriting, y: Aval, op: Op, params: tuple[Any, ...], inputs: Slots) -> int | None:
-    """An operand broadcasts by itself beside one of the whole shape; if there is none, the result is spread."""
-    sources = [r.spread_from(x) if r.avals[x].shape else None for x in inputs]
+def operate_then_broadcast(r: Rewriting, y: Aval, op: Op, params: tuple[Any, ...], inputs: Slots) -> int | None:
+    """Broadcast no operand beside one of the whole shape; if there is none, broadcast the result."""
+    sources = [r.broadcast_source(x) if r.avals[x].shape else None for x in inputs]
     if all(z is None for z in sources):
         return None
     small = [x if z is None else z for z, x in zip(sources, inputs)]
@@ -191,16 +191,16 @@ def operate_then_spread(r: Rewriting, y: Aval, op: Op, params: tuple[Any, ...], 
         return r.emit(op, y, *small, params=params)
     shapes.discard(())
     if len(shapes) <= 1:
-        return spread(r, y, r.emit(op, Aval(shapes.pop() if shapes else (), y.dtype), *small, params=params))
+        return broadcast(r, y, r.emit(op, Aval(shapes.pop() if shapes else (), y.dtype), *small, params=params))
     return None
 
 
 @RULES.rule("sum sum_to")
 def sum_of_copies(r: Rewriting, y: Aval, x: int, *params: Any) -> int | None:
     """The sum of n copies of a scalar, or of an array, is n times it."""
-    z, n = r.spread_from(x), r.avals[x].size // max(y.size, 1)
+    z, n = r.broadcast_source(x), r.avals[x].size // max(y.size, 1)
     if z is not None and n and (r.avals[z].shape == () or (len(params) == 1 and r.avals[z].shape == y.shape)):
-        return spread(r, y, r.emit(MULTIPLY, r.avals[z], z, float(n)))
+        return broadcast(r, y, r.emit(MULTIPLY, r.avals[z], z, float(n)))
     return None
 
 
@@ -208,7 +208,7 @@ def sum_of_copies(r: Rewriting, y: Aval, x: int, *params: Any) -> int | None:
 def sum_of_product(r: Rewriting, y: Aval, x: int, *params: Any) -> int | None:
     """The sum of c z is c times that of z."""
     z = r.product(x)
-    if z and moderate(z[1]) and r.alone(x, r.avals[z[0]]) and y.size < r.avals[x].size:
+    if z and moderate(z[1]) and r.is_used_once(x, r.avals[z[0]]) and y.size < r.avals[x].size:
         op = SUM if len(params) == 2 else SUM_TO
         return times(r, y, r.emit(op, y, z[0], params=params), z[1])
     return None
