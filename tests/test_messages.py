@@ -152,8 +152,8 @@ STACK = "np.stack([x, y]) or ad.asarray([x, y])"
 PIECES = "Collect the pieces in a list and use np.stack(pieces)"
 WRITTEN = (
     "ad: np.add cannot write a value that is being differentiated into a plain ndarray, which would cut it off. Use "
-    "the result instead (y = np.add(x, a), not np.add(x, a, out=y); a = a + x, not a += x), or give out= an array of "
-    "ours (ad.constant)."
+    "the result instead (y = np.add(x, a), not np.add(x, a, out=y); a = a + x, not a += x), or give out= an "
+    "ad.Array (ad.constant)."
 )
 
 
@@ -255,7 +255,7 @@ OURS = "make it an ad.Variable(value), or an ad.constant(value) that the tape wa
      "ad: this GradientTape is recording already; its block cannot be entered inside itself"),
     (lambda: watch(X), ValueError, f"ad: cannot watch an ndarray, array([0., 1., 2.]); {OURS}"),
     (lambda: ask(source=X), TypeError,
-     f"ad: a source must be an array or variable of ours, not an ndarray, array([0., 1., 2.]); {OURS}"),
+     f"ad: a source must be an ad.Array or ad.Variable, not an ndarray, array([0., 1., 2.]); {OURS}"),
     (lambda: ask(target="y"), TypeError, "ad: a target must be an array, not a str, 'y'"),
     (lambda: ask(unconnected_gradients="zeros"), ValueError,
      "ad: unknown value for unconnected_gradients: 'zeros'; it is 'none' or 'zero'"),
@@ -264,7 +264,7 @@ OURS = "make it an ad.Variable(value), or an ad.constant(value) that the tape wa
     (lambda: ask(output_gradients=X), ValueError,
      "ad: a gradient of shape (3,) in output_gradients for a target of shape ()"),
     (lambda: ad.ForwardAccumulator(X, X), ValueError,
-     "ad: a primal must be an array or variable of ours, not an ndarray, array([0., 1., 2.]); make it an ",
+     "ad: a primal must be an ad.Array or ad.Variable, not an ndarray, array([0., 1., 2.]); make it an ",
      "ad.constant(value), and use that in the block"),
     (lambda: ad.ForwardAccumulator(ad.constant(X), [1.0]), ValueError,
      "ad: a tangent of shape (1,) and dtype float64 for a primal of shape (3,) and dtype float64; they must be the ",

@@ -176,7 +176,7 @@ def cannot_write(what: str) -> TypeError:
         f"ad: {what} cannot write a value that is being differentiated into a plain ndarray, which would cut it off"
         f"{_at(find_caller())}. "
         "Use the result instead (y = np.add(x, a), not np.add(x, a, out=y); a = a + x, not a += x), "
-        "or give out= an array of ours (ad.constant)."
+        "or give out= an ad.Array (ad.constant)."
     )
 
 

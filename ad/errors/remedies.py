@@ -72,7 +72,7 @@ MODULES = {  # the longest name that fits decides
     "scipy.fft": "Write it in functions of np.fft, or " + OWN_RULE,
     "scipy.signal": "Use np.convolve or np.correlate, or " + OWN_RULE,
     "scipy": "Write it in functions of NumPy or ad.special, or " + OWN_RULE,
-    "numpy.polynomial": "Give plain coefficients, and points of ours only, or use np.polyval and np.prod(x - roots)",
+    "numpy.polynomial": "Give ndarrays as coefficients and Arrays as points, or use np.polyval and np.prod(x - roots)",
     "numpy.random": "Draw plain numbers, and shift and scale them: loc + scale * rng.standard_normal(shape)",
     "pandas": "Take the numbers out of the table first: series.to_numpy() * x",
 }
@@ -159,8 +159,8 @@ def _of_numpy(module: str, name: str) -> str:
         instead = ""
     else:
         instead = f", or call {module.replace('numpy', 'ad', 1)}.{name}, which does"
-    return (f"{module.replace('numpy', 'np', 1)}.{name} does not look for values of ours in lists, or in parameters "
-            f"beside plain arrays. Make arrays of ours of those (ad.asarray([x, y]), ad.constant(a)){instead}")
+    return (f"{module.replace('numpy', 'np', 1)}.{name} does not look for Arrays in lists, or in parameters beside "
+            f"ndarrays. Make Arrays of those (ad.asarray([x, y]), ad.constant(a)){instead}")
 
 
 def instead_of(what: str) -> str:

@@ -205,7 +205,7 @@ def _sources(sources: Any) -> tuple[list[Array], TreeDef]:
     leaves, rebuild = flatten(sources)
     for x in leaves:
         if not isinstance(x, Array):
-            raise TypeError(f"ad: a source must be an array or variable of ours, not {kind(x)}, {shown(x)}; {TO_WATCH}")
+            raise TypeError(f"ad: a source must be an ad.Array or ad.Variable, not {kind(x)}, {shown(x)}; {TO_WATCH}")
     return leaves, rebuild
 
 
@@ -291,7 +291,7 @@ class ForwardAccumulator(Accumulator):
         leaves, structure = flatten(primals)
         for x in leaves:
             if not isinstance(x, Array):
-                raise ValueError(f"ad: a primal must be an array or variable of ours, not {kind(x)}, "
+                raise ValueError(f"ad: a primal must be an ad.Array or ad.Variable, not {kind(x)}, "
                                  f"{shown(x)}; make it an ad.constant(value), and use that in the block")
         for x, x_dot in zip(leaves, _tangents_of(structure, tangents)):
             self._add(x, _tangent(x, x_dot))
