@@ -9,6 +9,7 @@ from ad.ops import (  # noqa: F401
     indexing,
     joining,
     linalg,
+    matrix_products,
     nondifferentiable,
     powers,
     products,
@@ -38,7 +39,7 @@ sweep.specialise(TABLE["getitem"].op, TABLE["put_zeros"].op, TABLE["sum"].op)
 _core.install(
     **{name: TABLE[name].op for name in _SERVING.split()}, getitem_function=indexing.getitem,
     either=TABLE["either"].function, smooth_power=powers.smooth_power,
-    asarray=joining.asarray, stacked=stacked, matmul_function=products.matmul, compare=nondifferentiable.compare,
+    asarray=joining.asarray, stacked=stacked, matmul_function=matrix_products.matmul, compare=nondifferentiable.compare,
     detached=nondifferentiable.detached, refuse=refuse,
 )
 LATER.append("ad.ops.special")

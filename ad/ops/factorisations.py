@@ -6,11 +6,12 @@ import numpy as np
 
 from ad.engine.variable import stop_gradient
 from ad.errors import MissingRule
+from ad.ops.contractions import einsum
 from ad.ops.costs import of_matrix
 from ad.ops.domains import FULL_RANK, INVERTIBLE, REAL, SPD, SYMMETRIC
 from ad.ops.elementwise import absolute, imag, quotient, real
 from ad.ops.forms import case, composite, custom
-from ad.ops.products import adjoint, einsum, matmul
+from ad.ops.matrix_products import adjoint, matmul
 from ad.ops.reductions import max as largest
 from ad.ops.shaping import reshape
 from ad.ops.solvers import SMALL, inv, is_complex, solve, substituted

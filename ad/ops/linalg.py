@@ -9,14 +9,15 @@ import math
 import numpy as np
 
 from ad.ops.axes import kept_shape, reduced_shape_rule
+from ad.ops.contractions import einsum
 from ad.ops.costs import of_matrix
 from ad.ops.domains import FULL_RANK, NONZERO, REAL
 from ad.ops.elementwise import absolute, conjugate, phase, quotient, real, scale
 from ad.ops.factorisations import cholesky, eigh, eigvalsh, qr, svd, svdvals
 from ad.ops.forms import case, composite, custom, point
 from ad.ops.matrix_functions import expmh, funmh, logmh, powmh, sqrtmh
+from ad.ops.matrix_products import adjoint, matmul, operand
 from ad.ops.nondifferentiable import evaluate
-from ad.ops.products import adjoint, einsum, matmul, operand
 from ad.ops.reductions import sum as sum_
 from ad.ops.shaping import reshape
 from ad.ops.solvers import det, inv, is_complex, matrix_power, pinv, slogdet, solve, tensorinv, tensorsolve

@@ -17,7 +17,7 @@ from ad.ops.divided_differences import divided_differences
 from ad.ops.domains import REAL, SPD, SYMMETRIC
 from ad.ops.factorisations import eigh_parts
 from ad.ops.forms import case, composite, custom
-from ad.ops.products import adjoint, operand
+from ad.ops.matrix_products import adjoint, operand
 from ad.ops.shaping import reshape
 from ad.ops.traits import Batching
 

@@ -5,11 +5,13 @@ import operator
 import numpy as np
 
 from ad.errors import MissingRule
+from ad.ops.contractions import einsum
 from ad.ops.costs import of_matrix
 from ad.ops.domains import FULL_RANK, INVERTIBLE, REAL
 from ad.ops.elementwise import conjugate, imag, real
 from ad.ops.forms import case, composite, custom
-from ad.ops.products import adjoint, einsum, matmul, matrix_transpose, operand, widened
+from ad.ops.matrix_products import adjoint, matmul, matrix_transpose, operand
+from ad.ops.products import widened
 from ad.ops.shaping import broadcast_to, reshape
 from ad.ops.traits import BROADCASTS, Batching
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from ad._core import Array
 from ad.engine.variable import stop_gradient
-from ad.errors import MissingRule, needs_scipy
-from ad.ops.domains import NONZERO, POSITIVE, REAL, UNIT, UNIT_INTERVAL
+from ad.ops.bessel import i0, i0e, i1, i1e, iv, ive, j0, j1, jv, k0, k1, kv, y0, y1, yv
+from ad.ops.domains import POSITIVE, REAL, UNIT, UNIT_INTERVAL
 from ad.ops.elementwise import (
     INF,
     LN10,
@@ -28,8 +28,6 @@ from ad.ops.elementwise import (
     log1p,
     quotient,
     scale,
-    sign,
-    sinh,
     sqrt,
     square,
 )
@@ -37,14 +35,10 @@ from ad.ops.exponentials import largest, log_sum_exp
 from ad.ops.forms import Accuracy, case, composite, elementwise, inexact, point
 from ad.ops.joining import asarray
 from ad.ops.reductions import sum
+from ad.ops.scipy_support import floats, missing_rule_for, numbers_from, real_only, scipy_special
 from ad.ops.selection import where
 from ad.ops.shape_rules import elementwise_shape
 from ad.ops.table import TABLE, UFUNCS
-
-try:
-    from scipy import special as scipy_special
-except ImportError:
-    raise needs_scipy("ad.special") from None
 
 __all__ = [
     "beta", "betaln", "boxcox", "cbrt", "digamma", "entr", "erf", "erfc", "erfcinv", "erfcx", "erfinv", "exp10", "exp2",
@@ -55,36 +49,6 @@ __all__ = [
 ]
 
 SQRT_PI, SQRT_2, SQRT_2PI = math.sqrt(math.pi), math.sqrt(2), math.sqrt(2 * math.pi)
-
-
-def _numbers_from(low):
-    """A domain of integers: an argument with respect to which there is no derivative."""
-    return lambda rng, shape: rng.integers(low, low + 4, shape)
-
-
-def _missing(name, argument):
-    """The partial of an argument for which there is none."""
-
-    def partial(_x1, _x2, _y):
-        raise MissingRule(
-            f"ad: scipy.special.{name} has no rule, in reverse or in forward mode, for its argument {argument}, which "
-            "is being differentiated; cut it off on purpose with ad.stop_gradient"
-        )
-
-    return partial
-
-
-def _real_only(name, x):
-    if x.dtype.kind == "c":
-        raise MissingRule(f"ad: no rule for scipy.special.{name} of complex arguments")
-
-
-def _floats(*values):
-    """The values as arrays of their common floating dtype."""
-    dtype = np.result_type(*values, np.float16)
-    if dtype.kind == "c":
-        raise TypeError("ad.special: of real arguments only")
-    return [np.asarray(x, dtype) for x in values]
 
 
 # -- SciPy's own objects for functions that NumPy has too ------------------------------------------
@@ -170,7 +134,7 @@ ndtri = elementwise(
 
 
 def _psi_partial(x, _y):
-    _real_only("psi", x)
+    real_only("psi", x)
     return zeta(2.0, x)
 
 
@@ -187,8 +151,8 @@ psi = digamma = elementwise(
     accuracy=Accuracy("SciPy's zeta loses digits far below 0", low=-100),
 )
 zeta = elementwise(
-    "zeta", None, (_missing("zeta", "x"), lambda x1, x2, _y: -x1 * zeta(x1 + 1.0, x2)),
-    domain=(_numbers_from(2), POSITIVE), fn=scipy_special.zeta, singular="no derivative in x",
+    "zeta", None, (missing_rule_for("zeta", "x"), lambda x1, x2, _y: -x1 * zeta(x1 + 1.0, x2)),
+    domain=(numbers_from(2), POSITIVE), fn=scipy_special.zeta, singular="no derivative in x",
     accuracy=Accuracy("SciPy's values lose digits below 0", low=0),
 )
 
@@ -230,7 +194,7 @@ def _psi_drop_positive(x, h):
 
 
 def _psi_drop(x, h):
-    x, h = _floats(x, h)
+    x, h = floats(x, h)
     positive = (x > 0) & (h > 0)
     drop = _psi_drop_positive(np.where(positive, x, 1), np.where(positive, h, 1))
     return np.where(positive, drop, scipy_special.psi(x) - scipy_special.psi(np.add(x, h)))
@@ -264,12 +228,13 @@ def _gamma_density(a, x):
 
 _DENSITY = inexact("the logarithm's rounding counts as often as its terms are large")
 gammainc = elementwise(
-    "gammainc", scipy_special.gammainc, (_missing("gammainc", "a"), lambda x1, x2, _y: _gamma_density(x1, x2)),
-    domain=(_numbers_from(1), POSITIVE), singular="no derivative in a", accuracy=_DENSITY,
+    "gammainc", scipy_special.gammainc, (missing_rule_for("gammainc", "a"), lambda x1, x2, _y: _gamma_density(x1, x2)),
+    domain=(numbers_from(1), POSITIVE), singular="no derivative in a", accuracy=_DENSITY,
 )
 gammaincc = elementwise(
-    "gammaincc", scipy_special.gammaincc, (_missing("gammaincc", "a"), lambda x1, x2, _y: -_gamma_density(x1, x2)),
-    domain=(_numbers_from(1), POSITIVE), singular="no derivative in a", accuracy=_DENSITY,
+    "gammaincc", scipy_special.gammaincc,
+    (missing_rule_for("gammaincc", "a"), lambda x1, x2, _y: -_gamma_density(x1, x2)),
+    domain=(numbers_from(1), POSITIVE), singular="no derivative in a", accuracy=_DENSITY,
 )
 
 # -- logistic --------------------------------------------------------------------------------------
@@ -300,7 +265,7 @@ def _log_ratio(x1, x2):
 
     With -1, what is made of it has the right derivative along x1 = x2, where `rel_entr` and `kl_div` are 0.
     """
-    x1, x2 = _floats(x1, x2)
+    x1, x2 = floats(x1, x2)
     both = (x1 == 0) & (x2 == 0)
     x1, x2 = np.where(both, 1, x1), np.where(both, 1, x2)
     with np.errstate(all="ignore"):
@@ -385,86 +350,6 @@ boxcox = elementwise(
     points=(point(0.0, 2.0, first=(0, 0.25), second=((1, 0), (0, -0.25))), point(0.0, 0.0, first=INF)),
     singular="inf for x2 where x1 = 0 and x2 <= 0",
     accuracy=Accuracy("the rounding of x2 - 1, and of x2 log x1, counts log x1 times", 1024, 1024),
-)
-
-# -- Bessel functions: the order is a constant -------------------------------------------------------
-
-
-def _odd_part(x, y, unscaled):
-    """sign(x) y, for y = exp(-|x|) unscaled(x). At 0 it and all its derivatives are the means of both sides."""
-    kink = x == 0
-    return where(kink, -sinh(where(kink, x, 0)) * unscaled(where(kink, x, 0)), sign(x) * y)
-
-
-def _far_slope(order, x):
-    """The derivative of exp(-x) times the function I of an order for large x: DLMF 10.40.1, term by term."""
-    mu, term, series = 4 * order * order, 1.0, 0.5
-    for k in range(1, 13):
-        term = term * ((2 * k - 1) ** 2 - mu) / (8 * k * x)
-        series = series + (k + 0.5) * term
-    return -series / SQRT_2PI / (x * sqrt(x))
-
-
-def _scaled_slope(order, x, near):
-    """The derivative of a scaled I: `near(x)` for small x; for large x, where its terms cancel, that of the series."""
-    size = absolute(x)
-    far = size > 50 + order * order
-    slope = _far_slope(order, where(far, size, 100 + order * order))
-    return where(far, where((x > 0) | (order % 2 == 1), slope, -slope), near(where(far, 0, x)))
-
-
-def _ive_partial(x1, x2, _y):
-    _real_only("ive", x2)
-    return _scaled_slope(x1, x2, lambda x: 0.5 * (ive(x1 - 1.0, x) + ive(x1 + 1.0, x)) - _odd_part(
-        x, ive(x1, x), lambda x: iv(x1, x)))
-
-
-_WAVES = inexact("it cancels at its zeros, and far out SciPy's values lose digits", 64, -1e3, 1e3)
-_GROWTH = inexact("SciPy's values", 64, -700, 700)
-_SCALED = inexact("differences of SciPy's values, which lose up to two digits near 50", high=1e300)
-
-
-def _bessel(name, partial, domain, singular="no derivative in v", points=(), accuracy=_GROWTH):
-    return elementwise(
-        name, getattr(scipy_special, name), (_missing(name, "v"), partial), domain=(_numbers_from(0), domain),
-        singular=singular, points=points, accuracy=accuracy,
-    )
-
-
-def _unless_zero(x, y):
-    """y, of terms of which the other outgrows this one at x = 0, where both are infinite."""
-    return where(x == 0, 0, y)
-
-
-_KINK = "the mean of both sides at 0, where the scaling has a kink"
-jv = _bessel("jv", lambda x1, x2, _y: 0.5 * (jv(x1 - 1.0, x2) - jv(x1 + 1.0, x2)), NONZERO, accuracy=_WAVES)
-yv = _bessel("yv", lambda x1, x2, _y: 0.5 * (_unless_zero(x2, yv(x1 - 1.0, x2)) - yv(x1 + 1.0, x2)), POSITIVE,
-             points=tuple(point(v, 0.0, first=INF, second=-INF, third=INF) for v in (0, 1, 2)), accuracy=_WAVES)
-iv = _bessel("iv", lambda x1, x2, _y: 0.5 * (iv(x1 - 1.0, x2) + iv(x1 + 1.0, x2)), NONZERO)
-kv = _bessel("kv", lambda x1, x2, _y: -0.5 * (kv(x1 - 1.0, x2) + kv(x1 + 1.0, x2)), POSITIVE)
-ive = _bessel("ive", _ive_partial, NONZERO, f"no derivative in v; {_KINK}", points=(
-    point(0, 0.0, first=0, second=1.5, third=0), point(1, 0.0, first=0.5, second=0, third=1.875)), accuracy=_SCALED)
-j0 = elementwise("j0", scipy_special.j0, lambda x, _y: -j1(x), domain=REAL, accuracy=_WAVES)
-j1 = elementwise("j1", scipy_special.j1, lambda x, _y: 0.5 * (j0(x) - jv(2.0, x)), domain=REAL, accuracy=_WAVES)
-_RISING = (point(0.0, first=INF, second=-INF, third=INF),)
-_FALLING = (point(0.0, first=-INF, second=INF, third=-INF),)
-y0 = elementwise("y0", scipy_special.y0, lambda x, _y: -y1(x), domain=POSITIVE, points=_RISING, accuracy=_WAVES)
-y1 = elementwise("y1", scipy_special.y1, lambda x, _y: 0.5 * (_unless_zero(x, y0(x)) - yv(2.0, x)), domain=POSITIVE,
-                 points=_RISING, accuracy=_WAVES)
-i0 = elementwise("i0", scipy_special.i0, lambda x, _y: i1(x), domain=REAL)
-i1 = elementwise("i1", scipy_special.i1, lambda x, _y: 0.5 * (i0(x) + iv(2.0, x)), domain=REAL)
-i0e = elementwise(
-    "i0e", scipy_special.i0e, lambda x, _y: _scaled_slope(0, x, lambda x: i1e(x) - _odd_part(x, i0e(x), i0)),
-    domain=NONZERO, singular=_KINK, points=(point(0.0, first=0, second=1.5, third=0),), accuracy=_SCALED,
-)
-i1e = elementwise(
-    "i1e", scipy_special.i1e,
-    lambda x, _y: _scaled_slope(1, x, lambda x: 0.5 * (i0e(x) + ive(2.0, x)) - _odd_part(x, i1e(x), i1)),
-    domain=NONZERO, singular=_KINK, points=(point(0.0, first=0.5, second=0, third=1.875),), accuracy=_SCALED,
-)
-k0 = elementwise("k0", scipy_special.k0, lambda x, _y: -k1(x), domain=POSITIVE, points=_FALLING)
-k1 = elementwise(
-    "k1", scipy_special.k1, lambda x, _y: -0.5 * (k0(x) + kv(2.0, x)), domain=POSITIVE, points=_FALLING
 )
 
 # -- sums of exponentials: shifted by the largest, so that nothing overflows -------------------------

@@ -1,6 +1,7 @@
 """The table: an entry for every op and every function written in ops, by name and by the callables it stands for."""
 import importlib
 import importlib.util
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -93,6 +94,11 @@ FUNCTIONS: dict[_Function, _Function] = {}  # NumPy function -> public function
 LATER: list[str] = []  # modules whose entries are made when one is first used; their names are taken from the start
 
 
+def _is_importing_later() -> bool:
+    """Whether SciPy's entries are being made, or are there: all their modules import this one first."""
+    return "ad.ops.scipy_support" in sys.modules
+
+
 def register(entry: Entry, method: bool | str = False, function: _Function | None = None,
              traits: Traits | None = None) -> None:
     """Add an entry to the tables.
@@ -107,7 +113,7 @@ def register(entry: Entry, method: bool | str = False, function: _Function | Non
     traits : Traits, optional
     """
     function = function or entry.function
-    if entry.name not in TABLE and LATER and importlib.util.find_spec("scipy"):
+    if entry.name not in TABLE and LATER and not _is_importing_later() and importlib.util.find_spec("scipy"):
         for module in LATER:
             importlib.import_module(module)
     if TABLE.setdefault(entry.name, entry) is not entry:

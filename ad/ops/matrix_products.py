@@ -1,0 +1,124 @@
+"""The matrix product, and transposes of matrices."""
+import builtins
+import math
+
+import numpy as np
+
+from ad import _core
+from ad._core import Array
+from ad.ops.costs import matrix_product
+from ad.ops.domains import REAL
+from ad.ops.elementwise import conjugate
+from ad.ops.forms import case, custom, linear
+from ad.ops.joining import asarray
+from ad.ops.shape_rules import view
+from ad.ops.shaping import reshape
+from ad.ops.traits import SAME_PARAMS, Batching
+
+__all__ = ["adjoint", "as_matrices", "matmul", "matrix_transpose", "operand"]
+
+
+def operand(x):
+    """`x` as something with a shape: an Array or an ndarray."""
+    return x if isinstance(x, Array) else asarray(x)
+
+
+@linear(np.matrix_transpose, np.linalg.matrix_transpose, transpose=lambda y_bar, x: matrix_transpose(y_bar),
+        batching=SAME_PARAMS, domain=REAL, cases=(case((2, 3)), case((4, 2, 3))), shape_rule=view)
+def matrix_transpose(x):
+    """The last two axes exchanged."""
+    return np.swapaxes(x, -1, -2)
+
+
+_core.add_method("mT", property(matrix_transpose))
+
+
+def flipped(x):
+    """The matrix transpose, at the cost of a view where nothing watches `x`."""
+    return np.swapaxes(x.numpy(), -1, -2) if x.is_constant else matrix_transpose(x)
+
+
+def adjoint(x):
+    """The conjugate transpose of the matrices in `x`."""
+    return matrix_transpose(conjugate(x) if x.dtype.kind == "c" else x)
+
+
+def _as_rows(x):
+    return reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+
+
+def _pull_first(y_bar, _x1, x2, _y):
+    if _x1.ndim > 1 and x2.ndim > 1:
+        return matmul(y_bar, flipped(x2))
+    if x2.ndim == 1:
+        return y_bar * x2 if _x1.ndim == 1 else reshape(y_bar, (*y_bar.shape, 1)) * x2
+    return matmul(x2, y_bar) if x2.ndim == 2 else _matrix_vector(x2, y_bar)
+
+
+def _pull_second(y_bar, x1, _x2, _y):
+    if x1.ndim == 1:
+        return y_bar * x1 if _x2.ndim == 1 else reshape(x1, (-1, 1)) * reshape(y_bar, _with_one(y_bar.shape, -1))
+    if _x2.ndim == 1:
+        return matmul(y_bar, x1) if x1.ndim == 2 else matmul(reshape(y_bar, (-1,)), _as_rows(x1))
+    if x1.ndim > 2 == _x2.ndim:  # one product, and no sum over the leading axes afterwards
+        return matmul(flipped(_as_rows(x1)), _as_rows(y_bar))
+    return matmul(flipped(x1), y_bar)
+
+
+def _with_one(shape, axis):
+    return (*shape[:axis], 1, *shape[axis:])
+
+
+def _matrix_vector(matrix, vector):
+    """matrix @ vector over leading axes."""
+    return reshape(matmul(matrix, reshape(vector, (*vector.shape, 1))), matrix.shape[:-1])
+
+
+def as_matrices(x, shape, ndim):
+    """Lanes of operands of this shape, as lanes of matrices behind enough axes to broadcast."""
+    return reshape(x, (*x.shape[:1], *(1,) * (ndim - len(shape)), *shape))
+
+
+def _over_lanes(values, xs, y):
+    """The product of operands like `xs`, of which one or both have lanes.
+
+    Lanes that are rows, or more rows, of one product are that; otherwise vectors become matrices.
+    """
+    has_lanes = [value.ndim > x.ndim for value, x in zip(values, xs)]
+    if has_lanes == [True, False] and xs[1].ndim <= 2:
+        return matmul(*values)
+    if has_lanes == [False, True] and xs[0].ndim <= 2 and xs[1].ndim == 1:
+        return matmul(values[1], values[0] if xs[0].ndim == 1 else matrix_transpose(values[0]))
+    k = next(value.shape[0] for value, x in zip(values, xs) if value.ndim > x.ndim)
+    shapes = [x.shape if x.ndim > 1 else one for x, one in zip(xs, ((1, *xs[0].shape), (*xs[1].shape, 1)))]
+    ndim = builtins.max(map(len, shapes))
+    x1, x2 = [as_matrices(value, shape, ndim) if value.ndim > x.ndim else value if x.ndim > 1 else reshape(value, shape)
+              for value, x, shape in zip(values, xs, shapes)]
+    return reshape(matmul(x1, x2), (k, *y.shape))
+
+
+def _push_first(x1_dot, _x1, x2, _y):
+    return matmul(x1_dot, x2) if x1_dot.ndim == _x1.ndim else _over_lanes((x1_dot, x2), (_x1, x2), _y)
+
+
+def _push_second(x2_dot, x1, _x2, _y):
+    return matmul(x1, x2_dot) if x2_dot.ndim == _x2.ndim else _over_lanes((x1, x2_dot), (x1, _x2), _y)
+
+
+def _shape_rule(x1, x2):
+    """What a product of floating numbers is: vectors are matrices of one row, or one column, that is left out."""
+    shape1, shape2, dtype = np.shape(x1), np.shape(x2), np.result_type(x1, x2)
+    (*batch1, _, k), (*batch2, also_k, m) = (1,) * (len(shape1) < 2) + shape1, shape2 + (1,) * (len(shape2) < 2)
+    if k != also_k or dtype.kind not in "fc":
+        return None
+    return np.broadcast_shapes(tuple(batch1), tuple(batch2)) + shape1[-2:-1] + (m,) * (len(shape2) > 1), dtype
+
+
+@custom(np.matmul, inputs=2, jvp=(_push_first, _push_second), vjp=(_pull_first, _pull_second),
+        batching=Batching(rule=_over_lanes, tangents=True), operations=matrix_product, domain=REAL,
+        shape_rule=_shape_rule,
+        cases=(case((2, 3), (3, 4)), case((3,), (3,)), case((2, 3), (3,)), case((3,), (3, 2)), case((2, 2, 3), (3,)),
+               case((3,), (2, 3, 4)), case((2, 2, 3), (3, 2)), case((2, 3), (4, 3, 2)),
+               case((2, 1, 2, 3), (4, 3, 2)), case((0, 3), (3, 2)), case((2, 0), (0, 3))))
+def matmul(x1, x2):
+    return np.matmul(x1, x2)

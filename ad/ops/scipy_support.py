@@ -1,0 +1,41 @@
+"""What the entries for SciPy's functions share; importing it raises if there is no SciPy."""
+import numpy as np
+
+from ad.errors import MissingRule, needs_scipy
+
+try:
+    from scipy import special as scipy_special
+except ImportError:
+    raise needs_scipy("ad.special") from None
+
+__all__ = ["floats", "missing_rule_for", "numbers_from", "real_only", "scipy_special"]
+
+
+def numbers_from(low):
+    """A domain of integers: an argument with respect to which there is no derivative."""
+    return lambda rng, shape: rng.integers(low, low + 4, shape)
+
+
+def missing_rule_for(name, argument):
+    """The partial of an argument for which there is none."""
+
+    def partial(_x1, _x2, _y):
+        raise MissingRule(
+            f"ad: scipy.special.{name} has no rule, in reverse or in forward mode, for its argument {argument}, which "
+            "is being differentiated; cut it off on purpose with ad.stop_gradient"
+        )
+
+    return partial
+
+
+def real_only(name, x):
+    if x.dtype.kind == "c":
+        raise MissingRule(f"ad: no rule for scipy.special.{name} of complex arguments")
+
+
+def floats(*values):
+    """The values as arrays of their common floating dtype."""
+    dtype = np.result_type(*values, np.float16)
+    if dtype.kind == "c":
+        raise TypeError("ad.special: of real arguments only")
+    return [np.asarray(x, dtype) for x in values]
