@@ -23,7 +23,9 @@ def axes_of(axis: Axes, ndim: int) -> tuple[int, ...]:
 
 def behind_lanes(ndim: int, axis: Axes) -> tuple[int, ...]:
     """The same axes of an array that has a lane axis in front."""
-    return tuple([a + 1 for a in axes_of(axis, ndim)])
+    if axis is None or ndim == 0:
+        return tuple(range(1, ndim + 1))
+    return tuple([a % ndim + 1 for a in (axis if isinstance(axis, tuple) else (axis,))])  # hot: not by `axes_of`
 
 
 def from_the_end(ndim: int, axis: Axes) -> tuple[int, ...]:

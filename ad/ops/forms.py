@@ -210,6 +210,9 @@ def linear(*numpy: _Function, transpose: Any, inputs: int | None = 1, **options:
                     return apply(public.op, x_dots, params)
                 if batching.rule is not None:
                     return batching.rule(x_dots, xs, y, *params)
+                shifted = batching.params(x.ndim, *params) if batching.params else None
+                if shifted is not None:
+                    return apply(public.op, x_dots, shifted)
             return linear_over_lanes(public.op, batching, x_dots, xs, y, params)
 
         public = _define(function, "linear", numpy, inputs=inputs, jvp=jvp, vjp=vjp, needs=(0,), **options)
