@@ -34,7 +34,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "Program": "ad.compiler.program", "compile": "ad.compiler.compile", "get_num_threads": "ad.compiler.machine.vm",
     "load": "ad.compiler.program", "optimize": "ad.optimize", "optimizers": "ad.optimizers",
-    "record": "ad.compiler.compile", "set_num_threads": "ad.compiler.machine.vm", "special": "ad.special",
+    "record": "ad.compiler.record", "set_num_threads": "ad.compiler.machine.vm", "special": "ad.special",
     "testing": "ad.testing", "vmap": "ad.compiler.vmap",
 }
 _FUNCTIONS = {

@@ -11,10 +11,10 @@ from test_table import CALLS, arrays, flat, of_calls
 
 import ad
 from ad._core import apply
-from ad.compiler.compile import Recording
 from ad.compiler.ir import strided
 from ad.compiler.tracing import tracer
 from ad.compiler.tracing.call_signature import CallSignature
+from ad.compiler.tracing.recording import Recording
 from ad.engine import deferred
 from ad.engine.graph import Op
 from ad.ops import TABLE
@@ -127,7 +127,7 @@ def test_a_first_call_is_computed_by_the_program(derived, waiting, rng):
     x = rng.random((3, 5)) if derived is ad.vmap else rng.random(5)
     function, compiled = derived(f), ad.compile(derived(f))
     with recorded(function, x) as recording:
-        assert recording.waits
+        assert recording.is_pending
     first, second = compiled(x), compiled(x)
     for a, b, c in zip(*[ys if isinstance(ys, tuple) else (ys,) for ys in (first, second, function(x))]):
         assert type(a) is type(c)
@@ -138,7 +138,7 @@ def test_a_first_call_is_computed_by_the_program(derived, waiting, rng):
 def test_large_arrays_wait_and_small_ones_do_not(rng):
     for n, waits in ((1000, False), (100_000, True)):
         with recorded(ad.grad(lambda x: np.sum(np.sin(x) * x)), rng.random(n)) as recording:
-            assert recording.waits is waits
+            assert recording.is_pending is waits
 
 
 def test_single_elements_wait_too(waiting, rng):
@@ -148,7 +148,7 @@ def test_single_elements_wait_too(waiting, rng):
 
     x = rng.random(4)
     with recorded(f, x) as recording:
-        assert recording.waits
+        assert recording.is_pending
     np.testing.assert_allclose(ad.compile(f)(x), f(x), rtol=1e-14)
 
 
@@ -163,7 +163,7 @@ def test_what_depends_on_shapes_and_dtypes_needs_no_values(ask, waiting, rng):
 
     x = rng.random(4)
     with recorded(f, x) as recording:
-        assert recording.waits
+        assert recording.is_pending
     np.testing.assert_array_equal(asked[0], ask(np.exp(x)))
 
 
@@ -173,7 +173,7 @@ def test_a_large_hessian_is_one_sweep_over_all_lanes(rng):
 
     x = rng.random(500)
     with recorded(ad.hessian(f), x) as recording:
-        assert recording.waits
+        assert recording.is_pending
         (seeds,) = [value for value in recording.constants.values() if np.ndim(value) == 2]
     np.testing.assert_array_equal(seeds, np.eye(500))
     assert strided.held(seeds) < 1000
@@ -339,8 +339,8 @@ def test_no_more_waits_than_there_is_room_for(waiting):
     deferred.set_limits(1, 5 * 8 * 100)
     x = np.linspace(0, 1, 100)
     with recorded(f, x) as recording:
-        assert not recording.waits
-        np.testing.assert_allclose(recording.evaluated().numpy(), f(x), rtol=1e-14)
+        assert not recording.is_pending
+        np.testing.assert_allclose(recording.evaluated_result().numpy(), f(x), rtol=1e-14)
     np.testing.assert_allclose(ad.compile(f)(x), f(x), rtol=1e-14)
 
 
@@ -373,7 +373,7 @@ def test_an_interrupt_does_not_keep_others_from_waiting(raises, waiting):
     with pytest.raises(KeyboardInterrupt):
         ad.compile(f)(np.ones(3))
     with recorded(np.exp, np.ones(3)) as recording:
-        assert recording.waits
+        assert recording.is_pending
     np.testing.assert_array_equal(kept[1].numpy(), np.full(2, 2.0))
     np.testing.assert_array_equal(kept[0].numpy(), np.full(3, 2.0))
 
@@ -425,9 +425,9 @@ def test_where_no_memory_can_be_promised_ops_are_evaluated(waiting, monkeypatch,
 
     x = rng.random(4)
     with recorded(f, x) as recording:
-        assert not recording.waits
+        assert not recording.is_pending
         monkeypatch.undo()
-        np.testing.assert_allclose(recording.evaluated().numpy(), np.sum(np.exp(x) * x))
+        np.testing.assert_allclose(recording.evaluated_result().numpy(), np.sum(np.exp(x) * x))
 
 
 @pytest.mark.filterwarnings("ignore:ad.compile")

@@ -6,12 +6,13 @@ import pytest
 from test_recording_composed import assert_close, in_threads
 
 import ad
-from ad.compiler.compile import Recording
 from ad.compiler.ir.interpreting import evaluate
 from ad.compiler.machine import machine_for
 from ad.compiler.machine.vm import get_num_threads, set_num_threads
 from ad.compiler.passes.pipeline import simplify
+from ad.compiler.record import program_of
 from ad.compiler.tracing.call_signature import CallSignature
+from ad.compiler.tracing.recording import Recording
 
 OPS = [
     "a + b", "a * b", "a - b", "np.sin(a)", "np.exp(-a * a)", "np.sum(a)", "a * 0.5", "np.maximum(a, b)", "a ** 2",
@@ -129,8 +130,7 @@ def check_program(f, source, rng, n):
     for g in (f, pulled):
         inputs, others = [[rng.normal(size=n), rng.normal(size=(3, n)), rng.normal()] for _ in range(2)]
         signature = CallSignature(inputs, {})
-        program = Recording(g, signature).program(signature)
-        machine = machine_for(simplify(program.graph))
-        for found, wanted in zip(machine.run(others), evaluate(program, others), strict=True):
+        program = program_of(Recording(g, signature), signature)
+        for found, wanted in zip(machine_for(simplify(program.graph)).run(others), evaluate(program, others), strict=True):
             assert np.shape(found) == np.shape(wanted), source
             np.testing.assert_allclose(found, wanted, 1e-8, 1e-10 * np.max(np.abs(wanted), initial=1), err_msg=source)

@@ -507,7 +507,7 @@ def test_a_loop_whose_length_depends_on_the_data():
 
 
 def test_a_line_that_splits_without_end_is_named(monkeypatch):
-    monkeypatch.setattr(sys.modules["ad.compiler.compile"], "MAX_PATHS", 5)
+    monkeypatch.setattr(sys.modules["ad.compiler.compile"], "MAX_VARIANTS", 5)
 
     def f(x):
         y = x * 2 if x > 0 else x
@@ -516,10 +516,10 @@ def test_a_line_that_splits_without_end_is_named(monkeypatch):
     compiled, runs = counted(f)
     line = f.__code__.co_firstlineno + 2
     values = np.linspace(-1, 1, 20)
-    with pytest.warns(UserWarning, match=f"test_recording.py:{line}: .* 5 ways are recorded") as found:
+    with pytest.warns(UserWarning, match=f"test_recording.py:{line}: .* 5 branches are recorded") as found:
         for x in values:
             np.testing.assert_allclose(compiled(x), f(x), rtol=1e-15)
-    assert len([w for w in found if "ways are recorded" in str(w.message)]) == 1
+    assert len([w for w in found if "branches are recorded" in str(w.message)]) == 1
     assert found[0].filename == __file__
     before = len(runs)
     for x in values[:5]:

@@ -9,13 +9,14 @@ import numpy as np
 
 from ad import trees
 from ad._core import Array, apply, concrete, constant, is_watched, lift_constant
-from ad.compiler.compile import MAX_SIGNATURES, Compiled, Recording, warn_of_escape
-from ad.compiler.fast_path import Quick, Shortcut
+from ad.compiler.compile import MAX_SIGNATURES, Compiled
+from ad.compiler.fast_path import CacheEntry, FastPath
 from ad.compiler.ir.graph import Graph, Instruction
 from ad.compiler.ir.interpreting import initial_slots, interpret, interpret_graph
 from ad.compiler.machine import machine_for
 from ad.compiler.passes.pipeline import simplify
 from ad.compiler.tracing.call_signature import CallSignature
+from ad.compiler.tracing.recording import Recording, warn_of_escape
 from ad.compiler.tracing.tracer import is_strict, is_watching, slot_of, trace
 from ad.engine import boundary
 from ad.engine.graph import Aval, Op
@@ -253,7 +254,7 @@ def vmap(f, in_axes=0, out_axes=0):
         If the arguments differ in the number of lanes, or none has lanes; or `out_axes` has None for an output with
         lanes.
     TypeError
-        If an axis is asked of something that is no array.
+        If an axis is site of something that is no array.
 
     Notes
     -----
@@ -271,7 +272,7 @@ def vmap(f, in_axes=0, out_axes=0):
     return Mapped(f, in_axes, out_axes)
 
 
-class Mapped(Quick):
+class Mapped(FastPath):
     """A function over lanes, and the programs of its signatures: what `ad.vmap` returns."""
 
     def __init__(self, f, in_axes, out_axes):
@@ -320,9 +321,9 @@ class Mapped(Quick):
             self.programs.pop([*self.programs][0], None)
         program = self.programs[key] = _Wide(recording, signature, lanes)
         args = lanes.structure(lanes.leaves)[0]
-        if self.out_axes == 0 and program.is_simple() and lanes.flat and Shortcut.serves(args, program.variables):
+        if self.out_axes == 0 and program.is_simple() and lanes.flat and CacheEntry.accepts(args, program.variables):
             single = program.results.structure is trees.LEAF
-            self.remember(Shortcut(args, program.machine, range(len(program.graph.inputs)), program.variables,
+            self.remember(CacheEntry(args, program.machine, range(len(program.graph.inputs)), program.variables,
                                    program.results, single))
         return program
 
@@ -390,7 +391,7 @@ class _Lanes:
         return CallSignature(*self.structure(leaves))
 
     def traced(self, signature):
-        return [i for i in range(len(self.leaves)) if i not in signature.frame.fixed]
+        return [i for i in range(len(self.leaves)) if i not in signature.arguments.fixed]
 
     def values(self, signature):
         """The leaves that are inputs of the recording."""
@@ -401,15 +402,15 @@ class _Wide:
     """A recording of one lane, over all of them."""
 
     def __init__(self, recording, signature, lanes):
-        self.guards, self.results = [asked.guard for asked in recording.guards], recording.results
+        self.guards, self.results = [site.guard for site in recording.guards], recording.results
         self.variables = [variable for variable, _ in recording.variables]
         self.captured = [*self.variables, *[x for x, _ in recording.lifted]]  # what may be watched
         inputs = (*recording.inputs, *[slot for _, slot in (*recording.variables, *recording.lifted)])
-        outputs = (*recording.outputs, *recording.tried, *[asked.slot for asked in recording.guards])
+        outputs = (*recording.outputs, *recording.effect_roots, *[site.slot for site in recording.guards])
         one = Graph(inputs, outputs, tuple(recording.instructions), recording.constants, recording.avals)
         flags = [lanes.flags[i] for i in lanes.traced(signature)]
         widening = _Widening(one, lanes.k, flags + [False] * len(self.captured))
-        self.bounds = [widening.visit_up_to(asked.position) for asked in recording.guards]
+        self.bounds = [widening.visit_up_to(site.position) for site in recording.guards]
         self.graph, self.slots = widening.finished(), widening.wide
         self.has_lanes = [slot in self.slots for slot in outputs]
 
@@ -432,7 +433,7 @@ class _Wide:
     def interpreted(self, recording, values):
         """What `replay` gives, by ops.
 
-        It asks what Python asked, when Python asked it: what is recorded from here depends on the answers.
+        It asks what Python site, when Python site it: what is recorded from here depends on the answers.
         """
         slots, begin = initial_slots(self.graph, [*values, *self.captured]), 0
         for (_, slot, guard), end in zip(recording.guards, self.bounds):

@@ -1,12 +1,12 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ad.compiler.fast_path import Quick
+from ad.compiler.fast_path import FastPath
 from ad.compiler.ir.graph import Graph
 
 __all__ = ["Mapped", "pull_lanes", "vmap", "with_lanes"]
 
-class Mapped(Quick):
+class Mapped(FastPath):
     def __init__(self, f: Callable[..., Any], in_axes: Any, out_axes: Any) -> None: ...
     def general(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any: ...
 

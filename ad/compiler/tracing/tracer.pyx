@@ -1,8 +1,8 @@
 # cython: nonecheck=True
-"""Tracing: a function is run once, and every op on its arguments becomes an instruction of a program.
+"""Tracing: a function is run once, and every op on its arguments becomes an instruction.
 
-The function runs eagerly, on real values. What Python asks of a traced value (a truth, a number) is answered, and
-kept as a guard: the program holds only where the answer is the same.
+The function runs eagerly, on real values. Where Python converts a traced value to a bool or a number, it gets the
+answer, and the tracer records a guard: the recording holds only for values that give the same answer.
 """
 cimport cython
 from cpython.ref cimport PyObject
@@ -30,51 +30,53 @@ from ad.compiler.ir.graph import Instruction
 cnp.import_array()
 
 cdef object FLOAT64 = np.dtype(np.float64)
-cdef dict ours = {}  # code object -> whether it is the library's own
+cdef dict is_internal = {}  # code object -> whether it is the library's own
 
 
 @cython.final
 cdef class Tracer(Recorder):
-    """What a function did, so far.
+    """The recorder of a function's ops as instructions.
 
     Attributes
     ----------
     instructions : list of Instruction
+    avals : list of Aval
+        The shape and dtype of the value in each slot.
     inputs : list of int
         A slot for each argument.
     variables : list of (Variable, int)
-        Those the function has read, which are inputs too.
+        The variables that the function has read, which are inputs too.
     has_custom_rules : bool
-        Whether a function under `custom_gradient` was among it, whose rule is not in the program.
+        Whether a function under `custom_gradient` was called, whose rule is not among the instructions.
     lifted : list of (Array, int)
         With `lifts`, captured Arrays that others may be differentiating or recording: inputs too.
     constants : dict
-        Slot -> value. Captured ndarrays are copied, so that later changes do not reach the program.
+        Slot -> value. Captured ndarrays are copied, so that later changes do not reach the recording.
     guards : list of (int, int, str, object, str)
-        How many instructions had been recorded, the slot of a value, what Python asked of it, the answer, where.
+        The number of instructions before it, the slot of the value, the kind of conversion, the answer, the line.
     captures : bool
-        Whether, without `lifts`, a value was captured that another thread is differentiating, or recording.
-    risky : bool
-        Whether there is an instruction among them that raises for some values.
+        Whether, without `lifts`, a value was captured that another thread is differentiating or recording.
+    may_raise : bool
+        Whether an instruction raises for some values.
     failed : str
-        Where an op on a traced value raised last, if the function went on from there, or may raise by np.errstate,
-        which a replay would not; "" where none did.
+        The line of the last op on a traced value that raised, if the function handled the exception, or that
+        np.errstate lets raise, unlike in a replay; "" if there is none.
     """
 
     cdef readonly list instructions, avals, guards, inputs, variables, lifted
     cdef readonly dict constants
     cdef object warn
     cdef bint lifts
-    cdef readonly bint has_custom_rules, risky, captures
+    cdef readonly bint has_custom_rules, may_raise, captures
     cdef Deferred deferred
     cdef readonly str failed
-    cdef Recorder outer   # the tracer around this one, which answers for what is deferred; or None
+    cdef Recorder outer   # the tracer around this one, whose queue of deferred ops this one shares; or None
     cdef set levels       # tags of the forward levels around it
     cdef dict slots       # key of a node -> the slot of its value
-    cdef list alive       # what the addresses in use as keys belong to
+    cdef list alive       # the objects whose addresses are keys, so that no other object gets such an address
     cdef dict captured    # address of an ndarray -> its slot
-    cdef dict copies      # address of an ndarray that is a parameter -> the copy that is kept
-    cdef list caught      # the calls under way that may be run anew, if a value leaves them
+    cdef dict copies      # address of an ndarray that is a parameter -> the copy in the recording
+    cdef list caught      # the calls under way that may be run again, if a value escapes from them
     cdef dict stand_ins   # serial of a variable -> the Array read in its place
 
     def __init__(self, warn, lifts):
@@ -96,12 +98,12 @@ cdef class Tracer(Recorder):
         Recorder.leave(self)
 
     @property
-    def waits(self):
-        """Whether it has left all that is large to the program, so that this had better compute the result, too."""
+    def is_pending(self):
+        """Whether every large op is still deferred: running the program then avoids computing the result twice."""
         return self.outer is None and not self.deferred.stopped and len(self.deferred.waiting) > 0
 
     def close(self):
-        """Evaluate what somebody still has of what was deferred, and end with that."""
+        """Evaluate those deferred values that are still referenced, and defer no more."""
         if self.outer is None:
             self.deferred.close()
 
@@ -116,17 +118,17 @@ cdef class Tracer(Recorder):
             return -1
         return self.slots.get(key_of(node), -1)
 
-    cdef int enrol(self, Node node, long slot) except -1:
+    cdef int bind_slot(self, Node node, long slot) except -1:
         self.slots[key_of(<NodePtr>node)] = slot
         if node.op == NULL:
             self.alive.append(node)
         return 0
 
     cdef Array input(self, object value):
-        """An Array of an argument, which stands in the program for the argument itself."""
+        """Return an Array of an argument; the slot of the Array is an input."""
         cdef Array x = wrap(value, new_leaf())
         cdef long slot = self.new_slot(x.shape, x.dtype)
-        self.enrol(x.node, slot)
+        self.bind_slot(x.node, slot)
         self.inputs.append(slot)
         return x
 
@@ -136,13 +138,13 @@ cdef class Tracer(Recorder):
             return stand_in
         stand_in = new_array(snapshot.array, snapshot.number, snapshot.node or new_leaf(), None)
         cdef long slot = self.new_slot(stand_in.shape, stand_in.dtype)
-        self.enrol(stand_in.node, slot)
+        self.bind_slot(stand_in.node, slot)
         self.stand_ins[variable.serial] = stand_in
         self.variables.append((variable, slot))
         return stand_in
 
     cdef long constant(self, object value):
-        """The slot of a value that does not depend on the inputs."""
+        """Return the slot of a value that does not depend on the inputs."""
         cdef size_t address = <size_t><PyObject *>value
         cdef long slot
         if not isinstance(value, cnp.ndarray):
@@ -159,12 +161,12 @@ cdef class Tracer(Recorder):
         self.alive.append(value)
         return slot
 
-    cdef object kept(self, object part):
-        """A parameter, or part of one, as it is now: arrays may change later."""
+    cdef object param_copy(self, object part):
+        """Return a parameter with copies of the arrays in it, which may change later."""
         if type(part) is tuple or type(part) is list:
             for inner in part:
                 if isinstance(inner, (tuple, list, cnp.ndarray)):
-                    return type(part)([self.kept(each) for each in part])
+                    return type(part)([self.param_copy(each) for each in part])
         if not isinstance(part, cnp.ndarray):
             return part
         cdef size_t address = <size_t><PyObject *>part
@@ -176,35 +178,58 @@ cdef class Tracer(Recorder):
 
     cdef object lift_constant(self, object value):
         cdef Array x = new_array(value, 0, new_leaf(), None)
-        self.enrol(x.node, self.constant(value))
+        self.bind_slot(x.node, self.constant(value))
         return x
 
     cdef long lift(self, Array x):
-        """The slot of a captured value, with what is to be known of it outside."""
+        """Return the slot of a captured value that becomes an input; it keeps only the tangents of enclosing levels."""
         cdef long slot = self.new_slot(x.shape, x.dtype)
         if x.tangents is not None:
             x.tangents = tuple([pair for pair in x.tangents if pair[0] < FIRST_LEVEL or pair[0] in self.levels]) or None
         self.lifted.append((x, slot))
         if x.node is not None:
-            self.enrol(x.node, slot)
+            self.bind_slot(x.node, slot)
         return slot
 
-    # -- what the core tells
+    # -- calls from the core
 
     cdef int note(self, Node node, Op op, Operand *operands, int n, object params, Operand *output) except -1:
         with self.deferred.lock:  # ops of other threads come here too
             return self.append(node, op, operands, n, params, output)
 
     cdef int append(self, Node node, Op op, Operand *operands, int n, object params, Operand *output) except -1:
-        cdef long slot
         cdef int i
-        cdef bint traced = False, waits
+        cdef bint traced = False, is_deferred
         for i in range(n):
             traced |= self.slot_of(operands[i].node) >= 0
         if not traced:
             return 0 if self.outer is None else self.outer.note(node, op, operands, n, params, output)
-        waits = self.deferred.is_fresh(output)  # asked first: copies of constants let a signal handler run ops between
-        inputs = []
+        # Checked before any constant is copied: meanwhile a signal handler may run ops.
+        is_deferred = self.deferred.is_fresh(output)
+        inputs = self.input_slots(operands, n)
+        for call in self.calls_caught():
+            call.read.update(inputs)
+        if is_deferred:
+            values = [self.constants[slot] if slot in self.constants else raw(&operands[i])
+                      for i, slot in enumerate(inputs)]
+            self.deferred.add(op, values, params, <object>output.value)
+        outputs = self.output_slots(op, output)
+        self.bind_slot(node, outputs[0])
+        if op.form == "relay":
+            self.append_boundary(op, inputs, outputs)
+            return 0
+        if traits_of(op).may_raise:
+            self.may_raise = True
+        if heeds_errors():
+            self.failed = user_line()
+        self.instructions.append(Instruction(op, self.param_copy(params or ()), tuple(inputs), outputs, user_line()))
+        return 0
+
+    cdef list input_slots(self, Operand *operands, int n):
+        """Return the slots of operands; captured values get new ones, as constants or, with `lifts`, as inputs."""
+        cdef long slot
+        cdef int i
+        cdef list inputs = []
         for i in range(n):
             slot = self.slot_of(operands[i].node)
             if slot < 0 and self.lifts and (operands[i].node != NULL or operands[i].tangents != NULL):
@@ -216,42 +241,34 @@ cdef class Tracer(Recorder):
                 self.captures |= is_captured(&operands[i])
                 slot = self.constant(raw(&operands[i]))
             inputs.append(slot)
-        for call in self.calls_caught():
-            call.read.update(inputs)
-        if waits:
-            values = [self.constants[slot] if slot in self.constants else raw(&operands[i])
-                      for i, slot in enumerate(inputs)]
-            self.deferred.add(op, values, params, <object>output.value)
+        return inputs
+
+    cdef tuple output_slots(self, Op op, Operand *output):
+        """Return new slots for the outputs of an op."""
         if output.kind == NUMBER:
-            outputs = (self.new_slot((), FLOAT64),)
-        elif op.outputs > 1:
-            outputs = tuple([self.new_slot(part.shape, part.dtype) for part in <tuple>output.value])
-        else:
-            outputs = (self.new_slot((<object>output.value).shape, (<object>output.value).dtype),)
-        self.enrol(node, outputs[0])
-        if op.form == "relay":
-            self.has_custom_rules = True
-            for i in range(op.outputs):
-                self.instructions.append(Instruction(roles["identity"], (), (inputs[n - op.outputs + i],),
-                                                     (outputs[i],), where()))
-            return 0
-        if traits_of(op).may_raise:
-            self.risky = True
-        if heeds_errors():
-            self.failed = where()
-        self.instructions.append(Instruction(op, self.kept(params or ()), tuple(inputs), outputs, where()))
+            return (self.new_slot((), FLOAT64),)
+        if op.outputs > 1:
+            return tuple([self.new_slot(part.shape, part.dtype) for part in <tuple>output.value])
+        return (self.new_slot((<object>output.value).shape, (<object>output.value).dtype),)
+
+    cdef int append_boundary(self, Op op, list inputs, tuple outputs) except -1:
+        """Append the end of a call with a custom rule: its last inputs are its outputs, computed without the rule."""
+        self.has_custom_rules = True
+        identity = roles["identity"]
+        for slot, y in zip(inputs[len(inputs) - op.outputs:], outputs):
+            self.instructions.append(Instruction(identity, (), (slot,), (y,), user_line()))
         return 0
 
     cdef int note_pick(self, Node pick, Node node, int k) except -1:
         cdef long slot = self.slot_of(<NodePtr>node)
         if slot >= 0:
-            self.enrol(pick, slot + k)
+            self.bind_slot(pick, slot + k)
         elif self.outer is not None:
             self.outer.note_pick(pick, node, k)
         return 0
 
     cdef bint is_source(self, Node node) except -1:
-        return False  # a guard tells a program of what Python is given
+        return False  # a value that Python gets is a guard, not a source
 
     cdef bint knows(self, NodePtr node) noexcept:
         return self.slot_of(node) >= 0 or (self.outer is not None and self.outer.knows(node))
@@ -263,7 +280,7 @@ cdef class Tracer(Recorder):
         cdef long slot = self.slot_of(node)
         if slot < 0:
             return self.outer.guard(node, kind, answer)
-        self.guards.append((len(self.instructions), slot, kind, answer, where()))
+        self.guards.append((len(self.instructions), slot, kind, answer, user_line()))
         for call in self.calls_caught():
             call.guards.append(self.guards[len(self.guards) - 1])
         return 0
@@ -273,119 +290,124 @@ cdef class Tracer(Recorder):
             return self.outer.escape(node, what)
         calls = self.calls_caught()
         if calls:
-            calls[len(calls) - 1].leaks.append((self.slot_of(node), what, where()))
+            calls[len(calls) - 1].escapes.append((self.slot_of(node), what, user_line()))
         else:
-            self.warn(what, where())
+            self.warn(what, user_line())
         return 0
 
     cdef list calls_caught(self):
-        """The calls of this thread that may be run anew."""
+        """Return the calls of this thread that may be run again."""
         return [call for call in self.caught if call.thread == get_ident()] if self.caught else self.caught
 
     cdef bint shares(self, Node leaf):
         return self.slot_of(<NodePtr>leaf) >= 0
 
     def catch(self, xs):
-        """Note what leaves the program until `release`, without telling of it: a call on `xs` may be run anew."""
+        """Collect the values that escape, without warnings, until `release`: a call on `xs` may be run again."""
         slots = {self.slot_of(NULL if (<Array?>x).node is None else <NodePtr>(<Array?>x).node) for x in xs}
         caught = Caught(slots, len(self.avals), self.failed)
         self.caught.append(caught)
         return caught
 
     def release(self, caught):
-        """Tell from now on of what leaves the program; whether anything has, in a call that can be run anew.
+        """End a call; return whether values have escaped from it, and it can be run again.
 
-        It can where it depends on nothing in the program but the values that it is called on, and on variables: then
-        what Python has been told in it is forgotten. Otherwise all that has left is told of.
+        The call can be run again if it depends on no traced values but its arguments and variables: then its guards are
+        removed. Otherwise a warning is given for each value that escaped.
         """
         cdef long slot
         self.caught.remove(caught)
-        if not caught.leaks:
+        if not caught.escapes:
             return False
         free = caught.slots.union(self.constants, [slot for _, slot in self.variables])
-        caught.read.update([slot for slot, _, _ in caught.leaks], [slot for _, slot, *_ in caught.guards])
+        caught.read.update([slot for slot, _, _ in caught.escapes], [slot for _, slot, *_ in caught.guards])
         if any([slot < caught.avals and slot not in free for slot in caught.read]):
-            for _, what, line in caught.leaks:
+            for _, what, line in caught.escapes:
                 self.warn(what, line)
             return False
-        forgotten = set(map(id, caught.guards))
-        self.guards = [guard for guard in self.guards if id(guard) not in forgotten]
+        removed = set(map(id, caught.guards))
+        self.guards = [guard for guard in self.guards if id(guard) not in removed]
         self.failed = caught.failed
         return True
 
     cdef int fail(self, NodePtr node) except -1:
         if self.slot_of(node) >= 0:
-            self.failed = where()
+            self.failed = user_line()
         return 0 if self.outer is None else self.outer.fail(node)
 
 
 cdef bint is_captured(Operand *operand):
-    """Whether an operand is what another thread differentiates or records: in this one nothing is but the program."""
+    """Return whether another thread differentiates or records an operand."""
     if operand.node != NULL and is_live_elsewhere(operand.node):
         return True
     return operand.tangents != NULL and is_live(new_array(None, 0, None, <tuple>operand.tangents))
 
 
 class Caught:
-    """A call during which values may leave a program.
+    """A call that may be run again, if values escape from it.
 
     Attributes
     ----------
     slots : set of int
-        Of the values that the call was given.
+        The slots of its arguments.
     avals : int
-        How many slots there were before.
+        The number of slots before the call.
     failed : str
-        As the tracer's, before.
+        `Tracer.failed` before the call.
     read : set of int
-        What its ops have read.
-    leaks, guards : list of tuple
-        What left, and what Python was told.
+        The slots that its ops have read.
+    escapes : list of (int, str, str)
+        The values that escaped: slot, what took the value, line.
+    guards : list of tuple
+        The guards recorded in the call, as in `Tracer.guards`.
     """
 
     def __init__(self, slots, avals, failed):
         self.slots, self.avals, self.failed, self.thread = slots, avals, failed, get_ident()
-        self.read, self.leaks, self.guards = set(), [], []
+        self.read, self.escapes, self.guards = set(), [], []
 
 
 cdef inline int64_t key_of(NodePtr node) noexcept:
-    """A number of the node's own: for a leaf its address; for another, which may die while others are recorded, and the
-    values that it keeps with it, its place in the sequence, below zero."""
+    """Return a number that no other node has: the address of a leaf, and otherwise the negative sequence number.
+
+    A leaf is kept alive. Other nodes, with the values that they hold, may be freed during the recording, and another
+    node may then get the address.
+    """
     return <int64_t>node if (<Node>node).op == NULL else -<int64_t>(<Node>node).seq
 
 
-cdef str where():
-    """The innermost line that is not the library's: "file.py:12"."""
+cdef str user_line():
+    """Return the innermost line of a frame outside the library: "file.py:12"."""
     frame = sys._getframe()
     while frame is not None:
         code = frame.f_code
-        own = ours.get(code)
-        if own is None:
-            own = ours[code] = frame.f_globals.get("__name__", "").split(".")[0] == "ad"
-        if not own:
+        internal = is_internal.get(code)
+        if internal is None:
+            internal = is_internal[code] = frame.f_globals.get("__name__", "").split(".")[0] == "ad"
+        if not internal:
             return f"{code.co_filename}:{frame.f_lineno}"
         frame = frame.f_back
     return ""
 
 
 def trace(f, list values, warn, lifts=False):
-    """Call `f` with an Array for each value, recorded.
+    """Call `f` with an Array for each value, and record its ops.
 
     Parameters
     ----------
     f : callable
     values : list of ndarray or float
     warn : callable
-        `warn(what, where)` is told of a value that leaves and will not be replayed.
+        `warn(what, line)` is called for each value that escapes.
     lifts : bool
-        Whether captured Arrays with a node or tangents become inputs, and not constants.
+        Make inputs, and not constants, of captured Arrays with a node or tangents.
 
     Returns
     -------
     tracer : Tracer
-        To be closed: until then large values may not be there.
+        To be closed: until then large values may be deferred.
     y
-        What `f` returned.
+        The result of `f`.
     """
     cdef Tracer tracer = Tracer(warn, lifts)
     tracer.enter()
@@ -401,7 +423,7 @@ def trace(f, list values, warn, lifts=False):
 
 
 def slot_of(Tracer tracer, y):
-    """The slot of a value that a traced function returned."""
+    """Return the slot of a value in the result of a traced function."""
     cdef Array x
     if isinstance(y, Array):
         x = (<Array>y).read()
@@ -416,10 +438,10 @@ def slot_of(Tracer tracer, y):
 
 
 def is_strict():
-    """Whether np.errstate asks to raise, call, print or log, as ops do and a replay does not."""
+    """Return whether np.errstate is set to raise, call, print or log: ops do so, a replay does not."""
     return heeds_errors()
 
 
 def is_watching():
-    """Whether a tape, a transform or a forward level of this thread is open."""
+    """Return whether a tape, a transform or a forward level of this thread is open."""
     return current().recording > 0 or len(current().levels) > 0
