@@ -131,6 +131,7 @@ def check_program(f, source, rng, n):
         inputs, others = [[rng.normal(size=n), rng.normal(size=(3, n)), rng.normal()] for _ in range(2)]
         signature = CallSignature(inputs, {})
         program = program_of(Recording(g, signature), signature)
-        for found, wanted in zip(machine_for(simplify(program.graph)).run(others), evaluate(program, others), strict=True):
+        machine = machine_for(simplify(program.graph))
+        for found, wanted in zip(machine.run(others), evaluate(program, others), strict=True):
             assert np.shape(found) == np.shape(wanted), source
             np.testing.assert_allclose(found, wanted, 1e-8, 1e-10 * np.max(np.abs(wanted), initial=1), err_msg=source)
