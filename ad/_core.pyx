@@ -18,8 +18,8 @@ from ad.engine.deferred cimport described, n_open, force_deferred
 from ad.engine.forward cimport blank_dual, push_tangents
 from ad.engine.graph cimport (
     ARRAY, BY_RADICAND, CARRIES, FIRST_LEVEL, NO_POWER, NUMBER, NodePtr, Operand, Recorder, State, current, hold,
-    is_busy_elsewhere, is_level_live, is_live_elsewhere, let_go, n_tracing, new_leaf, new_pick, raw, record,
-    record_numbers, tracer_of,
+    is_busy_elsewhere, is_level_live, is_live_elsewhere, let_go, n_tracing, new_leaf, new_pick, raw, make_node,
+    make_scalar_node, tracer_of,
 )
 from ad.engine.kernels cimport (
     Factor, float_flags, fold_loop, heeds_errors, heeds_flags, is_plain, map1, map2, offer, slice1,
@@ -268,7 +268,7 @@ cdef object finish(Op op, Operand *operands, int n, tuple params, Operand *outpu
         has_node |= operands[i].node != NULL
         has_tangents |= operands[i].tangents != NULL
     if has_node:
-        y.node = record(op, operands, n, params, output, has_tangents)
+        y.node = make_node(op, operands, n, params, output, has_tangents)
     if has_tangents:
         return push_tangents(op, operands, n, params, y)
     return y
@@ -293,7 +293,7 @@ cdef inline object finish_numbers(Op op, Operand *operands, int n, double y):
     out = blank_array()
     out.number = y
     if operands[0].node != NULL or n == 2 and operands[1].node != NULL:
-        out.node = record_numbers(op, operands, n, y)
+        out.node = make_scalar_node(op, operands, n, y)
     return out
 
 

@@ -247,8 +247,8 @@ cdef bint is_level_live(State state, long tag)
 cdef int recording_outside(State state, Level level)
 
 cdef object raw(Operand *operand)
-cdef Node record(Op op, Operand *operands, int n, object params, Operand *output, bint has_tangents)
-cdef Node record_numbers(Op op, Operand *operands, int n, double y)
+cdef Node make_node(Op op, Operand *operands, int n, object params, Operand *output, bint has_tangents)
+cdef Node make_scalar_node(Op op, Operand *operands, int n, double y)
 cdef Node new_leaf(bint shared=*)
 cdef void forget_values(NodePtr node) noexcept
 cdef Node new_pick(Node node, int k)

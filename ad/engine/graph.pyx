@@ -850,7 +850,7 @@ cdef int tell_tracers(State mine, Node node, Op op, Operand *operands, int n, ob
     return 0
 
 
-cdef Node record(Op op, Operand *operands, int n, object params, Operand *output, bint has_tangents):
+cdef Node make_node(Op op, Operand *operands, int n, object params, Operand *output, bint has_tangents):
     """A node for this op, which keeps only the values that its rule will need; None if no recorder is to see it."""
     cdef Node node
     cdef Input *inputs
@@ -904,8 +904,8 @@ cdef Node record(Op op, Operand *operands, int n, object params, Operand *output
     return node
 
 
-cdef Node record_numbers(Op op, Operand *operands, int n, double y):
-    """`record` for an elementwise op on float64 scalars: every value is kept, it costs nothing."""
+cdef Node make_scalar_node(Op op, Operand *operands, int n, double y):
+    """`make_node` for an elementwise op on float64 scalars: every value is kept, it costs nothing."""
     cdef Node node
     cdef bint first, second
     cdef State mine
