@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ad._core import Array, constant
 from ad.engine.forward import Dual
-from ad.engine.sweep import pull_back, record
+from ad.engine.sweep import pull_back, run_recorded
 from ad.ops.elementwise import identity
 from ad.trees import flatten
 
@@ -95,7 +95,7 @@ def forward(flat: _Flat, xs: Sequence[Any], x_dots: Sequence[Any]) -> list[Any]:
 def reverse(flat: _Flat, xs: Sequence[Any], y_bars: Sequence[Any]) -> list[Any]:
     """Return the cotangents of `xs` for cotangents of the outputs."""
     xs = [x if isinstance(x, Array) else constant(x) for x in xs]
-    recorder, aliases, ys = record(flat, xs)
+    recorder, aliases, ys = run_recorded(flat, xs)
     connected = [(y, constant(_cast_like(y_bar, y))) for y, y_bar in zip(ys, y_bars) if isinstance(y, Array)]
     targets, seeds = [list(part) for part in zip(*connected)] or ([], [])
     x_bars = pull_back(recorder, targets, aliases, seeds) if targets else [None] * len(xs)

@@ -8,7 +8,7 @@ import pytest
 
 import ad
 from ad._core import Array
-from ad.engine.sweep import pull_back, record
+from ad.engine.sweep import pull_back, run_recorded
 from ad.errors import MissingRule
 from ad.ops import FUNCTIONS
 from ad.testing import check_grads, forward, reverse
@@ -34,7 +34,7 @@ def second(f, x):
 
 def watched(check, x):
     """Run a check on a value that is being differentiated."""
-    record(lambda x: (check(x), x)[1], [ad.constant(x)])
+    run_recorded(lambda x: (check(x), x)[1], [ad.constant(x)])
 
 
 def needs(*functions):
@@ -289,7 +289,7 @@ def test_dual_numbers_nested():
 def test_reverse_of_reverse_of_reverse():
     def derivative(f):
         def d(x):
-            recorder, aliases, y = record(f, [x])
+            recorder, aliases, y = run_recorded(f, [x])
             x_bar = pull_back(recorder, [y], aliases, [ad.constant(1.0)])[0]
             return ad.constant(0.0) if x_bar is None else x_bar
 

@@ -43,7 +43,7 @@ def growth(call, repeats=10_000, warm_up=500):
 
 def gradient_of(f, *xs):
     """The gradient of a scalar function of arrays, from the sweeps themselves."""
-    recorder, aliases, y = sweep.record(f, [_core.constant(x) for x in xs])
+    recorder, aliases, y = sweep.run_recorded(f, [_core.constant(x) for x in xs])
     return sweep.pull_back(recorder, [y], aliases, [_core.constant(1.0)])
 
 
@@ -65,7 +65,7 @@ def test_a_chain_of_a_million_ops_differentiates():
 
 def test_a_chain_of_a_million_vector_ops_is_freed():
     before = nodes_alive()
-    recorder, aliases, y = sweep.record(lambda x: chain(x, 200_000), [_core.constant(np.ones(2))])
+    recorder, aliases, y = sweep.run_recorded(lambda x: chain(x, 200_000), [_core.constant(np.ones(2))])
     del recorder, aliases, y
     if before is not None:
         assert nodes_alive() == before
@@ -104,9 +104,9 @@ def test_tape_memory_per_scalar_op():
             return x
 
         x = _core.constant(1.0)
-        sweep.record(lambda x: x * x, [x])
+        sweep.run_recorded(lambda x: x * x, [x])
         before = resident()
-        held = sweep.record(chain, [x])
+        held = sweep.run_recorded(chain, [x])
         print((resident() - before) / {LONG})
     """
     command = [sys.executable, "-P", "-c", textwrap.dedent(code)]
@@ -137,7 +137,7 @@ def test_repeated_gradients_leak_nothing(f, x, y):
 @linux_only
 def test_repeated_second_order_leaks_nothing():
     def slope(x):
-        recorder, (inner,), y = sweep.record(lambda x: np.exp(np.sin(x)) * x, [x])
+        recorder, (inner,), y = sweep.run_recorded(lambda x: np.exp(np.sin(x)) * x, [x])
         return sweep.pull_back(recorder, [y], [inner], [_core.constant(1.0)])[0]
 
     nodes, size = growth(lambda: gradient_of(slope, 0.7), repeats=3000)
@@ -149,7 +149,7 @@ def test_repeated_second_order_leaks_nothing():
 def test_repeated_forward_over_reverse_leaks_nothing():
     def curvature():
         x = Dual(VECTOR, np.eye(len(VECTOR)))
-        recorder, (inner,), y = sweep.record(lambda x: np.sum(np.exp(x) * x), [x])
+        recorder, (inner,), y = sweep.run_recorded(lambda x: np.sum(np.exp(x) * x), [x])
         return sweep.pull_back(recorder, [y], [inner], [_core.constant(1.0)])[0].tangent
 
     np.testing.assert_allclose(curvature(), np.diag(np.exp(VECTOR) * (VECTOR + 2)))
@@ -164,7 +164,7 @@ def test_assigned_variables_leak_nothing():
     v = Variable(np.ones(5))
 
     def step():
-        recorder, (x,), y = sweep.record(lambda x: np.sum(x * x), [v])
+        recorder, (x,), y = sweep.run_recorded(lambda x: np.sum(x * x), [v])
         v.assign_sub(0.1 * sweep.pull_back(recorder, [y], [x], [_core.constant(1.0)])[0].numpy())
         return v * 2.0
 
@@ -194,7 +194,7 @@ def test_live_objects_name_the_remedy_in_a_release_build():
             graph.live_objects()
     else:
         before = nodes_alive()
-        held = sweep.record(lambda x: x * x, [_core.constant(1.0)])
+        held = sweep.run_recorded(lambda x: x * x, [_core.constant(1.0)])
         assert nodes_alive() > before
         del held
         assert nodes_alive() == before

@@ -4,7 +4,7 @@ import pytest
 
 import ad
 from ad._core import Array
-from ad.engine.sweep import pull_back, record
+from ad.engine.sweep import pull_back, run_recorded
 from ad.errors import MissingRule
 from ad.ops import FUNCTIONS
 from ad.testing import check_grads
@@ -13,13 +13,13 @@ X = np.array([[0.5, -1.5, 2.0], [1.0, 3.0, -0.25]])
 
 
 def gradient(f, *xs):
-    recorder, aliases, y = record(lambda *xs: np.sum(f(*xs)), [ad.constant(x) for x in xs])
+    recorder, aliases, y = run_recorded(lambda *xs: np.sum(f(*xs)), [ad.constant(x) for x in xs])
     return [x_bar.numpy() for x_bar in pull_back(recorder, [y], aliases, [ad.constant(1.0)])]
 
 
 def watched(check, x=X):
     """Run a check on a value that is being differentiated."""
-    record(lambda x: (check(x), x)[1], [ad.constant(x)])
+    run_recorded(lambda x: (check(x), x)[1], [ad.constant(x)])
 
 
 def needs(*functions):

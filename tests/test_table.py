@@ -449,7 +449,7 @@ def by_rule(function, xs, y_bars):
         found.extend(x_bar.numpy() for x_bar in reverse(function, list(xs), y_bars))
         return xs[0]
 
-    ad.engine.sweep.record(outer, [ad.constant(x) for x in xs])
+    ad.engine.sweep.run_recorded(outer, [ad.constant(x) for x in xs])
     return found
 
 

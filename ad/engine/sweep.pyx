@@ -792,7 +792,7 @@ cpdef tuple independent(Plan plan, long begun):
 
 
 @cython.nonecheck(True)
-def record(f, list xs):
+def run_recorded(f, list xs):
     """Call `f(*aliases)` with a fresh alias of each Array in `xs`, recorded.
 
     Returns the recorder, the aliases, and what `f` returned.

@@ -372,7 +372,7 @@ def hessian_of(f: Function, argnums: Argnums, has_aux: bool, warns: bool) -> Fun
 
     def derivative(*args: Any, **kwargs: Any) -> Any:
         call = DifferentiatedCall("hessian", f, args, kwargs, argnums, has_aux, warns)
-        recorder, sources, x_bars = sweep.record(call.gradient_at, call.xs)
+        recorder, sources, x_bars = sweep.run_recorded(call.gradient_at, call.xs)
         check_real("hessian", call.xs)
         blocks = by_lanes(sweep.Plan(recorder, x_bars, sources), call.xs, x_bars)
         rows = call.structure([call.blocks(x, row) for x, row in zip(call.xs, blocks)])

@@ -319,7 +319,7 @@ class _CustomCall:
         ys = y if self.outputs > 1 else (y,)
         _, grad_fn = self.run(self.with_inputs(xs, self.leaves))
         ones = [constant(np.ones(part.shape, part.dtype)) for part in ys]
-        recorder, y_bars, x_bars = sweep.record(lambda *y_bars: self.cotangents(grad_fn, y_bars, xs), ones)
+        recorder, y_bars, x_bars = sweep.run_recorded(lambda *y_bars: self.cotangents(grad_fn, y_bars, xs), ones)
         used = [i for i in x_dots if x_bars[i] is not None]
         found = sweep.pull_back(recorder, [x_bars[i] for i in used], y_bars, [x_dots[i] for i in used])
         y_dots = tuple([_zeros(part) if y_dot is None else y_dot for y_dot, part in zip(found, ys)])

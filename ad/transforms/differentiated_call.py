@@ -106,7 +106,7 @@ class DifferentiatedCall:
                   targets: Callable[[list[Any]], list[Array]]) -> tuple[sweep.Plan, list[Array]]:
         """Call `run` at these leaves under a recorder; `targets` picks the outputs out of what it returns."""
         begun = sweep.begin()
-        recorder, sources, returned = sweep.record(run, leaves)
+        recorder, sources, returned = sweep.run_recorded(run, leaves)
         ys = targets(returned)
         plan = sweep.Plan(recorder, ys, sources)
         if self.warns and plan.is_independent():

@@ -62,7 +62,7 @@ class Rerun:
     def pulled(self, inputs: list[Any]) -> list[Any]:
         """Compute the inputs' cotangents from the inputs and the outputs' cotangents."""
         xs, y_bars = inputs[:-self.n_outputs], inputs[-self.n_outputs:]
-        recorder, sources, ys = sweep.record(lambda *xs: self.function(list(xs)), xs)
+        recorder, sources, ys = sweep.run_recorded(lambda *xs: self.function(list(xs)), xs)
         sources = [self.variables.get(i, x) for i, x in enumerate(sources)]
         x_bars = sweep.pull_back(recorder, ys, sources, y_bars)
         return [boundary.zeros_like(x, True) if x_bar is None else x_bar for x, x_bar in zip(xs, x_bars)]
