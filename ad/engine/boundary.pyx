@@ -9,7 +9,7 @@ from ad._core cimport Array, alias, apply, is_live, lift, force, new_array, role
 from ad.engine.forward cimport restrict, tangent_of
 from ad.engine.graph cimport Level, Recorder
 from ad.engine.kernels cimport empty_like, has_own_memory, is_plain, lend
-from ad.engine.sweep cimport Plan, begin, independent
+from ad.engine.sweep cimport SweepPlan, begin, independent
 
 import numpy as np
 
@@ -132,12 +132,12 @@ def scalar(y, transform):
 
 # -- reverse -------------------------------------------------------------------------------
 
-def pull(Plan plan, list seeds):
+def pull(SweepPlan plan, list seeds):
     """Cotangents of the plan's sources (None where unconnected) from those of its targets."""
     return plan.pull(seeds)
 
 
-def push(Plan plan, list x_dots):
+def push(SweepPlan plan, list x_dots):
     """Tangents of the plan's targets (None where unconnected) from those of its sources."""
     return plan.push(x_dots)
 
@@ -148,7 +148,7 @@ cdef list seed_of(Array y):
     return [np.ones((), y.dtype)] if y.dtype.kind == "f" else [None]
 
 
-def pull_scalar(Plan plan):
+def pull_scalar(SweepPlan plan):
     """The gradient of a real scalar."""
     return plan.pull(seed_of(plan.targets[0]))
 
@@ -176,7 +176,7 @@ def gradient(f, tuple args, dict kwargs, tuple positions, bint single, bint with
     cdef list given = list(args), sources = []
     cdef Py_ssize_t n = len(args)
     cdef bint ours = False, has_large = False
-    cdef Plan plan
+    cdef SweepPlan plan
     transform = "value_and_grad" if with_value else "grad"
     cdef long begun = begin()
     recorder.enter()
@@ -199,7 +199,7 @@ def gradient(f, tuple args, dict kwargs, tuple positions, bint single, bint with
         y = returned
     else:
         y = scalar(returned, transform)
-    plan = Plan(recorder, [y], sources)
+    plan = SweepPlan(recorder, [y], sources)
     if warns and plan.is_independent():
         warn_independent(transform, *independent(plan, begun))
     # Where no recorder but this one ever saw the nodes, no other sweep will want their values.

@@ -11,7 +11,7 @@ or a constant factor makes of such an Array is remembered likewise, as the op wi
 `carry(power, i, p, inputs, params)` computes the output to the power p from operand i to that power.
 
 Where a power makes something smooth of such an Array, it is computed in both ways, and the op `either` joins them.
-Derivatives go by the base; those with respect to the root or modulus itself go by the other way (see `Plan`).
+Derivatives go by the base; those with respect to the root or modulus itself go by the other way (see `SweepPlan`).
 """
 from libc.math cimport NAN, fabs, floor, fmax, rint
 from libc.stdint cimport uint32_t

@@ -13,7 +13,7 @@ cdef struct Step:
     bint source
 
 
-cdef class Plan:
+cdef class SweepPlan:
     cdef Recorder recorder
     cdef readonly list targets, sources
     cdef list roots                  # the targets' nodes: an `out=` may rebind a target while the sweep runs
@@ -56,4 +56,4 @@ ctypedef bint (*NativePull)(Node node, Saved *y_bar, Saved *slot) except -1
 ctypedef object (*NativePush)(Node node, Array x_dot)
 
 cpdef long begin() except -1
-cpdef tuple independent(Plan plan, long begun)
+cpdef tuple independent(SweepPlan plan, long begun)

@@ -1,6 +1,6 @@
 """The sweeps over a graph of nodes.
 
-A `Plan` lists the nodes that lie between some targets and some sources, once, in an order in
+A `SweepPlan` lists the nodes that lie between some targets and some sources, once, in an order in
 which inputs come first. The reverse sweep (`pull`) runs over it backwards with cotangents, the
 forward sweep (`push`) runs over it forwards with tangents. Building the plan calls no Python,
 so a sweep inside a sweep, or in another thread, finds nothing half done.
@@ -44,7 +44,7 @@ cdef object FLOAT64 = np.dtype(np.float64)
 
 
 @cython.final
-cdef class Plan:
+cdef class SweepPlan:
     """The nodes between `targets` and `sources` that `recorder` saw."""
 
     @cython.nonecheck(True)
@@ -300,18 +300,18 @@ cdef inline bint may_lie_between(Array x) noexcept:
 
 cdef list plans_of(Recorder recorder, list targets, list sources):
     """One plan; several, with some of the sources each, where these want different ways to a value."""
-    cdef Plan plan = Plan(recorder, targets, sources)
+    cdef SweepPlan plan = SweepPlan(recorder, targets, sources)
     cdef Array x
     if len(sources) == 1 or not plan.bypassed:
         return [plan]
     apart = [[x] for x in sources if may_lie_between(x)]
     others = [x for x in sources if not may_lie_between(x)]
-    return [Plan(recorder, targets, group) for group in [*apart, others]]
+    return [SweepPlan(recorder, targets, group) for group in [*apart, others]]
 
 
 cdef list pull_plans(list plans, list sources, list seeds):
     """The cotangents of all sources."""
-    cdef Plan plan
+    cdef SweepPlan plan
     if len(plans) == 1:
         plan = plans[0]
         return plan.pull(seeds)
@@ -345,7 +345,7 @@ cdef object of_dtype(object dot, Array x):
     return apply(roles["astype"], (dot,), (x.array.dtype,))
 
 
-cdef inline void touch(Plan plan, NodePtr node) noexcept:
+cdef inline void touch(SweepPlan plan, NodePtr node) noexcept:
     if (<Node>node).stamp != plan.stamp:
         (<Node>node).stamp = plan.stamp
         (<Node>node).slot = UNSEEN
@@ -355,7 +355,7 @@ cdef inline int slot_of(Node node) noexcept:
     return -1 if node is None or node.slot < 0 else node.slot
 
 
-cdef inline bint enter(Plan plan, NodePtr node) except -1:
+cdef inline bint enter(SweepPlan plan, NodePtr node) except -1:
     """Note that a node is reached; whether its inputs must be visited."""
     touch(plan, node)
     if (<Node>node).slot == UNSEEN:
@@ -781,7 +781,7 @@ cpdef long begin() except -1:
     return last_stamp + last_level
 
 
-cpdef tuple independent(Plan plan, long begun):
+cpdef tuple independent(SweepPlan plan, long begun):
     """Whether the targets of a plan depend on no source, and how a value was cut off on the way, or None.
 
     `begun` is what `begin` gave before the function was called. A derivative that was taken since then may be a

@@ -374,7 +374,7 @@ def hessian_of(f: Function, argnums: Argnums, has_aux: bool, warns: bool) -> Fun
         call = DifferentiatedCall("hessian", f, args, kwargs, argnums, has_aux, warns)
         recorder, sources, x_bars = sweep.run_recorded(call.gradient_at, call.xs)
         check_real("hessian", call.xs)
-        blocks = by_lanes(sweep.Plan(recorder, x_bars, sources), call.xs, x_bars)
+        blocks = by_lanes(sweep.SweepPlan(recorder, x_bars, sources), call.xs, x_bars)
         rows = call.structure([call.blocks(x, row) for x, row in zip(call.xs, blocks)])
         return call.with_aux(rows[0] if call.single else rows)
 

@@ -98,17 +98,17 @@ class DifferentiatedCall:
                             f"(output, aux), not {kind(y)}")
         return y
 
-    def record(self) -> tuple[sweep.Plan, list[Array]]:
+    def record(self) -> tuple[sweep.SweepPlan, list[Array]]:
         """Call the function under a recorder; return the plan of a sweep to the leaves, and the outputs."""
         return self._recorded(self.outputs, self.xs, list)
 
     def _recorded(self, run: Callable[..., list[Any]], leaves: list[Array],
-                  targets: Callable[[list[Any]], list[Array]]) -> tuple[sweep.Plan, list[Array]]:
+                  targets: Callable[[list[Any]], list[Array]]) -> tuple[sweep.SweepPlan, list[Array]]:
         """Call `run` at these leaves under a recorder; `targets` picks the outputs out of what it returns."""
         begun = sweep.begin()
         recorder, sources, returned = sweep.run_recorded(run, leaves)
         ys = targets(returned)
-        plan = sweep.Plan(recorder, ys, sources)
+        plan = sweep.SweepPlan(recorder, ys, sources)
         if self.warns and plan.is_independent():
             warn_independent(self.transform, *sweep.independent(plan, begun))
         return plan, ys
