@@ -24,10 +24,10 @@ cdef enum Kind:
     BOXED         # an Array: a cotangent with a node or tangents of its own (sweeps only)
 
 # How a node's operands relate in shape, which decides the kernels that can serve its sweep.
-cdef enum Fit:
-    MIXED    # some operand broadcasts, or the op is not elementwise
-    ALIKE    # every operand has the output's shape and dtype, or is a constant number
-    NUMBERS  # every operand is a float64 scalar
+cdef enum BroadcastClass:
+    BROADCASTS    # some operand broadcasts, or the op is not elementwise
+    SAME_AVAL    # every operand has the output's shape and dtype, or is a constant number
+    SCALARS  # every operand is a float64 scalar
 
 # Whether an op computes a power of its first operand, and where the exponent comes from.
 cdef enum Power:
@@ -103,7 +103,7 @@ cdef class Node:
     cdef Input narrow[2]             # the inputs; with more than two, narrow[0] points to them
     cdef uint8_t kinds[2]            # of the inputs' values, likewise
     cdef uint8_t output_kind
-    cdef uint8_t fit
+    cdef uint8_t broadcast
     cdef int n
     cdef int slot                    # of the sweep whose stamp this is
     cdef uint32_t stamp

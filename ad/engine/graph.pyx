@@ -883,11 +883,11 @@ cdef Node make_node(Op op, Operand *operands, int n, object params, Operand *out
             needs |= op.needs[i if i < 7 else 7]
         elif operands[i].tangents != NULL:  # a sweep finds the output's tangents anew, by this input's rule too
             needs |= op.needs[i if i < 7 else 7]
-    node.fit = fit_of(op, n, inputs, operands, output)
+    node.broadcast = broadcast_class(op, n, inputs, operands, output)
     for i in range(n):
         if inputs[i].node == NULL or needs >> i & 1:
             saved = kept(&operands[i])
-        elif node.fit == MIXED:
+        elif node.broadcast == BROADCASTS:
             saved = dropped(&operands[i])
         else:
             continue
@@ -895,7 +895,7 @@ cdef Node make_node(Op op, Operand *operands, int n, object params, Operand *out
         kinds[i] = saved.kind
     if needs & OUTPUT_NEEDED:
         saved = kept(output)
-    elif node.fit == MIXED and op.outputs == 1:
+    elif node.broadcast == BROADCASTS and op.outputs == 1:
         saved = dropped(output)
     else:
         return node
@@ -916,7 +916,7 @@ cdef Node make_scalar_node(Op op, Operand *operands, int n, double y):
     if not (first or second):
         return None
     node = begin(op, n, False, owner_for(mine, operands, n))
-    node.fit = NUMBERS
+    node.broadcast = SCALARS
     node.output_kind = node.kinds[0] = node.kinds[1] = NUMBER
     node.output.x = y
     node.narrow[0].value.x = operands[0].x
@@ -944,17 +944,17 @@ cdef int tell_numbers(State mine, Node node, Op op, Operand *operands, int n, do
         let_go(operands, n)
 
 
-cdef inline Fit fit_of(Op op, int n, Input *inputs, Operand *operands, Operand *output) noexcept:
+cdef inline BroadcastClass broadcast_class(Op op, int n, Input *inputs, Operand *operands, Operand *output) noexcept:
     cdef int i
     if not op.elementwise:
-        return MIXED
+        return BROADCASTS
     for i in range(n):
         if (operands[i].kind == NUMBER and inputs[i].node == NULL and operands[i].tangents == NULL
                 and output.kind == ARRAY):
             continue
         if not same_aval(&operands[i], output):
-            return MIXED
-    return ALIKE if output.kind == ARRAY else NUMBERS
+            return BROADCASTS
+    return SAME_AVAL if output.kind == ARRAY else SCALARS
 
 
 cdef tuple shape_of(Saved saved):

@@ -15,7 +15,7 @@ cimport numpy as cnp
 from ad._core cimport alias, apply, apply2, is_live, lift, force, new_array, roles, wrap
 from ad.engine.forward cimport Dual, dual_depth, find_tangents, output_with, push_rule, scaled, without_duals
 from ad.engine.graph cimport (
-    ALIKE, ARRAY, Aval, BOXED, Input, MIXED, NOTHING, NO_POWER, NUMBER, NUMBERS, Op, SHAPE, SHAPE_NUMBER, SHAPE_VECTOR,
+    SAME_AVAL, ARRAY, Aval, BOXED, Input, BROADCASTS, NOTHING, NO_POWER, NUMBER, SCALARS, Op, SHAPE, SHAPE_NUMBER, SHAPE_VECTOR,
     State, TangentNode, current, forget_values, inputs_of, is_busy_elsewhere, last_level, op_of, owner_of, params_of,
     saved_input, saved_output, shape_of, tangents_of,
 )
@@ -232,9 +232,9 @@ cdef class SweepPlan:
                 step = &self.steps[i]
                 if slots[i].kind == NOTHING or step.edges < 0:
                     continue
-                if (slots[i].kind == NUMBER and (<Node>step.node).fit == NUMBERS and not general
+                if (slots[i].kind == NUMBER and (<Node>step.node).broadcast == SCALARS and not general
                         and (<Op>(<Node>step.node).op).native != NULL):
-                    pull_numbers(step.node, slots[i].of.x, self.edges + step.edges, slots)
+                    pull_scalars(step.node, slots[i].of.x, self.edges + step.edges, slots)
                     continue
                 node = <Node>step.node
                 y_bar = slots[i]
@@ -525,7 +525,7 @@ cdef object read_output(Node node):
 
 cdef int pull_node(Node node, Saved *y_bar, int *edges, Saved *slots, bint general) except -1:
     """Add to the slots of a node's inputs what its output's cotangent gives them."""
-    if not general and node.fit == ALIKE and pull_alike(node, y_bar, edges, slots):
+    if not general and node.broadcast == SAME_AVAL and pull_same_aval(node, y_bar, edges, slots):
         return 0
     # These steps are linear and look at no value, so a cotangent that is a constant stays one.
     if op_of(node).pull != NULL and y_bar.kind != BOXED:
@@ -536,7 +536,7 @@ cdef int pull_node(Node node, Saved *y_bar, int *edges, Saved *slots, bint gener
     return pull_rule(node, y_bar, edges, slots, general)
 
 
-cdef inline void pull_numbers(NodePtr node, double y_bar, int *edges, Saved *slots) noexcept:
+cdef inline void pull_scalars(NodePtr node, double y_bar, int *edges, Saved *slots) noexcept:
     """An elementwise op on float64 scalars: no Python at all."""
     cdef const Partial *partial = (<Op>(<Node>node).op).native.partial
     cdef int dots = (<Op>(<Node>node).op).dots
@@ -555,7 +555,7 @@ cdef inline void pull_numbers(NodePtr node, double y_bar, int *edges, Saved *slo
                 slot.of.x += x_bar
 
 
-cdef bint pull_alike(Node node, Saved *y_bar, int *edges, Saved *slots) except -1:
+cdef bint pull_same_aval(Node node, Saved *y_bar, int *edges, Saved *slots) except -1:
     """Elementwise on float64 arrays of one shape, by native loops; false if they cannot."""
     cdef PyObject *y = node.output.object if node.output_kind == ARRAY else NULL
     cdef Saved x_bars[2]
@@ -590,7 +590,7 @@ cdef bint pull_alike(Node node, Saved *y_bar, int *edges, Saved *slots) except -
 
 cdef Array box_whole(Node node, Saved *y_bar):
     """The cotangent as an Array of the output's shape, where the rule could tell the difference."""
-    if y_bar.kind == NUMBER and node.fit == MIXED:
+    if y_bar.kind == NUMBER and node.broadcast == BROADCASTS:
         shape = shape_of(saved_output(node))
         if shape != ():
             return wrap(np.broadcast_to(y_bar.of.x, shape))
@@ -628,7 +628,7 @@ cdef Array zeros_for(Array y):
 cdef Array fitted(Array x_bar, Node node, int i):
     """A cotangent in the shape and dtype of the input: summed over what broadcasting added."""
     cdef Saved x = saved_input(node, i)
-    if node.fit != MIXED:
+    if node.broadcast != BROADCASTS:
         if x.kind != ARRAY or x_bar.array is None:
             return x_bar
         dtype = (<object>x.of.object).dtype
@@ -710,8 +710,8 @@ cdef object push_node(Node node, tuple x_dots, bint general):
         return x_dots[0][params_of(node)[0]]
     if not general:
         y_dot = None
-        if node.fit == ALIKE:
-            y_dot = push_alike(node, x_dots)
+        if node.broadcast == SAME_AVAL:
+            y_dot = push_same_aval(node, x_dots)
         elif op_of(node).push != NULL:
             y_dot = (<NativePush>op_of(node).push)(node, x_dots[0])
         if y_dot is not None:
@@ -727,7 +727,7 @@ cdef bint any_given(tuple x_dots) noexcept:
     return False
 
 
-cdef object push_alike(Node node, tuple x_dots):
+cdef object push_same_aval(Node node, tuple x_dots):
     """Elementwise on float64 arrays of one shape, by the native loops of the reverse sweep."""
     cdef PyObject *y = node.output.object if node.output_kind == ARRAY else NULL
     cdef Op op = op_of(node)
