@@ -22,7 +22,7 @@ from ad.engine.graph cimport (
     make_scalar_node, tracer_of,
 )
 from ad.engine.kernels cimport (
-    Factor, float_flags, fold_loop, heeds_errors, heeds_flags, is_plain, map1, map2, offer, slice1,
+    Factor, float_flags, reduce_loop, heeds_errors, heeds_flags, is_plain, map1, map2, offer, slice1,
 )
 from ad.engine.powers cimport any_remembers, is_power, power_of, remember
 
@@ -422,7 +422,7 @@ cdef inline object evaluate2(Op op, Operand *operands):
     return finish(op, operands, 2, None, &output)
 
 
-cdef tuple FOLDS_ALL = (None, False)  # a reduction's params: axis, keepdims
+cdef tuple REDUCES_ALL = (None, False)  # a reduction's params: axis, keepdims
 
 
 cdef object apply_fold(Op op, object a, tuple params):
@@ -439,7 +439,7 @@ cdef object apply_fold(Op op, object a, tuple params):
         if waiting is None:
             output.kind = NUMBER
             output.value = NULL
-            output.x = fold_loop(&op.folding, operand.value, op.fold_start)
+            output.x = reduce_loop(&op.reduction_loop, operand.value, op.reduction_identity)
             if float_flags() and heeds_flags():
                 return None
         return finish(op, &operand, 1, params, &output)
@@ -456,7 +456,7 @@ cpdef object apply(Op op, tuple inputs, tuple params=None):
     if op.elementwise and not params and n <= 2:
         found = apply1(op, inputs[0]) if n == 1 else apply2(op, inputs[0], inputs[1])
         return found if found is not NotImplemented else no_numbers(op, inputs)
-    if op.folding.run != NULL and params == FOLDS_ALL:
+    if op.reduction_loop.run != NULL and params == REDUCES_ALL:
         found = apply_fold(op, inputs[0], params)
         if found is not None:
             return found

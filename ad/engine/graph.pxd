@@ -85,8 +85,8 @@ cdef class Op:
     cdef bint constant[2]            # elementwise: whether partial i is a number, `factor[i]`
     cdef double factor[2]
     cdef uint8_t dots                # elementwise: bit i: partial i is itself a (co)tangent
-    cdef Loop loop, folding, numpy_loop
-    cdef double fold_start
+    cdef Loop loop, reduction_loop, numpy_loop
+    cdef double reduction_identity
     cdef const Native *native
     cdef void *pull                  # a NativePull of `engine.sweep`, or NULL
     cdef void *push                  # a NativePush, likewise

@@ -504,8 +504,8 @@ cdef class Op:
         for i in dots:
             self.dots |= 1 << i
         find_loop(fn, &self.loop)
-        find_loop(None if fold is None else fold[0], &self.folding)
-        self.fold_start = 0 if fold is None else fold[1]
+        find_loop(None if fold is None else fold[0], &self.reduction_loop)
+        self.reduction_identity = 0 if fold is None else fold[1]
 
     def set_power(self, exponent=None, radicand=None, carry=None):
         """Say of what the op computes a power: see `ops/forms.py`."""

@@ -38,7 +38,7 @@ cdef const Native *find_native(const char *name) noexcept
 cdef int find_loop(object ufunc, Loop *loop) except -1
 cdef object map1(Loop *loop, PyObject *a)
 cdef object map2(Loop *loop, Factor a, Factor b)
-cdef double fold_loop(Loop *loop, PyObject *a, double start) noexcept
+cdef double reduce_loop(Loop *loop, PyObject *a, double start) noexcept
 cdef object pull_loop(Pullback kernel, Factor a, Factor b, PyObject *y, Factor g, bint overwrite)
 
 cdef object push_loop(Pullback kernel, Factor a, Factor b, PyObject *y, PyObject *x_dot)

@@ -383,7 +383,7 @@ cdef object map2(Loop *loop, Factor a, Factor b):
     return out
 
 
-cdef double fold_loop(Loop *loop, PyObject *a, double start) noexcept:
+cdef double reduce_loop(Loop *loop, PyObject *a, double start) noexcept:
     """loop(... loop(loop(start, a0), a1) ...) over a plain array; NumPy's loops sum pairwise."""
     cdef char *args[3]
     cdef npy_intp steps[3]
