@@ -22,7 +22,7 @@ from ad.engine.graph cimport (
     make_scalar_node, tracer_of,
 )
 from ad.engine.kernels cimport (
-    Factor, float_flags, reduce_loop, heeds_errors, heeds_flags, is_plain, map1, map2, offer, slice1,
+    Factor, float_flags, reduce_loop, heeds_errors, heeds_flags, is_plain, map1, map2, release_to_pool, slice1,
 )
 from ad.engine.powers cimport any_remembers, is_power, power_of, remember
 
@@ -1060,7 +1060,7 @@ cdef Py_ssize_t weakrefs_at = (<PyTypeObject *>Array).tp_weaklistoffset
 cdef void dealloc_array(PyObject *x) noexcept:
     global n_spare_arrays
     if (<Array>x).array is not None:
-        offer(<PyObject *>(<Array>x).array)
+        release_to_pool(<PyObject *>(<Array>x).array)
     if type(<object>x) is not Array:
         free_array(x)
         return

@@ -8,7 +8,7 @@ from cpython.ref cimport PyObject
 from ad._core cimport Array, alias, apply, is_live, lift, force, new_array, roles, wrap
 from ad.engine.forward cimport restrict, tangent_of
 from ad.engine.graph cimport Level, Recorder
-from ad.engine.kernels cimport empty_like, has_own_memory, is_plain, lend
+from ad.engine.kernels cimport empty_like, has_own_memory, is_plain, track_result
 from ad.engine.sweep cimport SweepPlan, begin, independent
 
 import numpy as np
@@ -66,8 +66,8 @@ def hand_over(Array x, bint ours):
     y = empty_like(<PyObject *>value)
     cnp.PyArray_CopyInto(y, value)
     if (<PyObject *>value).ob_refcnt == 2:  # no argument of the call: those are not kept
-        lend(<PyObject *>value)
-    lend(<PyObject *>y)
+        track_result(<PyObject *>value)
+    track_result(<PyObject *>y)
     return y
 
 
@@ -87,7 +87,7 @@ cdef object own(Array x):
     # Two holders: x, which is going, and the name above.
     if (<PyObject *>value).ob_refcnt == 2 and has_own_memory(<PyObject *>value):
         if is_plain(<PyObject *>value):
-            lend(<PyObject *>value)
+            track_result(<PyObject *>value)
         return value
     return np.array(value)
 

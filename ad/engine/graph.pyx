@@ -9,7 +9,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from libc.stdint cimport UINT64_MAX
 
 cimport numpy as cnp
-from ad.engine.kernels cimport find_loop, find_native, is_plain, offer
+from ad.engine.kernels cimport find_loop, find_native, is_plain, release_to_pool
 
 from contextvars import ContextVar
 from importlib import import_module
@@ -607,7 +607,7 @@ cdef class Aval:
 
 cdef inline void forget(Content *value, uint8_t kind) noexcept:
     if kind == ARRAY:
-        offer(value.object)
+        release_to_pool(value.object)
         Py_DECREF(<object>value.object)
     elif kind == SHAPE:
         Py_DECREF(<object>value.object)

@@ -42,8 +42,8 @@ cdef double reduce_loop(Loop *loop, PyObject *a, double start) noexcept
 cdef object pull_loop(Pullback kernel, Factor a, Factor b, PyObject *y, Factor g, bint overwrite)
 
 cdef object push_loop(Pullback kernel, Factor a, Factor b, PyObject *y, PyObject *x_dot)
-cdef void offer(PyObject *a) noexcept
-cdef void lend(PyObject *a) noexcept
+cdef void release_to_pool(PyObject *a) noexcept
+cdef void track_result(PyObject *a) noexcept
 cdef bint is_plain(PyObject *a) noexcept
 cdef bint is_owned(PyObject *a) noexcept
 cdef bint has_own_memory(PyObject *a) noexcept

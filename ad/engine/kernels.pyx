@@ -153,7 +153,7 @@ cdef enum:
     DEPTH = 8        # arrays in a bucket
     SMALL = 1024     # elements
     LARGE_BYTES = 1 << 26
-    LENT = 4         # large results that callers have, and may drop
+    TRACKED = 4         # large results that callers have, and may drop
 
 cdef struct Bucket:
     int n
@@ -161,8 +161,8 @@ cdef struct Bucket:
 
 cdef Bucket pool[65]
 cdef npy_intp large_bytes = 0
-cdef PyObject *lent[4]  # owned
-cdef int next_lent = 0
+cdef PyObject *tracked[4]  # owned
+cdef int next_tracked = 0
 
 
 cdef inline Bucket *bucket_of(npy_intp size) noexcept:
@@ -174,41 +174,41 @@ cdef inline bint is_idle(PyObject *a) noexcept:
     return a.ob_refcnt == 1 and is_owned(a) and (<Fields *>a).weakreflist == NULL
 
 
-cdef void lend(PyObject *a) noexcept:
+cdef void track_result(PyObject *a) noexcept:
     """Note a large result that is handed out: when its holder has dropped it, it can be used again.
 
     Python would give its memory back to the system, which maps fresh pages for the next result of a loop.
     """
-    global next_lent
+    global next_tracked
     cdef PyObject *before
-    if not SMALL < size_of(a) <= LARGE_BYTES // (8 * LENT):
+    if not SMALL < size_of(a) <= LARGE_BYTES // (8 * TRACKED):
         return
-    for i in range(LENT):
-        if lent[i] == a:
+    for i in range(TRACKED):
+        if tracked[i] == a:
             return
-    before = lent[next_lent]
+    before = tracked[next_tracked]
     Py_INCREF(<object>a)
-    lent[next_lent] = a
-    next_lent = (next_lent + 1) % LENT
+    tracked[next_tracked] = a
+    next_tracked = (next_tracked + 1) % TRACKED
     if before != NULL:
         Py_DECREF(<object>before)
 
 
-cdef object take_back(int nd, const npy_intp *shape):
-    """A lent array of this shape that nobody has any more, or None."""
+cdef object reclaim_result(int nd, const npy_intp *shape):
+    """A tracked array of this shape that nobody has any more, or None."""
     cdef PyObject *a
     cdef int i
-    for i in range(LENT):
-        a = lent[i]
+    for i in range(TRACKED):
+        a = tracked[i]
         if a != NULL and has_shape(a, nd, shape) and is_idle(a):
-            lent[i] = NULL
+            tracked[i] = NULL
             array = <object>a
             Py_DECREF(array)
             return array
     return None
 
 
-cdef void offer(PyObject *a) noexcept:
+cdef void release_to_pool(PyObject *a) noexcept:
     """Keep an array that its only holder is about to drop, if it can be used again."""
     global large_bytes
     cdef Bucket *bucket
@@ -243,7 +243,7 @@ cdef object take_out(Bucket *bucket, int i):
     return <object>array
 
 
-cdef object take_again(int nd, const npy_intp *shape, npy_intp size):
+cdef object acquire(int nd, const npy_intp *shape, npy_intp size):
     """An array of this shape from the pool, or None; of those that fit, what was dropped last."""
     cdef Bucket *bucket = bucket_of(size)
     cdef int i
@@ -258,11 +258,11 @@ cdef object take_again(int nd, const npy_intp *shape, npy_intp size):
 cdef object empty(int nd, const npy_intp *shape, npy_intp size):
     """A new float64 array, its elements not set."""
     if bucket_of(size).n:
-        array = take_again(nd, shape, size)
+        array = acquire(nd, shape, size)
         if array is not None:
             return array
     if size > SMALL:
-        array = take_back(nd, shape)
+        array = reclaim_result(nd, shape)
         if array is not None:
             return array
     Py_INCREF(FLOAT64)  # NewFromDescr steals it

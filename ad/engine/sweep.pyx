@@ -21,7 +21,7 @@ from ad.engine.graph cimport (
 )
 from ad.engine.kernels cimport scaled as scaled_number
 from ad.engine.kernels cimport (
-    Factor, Partial, add_into, embedded, filled, is_owned, is_plain, offer, pull_loop, push_loop, scaled_dots,
+    Factor, Partial, add_into, embedded, filled, is_owned, is_plain, release_to_pool, pull_loop, push_loop, scaled_dots,
 )
 
 import numpy as np
@@ -382,7 +382,7 @@ cdef inline void hold(Saved *slot) noexcept:
 
 cdef inline void clear(Saved *slot) noexcept:
     if slot.kind == ARRAY:
-        offer(slot.of.object)
+        release_to_pool(slot.of.object)
     if slot.kind == ARRAY or slot.kind == BOXED:
         Py_DECREF(<object>slot.of.object)
     slot.kind = NOTHING

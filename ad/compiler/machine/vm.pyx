@@ -13,7 +13,7 @@ from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_New, PyTuple_SET_ITEM
 
 cimport numpy as cnp
 from ad.engine.graph cimport Op
-from ad.engine.kernels cimport empty, has_shape, is_plain, lend, offer
+from ad.engine.kernels cimport empty, has_shape, is_plain, track_result, release_to_pool
 
 import operator
 import os
@@ -476,7 +476,7 @@ cdef class Machine:
         cdef PyObject *array = space.arrays[i]
         if array != NULL:
             space.arrays[i] = NULL
-            offer(array)
+            release_to_pool(array)
             Py_DECREF(<object>array)
         return 0
 
@@ -687,7 +687,7 @@ cdef class Machine:
             return value
         cdef PyObject *array = space.arrays[place.at - ARRAYS]
         if place.kind == ARRAY:
-            lend(array)
+            track_result(array)
             return <object>array
         if not cnp.PyArray_Check(<object>array) or self.is_free(array, place.at):
             return <object>array
