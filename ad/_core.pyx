@@ -22,7 +22,7 @@ from ad.engine.graph cimport (
     make_scalar_node, tracer_of,
 )
 from ad.engine.kernels cimport (
-    Factor, float_flags, reduce_loop, heeds_errors, heeds_flags, is_plain, map1, map2, release_to_pool, slice1,
+    Factor, float_flags, reduce_loop, heeds_errors, heeds_flags, is_contiguous, map1, map2, release_to_pool, slice1,
 )
 from ad.engine.powers cimport any_remembers, is_power, power_of, remember
 
@@ -429,7 +429,7 @@ cdef object apply_fold(Op op, object a, tuple params):
     """A reduction of a whole float64 array; None where the general way must do."""
     cdef Operand operand, output
     a = read_operand(a, &operand)
-    if a is None or operand.kind == NUMBER or not is_plain(operand.value):
+    if a is None or operand.kind == NUMBER or not is_contiguous(operand.value):
         return None
     if cnp.PyArray_SIZE(<cnp.ndarray>operand.value) == 0:
         return None

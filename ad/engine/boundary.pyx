@@ -8,7 +8,7 @@ from cpython.ref cimport PyObject
 from ad._core cimport Array, alias, apply, is_live, lift, force, new_array, roles, wrap
 from ad.engine.forward cimport restrict, tangent_of
 from ad.engine.graph cimport Level, Recorder
-from ad.engine.kernels cimport empty_like, has_own_memory, is_plain, track_result
+from ad.engine.kernels cimport empty_like, has_own_memory, is_contiguous, track_result
 from ad.engine.sweep cimport SweepPlan, begin, independent
 
 import numpy as np
@@ -61,7 +61,7 @@ def hand_over(Array x, bint ours):
     value = x.array
     if value is None or cnp.PyArray_NDIM(<cnp.ndarray>value) == 0:
         return own(x)
-    if not is_plain(<PyObject *>value):
+    if not is_contiguous(<PyObject *>value):
         return np.array(value)
     y = empty_like(<PyObject *>value)
     cnp.PyArray_CopyInto(y, value)
@@ -86,7 +86,7 @@ cdef object own(Array x):
         return value[()]
     # Two holders: x, which is going, and the name above.
     if (<PyObject *>value).ob_refcnt == 2 and has_own_memory(<PyObject *>value):
-        if is_plain(<PyObject *>value):
+        if is_contiguous(<PyObject *>value):
             track_result(<PyObject *>value)
         return value
     return np.array(value)

@@ -9,7 +9,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from libc.stdint cimport UINT64_MAX
 
 cimport numpy as cnp
-from ad.engine.kernels cimport find_loop, find_native, is_plain, release_to_pool
+from ad.engine.kernels cimport find_loop, find_native, is_contiguous, release_to_pool
 
 from contextvars import ContextVar
 from importlib import import_module
@@ -759,7 +759,7 @@ cdef Saved dropped(Operand *operand):
     cdef PyObject *array = operand.value
     if operand.kind == NUMBER:
         saved.kind = SHAPE_NUMBER
-    elif cnp.PyArray_NDIM(<cnp.ndarray>array) == 1 and is_plain(array):
+    elif cnp.PyArray_NDIM(<cnp.ndarray>array) == 1 and is_contiguous(array):
         saved.kind = SHAPE_VECTOR
         saved.of.n = cnp.PyArray_DIM(<cnp.ndarray>array, 0)
     else:

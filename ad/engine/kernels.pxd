@@ -44,7 +44,7 @@ cdef object pull_loop(Pullback kernel, Factor a, Factor b, PyObject *y, Factor g
 cdef object push_loop(Pullback kernel, Factor a, Factor b, PyObject *y, PyObject *x_dot)
 cdef void release_to_pool(PyObject *a) noexcept
 cdef void track_result(PyObject *a) noexcept
-cdef bint is_plain(PyObject *a) noexcept
+cdef bint is_contiguous(PyObject *a) noexcept
 cdef bint is_owned(PyObject *a) noexcept
 cdef bint has_own_memory(PyObject *a) noexcept
 cdef object empty(int nd, const npy_intp *shape, npy_intp size)

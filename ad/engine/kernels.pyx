@@ -105,7 +105,7 @@ cdef inline npy_intp size_of(PyObject *a) noexcept:
     return cnp.PyArray_SIZE(<cnp.ndarray>a)
 
 
-cdef bint is_plain(PyObject *a) noexcept:
+cdef bint is_contiguous(PyObject *a) noexcept:
     return (cnp.PyArray_CheckExact(<object>a)
             and cnp.PyArray_TYPE(<cnp.ndarray>a) == cnp.NPY_DOUBLE
             and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>a))
@@ -113,7 +113,7 @@ cdef bint is_plain(PyObject *a) noexcept:
 
 cdef bint is_owned(PyObject *a) noexcept:
     """Whether a plain array is seen by one holder alone, who may therefore overwrite it."""
-    return a.ob_refcnt == 1 and is_plain(a) and has_own_memory(a)
+    return a.ob_refcnt == 1 and is_contiguous(a) and has_own_memory(a)
 
 
 cdef bint has_own_memory(PyObject *a) noexcept:
@@ -306,7 +306,7 @@ cdef object map1(Loop *loop, PyObject *a):
     cdef char *args[2]
     cdef npy_intp steps[2]
     cdef npy_intp n
-    if is_plain(a):
+    if is_contiguous(a):
         steps[0] = 8
     elif is_vector(a):
         steps[0] = cnp.PyArray_STRIDE(<cnp.ndarray>a, 0)
@@ -328,7 +328,7 @@ cdef inline bint take_step(Factor *f, bint flat, char **arg, npy_intp *step) noe
         step[0] = 0
         return True
     arg[0] = <char *>data_of(f.array)
-    if is_plain(f.array):
+    if is_contiguous(f.array):
         step[0] = 8
         return True
     if flat and is_vector(f.array):
@@ -404,7 +404,7 @@ cdef inline bint take(Factor f, const double **data, int *stride, PyObject **lik
     stride[0] = 1
     if like[0] == NULL:
         like[0] = f.array
-    return is_plain(f.array)
+    return is_contiguous(f.array)
 
 
 cdef object pull_loop(Pullback kernel, Factor a, Factor b, PyObject *y, Factor g, bint overwrite):
@@ -420,7 +420,7 @@ cdef object pull_loop(Pullback kernel, Factor a, Factor b, PyObject *y, Factor g
     cdef PyObject *like = y
     if not (take(g, &pg, &sg, &like) and take(a, &pa, &sa, &like) and take(b, &pb, &sb, &like)):
         return None
-    if y != NULL and not is_plain(y):
+    if y != NULL and not is_contiguous(y):
         return None
     if like == NULL:
         kernel(1, pa, 0, pb, 0, NULL, pg, 0, &number)
@@ -441,10 +441,10 @@ cdef object push_loop(Pullback kernel, Factor a, Factor b, PyObject *y, PyObject
     cdef npy_intp size, stride, _row
     cdef char *dot = <char *>cnp.PyArray_DATA(<cnp.ndarray>x_dot)
     cdef double *out_data
-    if not (take(a, &pa, &sa, &like) and take(b, &pb, &sb, &like)) or y != NULL and not is_plain(y):
+    if not (take(a, &pa, &sa, &like) and take(b, &pb, &sb, &like)) or y != NULL and not is_contiguous(y):
         return None
     size = size_of(x_dot) if like == NULL else size_of(like)
-    if is_plain(x_dot) and size and size_of(x_dot) % size == 0:
+    if is_contiguous(x_dot) and size and size_of(x_dot) % size == 0:
         stride = 8 * size
     elif (nd == 2 and size == cnp.PyArray_DIM(<cnp.ndarray>x_dot, 1)
             and cnp.PyArray_TYPE(<cnp.ndarray>x_dot) == cnp.NPY_DOUBLE
@@ -489,7 +489,7 @@ def add_rows(cnp.ndarray out, numbers, x):
     cdef const npy_intp *at
     cdef const double *row
     cdef double *to
-    if not (is_plain(<PyObject *>out) and is_plain(<PyObject *>x) and cnp.PyArray_CheckExact(numbers)):
+    if not (is_contiguous(<PyObject *>out) and is_contiguous(<PyObject *>x) and cnp.PyArray_CheckExact(numbers)):
         return False
     if cnp.PyArray_TYPE(numbers) != cnp.NPY_INTP or not cnp.PyArray_ISCARRAY_RO(numbers) or out.ndim == 0:
         return False

@@ -21,7 +21,7 @@ from ad.engine.graph cimport (
 )
 from ad.engine.kernels cimport scaled as scaled_number
 from ad.engine.kernels cimport (
-    Factor, Partial, add_into, embedded, filled, is_owned, is_plain, release_to_pool, pull_loop, push_loop, scaled_dots,
+    Factor, Partial, add_into, embedded, filled, is_owned, is_contiguous, release_to_pool, pull_loop, push_loop, scaled_dots,
 )
 
 import numpy as np
@@ -461,7 +461,7 @@ cdef bint can_add_in_place(Saved *slot, Saved *more) noexcept:
         return False
     if more.kind == NUMBER:
         return True
-    return (more.kind == ARRAY and is_plain(more.of.object)
+    return (more.kind == ARRAY and is_contiguous(more.of.object)
             and cnp.PyArray_SAMESHAPE(<cnp.ndarray>slot.of.object, <cnp.ndarray>more.of.object))
 
 
@@ -474,7 +474,7 @@ cdef object result(Saved *slot, Array x):
     if slot.kind == NUMBER:
         if x.array is None:
             return wrap(slot.of.x)
-        if is_plain(<PyObject *>x.array):
+        if is_contiguous(<PyObject *>x.array):
             return wrap(filled(<PyObject *>x.array, slot.of.x))
         return wrap(np.full(x.shape, slot.of.x, x.dtype))
     value = <object>slot.of.object
@@ -561,7 +561,7 @@ cdef bint pull_same_aval(Node node, Saved *y_bar, int *edges, Saved *slots) exce
     cdef Saved x_bars[2]
     cdef int i, last = 1 if node.n == 2 and edges[1] >= 0 else 0
     cdef bint overwrite
-    if node.n > 2 or not (y_bar.kind == NUMBER or y_bar.kind == ARRAY and is_plain(y_bar.of.object)):
+    if node.n > 2 or not (y_bar.kind == NUMBER or y_bar.kind == ARRAY and is_contiguous(y_bar.of.object)):
         return False
     x_bars[0].kind = x_bars[1].kind = NOTHING
     for i in range(node.n):
@@ -663,7 +663,7 @@ cdef bint pull_slice(Node node, Saved *y_bar, Saved *slot) except -1:
     cdef cnp.npy_intp size = node.narrow[0].value.n
     if node.kinds[0] != SHAPE_VECTOR or type(params_of(node)[0]) is not slice:
         return False
-    if not (y_bar.kind == NUMBER or y_bar.kind == ARRAY and is_plain(y_bar.of.object)):
+    if not (y_bar.kind == NUMBER or y_bar.kind == ARRAY and is_contiguous(y_bar.of.object)):
         return False
     PySlice_Unpack(params_of(node)[0], &start, &stop, &step)
     n = PySlice_AdjustIndices(size, &start, &stop, step)
@@ -672,7 +672,7 @@ cdef bint pull_slice(Node node, Saved *y_bar, Saved *slot) except -1:
         return True
     if slot.kind == NUMBER:
         slot[0] = owned(embedded(size, 0, 1, size, factor(slot[0])))
-    elif slot.kind != ARRAY or not is_plain(slot.of.object):
+    elif slot.kind != ARRAY or not is_contiguous(slot.of.object):
         return False
     elif not is_owned(slot.of.object):
         copy = np.array(<object>slot.of.object)

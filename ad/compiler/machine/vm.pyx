@@ -13,7 +13,7 @@ from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_New, PyTuple_SET_ITEM
 
 cimport numpy as cnp
 from ad.engine.graph cimport Op
-from ad.engine.kernels cimport empty, has_shape, is_plain, track_result, release_to_pool
+from ad.engine.kernels cimport empty, has_shape, is_contiguous, track_result, release_to_pool
 
 import operator
 import os
@@ -548,7 +548,7 @@ cdef class Machine:
         for i, array in enumerate(out):
             if array is None:
                 continue
-            if self.outputs[<int>i].kind != ARRAY or not is_plain(<PyObject *>array) or not is_apart(array, seen):
+            if self.outputs[<int>i].kind != ARRAY or not is_contiguous(<PyObject *>array) or not is_apart(array, seen):
                 out[i] = (array,)
             seen.append(array)
         return out
@@ -577,7 +577,7 @@ cdef class Machine:
                 space.bases[REGISTERS][place.at] = self.fitting(i, <object>value)
             return 0
         array = &self.arrays[place.at - ARRAYS]
-        if place.kind == ARRAY and is_plain(value) and has_shape(value, array.nd, array.shape):
+        if place.kind == ARRAY and is_contiguous(value) and has_shape(value, array.nd, array.shape):
             return self.put(space, place.at - ARRAYS, <object>value)
         return self.put(space, place.at - ARRAYS, self.fitting(i, <object>value))
 
@@ -705,7 +705,7 @@ cdef bint is_apart(cnp.ndarray array, list others):
     cdef char *end = start + cnp.PyArray_NBYTES(array)
     cdef char *data
     for other in others:
-        if is_plain(<PyObject *>other):
+        if is_contiguous(<PyObject *>other):
             data = <char *>cnp.PyArray_DATA(other)
             if data < end and start < data + cnp.PyArray_NBYTES(other):
                 return False
@@ -725,7 +725,7 @@ cdef object strided(object array, View *view):
 
 cdef object as_plain(object result):
     """A float64 result of a call as loops can read it."""
-    if is_plain(<PyObject *>result):
+    if is_contiguous(<PyObject *>result):
         return result
     return np.require(result, FLOAT64, ["C", "ALIGNED"]).view(np.ndarray)
 
