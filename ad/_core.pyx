@@ -17,7 +17,7 @@ cimport numpy as cnp
 from ad.engine.deferred cimport described, n_open, force_deferred
 from ad.engine.forward cimport blank_dual, push_tangents
 from ad.engine.graph cimport (
-    ARRAY, BY_RADICAND, CARRIES, FIRST_LEVEL, NO_POWER, NUMBER, NodePtr, Operand, Recorder, State, current, hold,
+    ARRAY, BY_RADICAND, CARRIES, FIRST_LEVEL, NO_POWER, SCALAR, NodePtr, Operand, Recorder, State, current, hold,
     is_busy_elsewhere, is_level_live, is_live_elsewhere, let_go, n_tracing, new_leaf, new_pick, raw, make_node,
     make_scalar_node, tracer_of,
 )
@@ -137,7 +137,7 @@ def elementwise_function(Op op, doc):
 # -- from operands to values ---------------------------------------------------------------
 
 cdef inline void read_array(Array x, Operand *operand):
-    operand.kind = NUMBER if x.array is None else ARRAY
+    operand.kind = SCALAR if x.array is None else ARRAY
     operand.value = NULL if x.array is None else <PyObject *>x.array
     operand.x = x.number
     operand.node = NULL if x.node is None else <PyObject *>x.node
@@ -150,7 +150,7 @@ cdef inline object read_operand(object a, Operand *operand):
         read_array(<Array>a, operand)
         return a
     if type(a) is float:
-        operand.kind = NUMBER
+        operand.kind = SCALAR
         operand.x = PyFloat_AS_DOUBLE(a)
         operand.value = <PyObject *>a
         operand.node = operand.tangents = NULL
@@ -162,12 +162,12 @@ cdef object read_other(object a, Operand *operand):
     cdef type t = type(a)
     operand.node = operand.tangents = NULL
     if t is FLOAT64:
-        operand.kind = NUMBER
+        operand.kind = SCALAR
         operand.x = PyFloat_AS_DOUBLE(a)
         operand.value = <PyObject *>a
         return a
     if t is int:
-        operand.kind = NUMBER
+        operand.kind = SCALAR
         operand.x = PyLong_AsDouble(a)
         operand.value = <PyObject *>a
         return a
@@ -190,7 +190,7 @@ cdef object read_other(object a, Operand *operand):
     operand.kind = ARRAY
     operand.value = <PyObject *>a
     if cnp.PyArray_NDIM(<cnp.ndarray>a) == 0 and cnp.PyArray_TYPE(<cnp.ndarray>a) == cnp.NPY_DOUBLE:
-        operand.kind = NUMBER
+        operand.kind = SCALAR
         operand.x = a[()]
     return a
 
@@ -224,7 +224,7 @@ cdef object set_output(Operand *output, object value):
     output.kind = ARRAY
     if type(value) is not cnp.ndarray:
         if type(value) is FLOAT64 or type(value) is float:
-            output.kind = NUMBER
+            output.kind = SCALAR
             output.x = PyFloat_AS_DOUBLE(value)
             output.value = NULL
             return None
@@ -232,7 +232,7 @@ cdef object set_output(Operand *output, object value):
             value = np.asarray(value)
     output.value = <PyObject *>value
     if output.kind == ARRAY and type(value) is cnp.ndarray and value.ndim == 0 and value.dtype == DTYPE:
-        output.kind = NUMBER
+        output.kind = SCALAR
         output.x = value[()]
         output.value = NULL
     return value
@@ -260,7 +260,7 @@ cdef object finish(Op op, Operand *operands, int n, tuple params, Operand *outpu
     cdef Array y = blank_array()
     cdef bint has_node = False, has_tangents = False
     cdef int i
-    if output.kind == NUMBER:
+    if output.kind == SCALAR:
         y.number = output.x
     else:
         y.array = <object>output.value
@@ -288,7 +288,7 @@ cdef inline object finish_numbers(Op op, Operand *operands, int n, double y):
     cdef Operand output
     cdef Array out
     if operands[0].tangents != NULL or n == 2 and operands[1].tangents != NULL:
-        output.kind, output.x, output.value = NUMBER, y, NULL
+        output.kind, output.x, output.value = SCALAR, y, NULL
         return finish_held(op, operands, n, &output)
     out = blank_array()
     out.number = y
@@ -355,7 +355,7 @@ cdef object apply1(Op op, object a):
     held = read_operand(a, &operand)
     if held is None:
         return no_numbers(op, (a,))
-    if operand.kind == NUMBER and op.native != NULL:
+    if operand.kind == SCALAR and op.native != NULL:
         y = op.native.value(operand.x, 0)
         if not float_flags() or not heeds_flags():
             return kept_power(op, held, None, finish_numbers(op, &operand, 1, y))
@@ -397,7 +397,7 @@ cdef object apply2(Op op, object a, object b):
     held_b = read_operand(b, &operands[1])
     if held_a is None or held_b is None:
         return not_taken(op, a, b)
-    if operands[0].kind == NUMBER and operands[1].kind == NUMBER:
+    if operands[0].kind == SCALAR and operands[1].kind == SCALAR:
         if op.native != NULL:
             y = op.native.value(operands[0].x, operands[1].x)
             if not float_flags() or not heeds_flags():
@@ -410,7 +410,7 @@ cdef inline object evaluate2(Op op, Operand *operands):
     value = None
     waiting = defer(op, operands, 2, None, &output)
     if waiting is None:
-        if op.loop.run != NULL and not (operands[0].kind == NUMBER and operands[1].kind == NUMBER):
+        if op.loop.run != NULL and not (operands[0].kind == SCALAR and operands[1].kind == SCALAR):
             value = map2(&op.loop, factor(&operands[0]), factor(&operands[1]))
         if value is None or float_flags() and heeds_flags():
             try:
@@ -429,7 +429,7 @@ cdef object apply_fold(Op op, object a, tuple params):
     """A reduction of a whole float64 array; None where the general way must do."""
     cdef Operand operand, output
     a = read_operand(a, &operand)
-    if a is None or operand.kind == NUMBER or not is_contiguous(operand.value):
+    if a is None or operand.kind == SCALAR or not is_contiguous(operand.value):
         return None
     if cnp.PyArray_SIZE(<cnp.ndarray>operand.value) == 0:
         return None
@@ -437,7 +437,7 @@ cdef object apply_fold(Op op, object a, tuple params):
     try:
         waiting = defer(op, &operand, 1, params, &output)
         if waiting is None:
-            output.kind = NUMBER
+            output.kind = SCALAR
             output.value = NULL
             output.x = reduce_loop(&op.reduction_loop, operand.value, op.reduction_identity)
             if float_flags() and heeds_flags():
@@ -511,7 +511,7 @@ cdef Array wrap(object value, Node node=None, tuple tangents=None):
     """An Array of a raw value."""
     cdef Operand operand
     value = set_output(&operand, value)
-    if operand.kind == NUMBER:
+    if operand.kind == SCALAR:
         return new_array(None, operand.x, node, tangents)
     return new_array(value, 0, node, tangents)
 

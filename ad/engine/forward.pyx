@@ -8,7 +8,7 @@ from libc.stdint cimport uint64_t
 
 from ad._core cimport Array, apply, apply2, as_value, give_name, lift, new_array, roles, wrap
 from ad.engine.graph cimport (
-    FIRST_LEVEL, NUMBER, Level, Node, Op, Operand, State, TangentNode, current, find_level, new_pick, recording_outside,
+    FIRST_LEVEL, SCALAR, Level, Node, Op, Operand, State, TangentNode, current, find_level, new_pick, recording_outside,
 )
 
 import numpy as np
@@ -50,7 +50,7 @@ cdef object push_tangents(Op op, Operand *operands, int n, tuple params, Array y
     cdef list xs = [], dots = []
     cdef int i
     for i in range(n):
-        xs.append(new_array(None if operands[i].kind == NUMBER else <object>operands[i].value, operands[i].x,
+        xs.append(new_array(None if operands[i].kind == SCALAR else <object>operands[i].value, operands[i].x,
                             None if operands[i].node == NULL else <Node>operands[i].node, None))
         dots.append(None if operands[i].tangents == NULL else <tuple>operands[i].tangents)
     if y.node is not None:

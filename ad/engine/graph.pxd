@@ -16,9 +16,9 @@ cdef enum:
 # What a Saved holds. The first three are values; the rest is what is left of a dropped value.
 cdef enum Kind:
     NOTHING       # dropped, with the output's shape and dtype; or an empty slot
-    NUMBER        # a float64 scalar
+    SCALAR        # a float64 scalar
     ARRAY         # an ndarray; a tuple of values for an op with several outputs
-    SHAPE_NUMBER  # dropped: a float64 scalar
+    SHAPE_SCALAR  # dropped: a float64 scalar
     SHAPE_VECTOR  # dropped: float64, one-dimensional, of length n
     SHAPE         # dropped: an Aval
     BOXED         # an Array: a cotangent with a node or tangents of its own (sweeps only)
@@ -57,7 +57,7 @@ cdef struct Operand:
     PyObject *node
     PyObject *tangents
     double x
-    Kind kind          # NUMBER or ARRAY
+    Kind kind          # SCALAR or ARRAY
 
 
 cdef class Aval:

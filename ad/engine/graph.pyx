@@ -757,8 +757,8 @@ cdef Saved dropped(Operand *operand):
     """What is kept of a value whose cotangent needs its shape and dtype only."""
     cdef Saved saved
     cdef PyObject *array = operand.value
-    if operand.kind == NUMBER:
-        saved.kind = SHAPE_NUMBER
+    if operand.kind == SCALAR:
+        saved.kind = SHAPE_SCALAR
     elif cnp.PyArray_NDIM(<cnp.ndarray>array) == 1 and is_contiguous(array):
         saved.kind = SHAPE_VECTOR
         saved.of.n = cnp.PyArray_DIM(<cnp.ndarray>array, 0)
@@ -773,7 +773,7 @@ cdef Saved dropped(Operand *operand):
 cdef inline Saved kept(Operand *operand) noexcept:
     cdef Saved saved
     saved.kind = operand.kind
-    if operand.kind == NUMBER:
+    if operand.kind == SCALAR:
         saved.of.x = operand.x
     else:
         saved.of.object = operand.value
@@ -783,7 +783,7 @@ cdef inline Saved kept(Operand *operand) noexcept:
 
 cdef inline bint same_aval(Operand *a, Operand *b) noexcept:
     cdef int i, nd
-    if a.kind == NUMBER or b.kind == NUMBER:
+    if a.kind == SCALAR or b.kind == SCALAR:
         return a.kind == b.kind
     nd = cnp.PyArray_NDIM(<cnp.ndarray>a.value)
     if (nd != cnp.PyArray_NDIM(<cnp.ndarray>b.value)
@@ -917,7 +917,7 @@ cdef Node make_scalar_node(Op op, Operand *operands, int n, double y):
         return None
     node = begin(op, n, False, owner_for(mine, operands, n))
     node.broadcast = SCALARS
-    node.output_kind = node.kinds[0] = node.kinds[1] = NUMBER
+    node.output_kind = node.kinds[0] = node.kinds[1] = SCALAR
     node.output.x = y
     node.narrow[0].value.x = operands[0].x
     if first:
@@ -936,7 +936,7 @@ cdef Node make_scalar_node(Op op, Operand *operands, int n, double y):
 cdef int tell_numbers(State mine, Node node, Op op, Operand *operands, int n, double y) except -1:
     """`tell_tracers` of an elementwise op on float64 scalars."""
     cdef Operand output
-    output.kind, output.x, output.value = NUMBER, y, NULL
+    output.kind, output.x, output.value = SCALAR, y, NULL
     hold(operands, n)
     try:
         return tell_tracers(mine, node, op, operands, n, None, &output)
@@ -949,7 +949,7 @@ cdef inline BroadcastClass broadcast_class(Op op, int n, Input *inputs, Operand 
     if not op.elementwise:
         return BROADCASTS
     for i in range(n):
-        if (operands[i].kind == NUMBER and inputs[i].node == NULL and operands[i].tangents == NULL
+        if (operands[i].kind == SCALAR and inputs[i].node == NULL and operands[i].tangents == NULL
                 and output.kind == ARRAY):
             continue
         if not same_aval(&operands[i], output):
@@ -958,7 +958,7 @@ cdef inline BroadcastClass broadcast_class(Op op, int n, Input *inputs, Operand 
 
 
 cdef tuple shape_of(Saved saved):
-    if saved.kind == NUMBER or saved.kind == SHAPE_NUMBER:
+    if saved.kind == SCALAR or saved.kind == SHAPE_SCALAR:
         return ()
     if saved.kind == SHAPE_VECTOR:
         return (saved.of.n,)

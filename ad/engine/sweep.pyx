@@ -15,7 +15,7 @@ cimport numpy as cnp
 from ad._core cimport alias, apply, apply2, is_live, lift, force, new_array, roles, wrap
 from ad.engine.forward cimport Dual, dual_depth, find_tangents, output_with, push_rule, scaled, without_duals
 from ad.engine.graph cimport (
-    SAME_AVAL, ARRAY, Aval, BOXED, Input, BROADCASTS, NOTHING, NO_POWER, NUMBER, SCALARS, Op, SHAPE, SHAPE_NUMBER, SHAPE_VECTOR,
+    SAME_AVAL, ARRAY, Aval, BOXED, Input, BROADCASTS, NOTHING, NO_POWER, SCALAR, SCALARS, Op, SHAPE, SHAPE_SCALAR, SHAPE_VECTOR,
     State, TangentNode, current, forget_values, inputs_of, is_busy_elsewhere, last_level, op_of, owner_of, params_of,
     saved_input, saved_output, shape_of, tangents_of,
 )
@@ -232,7 +232,7 @@ cdef class SweepPlan:
                 step = &self.steps[i]
                 if slots[i].kind == NOTHING or step.edges < 0:
                     continue
-                if (slots[i].kind == NUMBER and (<Node>step.node).broadcast == SCALARS and not general
+                if (slots[i].kind == SCALAR and (<Node>step.node).broadcast == SCALARS and not general
                         and (<Op>(<Node>step.node).op).native != NULL):
                     pull_scalars(step.node, slots[i].of.x, self.edges + step.edges, slots)
                     continue
@@ -390,7 +390,7 @@ cdef inline void clear(Saved *slot) noexcept:
 
 cdef inline Saved number(double x) noexcept:
     cdef Saved saved
-    saved.kind = NUMBER
+    saved.kind = SCALAR
     saved.of.x = x
     return saved
 
@@ -417,7 +417,7 @@ cdef Saved unboxed(Array x, bint general):
 
 
 cdef Array boxed(Saved *slot):
-    if slot.kind == NUMBER:
+    if slot.kind == SCALAR:
         return new_array(None, slot.of.x, None, None)
     if slot.kind == ARRAY:
         return new_array(<object>slot.of.object, 0, None, None)
@@ -427,7 +427,7 @@ cdef Array boxed(Saved *slot):
 cdef inline Factor factor(Saved slot) noexcept:
     cdef Factor f
     f.array = slot.of.object if slot.kind == ARRAY else NULL
-    f.number = slot.of.x if slot.kind == NUMBER else 0
+    f.number = slot.of.x if slot.kind == SCALAR else 0
     return f
 
 
@@ -438,7 +438,7 @@ cdef int add(Saved *slot, Saved *more) except -1:
         slot[0] = more[0]
         more.kind = NOTHING
         return 0
-    if slot.kind == NUMBER and more.kind == NUMBER:
+    if slot.kind == SCALAR and more.kind == SCALAR:
         slot.of.x += more.of.x
         return 0
     if not can_add_in_place(slot, more):
@@ -459,7 +459,7 @@ cdef int add(Saved *slot, Saved *more) except -1:
 cdef bint can_add_in_place(Saved *slot, Saved *more) noexcept:
     if slot.kind != ARRAY or not is_owned(slot.of.object):
         return False
-    if more.kind == NUMBER:
+    if more.kind == SCALAR:
         return True
     return (more.kind == ARRAY and is_contiguous(more.of.object)
             and cnp.PyArray_SAMESHAPE(<cnp.ndarray>slot.of.object, <cnp.ndarray>more.of.object))
@@ -471,7 +471,7 @@ cdef object result(Saved *slot, Array x):
         return None
     if slot.kind == BOXED:
         return <object>slot.of.object
-    if slot.kind == NUMBER:
+    if slot.kind == SCALAR:
         if x.array is None:
             return wrap(slot.of.x)
         if is_contiguous(<PyObject *>x.array):
@@ -487,11 +487,11 @@ cdef object result(Saved *slot, Array x):
 # -- what a node has kept, as Arrays again -------------------------------------------------
 
 cdef object read_saved(Saved saved, Node node, tuple tangents):
-    if saved.kind == NUMBER:
+    if saved.kind == SCALAR:
         return new_array(None, saved.of.x, node, tangents)
     if saved.kind == ARRAY:
         return new_array(<object>saved.of.object, 0, node, tangents)
-    if saved.kind == SHAPE_VECTOR or saved.kind == SHAPE_NUMBER:
+    if saved.kind == SHAPE_VECTOR or saved.kind == SHAPE_SCALAR:
         return Aval(shape_of(saved))
     if saved.kind == SHAPE:
         return <object>saved.of.object
@@ -550,7 +550,7 @@ cdef inline void pull_scalars(NodePtr node, double y_bar, int *edges, Saved *slo
             x_bar = partial[i](inputs[0].value.x, inputs[1].value.x, (<Node>node).output.x)
             x_bar = scaled_dots(y_bar, x_bar) if dots >> i & 1 else scaled_number(y_bar, x_bar)
             if slot.kind == NOTHING:
-                slot.kind, slot.of.x = NUMBER, x_bar
+                slot.kind, slot.of.x = SCALAR, x_bar
             else:
                 slot.of.x += x_bar
 
@@ -561,7 +561,7 @@ cdef bint pull_same_aval(Node node, Saved *y_bar, int *edges, Saved *slots) exce
     cdef Saved x_bars[2]
     cdef int i, last = 1 if node.n == 2 and edges[1] >= 0 else 0
     cdef bint overwrite
-    if node.n > 2 or not (y_bar.kind == NUMBER or y_bar.kind == ARRAY and is_contiguous(y_bar.of.object)):
+    if node.n > 2 or not (y_bar.kind == SCALAR or y_bar.kind == ARRAY and is_contiguous(y_bar.of.object)):
         return False
     x_bars[0].kind = x_bars[1].kind = NOTHING
     for i in range(node.n):
@@ -570,7 +570,7 @@ cdef bint pull_same_aval(Node node, Saved *y_bar, int *edges, Saved *slots) exce
         if op_of(node).constant[i] and op_of(node).factor[i] == 1:
             x_bars[i] = y_bar[0]
             hold(&x_bars[i])
-        elif op_of(node).constant[i] and y_bar.kind == NUMBER:
+        elif op_of(node).constant[i] and y_bar.kind == SCALAR:
             x_bars[i] = number(op_of(node).factor[i] * y_bar.of.x)
         else:
             overwrite = i == last and y_bar.kind == ARRAY and is_owned(y_bar.of.object)
@@ -590,7 +590,7 @@ cdef bint pull_same_aval(Node node, Saved *y_bar, int *edges, Saved *slots) exce
 
 cdef Array box_whole(Node node, Saved *y_bar):
     """The cotangent as an Array of the output's shape, where the rule could tell the difference."""
-    if y_bar.kind == NUMBER and node.broadcast == BROADCASTS:
+    if y_bar.kind == SCALAR and node.broadcast == BROADCASTS:
         shape = shape_of(saved_output(node))
         if shape != ():
             return wrap(np.broadcast_to(y_bar.of.x, shape))
@@ -648,7 +648,7 @@ cdef int pull_pick(Node node, Saved *y_bar, Saved *slot) except -1:
     cdef list bars
     k = params_of(node)[0]
     bar = boxed(y_bar)
-    if y_bar.kind == NUMBER and np.ndim(outputs[k]):
+    if y_bar.kind == SCALAR and np.ndim(outputs[k]):
         bar = wrap(np.broadcast_to(y_bar.of.x, outputs[k].shape))
     if slot.kind == NOTHING:
         slot[0] = owned([None] * len(outputs))
@@ -663,14 +663,14 @@ cdef bint pull_slice(Node node, Saved *y_bar, Saved *slot) except -1:
     cdef cnp.npy_intp size = node.narrow[0].value.n
     if node.kinds[0] != SHAPE_VECTOR or type(params_of(node)[0]) is not slice:
         return False
-    if not (y_bar.kind == NUMBER or y_bar.kind == ARRAY and is_contiguous(y_bar.of.object)):
+    if not (y_bar.kind == SCALAR or y_bar.kind == ARRAY and is_contiguous(y_bar.of.object)):
         return False
     PySlice_Unpack(params_of(node)[0], &start, &stop, &step)
     n = PySlice_AdjustIndices(size, &start, &stop, step)
     if slot.kind == NOTHING:
         slot[0] = owned(embedded(size, start, step, n, factor(y_bar[0])))
         return True
-    if slot.kind == NUMBER:
+    if slot.kind == SCALAR:
         slot[0] = owned(embedded(size, 0, 1, size, factor(slot[0])))
     elif slot.kind != ARRAY or not is_contiguous(slot.of.object):
         return False
@@ -686,7 +686,7 @@ cdef bint pull_slice(Node node, Saved *y_bar, Saved *slot) except -1:
 cdef bint pull_sum(Node node, Saved *y_bar, Saved *slot) except -1:
     """The sum of all elements: its cotangent stands for every one of them."""
     cdef Saved x_bar
-    if y_bar.kind != NUMBER or params_of(node)[0] is not None:
+    if y_bar.kind != SCALAR or params_of(node)[0] is not None:
         return False
     x_bar = number(y_bar.of.x)
     add(slot, &x_bar)

@@ -12,7 +12,7 @@ cimport numpy as cnp
 from ad._core cimport Array, is_live, new_array, roles, raw_value, wrap
 from ad.engine.deferred cimport Deferred, begin, force_deferred
 from ad.engine.graph cimport (
-    FIRST_LEVEL, NUMBER, Aval, Node, NodePtr, Op, Operand, Recorder, current, is_live_elsewhere, new_leaf, open_levels,
+    FIRST_LEVEL, SCALAR, Aval, Node, NodePtr, Op, Operand, Recorder, current, is_live_elsewhere, new_leaf, open_levels,
     raw,
 )
 from ad.engine.kernels cimport heeds_errors
@@ -245,7 +245,7 @@ cdef class Tracer(Recorder):
 
     cdef tuple output_slots(self, Op op, Operand *output):
         """Return new slots for the outputs of an op."""
-        if output.kind == NUMBER:
+        if output.kind == SCALAR:
             return (self.new_slot((), FLOAT64),)
         if op.outputs > 1:
             return tuple([self.new_slot(part.shape, part.dtype) for part in <tuple>output.value])
