@@ -14,7 +14,7 @@ from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
 
 cimport numpy as cnp
-from ad.engine.deferred cimport described, n_open, force_deferred
+from ad.engine.deferred cimport abstract_output, n_open, force_deferred
 from ad.engine.forward cimport blank_dual, push_tangents
 from ad.engine.graph cimport (
     ARRAY, BY_RADICAND, CARRIES, FIRST_LEVEL, NO_POWER, SCALAR, NodePtr, Operand, Recorder, State, current, hold,
@@ -242,7 +242,7 @@ cdef inline object defer(Op op, Operand *operands, int n, tuple params, Operand 
     """Fill in an output whose evaluation waits; None if the op is to be evaluated."""
     if n_open == 0 or heeds_errors():
         return None
-    value = described(op, operands, n, params)
+    value = abstract_output(op, operands, n, params)
     if value is not None:
         output.kind, output.value = ARRAY, <PyObject *>value
     return value

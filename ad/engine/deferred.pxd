@@ -1,4 +1,4 @@
-"""Contract of deferral: values that a recording has described, and not computed."""
+"""Contract of deferral: values that a recording has abstract_output, and not computed."""
 from cpython.ref cimport PyObject
 
 from ad.engine.graph cimport Op, Operand, State
@@ -9,7 +9,7 @@ cdef int n_open  # recordings that may have such values, in any thread
 cdef class Deferred:
     cdef State state             # of the thread that records
     cdef list waiting            # [(op, inputs, params, output), ...] in the order of their evaluation
-    cdef set awaited                # the addresses of those outputs
+    cdef set pending                # the addresses of those outputs
     cdef long long bytes         # of those outputs
     cdef PyObject *fresh         # an output that was described and is not among them yet
     cdef readonly bint stopped
@@ -22,5 +22,5 @@ cdef class Deferred:
     cdef int evaluate_all(self, list waiting) except -1
 
 cdef Deferred begin()
-cdef object described(Op op, Operand *operands, int n, object params)
+cdef object abstract_output(Op op, Operand *operands, int n, object params)
 cdef int force_deferred(PyObject *array) except -1

@@ -23,7 +23,7 @@ cnp.import_array()
 ALIASES_INPUT = object()  # what a shape rule says of an op that reads no element: its output is a view of its input
 
 cdef cnp.npy_intp large = 1 << 14  # elements from which on it pays to wait
-cdef long long room = 1 << 32  # bytes that may wait: memory that is not there, but promised
+cdef long long budget = 1 << 32  # bytes that may wait: memory that is not there, but promised
 cdef list opened = []
 
 
@@ -32,9 +32,9 @@ def set_limits(from_size, total):
 
     For tests, whose arrays are small.
     """
-    global large, room
-    before = large, room
-    large, room = from_size, total
+    global large, budget
+    before = large, budget
+    large, budget = from_size, total
     return before
 
 
@@ -49,14 +49,14 @@ cdef class Deferred:
     """
 
     def __cinit__(self):
-        self.waiting, self.awaited, self.lock = [], set(), threading.RLock()
+        self.waiting, self.pending, self.lock = [], set(), threading.RLock()
 
     cdef bint holds(self, PyObject *array) noexcept:
         """Whether an array, or the one whose memory it shows, waits for its values."""
-        if not self.awaited:
+        if not self.pending:
             return False
         while array != NULL and isinstance(<object>array, cnp.ndarray):
-            if <size_t>array in self.awaited:
+            if <size_t>array in self.pending:
                 return True
             array = cnp.PyArray_BASE(<cnp.ndarray>array)
         return False
@@ -69,9 +69,9 @@ cdef class Deferred:
         """Let an op wait whose output was described just now."""
         self.fresh = NULL
         self.waiting.append((op, inputs, params, output))
-        self.awaited.add(<size_t><PyObject *>output)
+        self.pending.add(<size_t><PyObject *>output)
         self.bytes += output.nbytes
-        return self.evaluate() if self.bytes > room else 0
+        return self.evaluate() if self.bytes > budget else 0
 
     cdef int forget_unread(self) except -1:
         """Leave out what nobody has: neither an Array, nor a view, nor an op that waits for it."""
@@ -82,7 +82,7 @@ cdef class Deferred:
                 continue
             output = PyTuple_GET_ITEM(self.waiting[i], 3)
             if output.ob_refcnt == 1:
-                self.awaited.discard(<size_t>output)
+                self.pending.discard(<size_t>output)
                 self.waiting[i] = None
         self.waiting = [entry for entry in self.waiting if entry is not None]
         return 0
@@ -107,9 +107,9 @@ cdef class Deferred:
             with np.errstate(all="ignore"):  # as where an op is evaluated at once
                 for i in range(len(waiting)):
                     op, inputs, params, output = waiting[i]
-                    if <size_t><PyObject *>output in self.awaited:
+                    if <size_t><PyObject *>output in self.pending:
                         fill(op, inputs, params, output)
-                        self.awaited.discard(<size_t><PyObject *>output)
+                        self.pending.discard(<size_t><PyObject *>output)
                     waiting[i] = inputs = output = None  # the last one to need an array lets go of it
         finally:
             self.waiting = [entry for entry in self.waiting if entry is not None]
@@ -156,7 +156,7 @@ cdef int force_deferred(PyObject *array) except -1:
     return 0
 
 
-cdef object described(Op op, Operand *operands, int n, object params):
+cdef object abstract_output(Op op, Operand *operands, int n, object params):
     """An array without values in the place of an op's output; None if the op has to be evaluated, and can be."""
     cdef State state = current()
     cdef Deferred deferred = state.deferred
@@ -172,7 +172,7 @@ cdef object described(Op op, Operand *operands, int n, object params):
     if deferred is not None and not waits and reach < large:
         return None
     if deferred is not None and not deferred.stopped and is_recorded(state, operands, n):
-        y = stand_in(deferred, op, operands, n, params, waits, is_large)
+        y = placeholder(deferred, op, operands, n, params, waits, is_large)
         if y is not None:
             return y
         deferred.stopped |= waits or is_large
@@ -192,7 +192,7 @@ cdef bint is_recorded(State state, Operand *operands, int n):
     return False
 
 
-cdef object stand_in(Deferred deferred, Op op, Operand *operands, int n, object params, bint waits, bint is_large):
+cdef object placeholder(Deferred deferred, Op op, Operand *operands, int n, object params, bint waits, bint is_large):
     """What the op's shape rule says of its output, as an array; None if it says nothing, or the op is soon done."""
     cdef list inputs = []
     cdef int i
