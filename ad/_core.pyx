@@ -46,8 +46,8 @@ cdef extern from "Python.h":
         destructor tp_dealloc
         Py_ssize_t tp_weaklistoffset
 
-cdef type FLOAT64 = np.float64
-cdef object DTYPE = np.dtype(np.float64)
+cdef type FLOAT64_TYPE = np.float64
+cdef object FLOAT64_DTYPE = np.dtype(np.float64)
 
 # Arrays come and go with every op. Those given back last wait here as they are, which is cheaper
 # than Cython's own free lists: nothing is cleared twice.
@@ -161,7 +161,7 @@ cdef inline object read_operand(object a, Operand *operand):
 cdef object read_other(object a, Operand *operand):
     cdef type t = type(a)
     operand.node = operand.tangents = NULL
-    if t is FLOAT64:
+    if t is FLOAT64_TYPE:
         operand.kind = SCALAR
         operand.x = PyFloat_AS_DOUBLE(a)
         operand.value = <PyObject *>a
@@ -223,7 +223,7 @@ cdef object set_output(Operand *output, object value):
     """Fill in what an op has computed; returns what must stay alive."""
     output.kind = ARRAY
     if type(value) is not cnp.ndarray:
-        if type(value) is FLOAT64 or type(value) is float:
+        if type(value) is FLOAT64_TYPE or type(value) is float:
             output.kind = SCALAR
             output.x = PyFloat_AS_DOUBLE(value)
             output.value = NULL
@@ -231,7 +231,7 @@ cdef object set_output(Operand *output, object value):
         if type(value) is not tuple:
             value = np.asarray(value)
     output.value = <PyObject *>value
-    if output.kind == ARRAY and type(value) is cnp.ndarray and value.ndim == 0 and value.dtype == DTYPE:
+    if output.kind == ARRAY and type(value) is cnp.ndarray and value.ndim == 0 and value.dtype == FLOAT64_DTYPE:
         output.kind = SCALAR
         output.x = value[()]
         output.value = NULL
@@ -530,7 +530,7 @@ cdef Array lift(object value):
 cdef object raw_value(Array x):
     """The raw value: an ndarray, or an np.float64."""
     force(x)
-    return FLOAT64(x.number) if x.array is None else x.array
+    return FLOAT64_TYPE(x.number) if x.array is None else x.array
 
 
 cdef object only_number(Array x):
@@ -666,7 +666,7 @@ def lift_constant(value):
 
 cdef object read_only(Array x):
     if x.array is None:
-        return FLOAT64(x.number)
+        return FLOAT64_TYPE(x.number)
     if x.array.ndim == 0:
         return x.array[()]
     view = x.array.view()
@@ -763,7 +763,7 @@ cdef class Array:
     @property
     def dtype(self):
         """The NumPy dtype of the elements."""
-        return DTYPE if self.array is None else self.array.dtype
+        return FLOAT64_DTYPE if self.array is None else self.array.dtype
 
     @property
     def ndim(self):
@@ -1143,7 +1143,7 @@ cdef Array as_value(object value, object dtype):
         value = raw_value(value)
     copied = np.array(value, dtype=dtype if isinstance(value, cnp.ndarray) else None)
     if copied.dtype == object and all([isinstance(x, (int, float, complex)) for x in copied.flat]):
-        copied = copied.astype(FLOAT64 if dtype is None else dtype)  # integers of more than 64 bits
+        copied = copied.astype(FLOAT64_TYPE if dtype is None else dtype)  # integers of more than 64 bits
     if dtype is None and isinstance(value, (int, list, tuple)) and copied.dtype.kind in "iu":
         copied = copied.astype(np.float64)
     if copied.dtype.kind not in "biufc":

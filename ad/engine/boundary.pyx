@@ -18,7 +18,7 @@ from ad.errors import no_derivative, warn_independent
 
 cnp.import_array()
 
-cdef object FLOAT64 = np.float64
+cdef object FLOAT64_TYPE = np.float64
 cdef list ONE = [1.0]
 
 # Elements of an argument from which on it pays to let go of each value as soon as a sweep is done with it.
@@ -38,7 +38,7 @@ def argument(x):
     found = lift(x)
     kind = found.dtype.kind
     if kind in "iu":
-        return apply(roles["astype"], (found,), (np.dtype(FLOAT64),))
+        return apply(roles["astype"], (found,), (FLOAT64_DTYPE,))
     return found if kind in "fc" else None
 
 
@@ -79,7 +79,7 @@ def hand_over_new(Array x, bint ours):
 cdef object own(Array x):
     """The raw value, in memory that nothing else sees."""
     if x.array is None:
-        return FLOAT64(x.number)
+        return FLOAT64_TYPE(x.number)
     force(x)
     value = x.array
     if cnp.PyArray_NDIM(<cnp.ndarray>value) == 0:
@@ -99,7 +99,7 @@ def live(Array x):
 
 def zeros_like(Array x, bint ours):
     """What stands for a derivative where there is no connection."""
-    value = np.zeros(x.shape, x.dtype if x.dtype.kind in "fc" else FLOAT64)
+    value = np.zeros(x.shape, x.dtype if x.dtype.kind in "fc" else FLOAT64_TYPE)
     return wrap(value) if ours else value[()] if x.ndim == 0 else value
 
 

@@ -48,8 +48,8 @@ cdef extern from *:
     PyObject *ad_context_now()
     const bint DEBUG "AD_DEBUG"
 
-cdef type FLOAT64 = np.float64
-cdef object DTYPE = np.dtype(np.float64)
+cdef type FLOAT64_TYPE = np.float64
+cdef object FLOAT64_DTYPE = np.dtype(np.float64)
 # The low bits of a sequence number are the number of a thread, the owner; so moments are multiples of `MOMENT`.
 cdef uint64_t FOREVER = UINT64_MAX - (MOMENT - 1)
 cdef uint64_t clock = MOMENT
@@ -586,7 +586,7 @@ cdef Op PICK = Op("pick", "pick", None, outputs=1)
 cdef class Aval:
     """What is known of a value that was dropped: its shape and dtype."""
 
-    def __init__(self, tuple shape, dtype=DTYPE):
+    def __init__(self, tuple shape, dtype=FLOAT64_DTYPE):
         self.shape = shape
         self.dtype = np.dtype(dtype)
 
@@ -743,7 +743,7 @@ cdef inline Node new_node(bint has_tangents):
 
 cdef object raw(Operand *operand):
     """The operand as NumPy takes it; a Python number stays weak in promotion."""
-    return FLOAT64(operand.x) if operand.value == NULL else <object>operand.value
+    return FLOAT64_TYPE(operand.x) if operand.value == NULL else <object>operand.value
 
 
 cdef Node new_leaf(bint shared=False):

@@ -38,7 +38,7 @@ cdef extern from "numpy/arrayobject.h":
         type subtype, cnp.dtype descr, int nd, const npy_intp *dims, const npy_intp *strides,
         void *data, int flags, object obj)
 
-cdef cnp.dtype FLOAT64 = cnp.PyArray_DescrFromType(cnp.NPY_DOUBLE)
+cdef cnp.dtype FLOAT64_DTYPE = cnp.PyArray_DescrFromType(cnp.NPY_DOUBLE)
 
 
 cdef const Native *find_native(const char *name) noexcept:
@@ -265,8 +265,8 @@ cdef object empty(int nd, const npy_intp *shape, npy_intp size):
         array = reclaim_result(nd, shape)
         if array is not None:
             return array
-    Py_INCREF(FLOAT64)  # NewFromDescr steals it
-    return PyArray_NewFromDescr(cnp.ndarray, FLOAT64, nd, shape, NULL, NULL, 0, None)
+    Py_INCREF(FLOAT64_DTYPE)  # NewFromDescr steals it
+    return PyArray_NewFromDescr(cnp.ndarray, FLOAT64_DTYPE, nd, shape, NULL, NULL, 0, None)
 
 
 cdef object empty_like(PyObject *a):
@@ -292,8 +292,8 @@ cdef object slice1(PyObject *a, npy_intp start, npy_intp step, npy_intp n):
     cdef npy_intp stride = cnp.PyArray_STRIDE(<cnp.ndarray>a, 0)
     cdef npy_intp out_stride = stride * step
     cdef char *data = <char *>cnp.PyArray_DATA(<cnp.ndarray>a) + (start * stride if n else 0)
-    Py_INCREF(FLOAT64)
-    out = PyArray_NewFromDescr(cnp.ndarray, FLOAT64, 1, &n, &out_stride, data,
+    Py_INCREF(FLOAT64_DTYPE)
+    out = PyArray_NewFromDescr(cnp.ndarray, FLOAT64_DTYPE, 1, &n, &out_stride, data,
                                cnp.PyArray_FLAGS(<cnp.ndarray>a) & cnp.NPY_ARRAY_WRITEABLE, None)
     cnp.set_array_base(out, <object>a)
     return out

@@ -40,7 +40,7 @@ cdef struct Frame:
     int next
 
 cdef uint32_t last_stamp = 0
-cdef object FLOAT64 = np.dtype(np.float64)
+cdef object FLOAT64_DTYPE = np.dtype(np.float64)
 
 
 @cython.final
@@ -636,7 +636,7 @@ cdef Array fitted(Array x_bar, Node node, int i):
         shape = shape_of(x)
         if x_bar.shape != shape:
             x_bar = apply(roles["sum_to"], (x_bar,), (shape,))
-        dtype = (<object>x.of.object).dtype if x.kind == ARRAY or x.kind == SHAPE else FLOAT64
+        dtype = (<object>x.of.object).dtype if x.kind == ARRAY or x.kind == SHAPE else FLOAT64_DTYPE
     if x_bar.dtype is not dtype and x_bar.dtype != dtype:
         x_bar = apply(roles["astype"], (x_bar,), (dtype,))
     return x_bar

@@ -21,7 +21,7 @@ from ad.ops.traits import TRAITS
 
 __all__ = ["NATIVE", "Lowering"]
 
-FLOAT64 = np.dtype(np.float64)
+FLOAT64_DTYPE = np.dtype(np.float64)
 NUMBER = np.dtype(np.int32)  # of an element in memory, where it is picked out
 (ADD, CLIP, CONCATENATE, FABS, GETITEM, MATMUL, MULTIPLY, NEGATIVE, POWER, PUT_ZEROS, SCALE, SCALE_DOTS, SUBTRACT,
  SUM, SUM_TO) = [TABLE[name].op for name in (
@@ -72,7 +72,7 @@ class Lowering:
         self._uses = _count_uses(program)
         self._truths = _numeric_truths(program)
         for slot in program.inputs:
-            if self._avals[slot][1] == FLOAT64:
+            if self._avals[slot][1] == FLOAT64_DTYPE:
                 self._add_root(slot)
         for instruction in program.instructions:
             self._lower(instruction)
@@ -96,7 +96,7 @@ class Lowering:
 
     def _new_slot(self, shape):
         slot = len(self._avals)
-        self._avals[slot] = (shape, FLOAT64)
+        self._avals[slot] = (shape, FLOAT64_DTYPE)
         self._add_root(slot)
         return slot
 
@@ -114,7 +114,7 @@ class Lowering:
         """Whether arithmetic can read a slot; a real constant of no higher precision becomes float64, as in NumPy."""
         if slot not in self.views and slot in self.constants:
             dtype = np.asarray(self.constants[slot]).dtype
-            if dtype.kind in "biuf" and dtype.itemsize <= FLOAT64.itemsize:
+            if dtype.kind in "biuf" and dtype.itemsize <= FLOAT64_DTYPE.itemsize:
                 self._add_root(slot)
         return slot in self.views
 
@@ -134,14 +134,14 @@ class Lowering:
         if slot not in self._shadows:
             view = self._read(slot)
             memory, strides = np.empty(self.shapes[view.root]), [8 * stride for stride in view.strides]
-            self._shadows[slot] = np.ndarray(view.shape, FLOAT64, memory, 8 * view.offset, strides)
+            self._shadows[slot] = np.ndarray(view.shape, FLOAT64_DTYPE, memory, 8 * view.offset, strides)
         return self._shadows[slot]
 
     # -- instructions ----------------------------------------------------------------------------
 
     def _lower(self, instruction):
         op, params, inputs, outputs, *_ = instruction
-        if op.outputs == 1 and (self.dtype(outputs[0]) == FLOAT64 or outputs[0] in self._truths):
+        if op.outputs == 1 and (self.dtype(outputs[0]) == FLOAT64_DTYPE or outputs[0] in self._truths):
             if all(map(self._is_native, inputs)):
                 for rule in (self._as_view, self._as_take, self._as_put, self._as_concatenation, self._as_join,
                              self._as_product, self._as_scaled, self._as_sum, self._as_arithmetic):
@@ -425,7 +425,7 @@ class Lowering:
             if slot in self.views and slot not in self.constants:
                 self._box(self._read(slot).root)
         for slot in outputs:
-            if self.dtype(slot) == FLOAT64:
+            if self.dtype(slot) == FLOAT64_DTYPE:
                 self._add_root(slot)
                 self._box(slot)
         self.works.append(CallOp(tuple(inputs), tuple(outputs), op, params))
@@ -442,7 +442,7 @@ class Lowering:
 
     def _own(self, slot, taken):
         """A slot with the value of an output and memory of its own."""
-        if slot not in self.views or self.dtype(slot) != FLOAT64:
+        if slot not in self.views or self.dtype(slot) != FLOAT64_DTYPE:
             return slot
         view = self._read(slot)
         if view.shape == ():
@@ -480,7 +480,7 @@ def _numeric_truths(program):
         is_truth = not more and op in COMPARISONS and program.avals[out].dtype == bool and out not in needed
         if is_truth:
             truths.add(out)
-        elif more or params or program.avals[out].dtype != FLOAT64 or not _reads_numbers(op, program, inputs):
+        elif more or params or program.avals[out].dtype != FLOAT64_DTYPE or not _reads_numbers(op, program, inputs):
             needed.update(inputs)
     return truths
 
@@ -494,5 +494,5 @@ def _has_loop(op, dtypes):
 
     A ufunc that is not of the table might do something else with other dtypes.
     """
-    ours = op.form == "elementwise" or all(dtype == FLOAT64 for dtype in dtypes)
+    ours = op.form == "elementwise" or all(dtype == FLOAT64_DTYPE for dtype in dtypes)
     return ours and has_loop(op) and len(dtypes) <= 2

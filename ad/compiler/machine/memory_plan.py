@@ -8,7 +8,7 @@ from ad.compiler.machine.execution_plan import ARRAYS, BUFFERS, REGISTERS, Array
 from ad.compiler.machine.grouping import PADDING, GroupMaker
 from ad.compiler.machine.kernels import SCALAR_CODES
 from ad.compiler.machine.lowered_ops import CallOp, LoopOp, MatmulOp, ScalarOp, contiguous
-from ad.compiler.machine.lowering import FLOAT64, Lowering
+from ad.compiler.machine.lowering import FLOAT64_DTYPE, Lowering
 from ad.compiler.machine.scheduling import fused, schedule
 
 __all__ = ["lay_out"]
@@ -140,7 +140,7 @@ class _Places:
         if slot in self.inputs:
             return Array("input", self.inputs[slot], shape)
         if slot in self.lowering.constants:
-            return Array("constant", np.ascontiguousarray(self.lowering.constants[slot], FLOAT64), shape)
+            return Array("constant", np.ascontiguousarray(self.lowering.constants[slot], FLOAT64_DTYPE), shape)
         return Array("made" if slot in self.called else "fresh", None, shape)
 
     def new_register(self):
@@ -188,13 +188,13 @@ class _Places:
         return self._product(*step) if isinstance(step[0], MatmulOp) else self._call(*step)
 
     def _input(self, slot):
-        if self.lowering.dtype(slot) == FLOAT64 and self.lowering.shape(slot) == ():
+        if self.lowering.dtype(slot) == FLOAT64_DTYPE and self.lowering.shape(slot) == ():
             return "register", self._register(slot)
         return "array", self.array(slot)
 
     def _output(self, slot, code):
         lowering = self.lowering
-        if slot not in lowering.views or lowering.dtype(slot) != FLOAT64:
+        if slot not in lowering.views or lowering.dtype(slot) != FLOAT64_DTYPE:
             if slot in lowering.constants:
                 return "constant", lowering.constants[slot]
             return "value", self.array(slot)

@@ -68,7 +68,7 @@ cdef extern from "numpy/arrayobject.h":
         void *data, int flags, object obj)
     object PyArray_Scalar(void *data, cnp.dtype descr, object base)
 
-cdef cnp.dtype FLOAT64 = np.dtype(np.float64)
+cdef cnp.dtype FLOAT64_DTYPE = np.dtype(np.float64)
 
 cdef enum:
     SPARE = 8          # workspaces kept
@@ -422,7 +422,7 @@ cdef class Machine:
         for i, (kind, at) in enumerate(self.layout.inputs):
             self.inputs[i].at = at
             self.inputs[i].kind = (NUMBER if kind == "register" else
-                                   ARRAY if self.layout.input_avals[i].dtype == FLOAT64 else OTHER)
+                                   ARRAY if self.layout.input_avals[i].dtype == FLOAT64_DTYPE else OTHER)
         for i, (kind, at) in enumerate(self.layout.outputs):
             self.outputs[i].kind = {"register": NUMBER, "array": ARRAY, "value": OTHER, "constant": CONSTANT}[kind]
             self.outputs[i].at = -1 if kind == "constant" else at
@@ -592,7 +592,7 @@ cdef class Machine:
         if self.inputs[i].kind == OTHER:
             array = array.astype(aval.dtype, copy=False)
             return array if isinstance(value, np.ndarray) else array[()]
-        return np.require(array, FLOAT64, ["C", "ALIGNED"]).view(np.ndarray)
+        return np.require(array, FLOAT64_DTYPE, ["C", "ALIGNED"]).view(np.ndarray)
 
     cdef int run_segment(self, Workspace *space, int i, list out) except -1:
         cdef Segment *segment = &self.segments[i]
@@ -645,7 +645,7 @@ cdef class Machine:
     cdef object argument(self, Workspace *space, Argument *arg, object given):
         """What a call is given where that is not known beforehand."""
         if arg.kind == REGISTER:
-            number = PyArray_Scalar(&space.bases[REGISTERS][arg.at], FLOAT64, None)
+            number = PyArray_Scalar(&space.bases[REGISTERS][arg.at], FLOAT64_DTYPE, None)
             return number if len(<tuple>given) == 0 else np.full(given, number)
         array = self.layout.arrays[arg.at].value if space.arrays[arg.at] == NULL else <object>space.arrays[arg.at]
         return array if arg.kind == WHOLE else strided(array, &arg.view)
@@ -679,7 +679,7 @@ cdef class Machine:
     cdef object output(self, Workspace *space, int i):
         cdef Place *place = &self.outputs[i]
         if place.kind == NUMBER:
-            return PyArray_Scalar(&space.bases[REGISTERS][place.at], FLOAT64, None)
+            return PyArray_Scalar(&space.bases[REGISTERS][place.at], FLOAT64_DTYPE, None)
         if place.kind == CONSTANT:
             value = self.layout.outputs[i][1]
             if isinstance(value, np.ndarray):
@@ -716,8 +716,8 @@ cdef bint is_apart(cnp.ndarray array, list others):
 
 cdef object strided(object array, View *view):
     """A view of the elements of a float64 array in C order."""
-    Py_INCREF(FLOAT64)  # NewFromDescr steals it
-    part = PyArray_NewFromDescr(cnp.ndarray, FLOAT64, view.nd, <npy_intp *>view.shape, <npy_intp *>view.strides,
+    Py_INCREF(FLOAT64_DTYPE)  # NewFromDescr steals it
+    part = PyArray_NewFromDescr(cnp.ndarray, FLOAT64_DTYPE, view.nd, <npy_intp *>view.shape, <npy_intp *>view.strides,
                                 <double *>cnp.PyArray_DATA(array) + view.offset, 0, None)
     cnp.set_array_base(part, array)
     return part
@@ -727,7 +727,7 @@ cdef object as_plain(object result):
     """A float64 result of a call as loops can read it."""
     if is_contiguous(<PyObject *>result):
         return result
-    return np.require(result, FLOAT64, ["C", "ALIGNED"]).view(np.ndarray)
+    return np.require(result, FLOAT64_DTYPE, ["C", "ALIGNED"]).view(np.ndarray)
 
 
 cdef void free_workspace(Workspace *space, int n_arrays) noexcept:

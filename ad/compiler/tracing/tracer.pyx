@@ -29,7 +29,7 @@ from ad.compiler.ir.graph import Instruction
 
 cnp.import_array()
 
-cdef object FLOAT64 = np.dtype(np.float64)
+cdef object FLOAT64_DTYPE = np.dtype(np.float64)
 cdef dict is_internal = {}  # code object -> whether it is the library's own
 
 
@@ -148,7 +148,7 @@ cdef class Tracer(Recorder):
         cdef size_t address = <size_t><PyObject *>value
         cdef long slot
         if not isinstance(value, cnp.ndarray):
-            slot = self.new_slot((), FLOAT64 if type(value) is float else np.asarray(value).dtype)
+            slot = self.new_slot((), FLOAT64_DTYPE if type(value) is float else np.asarray(value).dtype)
             self.constants[slot] = value
             return slot
         force_deferred(<PyObject *>value)
@@ -246,7 +246,7 @@ cdef class Tracer(Recorder):
     cdef tuple output_slots(self, Op op, Operand *output):
         """Return new slots for the outputs of an op."""
         if output.kind == SCALAR:
-            return (self.new_slot((), FLOAT64),)
+            return (self.new_slot((), FLOAT64_DTYPE),)
         if op.outputs > 1:
             return tuple([self.new_slot(part.shape, part.dtype) for part in <tuple>output.value])
         return (self.new_slot((<object>output.value).shape, (<object>output.value).dtype),)
