@@ -16,13 +16,15 @@ from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
 cimport numpy as cnp
 from ad.engine.deferred cimport abstract_output, n_open, force_deferred
 from ad.engine.forward cimport blank_dual, push_tangents
-from ad.engine.graph cimport (
-    ARRAY, BY_RADICAND, CARRIES, FIRST_LEVEL, NO_POWER, SCALAR, NodePtr, Operand, Recorder, State, current, hold,
-    is_busy_elsewhere, is_level_live, is_live_elsewhere, let_go, n_tracing, new_leaf, new_pick, raw, make_node,
-    make_scalar_node, tracer_of,
+from ad.engine.graph cimport BY_RADICAND, CARRIES, NO_POWER, NodePtr, hold, let_go, raw
+from ad.engine.kernels cimport Factor, float_flags, heeds_errors, heeds_flags, map1, map2, reduce_loop
+from ad.engine.pool cimport is_contiguous, release_to_pool, slice1
+from ad.engine.recorder cimport (
+    FIRST_LEVEL, Recorder, State, current, is_busy_elsewhere, is_level_live, is_live_elsewhere, make_node,
+    make_scalar_node, n_tracing, new_leaf, new_pick, tracer_of,
 )
-from ad.engine.kernels cimport (
-    Factor, float_flags, reduce_loop, heeds_errors, heeds_flags, is_contiguous, map1, map2, release_to_pool, slice1,
+from ad.engine.types cimport (
+    ARRAY, FLOAT64_DTYPE, FLOAT64_TYPE, FREE_LIST_SIZE, FreeList, Operand, PyTypeObject, SCALAR, destructor,
 )
 from ad.engine.powers cimport any_remembers, is_power, power_of, remember
 
@@ -39,22 +41,9 @@ cdef extern from "Python.h":
     PyObject *PyEval_GetGlobals()
     void PyType_Modified(type t)
     void PyObject_ClearWeakRefs(PyObject *)
-    ctypedef void (*destructor)(PyObject *) noexcept
-    ctypedef struct PyTypeObject:
-        const char *tp_name
-        PyObject *tp_dict
-        destructor tp_dealloc
-        Py_ssize_t tp_weaklistoffset
 
-cdef type FLOAT64_TYPE = np.float64
-cdef object FLOAT64_DTYPE = np.dtype(np.float64)
 
-# Arrays come and go with every op. Those given back last wait here as they are, which is cheaper
-# than Cython's own free lists: nothing is cleared twice.
-cdef enum:
-    SPARE = 4096
-cdef PyObject *spare_arrays[4096]
-cdef int n_spare_arrays = 0
+cdef FreeList spare_arrays  # Arrays come and go with every op
 
 
 # -- the ops that serve ----------------------------------------------------------------------
@@ -1058,7 +1047,6 @@ cdef Py_ssize_t weakrefs_at = (<PyTypeObject *>Array).tp_weaklistoffset
 
 
 cdef void dealloc_array(PyObject *x) noexcept:
-    global n_spare_arrays
     if (<Array>x).array is not None:
         release_to_pool(<PyObject *>(<Array>x).array)
     if type(<object>x) is not Array:
@@ -1076,11 +1064,11 @@ cdef void dealloc_array(PyObject *x) noexcept:
     if (<Array>x).base is not None:
         (<Array>x).base = None
     (<Array>x).changes = 0
-    if n_spare_arrays == SPARE:  # asked last: what was let go above may have filled the list
+    if spare_arrays.n == FREE_LIST_SIZE:  # asked last: what was let go above may have filled the list
         free_array(x)
         return
-    spare_arrays[n_spare_arrays] = x
-    n_spare_arrays += 1
+    spare_arrays.objects[spare_arrays.n] = x
+    spare_arrays.n += 1
 
 
 (<PyTypeObject *>Array).tp_dealloc = dealloc_array
@@ -1096,12 +1084,11 @@ give_name(Array, b"ad.Array")
 
 cdef inline Array blank_array():
     """An Array without anything in it."""
-    global n_spare_arrays
     cdef PyObject *x
-    if n_spare_arrays == 0:
+    if spare_arrays.n == 0:
         return Array.__new__(Array)
-    n_spare_arrays -= 1
-    x = spare_arrays[n_spare_arrays]
+    spare_arrays.n -= 1
+    x = spare_arrays.objects[spare_arrays.n]
     x.ob_refcnt = 0  # the cast below counts the first reference
     return <Array>x
 

@@ -10,7 +10,7 @@ import ad
 
 WRONG = (None, 1.5, "x", [None], (None,), {}, object())
 # What ends a process, or changes how all later calls behave.
-LEFT_OUT = {"_forget_workers", "install", "set_limits", "add_method", "set_num_threads", "specialise"}
+LEFT_OUT = {"_forget_workers", "install", "install_lookup", "set_limits", "add_method", "set_num_threads", "specialise"}
 
 
 def modules():

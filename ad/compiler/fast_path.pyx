@@ -5,8 +5,9 @@ from cpython.ref cimport PyObject
 cimport cython
 cimport numpy as cnp
 from ad._core cimport Array, is_live, raw_value
-from ad.engine.graph cimport State, current
-from ad.engine.kernels cimport has_shape, heeds_errors
+from ad.engine.kernels cimport heeds_errors
+from ad.engine.pool cimport has_shape
+from ad.engine.recorder cimport State, current
 from ad.compiler.machine.vm cimport Machine
 
 from functools import partial

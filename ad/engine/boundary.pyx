@@ -7,8 +7,9 @@ cimport numpy as cnp
 from cpython.ref cimport PyObject
 from ad._core cimport Array, alias, apply, is_live, lift, force, new_array, roles, wrap
 from ad.engine.forward cimport restrict, tangent_of
-from ad.engine.graph cimport Level, Recorder
-from ad.engine.kernels cimport empty_like, has_own_memory, is_contiguous, track_result
+from ad.engine.pool cimport empty_like, has_own_memory, is_contiguous, track_result
+from ad.engine.recorder cimport Level, Recorder
+from ad.engine.types cimport FLOAT64_DTYPE, FLOAT64_TYPE
 from ad.engine.sweep cimport SweepPlan, begin, independent
 
 import numpy as np
@@ -18,7 +19,6 @@ from ad.errors import no_derivative, warn_independent
 
 cnp.import_array()
 
-cdef object FLOAT64_TYPE = np.float64
 cdef list ONE = [1.0]
 
 # Elements of an argument from which on it pays to let go of each value as soon as a sweep is done with it.

@@ -1,7 +1,9 @@
 """Contract of deferral: values that a recording has abstract_output, and not computed."""
 from cpython.ref cimport PyObject
 
-from ad.engine.graph cimport Op, Operand, State
+from ad.engine.graph cimport Op
+from ad.engine.recorder cimport State
+from ad.engine.types cimport Operand
 
 cdef int n_open  # recordings that may have such values, in any thread
 

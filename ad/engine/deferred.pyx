@@ -12,7 +12,9 @@ cimport cython
 from cpython.tuple cimport PyTuple_GET_ITEM
 
 cimport numpy as cnp
-from ad.engine.graph cimport ARRAY, NodePtr, current, raw
+from ad.engine.graph cimport NodePtr, raw
+from ad.engine.recorder cimport current
+from ad.engine.types cimport ARRAY
 
 import threading
 

@@ -1,6 +1,7 @@
 """Contract of forward mode: the tangents that values carry."""
 from ad._core cimport Array
-from ad.engine.graph cimport Op, Operand
+from ad.engine.graph cimport Op
+from ad.engine.types cimport Operand
 
 cdef class Dual(Array):
     pass

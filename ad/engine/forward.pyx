@@ -7,9 +7,9 @@ cimport cython
 from libc.stdint cimport uint64_t
 
 from ad._core cimport Array, apply, apply2, as_value, give_name, lift, new_array, roles, wrap
-from ad.engine.graph cimport (
-    FIRST_LEVEL, SCALAR, Level, Node, Op, Operand, State, TangentNode, current, find_level, new_pick, recording_outside,
-)
+from ad.engine.graph cimport Node, Op, TangentNode
+from ad.engine.recorder cimport FIRST_LEVEL, Level, State, current, find_level, new_pick, recording_outside
+from ad.engine.types cimport Operand, SCALAR
 
 import numpy as np
 

@@ -1,33 +1,17 @@
-"""Contract of the graph: what a thread is doing, ops, and the nodes that record them."""
+"""Contract of the graph: ops, and the nodes that are their records."""
 from cpython.ref cimport PyObject, Py_XDECREF, Py_XINCREF
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from numpy cimport npy_intp
 
 from ad.engine.kernels cimport Loop, Native
+from ad.engine.types cimport Content, FreeList, Kind, NOTHING, Operand, Saved
 
-cdef enum:
-    # Tags below this belong to `Dual`s, by depth of nesting; they are always live.
-    FIRST_LEVEL = 16
-    # The owner of what no thread has for itself: a variable, a value that a tape watches.
-    ANYONE = 0
-    # How many owners there may be: their numbers are the low bits of sequence numbers.
-    MOMENT = 1 << 16
-
-# What a Saved holds. The first three are values; the rest is what is left of a dropped value.
-cdef enum Kind:
-    NOTHING       # dropped, with the output's shape and dtype; or an empty slot
-    SCALAR        # a float64 scalar
-    ARRAY         # an ndarray; a tuple of values for an op with several outputs
-    SHAPE_SCALAR  # dropped: a float64 scalar
-    SHAPE_VECTOR  # dropped: float64, one-dimensional, of length n
-    SHAPE         # dropped: an Aval
-    BOXED         # an Array: a cotangent with a node or tangents of its own (sweeps only)
-
-# How a node's operands relate in shape, which decides the kernels that can serve its sweep.
-cdef enum BroadcastClass:
-    BROADCASTS    # some operand broadcasts, or the op is not elementwise
-    SAME_AVAL    # every operand has the output's shape and dtype, or is a constant number
-    SCALARS  # every operand is a float64 scalar
+cdef extern from *:
+    """
+    #ifndef AD_DEBUG
+    #define AD_DEBUG 0
+    #endif
+    """
+    const bint DEBUG "AD_DEBUG"
 
 # Whether an op computes a power of its first operand, and where the exponent comes from.
 cdef enum Power:
@@ -38,26 +22,9 @@ cdef enum Power:
     BY_RADICAND  # the op's `radicand` tells
     CARRIES      # it computes none, but a power of its output is that of its first operand, moved or scaled
 
-cdef union Content:
-    double x
-    npy_intp n
-    PyObject *object   # owned
-
-cdef struct Saved:
-    Content of
-    Kind kind
-
 cdef struct Input:
     PyObject *node     # owned; NULL for a constant
     Content value
-
-# One operand on its way through `apply`. Its pointers are borrowed from the arguments, but between `hold` and `let_go`.
-cdef struct Operand:
-    PyObject *value    # what NumPy is given
-    PyObject *node
-    PyObject *tangents
-    double x
-    Kind kind          # SCALAR or ARRAY
 
 
 cdef class Aval:
@@ -164,93 +131,35 @@ cdef inline void let_go(Operand *operands, int n) noexcept:
         Py_XDECREF(operands[i].tangents)
 
 
-cdef class Recorder:
-    cdef uint64_t start, end
-    cdef State state                 # of the thread that entered it
-    cdef bint alone                  # no other was open, in any thread, when it was entered
-    cdef uint64_t entered            # how often one had been opened then
-    cdef list pauses                 # [(from, to), ...], or None
-    cdef object rules                # op -> the object that its rule belongs to, or None: see `keep_rule`
-    cdef object __weakref__
-    cdef readonly bint recording
-    cdef void enter(self)
-    cdef void leave(self)
-    cdef void resume(self)
-    cdef void pause(self)
-    cdef bint sees(self, Node node) noexcept
-    cdef bint shares(self, Node leaf)
-    cdef bint had_all(self) noexcept
-    cdef bint is_source(self, Node node) except -1
-    cdef bint watches(self, Node node) except -1
-    cdef int keep_rule(self, Op op, object rule) except -1
-    cdef void access(self, object variable)
-    cdef int note(self, Node node, Op op, Operand *operands, int n, object params, Operand *output) except -1
-    cdef int note_pick(self, Node pick, Node node, int k) except -1
-    cdef bint knows(self, NodePtr node) noexcept
-    cdef int guard(self, NodePtr node, str kind, object answer) except -1
-    cdef int escape(self, NodePtr node, str what) except -1
-    cdef int fail(self, NodePtr node) except -1
-    cdef object read(self, object variable, object snapshot)
-    cdef object lift_constant(self, object value)
+cdef Op PICK
+
+# Nodes that wait to be used again, and in a debug build how many are alive.
+cdef struct NodeStore:
+    FreeList spare
+    long alive
+
+cdef NodeStore nodes
 
 
-cdef class Level:
-    cdef readonly long tag
-    cdef uint64_t start
-    cdef State state                 # of the thread that entered it
-    cdef bint private                # nothing but the call that it differentiates has its tangents
-    cdef void enter(self)
-    cdef void leave(self)
+cdef inline Node new_node(bint has_tangents):
+    """Return a node with no op and no inputs; its caller sets all else that it uses."""
+    cdef NodePtr node
+    if DEBUG:
+        nodes.alive += 1
+    if has_tangents or nodes.spare.n == 0:
+        return allocate_node(has_tangents)
+    nodes.spare.n -= 1
+    node = nodes.spare.objects[nodes.spare.n]
+    node.ob_refcnt = 0  # the cast below counts the first reference
+    (<Node>node).op = (<Node>node).params = NULL
+    (<Node>node).n = 0
+    (<Node>node).narrow[0].node = (<Node>node).narrow[1].node = NULL
+    (<Node>node).kinds[0] = (<Node>node).kinds[1] = (<Node>node).output_kind = NOTHING
+    return <Node>node
 
 
-cdef class State:
-    cdef int recording               # recorders recording now, less those that a tangent's ops are none of
-    cdef int n_recording             # recorders recording now
-    cdef uint64_t floor              # a node older than this is history of no open recorder
-    cdef uint64_t horizon            # what a recorder of another thread that began later is not told of
-    cdef uint64_t owner              # the thread's number, in the low bits of the nodes that it makes
-    cdef list recorders, levels
-    cdef Recorder tracer             # the one among them that is told of every node, or None
-    cdef str cut                     # how a value was last cut off since a derivative was begun, or None
-    cdef object deferred             # what the tracer has not evaluated yet: a Deferred of `engine.deferred`, or None
-    cdef PyObject *next              # the state of another thread, borrowed
-    cdef PyObject *context           # the one that it is of: its address
-    cdef unsigned long thread
-    cdef bint wants(self, Node node, uint64_t horizon)
-    cdef void trace(self, Recorder tracer)
-    cdef bint serves(self, PyObject *context)
-
-cdef uint64_t FOREVER                # later than all nodes but leaves
-
-cdef int n_tracing                   # threads that have a tracer
-cdef long last_level                 # the tag of the forward level that was entered last
-
-cdef int n_recording                 # recorders recording now, in all threads
-
-cdef inline bint is_busy_elsewhere(State mine) noexcept:
-    """Whether a recorder of another thread records."""
-    return n_recording != mine.n_recording
-
-cdef inline uint64_t owner_of(NodePtr node) noexcept:
-    """The number of the thread for which a node was made."""
-    return (<Node>node).seq & (MOMENT - 1)
-
-cdef State current()
-cdef uint64_t now() noexcept
-cdef bint is_live_elsewhere(NodePtr node)
-cdef list recorders_elsewhere()
-cdef Recorder tracer_of(NodePtr node)
-cdef void share_leaf(Node leaf) noexcept
-cdef Level find_level(State state, long tag)
-cdef set open_levels()
-cdef bint is_level_live(State state, long tag)
-cdef int recording_outside(State state, Level level)
-
+cdef Node allocate_node(bint has_tangents)
 cdef object raw(Operand *operand)
-cdef Node make_node(Op op, Operand *operands, int n, object params, Operand *output, bint has_tangents)
-cdef Node make_scalar_node(Op op, Operand *operands, int n, double y)
-cdef Node new_leaf(bint shared=*)
 cdef void forget_values(NodePtr node) noexcept
-cdef Node new_pick(Node node, int k)
 cdef tuple tangents_of(Node node)
 cdef tuple shape_of(Saved saved)

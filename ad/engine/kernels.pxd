@@ -40,17 +40,6 @@ cdef object map1(Loop *loop, PyObject *a)
 cdef object map2(Loop *loop, Factor a, Factor b)
 cdef double reduce_loop(Loop *loop, PyObject *a, double start) noexcept
 cdef object pull_loop(Pullback kernel, Factor a, Factor b, PyObject *y, Factor g, bint overwrite)
-
 cdef object push_loop(Pullback kernel, Factor a, Factor b, PyObject *y, PyObject *x_dot)
-cdef void release_to_pool(PyObject *a) noexcept
-cdef void track_result(PyObject *a) noexcept
-cdef bint is_contiguous(PyObject *a) noexcept
-cdef bint is_owned(PyObject *a) noexcept
-cdef bint has_own_memory(PyObject *a) noexcept
-cdef object empty(int nd, const npy_intp *shape, npy_intp size)
-cdef object empty_like(PyObject *a)
-cdef bint has_shape(PyObject *a, int nd, const npy_intp *shape) noexcept
-cdef object filled(PyObject *like, double number)
 cdef object embedded(npy_intp size, npy_intp start, npy_intp step, npy_intp n, Factor b)
-cdef object slice1(PyObject *a, npy_intp start, npy_intp step, npy_intp n)
 cdef void add_into(PyObject *a, npy_intp start, npy_intp step, npy_intp n, Factor b) noexcept

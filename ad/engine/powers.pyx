@@ -18,9 +18,8 @@ from libc.stdint cimport uint32_t
 
 cimport numpy as cnp
 from ad._core cimport Array, apply, force, new_array, roles
-from ad.engine.graph cimport (
-    BY_ITSELF, BY_OPERAND, BY_RADICAND, CARRIES, FIXED, Op, State, current, is_busy_elsewhere,
-)
+from ad.engine.graph cimport BY_ITSELF, BY_OPERAND, BY_RADICAND, CARRIES, FIXED, Op
+from ad.engine.recorder cimport State, current, is_busy_elsewhere
 
 import numpy as np
 

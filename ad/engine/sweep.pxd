@@ -3,7 +3,9 @@ from cpython.ref cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
 
 from ad._core cimport Array
-from ad.engine.graph cimport Node, NodePtr, Recorder, Saved, State
+from ad.engine.graph cimport Node, NodePtr
+from ad.engine.recorder cimport Recorder, State
+from ad.engine.types cimport Saved
 
 
 # One node of a plan; the slots of its inputs begin at `edges`, -1 for a leaf.

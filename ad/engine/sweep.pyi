@@ -2,7 +2,8 @@ from collections.abc import Callable
 from typing import Any, Self, final
 
 from ad._core import Array
-from ad.engine.graph import Op, Recorder
+from ad.engine.graph import Op
+from ad.engine.recorder import Recorder
 
 @final
 class SweepPlan:

@@ -15,13 +15,16 @@ cimport numpy as cnp
 from ad._core cimport alias, apply, apply2, is_live, lift, force, new_array, roles, wrap
 from ad.engine.forward cimport Dual, dual_depth, find_tangents, output_with, push_rule, scaled, without_duals
 from ad.engine.graph cimport (
-    SAME_AVAL, ARRAY, Aval, BOXED, Input, BROADCASTS, NOTHING, NO_POWER, SCALAR, SCALARS, Op, SHAPE, SHAPE_SCALAR, SHAPE_VECTOR,
-    State, TangentNode, current, forget_values, inputs_of, is_busy_elsewhere, last_level, op_of, owner_of, params_of,
-    saved_input, saved_output, shape_of, tangents_of,
+    Aval, Input, NO_POWER, Op, TangentNode, forget_values, inputs_of, op_of, params_of, saved_input, saved_output,
+    shape_of, tangents_of,
 )
-from ad.engine.kernels cimport scaled as scaled_number
 from ad.engine.kernels cimport (
-    Factor, Partial, add_into, embedded, filled, is_owned, is_contiguous, release_to_pool, pull_loop, push_loop, scaled_dots,
+    Factor, Partial, add_into, embedded, pull_loop, push_loop, scaled as scaled_number, scaled_dots,
+)
+from ad.engine.pool cimport filled, is_contiguous, is_owned, release_to_pool
+from ad.engine.recorder cimport State, current, is_busy_elsewhere, last_level, owner_of
+from ad.engine.types cimport (
+    ARRAY, BOXED, BROADCASTS, FLOAT64_DTYPE, NOTHING, SAME_AVAL, SCALAR, SCALARS, SHAPE, SHAPE_SCALAR, SHAPE_VECTOR,
 )
 
 import numpy as np
@@ -40,7 +43,6 @@ cdef struct Frame:
     int next
 
 cdef uint32_t last_stamp = 0
-cdef object FLOAT64_DTYPE = np.dtype(np.float64)
 
 
 @cython.final

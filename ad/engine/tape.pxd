@@ -1,6 +1,6 @@
 """Contract of the tapes and accumulators: what `GradientTape` and `ForwardAccumulator` are made of."""
 from ad._core cimport Array
-from ad.engine.graph cimport Level, Recorder, State
+from ad.engine.recorder cimport Level, Recorder, State
 
 
 cdef class Tape(Recorder):

@@ -3,7 +3,7 @@ from types import TracebackType
 from typing import Any, Self, overload
 
 from ad._core import Array
-from ad.engine.graph import Level, Recorder
+from ad.engine.recorder import Level, Recorder
 from ad.engine.variable import Variable
 
 class Tape(Recorder):

@@ -7,8 +7,9 @@ structures. Names with an underscore are for it.
 cimport numpy as cnp
 from ad._core cimport Array, public_value, wrap
 from ad.engine.forward cimport tangent_of
-from ad.engine.graph cimport (
-    FOREVER, Level, Node, NodePtr, Recorder, State, current, is_busy_elsewhere, is_live_elsewhere, new_leaf, share_leaf,
+from ad.engine.graph cimport Node, NodePtr
+from ad.engine.recorder cimport (
+    FOREVER, Level, Recorder, State, current, is_busy_elsewhere, is_live_elsewhere, new_leaf, share_leaf,
 )
 from ad.engine.variable cimport Variable
 from ad.engine.sweep cimport plans_of, pull_plans

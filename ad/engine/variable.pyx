@@ -5,7 +5,7 @@ cimport cython
 from ad._core cimport (
     Array, apply1, as_value, give_name, is_live, is_traced, lift, note_cut, new_array, roles, raw_value, wrap,
 )
-from ad.engine.graph cimport Recorder, State, current, is_busy_elsewhere, new_leaf, recorders_elsewhere
+from ad.engine.recorder cimport Recorder, State, current, is_busy_elsewhere, new_leaf, recorders_elsewhere
 
 import copy
 import operator

@@ -1,4 +1,6 @@
 """The table of ops. Importing it makes every entry and tells the core which serve its operators."""
+from importlib import import_module
+
 from ad import _core
 from ad.engine import graph, sweep
 from ad.ops import (  # noqa: F401
@@ -43,3 +45,14 @@ _core.install(
     detached=nondifferentiable.detached, refuse=refuse,
 )
 LATER.append("ad.ops.special")
+
+
+def op_named(name):
+    """Return the op of an entry of the table; the special functions' entries are made when they are first asked for."""
+    if name not in TABLE:
+        for module in LATER:
+            import_module(module)
+    return TABLE[name].op
+
+
+graph.install_lookup(op_named)

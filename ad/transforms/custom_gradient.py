@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ad._core import Array, apply, constant, find_tracer, is_traced, is_watched, public_value
 from ad.engine import sweep
-from ad.engine.graph import Op, keep_rule
+from ad.engine.graph import Op
+from ad.engine.recorder import keep_rule
 from ad.engine.tape import Tape, is_differentiating
 from ad.engine.variable import Variable, stop_gradient
 from ad.errors import MissingRule, kind, lost_recording, no_place, not_a_function

@@ -13,7 +13,8 @@ from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_New, PyTuple_SET_ITEM
 
 cimport numpy as cnp
 from ad.engine.graph cimport Op
-from ad.engine.kernels cimport empty, has_shape, is_contiguous, track_result, release_to_pool
+from ad.engine.pool cimport PyArray_NewFromDescr, empty, has_shape, is_contiguous, release_to_pool, track_result
+from ad.engine.types cimport FLOAT64_DTYPE
 
 import operator
 import os
@@ -63,12 +64,8 @@ cdef extern from "Python.h":
     double PyFloat_AS_DOUBLE(PyObject *)
 
 cdef extern from "numpy/arrayobject.h":
-    object PyArray_NewFromDescr(
-        type subtype, cnp.dtype descr, int nd, const npy_intp *dims, const npy_intp *strides,
-        void *data, int flags, object obj)
     object PyArray_Scalar(void *data, cnp.dtype descr, object base)
 
-cdef cnp.dtype FLOAT64_DTYPE = np.dtype(np.float64)
 
 cdef enum:
     SPARE = 8          # workspaces kept

@@ -3,7 +3,8 @@ from typing import Any, final
 
 from ad._core import Array
 from ad.compiler.ir.graph import Instruction
-from ad.engine.graph import Aval, Recorder
+from ad.engine.graph import Aval
+from ad.engine.recorder import Recorder
 from ad.engine.variable import Variable
 
 @final

@@ -11,11 +11,10 @@ from libc.stdint cimport int64_t
 cimport numpy as cnp
 from ad._core cimport Array, is_live, new_array, roles, raw_value, wrap
 from ad.engine.deferred cimport Deferred, begin, force_deferred
-from ad.engine.graph cimport (
-    FIRST_LEVEL, SCALAR, Aval, Node, NodePtr, Op, Operand, Recorder, current, is_live_elsewhere, new_leaf, open_levels,
-    raw,
-)
+from ad.engine.graph cimport Aval, Node, NodePtr, Op, raw
 from ad.engine.kernels cimport heeds_errors
+from ad.engine.recorder cimport FIRST_LEVEL, Recorder, current, is_live_elsewhere, new_leaf, open_levels
+from ad.engine.types cimport FLOAT64_DTYPE, Operand, SCALAR
 from ad.engine.variable cimport Variable
 
 import sys
@@ -29,7 +28,6 @@ from ad.compiler.ir.graph import Instruction
 
 cnp.import_array()
 
-cdef object FLOAT64_DTYPE = np.dtype(np.float64)
 cdef dict is_internal = {}  # code object -> whether it is the library's own
 
 

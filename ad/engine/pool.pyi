@@ -1,0 +1,1 @@
+"""The pool of float64 arrays: compiled code without public names."""

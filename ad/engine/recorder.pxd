@@ -1,0 +1,102 @@
+"""Contract of recording: what each thread records and differentiates, and how nodes are made."""
+from cpython.ref cimport PyObject
+from libc.stdint cimport uint64_t
+
+from ad.engine.graph cimport Node, NodePtr, Op
+from ad.engine.types cimport Operand
+
+cdef enum:
+    # Tags below this belong to `Dual`s, by depth of nesting; they are always live.
+    FIRST_LEVEL = 16
+    # The owner of what no thread has for itself: a variable, a value that a tape watches.
+    ANYONE = 0
+    # How many owners there may be: their numbers are the low bits of sequence numbers.
+    MOMENT = 1 << 16
+
+
+cdef class Recorder:
+    cdef uint64_t start, end
+    cdef State state                 # of the thread that entered it
+    cdef bint alone                  # no other was open, in any thread, when it was entered
+    cdef uint64_t entered            # how often one had been opened then
+    cdef list pauses                 # [(from, to), ...], or None
+    cdef object rules                # op -> the object that its rule belongs to, or None: see `keep_rule`
+    cdef object __weakref__
+    cdef readonly bint recording
+    cdef void enter(self)
+    cdef void leave(self)
+    cdef void resume(self)
+    cdef void pause(self)
+    cdef bint sees(self, Node node) noexcept
+    cdef bint shares(self, Node leaf)
+    cdef bint had_all(self) noexcept
+    cdef bint is_source(self, Node node) except -1
+    cdef bint watches(self, Node node) except -1
+    cdef int keep_rule(self, Op op, object rule) except -1
+    cdef void access(self, object variable)
+    cdef int note(self, Node node, Op op, Operand *operands, int n, object params, Operand *output) except -1
+    cdef int note_pick(self, Node pick, Node node, int k) except -1
+    cdef bint knows(self, NodePtr node) noexcept
+    cdef int guard(self, NodePtr node, str kind, object answer) except -1
+    cdef int escape(self, NodePtr node, str what) except -1
+    cdef int fail(self, NodePtr node) except -1
+    cdef object read(self, object variable, object snapshot)
+    cdef object lift_constant(self, object value)
+
+
+cdef class Level:
+    cdef readonly long tag
+    cdef uint64_t start
+    cdef State state                 # of the thread that entered it
+    cdef bint private                # nothing but the call that it differentiates has its tangents
+    cdef void enter(self)
+    cdef void leave(self)
+
+
+cdef class State:
+    cdef int recording               # recorders recording now, less those that a tangent's ops are none of
+    cdef int n_recording             # recorders recording now
+    cdef uint64_t floor              # a node older than this is history of no open recorder
+    cdef uint64_t horizon            # what a recorder of another thread that began later is not told of
+    cdef uint64_t owner              # the thread's number, in the low bits of the nodes that it makes
+    cdef list recorders, levels
+    cdef Recorder tracer             # the one among them that is told of every node, or None
+    cdef str cut                     # how a value was last cut off since a derivative was begun, or None
+    cdef object deferred             # what the tracer has not evaluated yet: a Deferred of `engine.deferred`, or None
+    cdef PyObject *next              # the state of another thread, borrowed
+    cdef PyObject *context           # the one that it is of: its address
+    cdef unsigned long thread
+    cdef bint wants(self, Node node, uint64_t horizon)
+    cdef void trace(self, Recorder tracer)
+    cdef bint serves(self, PyObject *context)
+
+cdef uint64_t FOREVER                # later than all nodes but leaves
+
+cdef int n_tracing                   # threads that have a tracer
+cdef long last_level                 # the tag of the forward level that was entered last
+
+cdef int n_recording                 # recorders recording now, in all threads
+
+cdef inline bint is_busy_elsewhere(State mine) noexcept:
+    """Whether a recorder of another thread records."""
+    return n_recording != mine.n_recording
+
+cdef inline uint64_t owner_of(NodePtr node) noexcept:
+    """The number of the thread for which a node was made."""
+    return (<Node>node).seq & (MOMENT - 1)
+
+cdef State current()
+cdef uint64_t now() noexcept
+cdef bint is_live_elsewhere(NodePtr node)
+cdef list recorders_elsewhere()
+cdef Recorder tracer_of(NodePtr node)
+cdef void share_leaf(Node leaf) noexcept
+cdef Level find_level(State state, long tag)
+cdef set open_levels()
+cdef bint is_level_live(State state, long tag)
+cdef int recording_outside(State state, Level level)
+
+cdef Node make_node(Op op, Operand *operands, int n, object params, Operand *output, bint has_tangents)
+cdef Node make_scalar_node(Op op, Operand *operands, int n, double y)
+cdef Node new_leaf(bint shared=*)
+cdef Node new_pick(Node node, int k)

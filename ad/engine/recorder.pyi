@@ -1,0 +1,13 @@
+from ad.engine.graph import Op
+
+def keep_rule(op: Op, rule: object) -> None: ...
+
+class State: ...
+
+class Recorder:
+    @property
+    def recording(self) -> bool: ...
+
+class Level:
+    @property
+    def tag(self) -> int: ...

@@ -1,0 +1,1 @@
+"""Objects that the compiled modules share: compiled code without public names."""
