@@ -23,7 +23,7 @@ cdef class SweepPlan:
     cdef int *edges
     cdef Step few_steps[16]          # where a small plan lies
     cdef int few_edges[32]
-    cdef int n, n_edges, room, edge_room
+    cdef int n, n_edges, capacity, edge_capacity
     cdef uint32_t stamp
     cdef uint64_t start, end         # of the recorder
     cdef bint tangents               # whether a node has some
@@ -43,6 +43,9 @@ cdef class SweepPlan:
     cdef bint is_general(self)
     cpdef bint is_independent(self)
     cdef list pull(self, list seeds, bint consume=*)
+    cdef int seed(self, Saved *slots, list seeds, bint general) except -1
+    cdef int run_back(self, Saved *slots, bint general, bint consume) except -1
+    cdef list collect(self, Saved *slots, list seeds)
     cdef list push(self, list x_dots)
     cdef object cleared(self, object dot, list given)
 

@@ -7,22 +7,23 @@ so a sweep inside a sweep, or in another thread, finds nothing half done.
 """
 cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
-from cpython.ref cimport Py_DECREF, Py_INCREF
-from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
 from libc.string cimport memcpy
 
 cimport numpy as cnp
-from ad._core cimport alias, apply, apply2, is_live, lift, force, new_array, roles, wrap
+from ad._core cimport alias, apply, apply2, lift, new_array, roles, wrap
 from ad.engine.forward cimport Dual, dual_depth, find_tangents, output_with, push_rule, scaled, without_duals
 from ad.engine.graph cimport (
     Aval, Input, NO_POWER, Op, TangentNode, forget_values, inputs_of, op_of, params_of, saved_input, saved_output,
     shape_of, tangents_of,
 )
 from ad.engine.kernels cimport (
-    Factor, Partial, add_into, embedded, pull_loop, push_loop, scaled as scaled_number, scaled_dots,
+    Partial, pull_loop, push_loop, scaled as scaled_number, scaled_dots,
 )
-from ad.engine.pool cimport filled, is_contiguous, is_owned, release_to_pool
+from ad.engine.pool cimport is_contiguous, is_owned
 from ad.engine.recorder cimport State, current, is_busy_elsewhere, last_level, owner_of
+from ad.engine.slots cimport (
+    add, boxed, clear, factor, hold_slot, number, of_dtype, owned, result, unboxed,
+)
 from ad.engine.types cimport (
     ARRAY, BOXED, BROADCASTS, FLOAT64_DTYPE, NOTHING, SAME_AVAL, SCALAR, SCALARS, SHAPE, SHAPE_SCALAR, SHAPE_VECTOR,
 )
@@ -38,7 +39,7 @@ cdef enum Mark:
     SEEN = -3           # reached; of no use unless a source turns up below it
     SEEN_SOURCE = -4
 
-cdef struct Frame:
+cdef struct StackFrame:
     NodePtr node
     int next
 
@@ -62,8 +63,8 @@ cdef class SweepPlan:
         self.start, self.end = recorder.start, recorder.end
         self.roots = [x.node for x in targets]
         self.between = []
-        self.steps, self.room = &self.few_steps[0], 16
-        self.edges, self.edge_room = &self.few_edges[0], 32
+        self.steps, self.capacity = &self.few_steps[0], 16
+        self.edges, self.edge_capacity = &self.few_edges[0], 32
         self.source_slots = <int *>PyMem_Malloc((len(sources) + 1) * sizeof(int))
         self.target_slots = <int *>PyMem_Malloc((len(targets) + 1) * sizeof(int))
         if self.source_slots == NULL or self.target_slots == NULL:
@@ -75,7 +76,7 @@ cdef class SweepPlan:
                 if may_lie_between(x):
                     self.between.append(x.node)
         if self.between:
-            self.below = <uint64_t *>PyMem_Malloc(self.room * sizeof(uint64_t))
+            self.below = <uint64_t *>PyMem_Malloc(self.capacity * sizeof(uint64_t))
         for x in targets:
             if x.node is not None:
                 self.visit(<NodePtr>x.node)
@@ -95,17 +96,18 @@ cdef class SweepPlan:
 
     cdef int visit(self, NodePtr root) except -1:
         """Depth first, without recursion; a node is listed after its inputs, if it is needed."""
-        cdef Frame few[32]
-        cdef Frame *stack = &few[0]
-        cdef Frame *top
-        cdef int depth = 0, room = 32
+        cdef StackFrame few[32]
+        cdef StackFrame *stack = &few[0]
+        cdef StackFrame *top
+        cdef int depth = 0, capacity = 32
         cdef NodePtr reached = root
         try:
             while True:
                 if reached != NULL and enter(self, reached):
-                    if depth == room:
-                        stack = <Frame *>grown(stack, &few[0], depth * sizeof(Frame), 2 * room * sizeof(Frame))
-                        room *= 2
+                    if depth == capacity:
+                        stack = <StackFrame *>grown(stack, &few[0], depth * sizeof(StackFrame),
+                                                      2 * capacity * sizeof(StackFrame))
+                        capacity *= 2
                     stack[depth].node = reached
                     stack[depth].next = 0
                     depth += 1
@@ -128,10 +130,10 @@ cdef class SweepPlan:
         cdef Input *inputs = inputs_of(node)
         cdef int i, slot, n = (<Node>node).n
         cdef bint needed = (<Node>node).slot == SEEN_SOURCE
-        if self.n_edges + n > self.edge_room:
+        if self.n_edges + n > self.edge_capacity:
             self.edges = <int *>grown(self.edges, &self.few_edges[0], self.n_edges * sizeof(int),
-                                      (2 * self.edge_room + n) * sizeof(int))
-            self.edge_room = 2 * self.edge_room + n
+                                      (2 * self.edge_capacity + n) * sizeof(int))
+            self.edge_capacity = 2 * self.edge_capacity + n
         for i in range(n):
             slot = -1 if inputs[i].node == NULL else max(-1, (<Node>inputs[i].node).slot)
             self.edges[self.n_edges + i] = slot
@@ -169,12 +171,12 @@ cdef class SweepPlan:
 
     cdef int add_step(self, NodePtr node, int edges) except -1:
         cdef Step *step
-        if self.n == self.room:
+        if self.n == self.capacity:
             self.steps = <Step *>grown(self.steps, &self.few_steps[0], self.n * sizeof(Step),
-                                       2 * self.room * sizeof(Step))
-            self.room *= 2
+                                       2 * self.capacity * sizeof(Step))
+            self.capacity *= 2
             if self.below != NULL:
-                self.below = <uint64_t *>grown(self.below, NULL, 0, self.room * sizeof(uint64_t))
+                self.below = <uint64_t *>grown(self.below, NULL, 0, self.capacity * sizeof(uint64_t))
         if self.below != NULL:
             self.note_below(node, edges)
         step = &self.steps[self.n]
@@ -203,18 +205,15 @@ cdef class SweepPlan:
                 or (self.foreign or state is not self.state) and is_busy_elsewhere(state))
 
     cdef list pull(self, list seeds, bint consume=False):
-        """The sources' cotangents (Arrays, None where unconnected) from the targets'.
+        """Return the sources' cotangents (Arrays, None where unconnected) from the targets'.
 
         `consume` lets go of each node's values as soon as it is done: for the one sweep over a graph
         that no other will see.
         """
         cdef Saved few[32]
         cdef Saved *slots = &few[0]
-        cdef Saved y_bar
-        cdef Step *step
-        cdef Node node
-        cdef int i, k
-        cdef bint general = self.is_general()
+        cdef int i
+        cdef bint general = self.is_general() or any_tangents(seeds)
         if len(seeds) != len(self.targets):
             raise ValueError(f"ad: {len(seeds)} cotangents for {len(self.targets)} targets")
         if self.n > 32:
@@ -224,40 +223,62 @@ cdef class SweepPlan:
         for i in range(self.n):
             slots[i].kind = NOTHING
         try:
-            for seed in seeds:
-                general |= isinstance(seed, Array) and (<Array>seed).tangents is not None
-            for k, seed in enumerate(seeds):
-                if self.target_slots[k] >= 0 and seed is not None:
-                    y_bar = unboxed(lift(seed), general)
-                    add(&slots[self.target_slots[k]], &y_bar)
-            for i in range(self.n - 1, -1, -1):
-                step = &self.steps[i]
-                if slots[i].kind == NOTHING or step.edges < 0:
-                    continue
-                if (slots[i].kind == SCALAR and (<Node>step.node).broadcast == SCALARS and not general
-                        and (<Op>(<Node>step.node).op).native != NULL):
-                    pull_scalars(step.node, slots[i].of.x, self.edges + step.edges, slots)
-                    continue
-                node = <Node>step.node
-                y_bar = slots[i]
-                if step.source:
-                    hold(&y_bar)
-                else:
-                    slots[i].kind = NOTHING
-                try:
-                    pull_node(node, &y_bar, self.edges + step.edges, slots, general)
-                finally:
-                    clear(&y_bar)
-                if consume and not general:
-                    forget_values(step.node)
-            return [None if self.source_slots[k] < 0 else self.cleared(
-                        of_dtype(result(&slots[self.source_slots[k]], x), x), seeds)
-                    for k, x in enumerate(self.sources)]
+            self.seed(slots, seeds, general)
+            self.run_back(slots, general, consume and not general)
+            return self.collect(slots, seeds)
         finally:
             for i in range(self.n):
                 clear(&slots[i])
             if slots != &few[0]:
                 PyMem_Free(slots)
+
+    cdef int seed(self, Saved *slots, list seeds, bint general) except -1:
+        """Add the targets' cotangents to their slots."""
+        cdef Saved y_bar
+        cdef int k
+        for k, seed in enumerate(seeds):
+            if self.target_slots[k] >= 0 and seed is not None:
+                y_bar = unboxed(lift(seed), general)
+                add(&slots[self.target_slots[k]], &y_bar)
+        return 0
+
+    cdef int run_back(self, Saved *slots, bint general, bint consume) except -1:
+        """Pull the slots' cotangents through all nodes, the last first."""
+        cdef Saved y_bar
+        cdef Step *step
+        cdef Node node
+        cdef int i
+        for i in range(self.n - 1, -1, -1):
+            step = &self.steps[i]
+            if slots[i].kind == NOTHING or step.edges < 0:
+                continue
+            if (slots[i].kind == SCALAR and (<Node>step.node).broadcast == SCALARS and not general
+                    and (<Op>(<Node>step.node).op).native != NULL):
+                pull_scalars(step.node, slots[i].of.x, self.edges + step.edges, slots)
+                continue
+            node = <Node>step.node
+            y_bar = slots[i]
+            if step.source:
+                hold_slot(&y_bar)
+            else:
+                slots[i].kind = NOTHING
+            try:
+                pull_node(node, &y_bar, self.edges + step.edges, slots, general)
+            finally:
+                clear(&y_bar)
+            if consume:
+                forget_values(step.node)
+        return 0
+
+    cdef list collect(self, Saved *slots, list seeds):
+        """Return the sources' cotangents from their slots."""
+        cdef list found = []
+        cdef Array x
+        cdef int k
+        for k, x in enumerate(self.sources):
+            found.append(None if self.source_slots[k] < 0 else self.cleared(
+                of_dtype(result(&slots[self.source_slots[k]], x), x), seeds))
+        return found
 
     cdef list push(self, list x_dots):
         """The targets' tangents (Arrays, None where unconnected) from the sources'."""
@@ -293,6 +314,14 @@ cdef class SweepPlan:
         return without_duals(dot, depth)
 
 
+cdef inline bint any_tangents(list xs):
+    """Whether an Array among these has tangents."""
+    for x in xs:
+        if isinstance(x, Array) and (<Array>x).tangents is not None:
+            return True
+    return False
+
+
 cdef inline bint may_lie_between(Array x) noexcept:
     """Whether a source may lie between a root and a power of it: it remembers a base, or did until it was changed."""
     if x.node is None or x.node.op == NULL:
@@ -325,26 +354,13 @@ cdef list pull_plans(list plans, list sources, list seeds):
 
 
 cdef void *grown(void *memory, void *few, size_t used, size_t size) except NULL:
-    """More room for a buffer that began in `few`, a place of its own."""
+    """Return larger memory with the contents of a buffer, which began as the array `few` of its owner."""
     cdef void *more = PyMem_Malloc(size) if memory == few else PyMem_Realloc(memory, size)
     if more == NULL:
         raise MemoryError("ad: no memory for the sweep")
     if memory == few:
         memcpy(more, few, used)
     return more
-
-
-cdef object of_dtype(object dot, Array x):
-    """A cotangent in its value's dtype: a rule may have promoted it by what was a weak Python number."""
-    if dot is None or x.array is None:
-        return dot
-    if (<Array>dot).array is not None and (
-            cnp.PyArray_TYPE(<cnp.ndarray>(<Array>dot).array) == cnp.PyArray_TYPE(<cnp.ndarray>x.array)):
-        return dot
-    dtype = (<Array>dot).dtype
-    if dtype is x.array.dtype or dtype == x.array.dtype or x.array.dtype.kind not in "fc":
-        return dot
-    return apply(roles["astype"], (dot,), (x.array.dtype,))
 
 
 cdef inline void touch(SweepPlan plan, NodePtr node) noexcept:
@@ -373,117 +389,6 @@ cdef inline bint enter(SweepPlan plan, NodePtr node) except -1:
     if (<Node>node).slot == SEEN_SOURCE:
         plan.add_step(node, -1)
     return False
-
-
-# -- slots: a cotangent is a number that stands for every element, an ndarray, or an Array ---
-
-cdef inline void hold(Saved *slot) noexcept:
-    if slot.kind == ARRAY or slot.kind == BOXED:
-        Py_INCREF(<object>slot.of.object)
-
-
-cdef inline void clear(Saved *slot) noexcept:
-    if slot.kind == ARRAY:
-        release_to_pool(slot.of.object)
-    if slot.kind == ARRAY or slot.kind == BOXED:
-        Py_DECREF(<object>slot.of.object)
-    slot.kind = NOTHING
-
-
-cdef inline Saved number(double x) noexcept:
-    cdef Saved saved
-    saved.kind = SCALAR
-    saved.of.x = x
-    return saved
-
-
-cdef inline Saved owned(object value):
-    """A slot with a reference of its own to an ndarray (or a list: see `pull_pick`)."""
-    cdef Saved saved
-    saved.kind = ARRAY
-    saved.of.object = <PyObject *>value
-    Py_INCREF(value)
-    return saved
-
-
-cdef Saved unboxed(Array x, bint general):
-    """A slot for an Array: raw, unless it has something of its own to be differentiated."""
-    cdef Saved saved
-    if general and is_live(x):
-        saved.kind = BOXED
-        saved.of.object = <PyObject *>x
-        Py_INCREF(x)
-        return saved
-    force(x)
-    return number(x.number) if x.array is None else owned(x.array)
-
-
-cdef Array boxed(Saved *slot):
-    if slot.kind == SCALAR:
-        return new_array(None, slot.of.x, None, None)
-    if slot.kind == ARRAY:
-        return new_array(<object>slot.of.object, 0, None, None)
-    return <Array>slot.of.object
-
-
-cdef inline Factor factor(Saved slot) noexcept:
-    cdef Factor f
-    f.array = slot.of.object if slot.kind == ARRAY else NULL
-    f.number = slot.of.x if slot.kind == SCALAR else 0
-    return f
-
-
-cdef int add(Saved *slot, Saved *more) except -1:
-    """slot += more; takes over the reference that `more` has."""
-    cdef Saved swap
-    if slot.kind == NOTHING:
-        slot[0] = more[0]
-        more.kind = NOTHING
-        return 0
-    if slot.kind == SCALAR and more.kind == SCALAR:
-        slot.of.x += more.of.x
-        return 0
-    if not can_add_in_place(slot, more):
-        swap = slot[0]
-        slot[0] = more[0]
-        more[0] = swap
-    if can_add_in_place(slot, more):
-        add_into(slot.of.object, 0, 1, cnp.PyArray_SIZE(<cnp.ndarray>slot.of.object), factor(more[0]))
-        clear(more)
-        return 0
-    swap = unboxed(apply2(roles["add"], boxed(more), boxed(slot)), True)
-    clear(slot)
-    clear(more)
-    slot[0] = swap
-    return 0
-
-
-cdef bint can_add_in_place(Saved *slot, Saved *more) noexcept:
-    if slot.kind != ARRAY or not is_owned(slot.of.object):
-        return False
-    if more.kind == SCALAR:
-        return True
-    return (more.kind == ARRAY and is_contiguous(more.of.object)
-            and cnp.PyArray_SAMESHAPE(<cnp.ndarray>slot.of.object, <cnp.ndarray>more.of.object))
-
-
-cdef object result(Saved *slot, Array x):
-    """A source's cotangent, in the source's shape and dtype, sharing memory with nothing."""
-    if slot.kind == NOTHING:
-        return None
-    if slot.kind == BOXED:
-        return <object>slot.of.object
-    if slot.kind == SCALAR:
-        if x.array is None:
-            return wrap(slot.of.x)
-        if is_contiguous(<PyObject *>x.array):
-            return wrap(filled(<PyObject *>x.array, slot.of.x))
-        return wrap(np.full(x.shape, slot.of.x, x.dtype))
-    value = <object>slot.of.object
-    if (slot.of.object.ob_refcnt > 2 or cnp.PyArray_BASE(<cnp.ndarray>value) != NULL
-            or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>value) or value.dtype != x.dtype):
-        value = np.array(value, dtype=x.dtype)
-    return wrap(value)
 
 
 # -- what a node has kept, as Arrays again -------------------------------------------------
@@ -571,7 +476,7 @@ cdef bint pull_same_aval(Node node, Saved *y_bar, int *edges, Saved *slots) exce
             continue
         if op_of(node).constant[i] and op_of(node).factor[i] == 1:
             x_bars[i] = y_bar[0]
-            hold(&x_bars[i])
+            hold_slot(&x_bars[i])
         elif op_of(node).constant[i] and y_bar.kind == SCALAR:
             x_bars[i] = number(op_of(node).factor[i] * y_bar.of.x)
         else:
@@ -659,49 +564,6 @@ cdef int pull_pick(Node node, Saved *y_bar, Saved *slot) except -1:
     return 0
 
 
-cdef bint pull_slice(Node node, Saved *y_bar, Saved *slot) except -1:
-    """x[start:stop:step] of a float64 vector: into the vector's own buffer."""
-    cdef Py_ssize_t start, stop, step, n
-    cdef cnp.npy_intp size = node.narrow[0].value.n
-    if node.kinds[0] != SHAPE_VECTOR or type(params_of(node)[0]) is not slice:
-        return False
-    if not (y_bar.kind == SCALAR or y_bar.kind == ARRAY and is_contiguous(y_bar.of.object)):
-        return False
-    PySlice_Unpack(params_of(node)[0], &start, &stop, &step)
-    n = PySlice_AdjustIndices(size, &start, &stop, step)
-    if slot.kind == NOTHING:
-        slot[0] = owned(embedded(size, start, step, n, factor(y_bar[0])))
-        return True
-    if slot.kind == SCALAR:
-        slot[0] = owned(embedded(size, 0, 1, size, factor(slot[0])))
-    elif slot.kind != ARRAY or not is_contiguous(slot.of.object):
-        return False
-    elif not is_owned(slot.of.object):
-        copy = np.array(<object>slot.of.object)
-        clear(slot)
-        slot[0] = owned(copy)
-        del copy
-    add_into(slot.of.object, start, step, n, factor(y_bar[0]))
-    return True
-
-
-cdef bint pull_sum(Node node, Saved *y_bar, Saved *slot) except -1:
-    """The sum of all elements: its cotangent stands for every one of them."""
-    cdef Saved x_bar
-    if y_bar.kind != SCALAR or params_of(node)[0] is not None:
-        return False
-    x_bar = number(y_bar.of.x)
-    add(slot, &x_bar)
-    return True
-
-
-def specialise(Op getitem, Op put_zeros, Op sum):
-    """Give these ops of the table their native steps."""
-    getitem.pull, getitem.push = <void *>pull_slice, <void *>push_slice
-    put_zeros.push = <void *>push_put
-    sum.pull = <void *>pull_sum
-
-
 # -- one node, forwards --------------------------------------------------------------------
 
 cdef object push_node(Node node, tuple x_dots, bint general):
@@ -750,29 +612,6 @@ cdef object push_same_aval(Node node, tuple x_dots):
             x_dot = wrap(value)
         y_dot = x_dot if y_dot is None else apply2(roles["add"], y_dot, x_dot)
     return y_dot
-
-
-cdef object push_slice(Node node, Array x_dot):
-    """x[start:stop:step] of a float64 vector."""
-    cdef int lanes = x_dot.ndim - 1
-    index = params_of(node)[0]
-    if node.kinds[0] != SHAPE_VECTOR or type(index) is not slice or x_dot.array is None:
-        return None
-    return wrap(x_dot.array[index] if lanes == 0 else x_dot.array[:, index])
-
-
-cdef object push_put(Node node, Array x_dot):
-    """A float64 vector put at a slice of a vector of zeros."""
-    cdef int lanes = x_dot.ndim - 1
-    index, shape = params_of(node)
-    if node.kinds[0] != SHAPE_VECTOR or type(index) is not slice or len(shape) != 1 or x_dot.array is None:
-        return None
-    out = np.zeros((<tuple>x_dot.shape)[:lanes] + shape)
-    if lanes == 0:
-        out[index] = x_dot.array
-    else:
-        out[:, index] = x_dot.array
-    return wrap(out)
 
 
 # -- what the transforms call --------------------------------------------------------------

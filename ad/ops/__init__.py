@@ -2,7 +2,7 @@
 from importlib import import_module
 
 from ad import _core
-from ad.engine import graph, sweep
+from ad.engine import graph, native_steps
 from ad.ops import (  # noqa: F401
     elementwise,
     exponentials,
@@ -37,7 +37,7 @@ _SERVING = (
     "conjugate getitem reshape broadcast_to sum_to astype"
 )
 graph.bind_natives([entry.op for entry in TABLE.values() if entry.form == "elementwise"])
-sweep.specialise(TABLE["getitem"].op, TABLE["put_zeros"].op, TABLE["sum"].op)
+native_steps.specialise(TABLE["getitem"].op, TABLE["put_zeros"].op, TABLE["sum"].op)
 _core.install(
     **{name: TABLE[name].op for name in _SERVING.split()}, getitem_function=indexing.getitem,
     either=TABLE["either"].function, smooth_power=powers.smooth_power,

@@ -1,0 +1,1 @@
+"""Slots of the reverse sweep: compiled code without public names."""
