@@ -144,8 +144,7 @@ class _CustomCall:
         self.forward: Any = forward  # the rule that `defjvp` registered, or None
         self.name = _name(f)
         leaves, self.rebuild_args = flatten(args)
-        self.leaves: list[Any]
-        self.leaves = [x.read_value() if isinstance(x, Variable) else x for x in leaves]
+        self.leaves: list[Any] = [x.read_value() if isinstance(x, Variable) else x for x in leaves]
         self.positions = [i for i, x in enumerate(self.leaves) if isinstance(x, Array)]
         self.variables: list[Variable] = []
         self.pulled: Any = None  # (y_bar, cotangents of all inputs) of the sweep under way
@@ -165,13 +164,13 @@ class _CustomCall:
             return y
         self.outputs = len(outputs)
         if has_escaped:
-            return rebuild(self.rerun([_raw(part) for part in outputs])(inputs))
+            return rebuild(self.rerun([_as_ndarray(part) for part in outputs])(inputs))
         form, fn = "custom", self.evaluate
         if any(map(is_traced, inputs)) or any(isinstance(part, Array) and is_traced(part) for part in outputs):
             inputs += tuple([stop_gradient(part) if isinstance(part, Array) else constant(part) for part in outputs])
             form, fn = "relay", self.last
         else:
-            self.values: Any = tuple([_raw(part) for part in outputs])
+            self.values: Any = tuple([_as_ndarray(part) for part in outputs])
         op = Op(self.name, form, _weakly(fn), jvp=_weakly(self.jvp), vjp=_weakly(self.vjp), needs=(ALL_VALUES,),
                 outputs=self.outputs)
         keep_rule(op, self)
@@ -229,7 +228,7 @@ class _CustomCall:
         values, self.values = self.values, None
         if values is None:
             y, _ = self.run(self.with_inputs(map(constant, raw), self.leaves))
-            values = tuple([_raw(part) for part in flatten(y)[0]])
+            values = tuple([_as_ndarray(part) for part in flatten(y)[0]])
         return values if self.outputs > 1 else values[0]
 
     def last(self, *raw: Any) -> Any:
@@ -377,7 +376,7 @@ def _weakly(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _raw(part: Any) -> NDArray[Any]:
+def _as_ndarray(part: Any) -> NDArray[Any]:
     return public_value(part) if isinstance(part, Array) else np.asarray(part)
 
 
