@@ -13,7 +13,7 @@ import ad
 from ad.compiler.ir.guards import Guard
 from ad.compiler.passes import pipeline
 from ad.compiler.program import Program
-from ad.ops.nondifferentiable import plain_op
+from ad.ops.nondifferentiable import nondifferentiable_op
 
 
 def affine(params, x, *, scale=2.0, how="sum"):
@@ -251,7 +251,7 @@ def guarded(x):
     y = b.multiply(b.add(b.sin(x), b.sin(x)), b.exp(b.constant(2.0)))
     products = [b.multiply(b.getitem(b.add(y, i), params=((slice(None), None),)), y) for i in range(4)]
     z = b.multiply(functools.reduce(b.add, products), 1.0)
-    is_positive = b.run(plain_op(np.greater), (b.sum(x, params=(None, False)), 0.0))
+    is_positive = b.run(nondifferentiable_op(np.greater), (b.sum(x, params=(None, False)), 0.0))
     return Program(b.graph(z, is_positive), guards=(Guard("bool", True),))
 
 

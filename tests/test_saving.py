@@ -28,7 +28,7 @@ def program():
     y = b.add(b.astype(rows, params=(np.dtype("c16"),)), 0.1 + np.nan * 1j)
     parts = b.eigh_parts(b.contract(x, x, params=("...ab,...cb->...ac",)), params=("L",))
     z = b.multiply(np.float32(3.0), b.multiply(-0.0, b.add(np.inf, b.multiply(2, np.linspace(0, 1, 4, dtype="f4")))))
-    less = b.run(nondifferentiable.plain_op(np.less), (x, 3.0))
+    less = b.run(nondifferentiable.nondifferentiable_op(np.less), (x, 3.0))
     found = b.run(nondifferentiable.call_op(np.argmax, 1), (x,), ((nondifferentiable.Hole(0),), (("axis", 1),)))
     return b.program(y, *parts, z, less, found, x), [np.arange(12.0).reshape(3, 4)]
 

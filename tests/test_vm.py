@@ -19,7 +19,7 @@ from ad.compiler.machine.execution_plan import BUFFERS
 from ad.compiler.machine.lowering import Lowering
 from ad.compiler.machine.vm import get_num_threads, set_num_threads
 from ad.engine.graph import Aval, Op
-from ad.ops.nondifferentiable import plain_op
+from ad.ops.nondifferentiable import nondifferentiable_op
 from ad.ops.table import TABLE
 
 SIZES = (0, 1, 2, 7, 511, 512, 513, 2049)
@@ -140,7 +140,7 @@ def random_step(rng, b, shapes):
         index = int(rng.integers(shape[0]))
         slot = b.do("put_zeros", b.do("getitem", x, params=(index,)), params=(index, shape))
     elif kind == 9:
-        truth = b.do(plain_op(COMPARISONS[rng.integers(3)]), x, pick(()))
+        truth = b.do(nondifferentiable_op(COMPARISONS[rng.integers(3)]), x, pick(()))
         slot = b.do("where", truth, x, pick(()))
     elif kind == 10:
         slot = b.do("broadcast_to", pick(()), params=(shape,))
@@ -295,7 +295,7 @@ def test_zeros_beside_what_is_not_finite(special):
 def test_truth_that_something_else_reads():
     b = Builder()
     x = b.input(np.arange(-2.0, 3.0))
-    truth = b.do(plain_op(np.less), x, b.constant(0.5))
+    truth = b.do(nondifferentiable_op(np.less), x, b.constant(0.5))
     check(b.program(b.do("where", truth, x, b.constant(0)), truth), [b.values[x]])
 
 
@@ -736,7 +736,7 @@ def test_shadows_of_reversed_views_lie_in_their_memory():
 def test_constant_of_higher_precision_is_compared_as_it_is():
     b = Builder()
     x, above = b.input(np.array([1.0, 2.0])), b.constant(np.longdouble(1) + np.finfo(np.longdouble).eps)
-    truth = b.do(plain_op(np.less), x, above)
+    truth = b.do(nondifferentiable_op(np.less), x, above)
     check(b.program(b.do("where", truth, x, b.constant(0.0))), [b.values[x]])
 
 

@@ -35,7 +35,8 @@ OPAQUE = "opaque"  # the form of a NumPy function that has a derivative, but no 
 _WRITES = {np.save, np.savetxt, np.savez}  # which a file must not name
 _NUMPY_FUNCTIONS = {
     nondifferentiable.name_of(f): f
-    for f in {*nondifferentiable.PLAIN, *[f for f in vars(np).values() if isinstance(f, np.ufunc)]} if f not in _WRITES
+    for f in {*nondifferentiable.NONDIFFERENTIABLE, *[f for f in vars(np).values() if isinstance(f, np.ufunc)]}
+    if f not in _WRITES
 }
 
 
@@ -184,7 +185,7 @@ def _numpy_op(name: str, outputs: int, *parameters: str) -> Op:
     elif len(parameters) > opaque:
         found = nondifferentiable.call_op(_NUMPY_FUNCTIONS[name], outputs, opaque)
     else:
-        found = (nondifferentiable.opaque_op if opaque else nondifferentiable.plain_op)(_NUMPY_FUNCTIONS[name], outputs)
+        found = (nondifferentiable.opaque_op if opaque else nondifferentiable.nondifferentiable_op)(_NUMPY_FUNCTIONS[name], outputs)
     return found
 
 

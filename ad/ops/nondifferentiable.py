@@ -19,8 +19,8 @@ from ad.ops.table import TABLE
 from ad.ops.traits import BROADCASTS, TRAITS, Batching, Traits
 
 __all__ = [
-    "DETACHED", "PLAIN", "Hole", "by_numpy", "call_op", "evaluate", "filled", "is_live", "opaque_op", "plain_op",
-    "plain_values", "take_out",
+    "DETACHED", "NONDIFFERENTIABLE", "Hole", "by_numpy", "call_op", "evaluate", "filled", "is_live",
+    "nondifferentiable_op", "opaque_op", "plain_values", "take_out",
 ]
 
 
@@ -40,7 +40,7 @@ STATIC = _functions(  # of shapes and dtypes only: the same whatever the values
 )
 WRITING = _functions("copyto fill_diagonal place put put_along_axis putmask")
 SHAPED = _functions("argwhere bincount flatnonzero nonzero")  # whose results have a shape that depends on the values
-PLAIN = STATIC | SHAPED | _functions(
+NONDIFFERENTIABLE = STATIC | SHAPED | _functions(
     "all allclose any argmax argmin argpartition argsort array2string array_equal array_equiv array_repr array_str "
     "count_nonzero digitize in1d isclose iscomplex isin isneginf isposinf isreal lexsort min_scalar_type nanargmax "
     "nanargmin save savetxt savez searchsorted"
@@ -101,7 +101,7 @@ def evaluate(function, args, kwargs, opaque=False):
     if traced and (function in WRITING or kwargs.get("out") is not None):
         raise cannot_write(f"np.{name_of(function)}")
     if traced and isinstance(function, np.ufunc) and not kwargs and function.nin == len(args):
-        op = opaque_op(function, function.nout) if opaque else plain_op(function, function.nout)
+        op = opaque_op(function, function.nout) if opaque else nondifferentiable_op(function, function.nout)
         return apply(op, tuple([traced[a] if type(a) is Hole else a for a in args]))
     known = [metadata_view(x) if static else public_value(x) for x in traced]
     try:
@@ -150,13 +150,13 @@ def _refusing(function):
     return refuse
 
 
-def plain_op(function, outputs=1, parameters=()):
+def nondifferentiable_op(function, outputs=1, parameters=()):
     """The op of a function of its inputs, without a derivative: one and the same for the same function."""
-    return _plain_op(function, outputs, parameters)
+    return _nondifferentiable_op(function, outputs, parameters)
 
 
 @functools.cache
-def _plain_op(function, outputs, parameters):
+def _nondifferentiable_op(function, outputs, parameters):
     op = Op(name_of(function), "nondifferentiable", function,
             jvp=_nothing, vjp=_nothing, parameters=parameters, outputs=outputs)
     op.shape_rule = shape_rules.elementwise_shape(function) if shape_rules.is_elementwise(function) else None
@@ -297,7 +297,7 @@ def compare(a, b, how):
         return _OPERATORS[how](public_value(a), b)
     if not isinstance(b, (Array, np.ndarray, np.generic, int, float, complex, list, tuple)):
         return _OPERATORS[how](concrete(a), b)
-    return apply(plain_op(_COMPARISONS[how]), (a, b))
+    return apply(nondifferentiable_op(_COMPARISONS[how]), (a, b))
 
 
 def detached(x):

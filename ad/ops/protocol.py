@@ -14,7 +14,7 @@ from ad.engine import variable
 from ad.errors import cannot_write, missing_rule
 from ad.ops import reductions, scans
 from ad.ops.exponentials import log_sum_exp
-from ad.ops.nondifferentiable import PLAIN, by_numpy, evaluate, is_live, plain_values
+from ad.ops.nondifferentiable import NONDIFFERENTIABLE, by_numpy, evaluate, is_live, plain_values
 from ad.ops.refusals import refuse
 from ad.ops.table import FUNCTIONS, TABLE, UFUNCS
 
@@ -54,7 +54,7 @@ def array_function(function, types, args, kwargs):
             return ours(*args, **kwargs)
         except Exception as refusal:
             return by_numpy(function, args, kwargs, refusal)
-    if function in PLAIN:
+    if function in NONDIFFERENTIABLE:
         return evaluate(function, args, kwargs)
     if not is_live((args, kwargs)):  # before the error is made, which looks through the calling frames
         return evaluate(function, args, kwargs, opaque=True)

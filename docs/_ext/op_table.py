@@ -6,7 +6,7 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 
 from ad.ops import FUNCTIONS, TABLE
-from ad.ops.nondifferentiable import PLAIN
+from ad.ops.nondifferentiable import NONDIFFERENTIABLE
 
 MODULES = (
     "elementwise", "selection", "reductions", "scans", "matrix_products", "contractions", "products", "solvers",
@@ -94,7 +94,7 @@ class OpTable(Directive):
 def without_rule(module):
     """The functions of a module of NumPy that raise `MissingRule` where something is being differentiated."""
     functions = [getattr(module, name) for name in sorted(module.__all__)]
-    return [function.__name__ for function in functions if _asks_us(function) and function not in PLAIN
+    return [function.__name__ for function in functions if _asks_us(function) and function not in NONDIFFERENTIABLE
             and function not in FUNCTIONS]
 
 
