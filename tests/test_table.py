@@ -13,7 +13,7 @@ import pytest
 import ad
 from ad._core import Array
 from ad.ops import FUNCTIONS, TABLE, UFUNCS, custom
-from ad.ops.domains import REAL, SPD, SYMMETRIC
+from ad.ops.domains import SPD, SYMMETRIC
 from ad.testing import check_grads, forward, reverse
 
 if importlib.util.find_spec("scipy"):
@@ -36,21 +36,7 @@ class Call:
 
     def sample(self, rng, dtype=np.float64):
         """The positional arguments; a floating dtype is given to those that are sampled."""
-        domains = self.entry.domain if isinstance(self.entry.domain, tuple) else (self.entry.domain,)
-        return [self._sample(x, domains[min(i, len(domains) - 1)] or REAL, rng, dtype)
-                for i, x in enumerate(self.inputs)]
-
-    def _sample(self, x, domain, rng, dtype):
-        if isinstance(x, list):
-            return [self._sample(part, domain, rng, dtype) for part in x]
-        if not isinstance(x, tuple):
-            return x
-        value = np.asarray(domain(rng, x))
-        if value.dtype.kind != "f":
-            return value
-        if np.dtype(dtype).kind == "c":
-            value = value + 0.25j * REAL(rng, x)
-        return np.asarray(value, dtype)
+        return self.entry.sample(rng, self.inputs, dtype)
 
     def __call__(self, *args):
         """The function of the table; on the Hermitian part of what must be Hermitian."""

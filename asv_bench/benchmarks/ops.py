@@ -5,24 +5,9 @@ import numpy as np
 
 import ad
 from ad.ops import TABLE
-from ad.ops.domains import REAL
 
 with contextlib.suppress(ImportError):  # without SciPy its functions are not in the table
     ad.special.__name__  # noqa: B018
-
-
-def sample(entry, rng):
-    """Positional arguments and parameters for an entry."""
-    arity = len(entry.op.partials) if entry.form == "elementwise" else 0
-    inputs, params = entry.cases[0] if entry.cases else (((10,),) * arity, {})
-    domains = entry.domain if isinstance(entry.domain, tuple) else (entry.domain,) * len(inputs)
-
-    def one(shape, domain):
-        if isinstance(shape, list):
-            return [one(part, domain) for part in shape]
-        return np.asarray((domain or REAL)(rng, shape)) if isinstance(shape, tuple) else shape
-
-    return [one(shape, domain) for shape, domain in zip(inputs, domains)], params
 
 
 def is_differentiable(x):
@@ -46,7 +31,8 @@ class Overhead:
 
     def setup(self, name):
         entry = TABLE[name]
-        self.args, keywords = sample(entry, np.random.default_rng(1))
+        keywords = entry.cases[0][1] if entry.cases else {}
+        self.args = entry.sample(np.random.default_rng(1))
         argnums = tuple(i for i, x in enumerate(self.args) if is_differentiable(x))
         self.call = lambda *args: entry.function(*args, **keywords)
         self.gradient = ad.grad(lambda *args: total(self.call(*args)), argnums=argnums)
