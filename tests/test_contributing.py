@@ -1,4 +1,5 @@
-"""The op that CONTRIBUTING.md adds is an op like any other."""
+"""The ops that CONTRIBUTING.md adds are ops like any other."""
+import contextlib
 import itertools
 from pathlib import Path
 
@@ -9,25 +10,51 @@ import test_singular
 import test_table
 
 import ad
-from ad.ops import FUNCTIONS, TABLE, UFUNCS, elementwise
+from ad.ops import FUNCTIONS, TABLE, UFUNCS, elementwise, reductions
+from ad.ops.axes import REDUCES
 
 CONTRIBUTING = Path(__file__).parent.parent / "CONTRIBUTING.md"
 
 
-@pytest.fixture
-def new_entry():
-    """The entry that the page's snippet makes, in the tables for as long as a test runs."""
-    snippet = CONTRIBUTING.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+@contextlib.contextmanager
+def entry_of_snippet(k, module):
+    """The entry that a snippet of the page makes at the end of a module, in the tables for as long as a test runs."""
+    snippet = CONTRIBUTING.read_text(encoding="utf-8").split("```python\n")[k + 1].split("```")[0]
     assert len(snippet.splitlines()) <= 12
     tables = [TABLE, UFUNCS, FUNCTIONS]
     saved = [dict(table) for table in tables]
     names = set(TABLE)
-    exec(snippet, dict(vars(elementwise)))
+    exec(snippet, dict(vars(module)))
     (name,) = set(TABLE) - names
     yield TABLE[name]
     for table, entries in zip(tables, saved):
         table.clear()
         table.update(entries)
+
+
+@pytest.fixture
+def new_entry():
+    with entry_of_snippet(0, elementwise) as entry:
+        yield entry
+
+
+@pytest.fixture
+def new_reduction():
+    with entry_of_snippet(1, reductions) as entry:
+        yield entry
+
+
+@pytest.mark.parametrize("dtype", [float, complex])
+def test_all_modes_of_the_new_reduction(new_reduction, dtype, rng):
+    for call in test_table.calls(new_reduction):
+        ad.testing.check_grads(call, call.sample(rng, dtype))
+
+
+def test_the_new_reduction_is_batched_and_has_a_shape_rule(new_reduction, rng):
+    assert new_reduction.traits.batching is REDUCES and new_reduction.op.shape_rule is not None
+    x = rng.uniform(1, 2, (5, 3))
+    expected = x / np.linalg.norm(x, axis=1, keepdims=True)
+    np.testing.assert_allclose(ad.vmap(ad.grad(new_reduction.function))(x), expected, rtol=1e-14)
 
 
 def test_all_modes_of_the_new_op(new_entry, rng):
