@@ -1,10 +1,12 @@
-"""NumPy's protocols: from a NumPy function called on a value of ours to the table's entry.
+"""NumPy's protocols: from a NumPy function called on an Array to the table's entry.
 
-Nothing becomes a constant in silence: a function without a rule raises if a value it is called on
-is being differentiated, and is evaluated by NumPy if none is.
+A derivative is never lost silently: a function without a rule raises if one of its arguments is being
+differentiated; otherwise NumPy evaluates it.
 """
 import importlib
 import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -20,16 +22,18 @@ from ad.ops.table import FUNCTIONS, TABLE, UFUNCS
 
 __all__ = ["array_function", "array_ufunc"]
 
-REDUCTIONS = {
+_Function: TypeAlias = Callable[..., Any]
+
+REDUCTIONS: dict[_Function, _Function] = {
     np.add: reductions.sum, np.multiply: reductions.prod, np.maximum: reductions.max, np.minimum: reductions.min,
     np.logaddexp: log_sum_exp,
 }
-SCANS = {
+SCANS: dict[_Function, _Function] = {
     np.add: scans.cumsum, np.multiply: scans.cumprod, np.maximum: scans.cummax, np.minimum: scans.cummin,
 }
 
 
-def array_ufunc(ufunc, method, inputs, kwargs):
+def array_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """What `Array.__array_ufunc__` does."""
     try:
         if method == "__call__" and not kwargs:
@@ -44,14 +48,14 @@ def array_ufunc(ufunc, method, inputs, kwargs):
         raise
 
 
-def array_function(function, types, args, kwargs):
+def array_function(function: Any, types: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """What `Array.__array_function__` does."""
     if kwargs.get("out") is not None:
         return _call_into(function, types, args, **kwargs)
-    ours = FUNCTIONS.get(function)
-    if ours is not None:
+    public = FUNCTIONS.get(function)
+    if public is not None:
         try:
-            return ours(*args, **kwargs)
+            return public(*args, **kwargs)
         except Exception as refusal:
             return by_numpy(function, args, kwargs, refusal)
     if function in NONDIFFERENTIABLE:
@@ -61,7 +65,7 @@ def array_function(function, types, args, kwargs):
     return by_numpy(function, args, kwargs, missing_rule(_name_of_function(function)))
 
 
-def _call_into(function, types, args, *, out, **kwargs):
+def _call_into(function: Any, types: Any, args: Sequence[Any], *, out: Any, **kwargs: Any) -> Any:
     try:
         y = array_function(function, types, args, kwargs)
         if np.shape(out) != np.shape(y):  # which elementwise functions broadcast to, and others refuse
@@ -72,28 +76,28 @@ def _call_into(function, types, args, *, out, **kwargs):
         raise
 
 
-def _is_for_another(inputs):
-    """Whether one of the operands has a protocol of its own, which NumPy asks after ours."""
+def _is_for_another(inputs: Sequence[Any]) -> bool:
+    """Whether another operand has `__array_ufunc__`, which NumPy calls if that of Array returns NotImplemented."""
     return any(not isinstance(x, (Array, np.ndarray, np.generic)) and hasattr(x, "__array_ufunc__") for x in inputs)
 
 
-# -- what a call is made of ---------------------------------------------------------------------
+# -- names and rules ---------------------------------------------------------------------
 
 
-def _rule(ufunc):
+def _rule(ufunc: Any) -> Any:
     """The table's function for a ufunc, or None; SciPy's entries are made when one is first asked for."""
     if ufunc not in UFUNCS and "scipy.special" in sys.modules and _name(ufunc).startswith("scipy"):
         importlib.import_module("ad.ops.special")
     return UFUNCS.get(ufunc)
 
 
-def _has_derivative(ufunc):
-    """False for a ufunc that answers yes or no: comparisons, logic, isnan, signbit."""
+def _has_derivative(ufunc: Any) -> bool:
+    """False for a ufunc whose result is bool: comparisons, logic, isnan, signbit."""
     return not any(types in ufunc.types for types in ("d->?", "dd->?"))
 
 
-def _name(ufunc, method="__call__"):
-    """How a user calls it: np.add.reduce."""
+def _name(ufunc: Any, method: str = "__call__") -> str:
+    """The expression by which a user calls it: np.add.reduce."""
     home = next(
         (home for home, module in (("np", "numpy"), ("scipy.special", "scipy.special"))
          if getattr(sys.modules.get(module), ufunc.__name__, None) is ufunc), "the ufunc",
@@ -102,14 +106,14 @@ def _name(ufunc, method="__call__"):
     return f"{home}{dot}{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
 
 
-def _name_of_function(function):
+def _name_of_function(function: Any) -> str:
     return f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
 
 
 # -- the methods of a ufunc -----------------------------------------------------------------------
 
 
-def _call(ufunc, inputs, kwargs):
+def _call(ufunc: Any, inputs: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     function = _rule(ufunc)
     if function is None:
         return _evaluate(ufunc, "__call__", inputs, kwargs)
@@ -121,22 +125,22 @@ def _call(ufunc, inputs, kwargs):
     _try_options(ufunc, inputs, options)
     if dtype is not None or signature is not None or casting != "same_kind":
         inputs = _converted(ufunc, inputs, dtype, signature, casting)
-    # memory layout is NumPy's affair; what is left are the axes of a generalised ufunc
+    # `order` and `subok` have no meaning here; the axes of a generalised ufunc are left
     y = function(*inputs, **{key: value for key, value in kwargs.items() if key not in ("order", "subok")})
     if where is not True:
         y = _masked(ufunc, y, where, out)
     return y if out is None else _into(out, y, ufunc, "__call__", casting)
 
 
-def _try_options(ufunc, inputs, options):
-    """Let NumPy refuse the options of a ufunc, on operands of one element."""
+def _try_options(ufunc: Any, inputs: Sequence[Any], options: dict[str, Any]) -> None:
+    """Raise NumPy's error for options that it refuses, by a call on operands of one element."""
     ones = [np.ones((1,) * x.ndim, x.dtype) if isinstance(x, (Array, np.ndarray)) else x for x in inputs]
     with np.errstate(all="ignore"):
         ufunc(*ones, **options)
 
 
-def _evaluate(ufunc, method, inputs, kwargs):
-    """By NumPy, where no derivative is lost by it."""
+def _evaluate(ufunc: Any, method: str, inputs: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """NumPy's result, where that loses no derivative; else raise MissingRule."""
     opaque = _has_derivative(ufunc)
     if opaque and is_live(inputs):
         raise missing_rule(_name(ufunc, method))
@@ -145,7 +149,7 @@ def _evaluate(ufunc, method, inputs, kwargs):
     return y if out is None else _into(out, y, ufunc, method, kwargs.get("casting", "same_kind"))
 
 
-def _converted(ufunc, inputs, dtype, signature, casting):
+def _converted(ufunc: Any, inputs: Sequence[Any], dtype: Any, signature: Any, casting: Any) -> list[Any]:
     """The inputs in the dtypes of the loop that these arguments choose."""
     types = tuple(type(x) if type(x) in (int, float, complex) else getattr(x, "dtype", None) or np.asarray(x).dtype
                   for x in inputs)
@@ -156,7 +160,7 @@ def _converted(ufunc, inputs, dtype, signature, casting):
     return [astype(x, to) if isinstance(x, Array) else np.asarray(x).astype(to) for x, to in zip(inputs, loop)]
 
 
-def _masked(ufunc, y, where, out):
+def _masked(ufunc: Any, y: Any, where: Any, out: Any) -> Any:
     """The result where the mask is true, and what `out` held elsewhere."""
     if out is None:
         raise ValueError(
@@ -168,8 +172,8 @@ def _masked(ufunc, y, where, out):
     return kept if isinstance(y, tuple) else kept[0]
 
 
-def _into(out, y, ufunc, method, casting="same_kind"):
-    """Give the results to the targets, and return those."""
+def _into(out: Any, y: Any, ufunc: Any, method: str, casting: Any = "same_kind") -> Any:
+    """Write the results to the targets, and return the targets."""
     targets = out if isinstance(out, tuple) else (out,)
     parts = y if isinstance(y, tuple) else (y,)
     written = tuple(
@@ -179,7 +183,7 @@ def _into(out, y, ufunc, method, casting="same_kind"):
     return written if isinstance(y, tuple) else written[0]
 
 
-def _write(target, y, name, casting):
+def _write(target: Any, y: Any, name: str, casting: Any) -> Any:
     if not isinstance(target, Array):
         if is_live(y) or isinstance(y, Array) and _core.is_traced(y):
             raise cannot_write(name)
@@ -195,7 +199,7 @@ def _write(target, y, name, casting):
     return target
 
 
-def _reduce(ufunc, inputs, kwargs):
+def _reduce(ufunc: Any, inputs: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     reduction = REDUCTIONS.get(ufunc)
     if reduction is None:
         return _evaluate(ufunc, "reduce", inputs, kwargs)
@@ -210,8 +214,8 @@ def _reduce(ufunc, inputs, kwargs):
     return y if kwargs.get("out") is None else _into(kwargs["out"], y, ufunc, "reduce")
 
 
-def _neutral(ufunc, initial):
-    """What does not change a reduction, to stand where the mask is false."""
+def _neutral(ufunc: Any, initial: Any) -> Any:
+    """The value to put where the mask is false, which does not change the reduction."""
     if ufunc.identity is not None:
         return ufunc.identity
     if initial is None:
@@ -219,7 +223,7 @@ def _neutral(ufunc, initial):
     return initial
 
 
-def _accumulate(ufunc, inputs, kwargs):
+def _accumulate(ufunc: Any, inputs: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     scan = SCANS.get(ufunc)
     if scan is None:
         return _evaluate(ufunc, "accumulate", inputs, kwargs)
@@ -227,26 +231,26 @@ def _accumulate(ufunc, inputs, kwargs):
     return y if kwargs.get("out") is None else _into(kwargs["out"], y, ufunc, "accumulate")
 
 
-def _as_dtype(x, dtype):
-    """The operand of a reduction as an array, in the dtype asked for."""
+def _as_dtype(x: Any, dtype: Any) -> Any:
+    """The operand of a reduction as an array of this dtype; of its own, if that is None."""
     x = x if isinstance(x, Array) else np.asarray(x)
     return x if dtype is None else TABLE["astype"].function(x, dtype)
 
 
-def _outer(ufunc, inputs, kwargs):
-    """Every element of the first with every element of the second."""
+def _outer(ufunc: Any, inputs: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """The ufunc of each element of the first operand and each element of the second."""
     if _rule(ufunc) is None:
         return _evaluate(ufunc, "outer", inputs, kwargs)
     a, b = (x if isinstance(x, Array) else np.asarray(x) for x in inputs)
     return _call(ufunc, (np.reshape(a, a.shape + (1,) * b.ndim), b), kwargs)
 
 
-def _reduceat(ufunc, inputs, kwargs):
+def _reduceat(ufunc: Any, inputs: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     return _evaluate(ufunc, "reduceat", inputs, kwargs)
 
 
-def _at(ufunc, inputs, kwargs):
-    """In place: only into an ndarray, and only values that are not being differentiated."""
+def _at(ufunc: Any, inputs: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """`ufunc.at`, which writes in place: into an ndarray, and only values that are not being differentiated."""
     if isinstance(inputs[0], Array):
         raise missing_rule(_name(ufunc, "at"), "Arrays are not changed in place; use the result of np.add, or")
     if is_live(inputs) or _core.is_tracing() or _core.find_tracer([x for x in inputs if isinstance(x, Array)]):

@@ -1,10 +1,12 @@
-"""What NumPy refuses is refused with NumPy's own error.
+"""A call that NumPy refuses raises NumPy's own error.
 
-A call of ours that fails is made once more, by NumPy's function and on plain values: if NumPy refuses it too, its error
-is the one that the caller gets. So our functions need only notice that a call is wrong; NumPy says what is.
+If a function of the table fails, NumPy's function is called on ndarrays with the same arguments: if it fails, too, the
+caller gets its error. So the functions of the table need only notice that a call is wrong; NumPy says what is wrong.
 """
 import operator
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -16,35 +18,35 @@ __all__ = ["as_flag", "as_index", "one_axis", "refuse", "tried"]
 normalize_axis_index = np.lib.array_utils.normalize_axis_index
 
 
-def as_index(value):
-    """An integer: `value`, if it is one for NumPy too, which takes no bool for a number of elements or axes."""
+def as_index(value: Any) -> int:
+    """The integer `value`. As NumPy does, it refuses a bool as a number of elements or axes."""
     if isinstance(value, (bool, np.bool_)):
         raise TypeError("an integer is required")
     return operator.index(value)
 
 
-def one_axis(axis, ndim):
-    """An axis, counted from the first one."""
+def one_axis(axis: Any, ndim: int) -> int:
+    """The axis, counted from the first one."""
     return normalize_axis_index(as_index(axis), ndim)
 
 
-def as_flag(value):
-    """`keepdims` as a bool: an integer, as NumPy wants it."""
+def as_flag(value: Any) -> bool:
+    """`keepdims` as a bool; as for NumPy, it must be an integer."""
     return value is True or value is not False and bool(operator.index(value))
 
 
-def tried(function, x, *args, **kwargs):
-    """Call a function of NumPy's that looks only at the shape of `x`, to see whether it takes the other arguments."""
+def tried(function: Callable[..., Any], x: Any, *args: Any, **kwargs: Any) -> None:
+    """Call a function of NumPy that reads only the shape of `x`, so that it refuses other arguments that are wrong."""
     function(_core.metadata_view(x) if isinstance(x, Array) else x, *args, **kwargs)
 
 
-def refuse(function, args, kwargs):
+def refuse(function: Callable[..., Any], args: Any, kwargs: Any) -> None:
     """Raise the error with which `function`, of NumPy or SciPy, refuses these arguments; return if it takes them.
 
-    To be called where a call of ours has raised. The arguments are copied: an `out=` is not written to.
+    It is called where a function of the table has raised. The arguments are copied: an `out=` is not written to.
     """
-    found = []
-    args, kwargs = _plain(args, found), _plain(kwargs, found)
+    found: list[Array] = []
+    args, kwargs = _copied(args, found), _copied(kwargs, found)
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
             function(*args, **kwargs)
@@ -54,10 +56,10 @@ def refuse(function, args, kwargs):
         raise error from None
 
 
-def _plain(tree, found):
+def _copied(tree: Any, found: list[Array]) -> Any:
     """Copies of the arguments, with ndarrays in the place of Arrays, which are added to `found`."""
 
-    def copied(x):
+    def copied(x: Any) -> Any:
         if isinstance(x, Array):
             found.append(x)
             return np.array(_core.public_value(x))
