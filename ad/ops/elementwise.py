@@ -29,7 +29,7 @@ LN2, LN10, INF, NAN = math.log(2), math.log(10), math.inf, math.nan
 
 
 def _scaled_power(op, power, p, factor):
-    """x to the power p, from that of x without a factor.
+    """`op(x, factor)` to the power p, from that power of x.
 
     None unless the power of the factor is well inside the range. A factor that is being differentiated or recorded has
     no values to go by: a whole power of it is right whatever its sign.
@@ -73,7 +73,7 @@ square = elementwise("square", np.square, lambda x, _y: 2 * x, domain=REAL, expo
 
 
 def _holds_nowhere(condition):
-    """Whether a condition is known, and false for all elements; that of a recording is not known."""
+    """Whether a condition is known to be false for all elements; a recorded condition is not known."""
     return not isinstance(condition, Array) and not np.any(condition)
 
 
@@ -157,7 +157,7 @@ scale = elementwise(
     "scale", None, _FACTORS, dots=(1,), domain=(NONZERO, REAL), fn=_scale, shape_rule=elementwise_shape(np.multiply),
     singular="a zero (co)tangent stays zero beside an infinite or undefined partial, and 0 times ±inf is 0",
 )
-scale_dots = elementwise(  # what scales a (co)tangent of a partial by the one that the partial scales
+scale_dots = elementwise(  # the product of a (co)tangent of a partial and the (co)tangent that the partial scales
     "scale_dots", None, _FACTORS, dots=(0, 1), domain=(NONZERO, REAL), fn=_scale_dots,
     shape_rule=elementwise_shape(np.multiply),
     singular="a zero of either (co)tangent stays zero beside an infinite or undefined one",

@@ -9,7 +9,7 @@ __all__ = ["largest", "log_sum_exp"]
 
 
 def largest(x, axis):
-    """A constant, for the shift cancels out of the result and of its derivatives."""
+    """The largest element, as a constant: the shift cancels out of the result and of its derivatives."""
     return np.max(stop_gradient(x).real, axis=axis, keepdims=True)
 
 

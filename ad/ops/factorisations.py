@@ -102,7 +102,7 @@ def cholesky_cotangent(l_bar, factor):
 
 
 def _symmetric_cotangent(l_bar, factor):
-    """Twice that, for a real matrix taken apart (I. Murray, arXiv:1602.07527, section 4, with blocks of halves)."""
+    """Twice that, for a real matrix, by blocks (I. Murray, arXiv:1602.07527, section 4, with blocks of halves)."""
     k = len(factor) // 2
     if len(factor) <= SMALL:
         whole = _by_inverse(l_bar, factor)[1]

@@ -1,4 +1,4 @@
-"""Arrays filled with values of ours: with one everywhere, or with steps between two."""
+"""Arrays made of Arrays: filled with one value, or with equal steps between two."""
 import operator
 
 import numpy as np
@@ -19,7 +19,7 @@ __all__ = ["full_like", "linspace", "logspace"]
 def full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None, *, device=None):
     if not isinstance(fill_value, Array):
         return evaluate(np.full_like, (a, fill_value, dtype, order, subok, shape), {})
-    np.full_like(np.empty(0), 0.0, dtype, order, subok, device=device)  # complains of what is no such option
+    np.full_like(np.empty(0), 0.0, dtype, order, subok, device=device)  # raises for a wrong option
     a = asarray(a)
     return broadcast_to(astype(fill_value, a.dtype if dtype is None else dtype), a.shape if shape is None else shape)
 

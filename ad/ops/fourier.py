@@ -1,7 +1,8 @@
 """Discrete Fourier transforms, under the names of `np.fft`: all linear, so the transpose is the whole rule.
 
-The ops are the transforms along one axis, in two pairs: `fft` and `ifft` are each the other's transpose, and `rfft` and
-`irfft` are, but for how often a bin of half a spectrum counts in the whole. The other functions are written with these.
+The ops are the transforms along one axis, in two pairs: `fft` and `ifft` are each the other's transpose. `rfft` and
+`irfft` are, too, up to weights: a bin of half a spectrum counts once or twice in the whole. The other functions are
+written with these.
 """
 import operator
 
@@ -43,7 +44,7 @@ def _halved(n, x, axis):
 
 
 def _shape_rule(points, dtype, halves=False):
-    """Of a transform with so many points, in a dtype by that of the input; `halves` says that it is `rfft`."""
+    """The shape rule of a transform: `points` and `dtype` follow from the input; `halves` is for `rfft`."""
 
     def shape_rule(x, n, axis, norm):
         n, axis = operator.index(points(n, x, axis)), range(x.ndim)[axis]

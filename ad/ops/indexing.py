@@ -1,4 +1,4 @@
-"""Taking elements out of an array, and its transpose: putting them into one of zeros."""
+"""Selection of elements, and its transpose, which puts elements into an array of zeros."""
 import operator
 
 import numpy as np
@@ -20,7 +20,7 @@ __all__ = [
     "is_basic", "plain_index", "put_zeros", "rot90", "take", "take_along_axis", "trace",
 ]
 
-# -- one way out, one way in --------------------------------------------------------------------------
+# -- selection and its transpose --------------------------------------------------------------------------
 
 
 def is_basic(index):
@@ -49,7 +49,7 @@ def _getitem_lanes(ndim, index):
 
 
 def _shape_rule(x, index):
-    """A view, or one element, or an array in the shape of what the same index picks from another of the shape of x."""
+    """A view, or a copy whose shape is that of the same index applied to another array of this shape."""
     picked = np.broadcast_to(np.False_, x.shape)[index]
     if picked.ndim and is_basic(index):
         return ALIASES_INPUT
@@ -62,13 +62,13 @@ def _getitem(x, index):
     return x[index]
 
 
-# Where a program that is being recorded computes the index itself, that is an input and not a parameter.
+# An index that a program computes while it is being recorded is an input of the op, not a parameter.
 
 
 def _integers(index, parts, ndim):
-    """Of an index with holes its items, the rank of what its integers are broadcast to, and the axes before that.
+    """The items of an index with holes, the rank its integers broadcast to, and the number of axes before those.
 
-    None where there is a mask among them.
+    None if a mask is among the items.
     """
     items = index if isinstance(index, tuple) else (index,)
     places = [i for i, item in enumerate(items) if not (item is None or item is Ellipsis or type(item) is slice)]
@@ -82,7 +82,7 @@ def _integers(index, parts, ndim):
 
 
 def _meeting_lanes(values, xs, rank):
-    """The number of lanes, indices with axes of length 1 behind theirs up to this rank, and an index of all lanes."""
+    """The number of lanes, the indices with lanes in this rank behind the lane axis, and an index of all lanes."""
     k = next(value.shape[0] for value, x in zip(values, xs) if value.ndim > x.ndim)
     parts = [reshape(part, (k, *(1,) * (rank - x.ndim), *x.shape)) if part.ndim > x.ndim else part
              for part, x in zip(values[1:], xs[1:])]
@@ -135,7 +135,7 @@ def _push(function, lanes, n_params):
             case([(3, 4), np.array([2, 0])], index=(slice(None), Hole(0))),
         ))
 def gather(arrays, index):
-    """`x[index]`, the holes in the index filled by what follows x: integers and arrays of them."""
+    """`x[index]`, with the holes in the index filled by the inputs that follow x: integers and arrays of integers."""
     x, *parts = arrays
     return x[filled(index, parts)]
 
@@ -153,12 +153,12 @@ def scatter(arrays, index, shape):
 
 
 def _is_position(x):
-    """Whether it is an index, or indices, that a program computes; a mask has to be known, for its shape's sake."""
+    """Whether a recorded program computes these indices. A mask must be known: the shape depends on it."""
     return is_traced(x) and x.dtype.kind in "iu"
 
 
 def plain_index(index):
-    """An index without values of ours in it."""
+    """The index with ndarrays and numbers in the place of Arrays."""
     if isinstance(index, Array):
         return concrete(index)
     if type(index) is tuple:
@@ -169,7 +169,7 @@ def plain_index(index):
 
 
 def _with_bounds(part):
-    """A slice whose bounds are plain: where they are values of ours, Python sees them."""
+    """The slice with integers in the place of Arrays: a recording guards their values."""
     bounds = part.start, part.stop, part.step
     if not any(isinstance(bound, Array) for bound in bounds):
         return part
@@ -234,7 +234,7 @@ def _put_zeros(x, index, shape):
 
 
 def _add_at(out, index, x):
-    """out[index] += x, where an element may be picked more than once: by a loop of ours if the index picks rows."""
+    """out[index] += x, where an element may be picked more than once: by a native loop if the index picks rows."""
     parts = index if isinstance(index, tuple) else (index,)
     rows = out.reshape(-1, *out.shape[len(parts):]) if out.size else out
     try:
@@ -259,7 +259,7 @@ def put_zeros(x, index, shape):
 
 
 def _indices(indices):
-    """An array of indices: of ours, if a program that is being recorded computes it."""
+    """An array of indices: an Array if a program that is being recorded computes it, else an ndarray."""
     if isinstance(indices, Array) and _is_position(indices):
         return indices
     return np.asarray(plain_index(indices))

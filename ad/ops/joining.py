@@ -1,4 +1,4 @@
-"""Ops that put arrays together, take them apart, and repeat or move their elements."""
+"""Ops that join and split arrays, and that repeat or roll their elements."""
 import itertools
 import operator
 
@@ -30,12 +30,12 @@ def _raw(value):
 
 def _no_out(name, out, dtype, casting):
     if casting != "same_kind":
-        np.can_cast(float, float, casting)  # complains of what is no such rule
+        np.can_cast(float, float, casting)  # raises for a wrong casting rule
     if out is not None or dtype is not None:
         raise MissingRule(f"ad.{name} takes no out= and no dtype=: join first, then use astype")
 
 
-# -- together -------------------------------------------------------------------------------------
+# -- joining -------------------------------------------------------------------------------------
 
 
 def _slab(y_bar, i, xs, axis, ends):
@@ -44,7 +44,7 @@ def _slab(y_bar, i, xs, axis, ends):
 
 
 def _joined_powers(op):
-    """Of what is joined, the power: from the powers of the parts, one of which is given."""
+    """The power of a joined array, from the powers of its parts, of which one is given."""
     return lambda known, i, p, xs, params: apply(
         op(), tuple([known if j == i else power(x, p) for j, x in enumerate(xs)]), params)
 
@@ -119,7 +119,7 @@ def stack(arrays, axis=0, out=None, *, dtype=None, casting="same_kind"):
 
 
 def asarray(value):
-    """An array of nested lists in which there may be values of ours; those keep their derivatives.
+    """An array of nested lists that may hold Arrays; those keep their derivatives.
 
     Parameters
     ----------
@@ -206,11 +206,11 @@ def insert(arr, obj, values, axis=None):
     return take(concatenate([arr, values], axis), order, axis)
 
 
-# -- apart ----------------------------------------------------------------------------------------
+# -- splitting ----------------------------------------------------------------------------------------
 
 
 def _cut(name, numpy, axis_of, cases):
-    """One of NumPy's functions that split; where it cuts is NumPy's to say."""
+    """A public function that splits where NumPy's function does."""
 
     def cut(ary, indices_or_sections, axis):
         cuts = plain_index(indices_or_sections)
@@ -219,7 +219,7 @@ def _cut(name, numpy, axis_of, cases):
         return [getitem(ary, (*before, slice(int(p[0]), int(p[-1]) + 1) if len(p) else slice(0, 0))) for p in parts]
 
     def along_its_axis(ary, indices_or_sections):
-        numpy(metadata_view(ary), 1)  # complains of an axis that is not there
+        numpy(metadata_view(ary), 1)  # raises for an axis out of range
         return cut(ary, indices_or_sections, axis_of(ary))
 
     def along_any(ary, indices_or_sections, axis=0):
@@ -237,7 +237,7 @@ hsplit = _cut("hsplit", np.hsplit, lambda ary: 0 if ary.ndim == 1 else 1, (case(
 dsplit = _cut("dsplit", np.dsplit, lambda ary: 2, (case((2, 2, 4), 2),))
 
 
-# -- again and again ------------------------------------------------------------------------------
+# -- repeating and rolling ------------------------------------------------------------------------------
 
 
 @composite(np.tile, domain=REAL, cases=(
@@ -299,7 +299,7 @@ def roll(a, shift, axis=None):
 
 
 def _framed(array, pad_width, constant_values):
-    """The array in a frame of values of ours: two for each axis, or what broadcasts to that."""
+    """The array padded with Arrays: two values for each axis, or what broadcasts to that."""
     values = ravel(broadcast_to(asarray(constant_values), (array.ndim, 2)))
     inside = np.full(array.shape, values.size)  # the number of each element's value, and of the array's place
     numbers = np.pad(inside, pad_width, constant_values=np.arange(values.size).reshape(-1, 2))

@@ -253,7 +253,7 @@ def expmh(a, UPLO="L"):
     return _of_matrix(a, ("exp",), UPLO)
 
 
-@composite(domain=SPD, singular=_HERMITIAN + "; an exponent that is a value of ours needs positive eigenvalues",
+@composite(domain=SPD, singular=_HERMITIAN + "; an exponent that is an Array needs positive eigenvalues",
            cases=(*(case((3, 3), exponent=p) for p in (-0.5, 1.7, -1.0, 2, 0)), case((2, 2, 2), exponent=-0.3)))
 def powmh(a, exponent, UPLO="L"):
     """Real powers of Hermitian matrices.

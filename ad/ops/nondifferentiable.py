@@ -1,6 +1,6 @@
-"""NumPy functions that have no derivative: they are evaluated on the values and give plain results.
+"""NumPy functions without a derivative: they are evaluated on the values, and return ndarrays.
 
-Only a program that is being recorded sees them: there each becomes an op, through which nothing flows.
+Only in a program that is being recorded each of them becomes an op, through which no derivative flows.
 """
 import functools
 import inspect
@@ -31,15 +31,15 @@ def _functions(names):
     return {getattr(np, name) for name in names.split() if hasattr(np, name)}
 
 
-ALONG = _functions(  # along axes, one or all, of a first argument with as many again
+ALONG = _functions(  # reduce or order along one axis, or all, of the first argument
     "all any argmax argmin argpartition argsort count_nonzero nanargmax nanargmin"
 )
-STATIC = _functions(  # of shapes and dtypes only: the same whatever the values
+STATIC = _functions(  # their results depend on shapes and dtypes only
     "can_cast common_type empty_like full_like iscomplexobj isrealobj may_share_memory ndim ones_like "
     "result_type shape shares_memory size tril_indices_from triu_indices_from zeros_like"
 )
 WRITING = _functions("copyto fill_diagonal place put put_along_axis putmask")
-SHAPED = _functions("argwhere bincount flatnonzero nonzero")  # whose results have a shape that depends on the values
+SHAPED = _functions("argwhere bincount flatnonzero nonzero")  # the shape of their results depends on the values
 NONDIFFERENTIABLE = STATIC | SHAPED | _functions(
     "all allclose any argmax argmin argpartition argsort array2string array_equal array_equiv array_repr array_str "
     "count_nonzero digitize in1d isclose iscomplex isin isneginf isposinf isreal lexsort min_scalar_type nanargmax "
@@ -48,7 +48,7 @@ NONDIFFERENTIABLE = STATIC | SHAPED | _functions(
 
 
 def plain_values(tree):
-    """The arguments with the values in the place of arrays of ours, in lists, tuples and dicts too."""
+    """The arguments with ndarrays in the place of Arrays, in lists, tuples and dicts, too."""
     return _replaced(tree, lambda x: x.numpy())
 
 
@@ -69,7 +69,7 @@ def is_live(tree):
 
 
 def by_numpy(function, args, kwargs, refusal):
-    """What NumPy makes of a call that has no rule, or that raised.
+    """NumPy's result for a call that has no rule, or that raised.
 
     Raises
     ------
@@ -86,10 +86,10 @@ def by_numpy(function, args, kwargs, refusal):
 
 
 def evaluate(function, args, kwargs, opaque=False):
-    """`function(*args, **kwargs)` on plain values; an op, if a program that is being recorded computes one of them.
+    """`function(*args, **kwargs)` on ndarrays; an op, if a program that is being recorded computes an argument.
 
-    `opaque` says that the function has a derivative for which there is no rule: then the op refuses to be
-    differentiated. Any other op is one through which nothing flows.
+    `opaque`: the function has a derivative, but no rule for it. Then the op raises where it is differentiated;
+    otherwise no derivative flows through the op.
     """
     if not is_any_tracing():
         return function(*plain_values(args), **plain_values(kwargs))
@@ -113,7 +113,7 @@ def evaluate(function, args, kwargs, opaque=False):
         return found
     leaves, structure = trees.flatten(found)
     if not leaves or not all(isinstance(x, (np.ndarray, np.generic, bool, int, float, complex)) for x in leaves):
-        plain_values(traced)  # text, or a file: which is told of
+        plain_values(traced)  # text or a file: the recording is told that the values were read
         return found
     opaque = opaque and any(np.asarray(x).dtype.kind in "fc" for x in leaves)
     y = apply(call_op(function, len(leaves), opaque), tuple(traced), (args, tuple(kwargs.items())))
@@ -121,11 +121,11 @@ def evaluate(function, args, kwargs, opaque=False):
 
 
 class Hole(int):
-    """In the arguments of a recorded call: the place of an input."""
+    """The place of an input in the arguments of a recorded call."""
 
 
 def take_out(tree, chosen):
-    """A tree with holes where it had the Arrays that are `chosen`, and a list of those."""
+    """The tree with holes in the place of the Arrays for which `chosen` is true, and the list of those Arrays."""
     parts = []
 
     def replace(x):
@@ -138,11 +138,11 @@ def take_out(tree, chosen):
 
 
 def _nothing(*_):
-    """The rule, in either mode, of what has no derivative."""
+    """The rule in both modes of an op without a derivative."""
 
 
 def _refusing(function):
-    """The rule, in either mode, of what has a derivative that the table does not know."""
+    """The rule in both modes of an op whose derivative is not in the table: it raises."""
 
     def refuse(*_):
         raise missing_rule(f"np.{name_of(function)}")
@@ -151,7 +151,7 @@ def _refusing(function):
 
 
 def nondifferentiable_op(function, outputs=1, parameters=()):
-    """The op of a function of its inputs, without a derivative: one and the same for the same function."""
+    """The op of a function without a derivative, of its inputs: always the same op for the same function."""
     return _nondifferentiable_op(function, outputs, parameters)
 
 
@@ -164,7 +164,7 @@ def _nondifferentiable_op(function, outputs, parameters):
 
 
 def opaque_op(function, outputs):
-    """The op of a function that NumPy evaluates, and that refuses to be differentiated."""
+    """The op of a function that NumPy evaluates, and that raises where it is differentiated."""
     return _opaque_op(function, outputs)
 
 
@@ -175,7 +175,7 @@ def _opaque_op(function, outputs):
 
 
 def call_op(function, outputs, opaque=False):
-    """The op of a call with other arguments than inputs: one and the same for the same function."""
+    """The op of a call that has other arguments than inputs: always the same op for the same function."""
     return _call_op(function, outputs, opaque)
 
 
@@ -198,7 +198,7 @@ def _call_op(function, outputs, opaque):
 
 
 def _along_lanes(function, values, xs, _y, args, kwargs):
-    """The call with its axes counted behind that of the lanes; None if anything but its first argument has them."""
+    """The call with its axes counted behind the lane axis; None if another argument than the first has lanes."""
     signature = inspect.signature(function)
     bound = signature.bind(*args, **dict(kwargs))
     given, axis = bound.arguments, bound.arguments.get("axis", signature.parameters["axis"].default)
@@ -206,7 +206,7 @@ def _along_lanes(function, values, xs, _y, args, kwargs):
     if len(values) > 1 or type(first) is not Hole or (axis is None and given.get("keepdims") is True):
         return None
     if not xs[0].ndim and axis is not None:
-        return None  # each function has its own ways with the axes of a number
+        return None  # functions differ in which axes of a number they accept
     if axis is None:
         x, axis = TABLE["reshape"].function(x, (x.shape[0], xs[0].size)), 0
     behind = behind_lanes(x.ndim - 1, axis)
@@ -216,12 +216,12 @@ def _along_lanes(function, values, xs, _y, args, kwargs):
 
 
 def filled(tree, values):
-    """The tree again, with these values in its holes."""
+    """The tree with these values in its holes."""
     return trees.map_nested(lambda x: values[x] if type(x) is Hole else x, tree)
 
 
 def name_of(function):
-    """How a user calls it, without "np.": "argmax", "linalg.cond", "maximum.accumulate"."""
+    """The expression by which a user calls it, without "np.": "argmax", "linalg.cond", "maximum.accumulate"."""
     owner = getattr(function, "__self__", None)
     if isinstance(owner, np.ufunc):
         return f"{owner.__name__}.{function.__name__}"
@@ -278,7 +278,7 @@ for _name, _instead in {
 
 
 def _round(x, ndigits=None):
-    """As for np.float64: to an int, which Python sees, or to so many digits."""
+    """As for np.float64: rounded to an int, or to `ndigits` digits."""
     return int(np.rint(x)) if ndigits is None else np.round(x, ndigits)
 
 
@@ -292,8 +292,8 @@ DETACHED.shape_rule = shape_rules.view
 
 
 def compare(a, b, how):
-    """A comparison that a program computes; `how` is CPython's number of it."""
-    if b is None or isinstance(b, (str, bytes)):  # to which no number is equal, whatever its value
+    """A comparison as an op of a program; `how` is CPython's number of the operator."""
+    if b is None or isinstance(b, (str, bytes)):  # no number is equal to these
         return _OPERATORS[how](public_value(a), b)
     if not isinstance(b, (Array, np.ndarray, np.generic, int, float, complex, list, tuple)):
         return _OPERATORS[how](concrete(a), b)

@@ -1,4 +1,4 @@
-"""Powers of what roots and moduli are made of: see `ad/engine/powers.pyx`."""
+"""Powers of the radicands of roots and moduli: see `ad/engine/powers.pyx`."""
 import numpy as np
 
 from ad._core import Array

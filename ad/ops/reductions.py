@@ -85,14 +85,14 @@ def _counts(mask, axis, keepdims, total):
 
 
 def _warn_where(empty, text, level=5):
-    """NumPy's warning about slices without numbers, to who called an entry; the replays of a program give none."""
+    """Give NumPy's warning about slices without numbers to the caller of an entry; replays of a program give none."""
     empty = value_or_tracer(empty)
     if empty is not False and not isinstance(empty, Array) and np.any(empty):
         warnings.warn(text, RuntimeWarning, stacklevel=level)
 
 
 def _is_exact(dtype):
-    """Whether a dtype is that of integers or truth values, through which nothing flows."""
+    """Whether it is a dtype of integers or bools, through which no derivative flows."""
     return dtype is not None and np.dtype(dtype).kind not in "fc"
 
 
@@ -275,7 +275,7 @@ def _rows(x, axis):
 
 
 def _others(x, axis):
-    """For every element the product of those it is multiplied by: no division, so zeros do no harm."""
+    """For each element the product of the others. There is no division, so that zeros do no harm."""
     rows, axes = _rows(x, axis)
     products = exclusive(rows) * flipped(exclusive(flipped(rows)))
     moved = [n for i, n in enumerate(x.shape) if i not in axes] + [x.shape[a] for a in axes]
@@ -323,7 +323,7 @@ def trapezoid(y, x=None, dx=1.0, axis=-1):
 
 
 def _winners(x, y, axis):
-    """Where the extreme is taken, and how often; where the result is nan, the nans are."""
+    """Which elements are the extreme, and how many; where the result is nan, the elements that are nan."""
     x, best = value_or_tracer(x), np.reshape(value_or_tracer(y), kept_shape(x.shape, axis))
     hits = np.logical_or(x == best, x != x)  # if there is a nan, the result is one, and no element is equal to it
     return hits, np.add.reduce(hits * x.dtype.type(1), axis=axis, keepdims=True)
@@ -358,7 +358,7 @@ _max, _min = _extreme(np.maximum, -np.inf), _extreme(np.minimum, np.inf)
 
 
 def _reduced(op, pair, a, axis, out, keepdims, initial, where):
-    """A maximum or minimum with NumPy's rarer arguments."""
+    """A maximum or minimum with `initial` or `where`."""
     _unserved(op.name, out=out)
     given = initial is not None and initial is not np._NoValue
     if where is not True and where is not np._NoValue:
@@ -405,7 +405,7 @@ def ptp(a, axis=None, out=None, keepdims=False):
 
 
 def _numbers(a):
-    """Where `a` is no nan, and `a` with 0 in the place of nans."""
+    """Where `a` is not nan, and `a` with 0 in the place of nans."""
     mask = ~np.isnan(a)
     return mask, choose(mask, a, 0)
 
@@ -454,7 +454,7 @@ def nanstd(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False):
 
 
 def _among_numbers(reduce, ufunc, worst, a, axis, out, keepdims):
-    """An extreme of what is no nan; of a slice of nans it is one, as NumPy has it."""
+    """The extreme of the elements that are not nan; of a slice of nans it is nan, as in NumPy."""
     if a.size == 0:
         ufunc.reduce(np.empty(a.shape), axis)  # which raises in NumPy's words, if it has to
     if a.dtype.kind not in "fc":

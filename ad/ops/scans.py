@@ -1,4 +1,4 @@
-"""Ops along an axis in which an element depends on those before it, and differences of neighbours."""
+"""Ops along an axis whose elements depend on those before them, and differences of neighbours."""
 import numpy as np
 
 from ad._core import Array, apply, value_or_tracer
@@ -25,7 +25,7 @@ __all__ = [
 
 
 def _shape_rule(x, axis):
-    """As many floating numbers as there are."""
+    """The shape rule of a scan: the shape and dtype of its input, if that is floating."""
     np.lib.array_utils.normalize_axis_index(axis, x.ndim)
     return (x.shape, x.dtype) if x.dtype.kind in "fc" and in_order(x) else None
 
@@ -45,7 +45,7 @@ def _scan(name, numpy, run, a, axis, dtype, out):
         return evaluate(numpy, (a, axis, dtype), {})
     a = a if dtype is None else a.astype(dtype)
     if axis is not None and not a.ndim:
-        numpy(np.zeros(()), axis)  # complains of all axes but 0 and -1
+        numpy(np.zeros(()), axis)  # raises for all axes but 0 and -1
     return run(a, axis) if axis is not None and a.ndim else run(ravel(a), 0)
 
 
@@ -71,7 +71,7 @@ def _shifted(x, first):
 
 
 def exclusive(x):
-    """For each element of the last axis the product of those before it."""
+    """For each element along the last axis, the product of the elements before it."""
     return _shifted(cumprod(x, -1), 1)
 
 

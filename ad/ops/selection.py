@@ -28,13 +28,13 @@ def _chosen_dot(pick):
 
 
 def _shape_rule(condition, x, y):
-    """As that of an op on all three, in the dtype of those to choose from."""
+    """The shape rule of an op on all three inputs, in the common dtype of the two branches."""
     found = elementwise_shape()(condition, x, y)
     return found and (found[0], np.result_type(x, y), *found[2:])
 
 
 def _power_of_chosen(power, i, p, xs, _params):
-    """Of what is chosen, the power: chosen among the powers, one of which is given."""
+    """The power of the chosen elements, from the powers of the branches, of which one is given."""
     condition, *branches = xs
     return where(condition, *[power if j == i else np.power(x, p) for j, x in enumerate(branches, 1)])
 
@@ -116,7 +116,7 @@ def _clipped(a, low, high, out, kwargs):
 
 
 def of_dtype(value, dtype):
-    """A number that NumPy writes into an array of this dtype, whatever its own: an initial value, for example."""
+    """The value cast to this dtype, as where NumPy writes it into an array: an initial value, for example."""
     return value.astype(dtype) if isinstance(value, Array) else np.full((), value, dtype)[()]
 
 

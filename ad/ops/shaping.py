@@ -1,4 +1,4 @@
-"""Ops that give elements another shape, order of axes or type: all linear, so the transpose is the whole rule."""
+"""Ops that change shape, order of axes or dtype: all are linear, so the transpose is the whole rule."""
 import numpy as np
 
 from ad import _core
@@ -18,7 +18,7 @@ __all__ = [
     "swapaxes", "transpose",
 ]
 
-_EMPTY = np.empty(0)  # on which NumPy says whether it takes an option
+_EMPTY = np.empty(0)  # NumPy is called with it, to see whether it accepts an option
 
 # -- types and copies -----------------------------------------------------------------------------
 
@@ -34,7 +34,7 @@ def _astype(x, dtype):
 
 
 def cast(x, dtype):
-    """`x` in this dtype, by the op: whatever the dtype is."""
+    """`x` in this dtype, as an op, also for integer and bool dtypes."""
     return apply(_astype.op, (x,), (dtype,))
 
 
@@ -166,7 +166,7 @@ def reshape(a, shape, order="C", copy=None):
 
 def memory_order(a, order):
     """'C' or 'F' for any of NumPy's ways to name an order."""
-    np.ravel(_EMPTY, order)  # complains of what is no order
+    np.ravel(_EMPTY, order)  # raises for a wrong order
     order = "C" if order is None else order.upper()
     if order in ("C", "F"):
         return order

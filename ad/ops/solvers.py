@@ -54,7 +54,7 @@ def _pull_matrix(y_bar, a, _b, y):
         vjp=(_pull_matrix, lambda y_bar, a, _b, _y: solve_matrix(matrix_transpose(a), y_bar)),
         operations=of_matrix, may_raise=True)
 def solve_matrix(a, b):
-    """a^-1 b, for operands with as many axes; or b may have lanes more."""
+    """a^-1 b, for operands with the same number of axes; b may also have a lane axis more."""
     if math.prod(a.shape[:-2]) == 1 and a.ndim <= b.ndim > 2 and b.size and a.shape[-2:] == 2 * b.shape[-2:-1]:
         return _solved_at_once(a.reshape(a.shape[-2:]), b)
     if a.ndim == 2 and len(a) > SMALL:
@@ -65,17 +65,17 @@ def solve_matrix(a, b):
 
 
 def _solved_at_once(a, b):
-    """a^-1 b for many b, whose columns are those of one matrix: a is taken apart once."""
+    """a^-1 b for many b: their columns are joined in one matrix, so that a is factorised once."""
     columns = np.moveaxis(b, -2, 0)
     x = solve_matrix.op.fn(a, columns.reshape(len(a), -1))
     return np.ascontiguousarray(np.moveaxis(x.reshape(columns.shape), 0, -2))
 
 
-SMALL = 128  # rows up to which a matrix is not worth to be taken apart
+SMALL = 128  # rows up to which splitting a matrix into blocks does not pay
 
 
 def _is_lower(a):
-    """Whether there is nothing but zeros above the diagonal; at little cost where there is."""
+    """Whether all elements above the diagonal are zero; cheap if they are not."""
     k = len(a) // 2
     if len(a) <= SMALL:
         return not np.triu(a, 1).any()
@@ -138,7 +138,7 @@ def _pull_pinv(y_bar, a, y, *_):
 
 
 def _null_parts(a, y):
-    """The projections on what `a` does not reach, and on what it maps to 0."""
+    """The projections on the complement of the range of `a`, and on its null space."""
     return np.eye(a.shape[-2]) - matmul(a, y), np.eye(a.shape[-1]) - matmul(y, a)
 
 

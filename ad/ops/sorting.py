@@ -1,4 +1,4 @@
-"""Ops that put elements in order: a permutation of them, which is constant between ties."""
+"""Ops that sort elements: a permutation, which is constant between ties."""
 import math
 
 import numpy as np
@@ -32,7 +32,7 @@ def _permuted(order, a, axis):
 ))
 def sort(a, axis=-1, kind=None, order=None, *, stable=None):
     if kind is not None or order is not None or stable is not None:
-        np.sort(np.empty(0), kind=kind, order=order, stable=stable)  # complains of what is no such option
+        np.sort(np.empty(0), kind=kind, order=order, stable=stable)  # raises for a wrong option
     return _permuted(lambda values, axis: np.argsort(values, axis, kind="stable"), a, axis)
 
 
@@ -71,7 +71,7 @@ def _last_axis(a, axis):
 
 
 def _place(q, n, method):
-    """The number, with a fraction, of the quantile among n elements in order."""
+    """The position of the quantile among n sorted elements, with a fraction."""
     if method not in _INTERPOLATING:
         return evaluate(np.quantile, (np.arange(float(n)), q), {"method": method})
     if method == "linear":
@@ -85,7 +85,7 @@ def _at(ordered, place, dtype):
     below = floor(place).astype(np.intp)
     above = np.minimum(below + 1, ordered.shape[-1] - 1)
     if not isinstance(below, Array) and not below.ndim:
-        below, above = int(below), int(above)  # which give views
+        below, above = int(below), int(above)  # integers select views
     low, high = getitem(ordered, (..., below)), getitem(ordered, (..., above))
     last = getitem(ordered, (..., -1, *(None,) * place.ndim))
     weight = place - below
@@ -120,7 +120,7 @@ def _quantile(a, q, axis, method, keepdims):
 
 
 def _weighted(a, q, axis, method, keepdims, weights):
-    """The elements that are the quantiles by weights, which is a matter of order only."""
+    """The weighted quantiles: each is one of the elements."""
     rows, kept = _last_axis(a, axis)
     best = evaluate(np.quantile, (a, q), {"axis": axis, "method": method, "keepdims": True, "weights": weights})
     best = reshape(best, (*q.shape, *rows.shape[:-1], 1))

@@ -1,7 +1,7 @@
 """The functions of scipy.special, and the stable sums of exponentials that go with them.
 
-The ufuncs are reached as `scipy.special.erf(x)` or as `ad.special.erf(x)`; SciPy's other functions do
-not let us know that they were called on values of ours, so those are called from here.
+The ufuncs are reached as `scipy.special.erf(x)` or as `ad.special.erf(x)`. SciPy's other functions have no protocol by
+which Arrays are noticed: they are called as `ad.special.softmax(x)`.
 
 In a partial, `x` (or `x1`, `x2`) are the inputs and `y` is the output. Constants are Python's
 numbers, which leave single precision as it is. Sources of the formulas: DLMF chapters 5 to 10.
