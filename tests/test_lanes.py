@@ -7,7 +7,7 @@ from test_table import CALLS, arrays, assert_same, flat, of_calls
 
 import ad
 from ad.compiler.ir.interpreting import evaluate
-from ad.compiler.vmap import with_lanes
+from ad.compiler.tracing.lanes import with_lanes
 
 K = 3
 MODES = {"value": value, "gradient": gradients_of, "tangent": tangents}

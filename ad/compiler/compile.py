@@ -114,6 +114,7 @@ class Compiled(FastPath, Generic[P, R]):
         def __get__(self, instance: None, owner: Any = None, /) -> Self: ...
         @overload
         def __get__(self, instance: object, owner: Any = None, /) -> Callable[..., R]: ...
+        def __get__(self, instance: Any, owner: Any = None, /) -> Any: ...
 
     def general(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Replay the call by the tree of its signature, or record it."""
@@ -137,6 +138,7 @@ class Compiled(FastPath, Generic[P, R]):
 
     def __reduce__(self) -> Any:
         """Pickle by name, if the name leads to this object; otherwise by the function, without its recordings."""
+        named: Any
         try:
             named = functools.reduce(getattr, self.__qualname__.split("."), sys.modules[self.__module__])
         except (AttributeError, KeyError):

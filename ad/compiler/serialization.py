@@ -185,7 +185,8 @@ def _numpy_op(name: str, outputs: int, *parameters: str) -> Op:
     elif len(parameters) > opaque:
         found = nondifferentiable.call_op(_NUMPY_FUNCTIONS[name], outputs, opaque)
     else:
-        found = (nondifferentiable.opaque_op if opaque else nondifferentiable.nondifferentiable_op)(_NUMPY_FUNCTIONS[name], outputs)
+        make = nondifferentiable.opaque_op if opaque else nondifferentiable.nondifferentiable_op
+        found = make(_NUMPY_FUNCTIONS[name], outputs)
     return found
 
 

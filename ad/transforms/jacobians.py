@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from ad._core import Array, is_tracing, lift_constant
 from ad.engine import boundary
-from ad.engine.sweep import Plan
+from ad.engine.sweep import SweepPlan
 from ad.transforms.differentiated_call import DifferentiatedCall
 
-__all__ = ["by_lanes", "check_real", "matrix", "rows"]
+__all__ = ["by_lanes", "check_real", "matrix", "rows", "set_lane_mapper"]
 
 Pullback: TypeAlias = Callable[[Any], Sequence[Any]]
 
@@ -23,7 +23,17 @@ MAX_LANE_ELEMENTS = 1 << 16
 MAX_RECORDED_ELEMENTS = 1 << 24
 
 
-def matrix(call: DifferentiatedCall, plan: Plan, ys: list[Array], mode: str | None = None, batch: int = 0) -> Any:
+# `compiler.tracing.lanes.pull_lanes`, from the time a function can be recorded: the compiler imports the transforms.
+_lane_mapper: Callable[[Pullback, NDArray[Any]], Any] | None = None
+
+
+def set_lane_mapper(function: Callable[[Pullback, NDArray[Any]], Any]) -> None:
+    """Set the function that applies a sweep to many seeds at once, in a program that is being recorded."""
+    global _lane_mapper
+    _lane_mapper = function
+
+
+def matrix(call: DifferentiatedCall, plan: SweepPlan, ys: list[Array], mode: str | None = None, batch: int = 0) -> Any:
     """Return the Jacobian of a recorded call, in the container of the function's value.
 
     Parameters
@@ -77,7 +87,7 @@ def _check_rows(xs: list[Array], ys: list[Array]) -> None:
                          "first axis must be one of rows, the same in all. For anything else use ad.jacobian")
 
 
-def by_lanes(plan: Plan, xs: list[Array], ys: Sequence[Any], batch: int = 0) -> list[list[Any]]:
+def by_lanes(plan: SweepPlan, xs: list[Array], ys: Sequence[Any], batch: int = 0) -> list[list[Any]]:
     """Return `blocks[i][k]` of shape `xs[i].shape[batch:] + ys[k].shape`, by forward sweeps in many directions."""
     blocks = []
     for i, x in enumerate(xs):
@@ -86,7 +96,7 @@ def by_lanes(plan: Plan, xs: list[Array], ys: Sequence[Any], batch: int = 0) -> 
     return blocks
 
 
-def _push_chunk(plan: Plan, xs: list[Array], i: int, x_dots: NDArray[Any]) -> list[Array | None]:
+def _push_chunk(plan: SweepPlan, xs: list[Array], i: int, x_dots: NDArray[Any]) -> list[Array | None]:
     """Return the outputs' tangents for lanes of tangents of input i."""
     seeds = [None] * len(xs)
     seeds[i] = lift_constant(x_dots)
@@ -113,7 +123,7 @@ def _chunks(x: Array, ys: Sequence[Any], batch: int = 0) -> list[tuple[int, int]
     return [(start, min(start + step, n)) for start in range(0, n, step)]
 
 
-def _by_columns(plan: Plan, xs: list[Array], ys: list[Array], batch: int = 0) -> list[list[Any]]:
+def _by_columns(plan: SweepPlan, xs: list[Array], ys: list[Array], batch: int = 0) -> list[list[Any]]:
     """Return `blocks[k][i]` of shape `ys[k].shape + xs[i].shape[batch:]`, by forward sweeps."""
     lanes = by_lanes(plan, xs, ys, batch)
     return [[_axes_moved_back(lanes[i][k], x.ndim - batch, y.ndim) for i, x in enumerate(xs)] for k, y in enumerate(ys)]
@@ -126,13 +136,13 @@ def _axes_moved_back(block: Any, m: int, n: int) -> Any:
     return np.transpose(block, (*range(m, m + n), *range(m)))
 
 
-def _by_rows(plan: Plan, xs: list[Array], ys: list[Array], batch: int = 0) -> list[list[Any]]:
+def _by_rows(plan: SweepPlan, xs: list[Array], ys: list[Array], batch: int = 0) -> list[list[Any]]:
     """Return `blocks[k][i]` of shape `ys[k].shape + xs[i].shape[batch:]`, by reverse sweeps."""
     return [rows(functools.partial(_pull_row, plan, k, len(ys)), y, xs, batch)
             if y.dtype.kind == "f" else [None] * len(xs) for k, y in enumerate(ys)]
 
 
-def _pull_row(plan: Plan, k: int, n: int, y_bar: Any) -> list[Array | None]:
+def _pull_row(plan: SweepPlan, k: int, n: int, y_bar: Any) -> list[Array | None]:
     """Return the inputs' cotangents for a cotangent of output k of n."""
     seeds: list[Any] = [None] * n
     seeds[k] = y_bar
@@ -157,7 +167,7 @@ def rows(pull: Pullback, y: Array, xs: Sequence[Array], batch: int = 0) -> list[
     chunks, pieces = _chunks(y, xs, batch), []
     for start, stop in chunks:
         seeds = _one_hot(y, start, stop, batch)
-        found = _pull_lanes(pull, seeds) if is_tracing() else None
+        found = _lane_mapper(pull, seeds) if _lane_mapper and is_tracing() else None
         pieces.append(found or _stacked_rows([pull(seed) for seed in seeds], xs))
     lanes = [_connected([piece[i] for piece in pieces], chunks, x) for i, x in enumerate(xs)]
     blocks = [_joined(parts, y.shape[batch:] + x.shape) for parts, x in zip(lanes, xs)]
@@ -175,13 +185,6 @@ def _connected(pieces: list[Any], chunks: list[tuple[int, int]], x: Array) -> li
 def _batch_first(block: Any, y: Array) -> Any:
     """Move the axis of rows: from `y.shape[1:] + x.shape` to `y.shape + x.shape[1:]`."""
     return None if block is None else np.moveaxis(block, y.ndim - 1, 0)
-
-
-def _pull_lanes(pull: Pullback, seeds: NDArray[Any]) -> Any:
-    # Imported here: programs, which make lanes, import the transforms.
-    from ad.compiler.vmap import pull_lanes
-
-    return pull_lanes(pull, seeds)
 
 
 def _stacked_rows(rows: list[Sequence[Any]], xs: Sequence[Array]) -> list[Any]:

@@ -10,15 +10,19 @@ from ad import trees
 from ad._core import Array, constant, public_value
 from ad.compiler.ir.guards import Guard
 from ad.compiler.tracing.call_signature import CallSignature, is_value
-from ad.compiler.tracing.tracer import slot_of, trace
+from ad.compiler.tracing.lanes import pull_lanes
+from ad.compiler.tracing.tracer import Tracer, slot_of, trace
 from ad.engine.variable import Variable
 from ad.errors import kind
 from ad.ops.traits import traits_of
+from ad.transforms import jacobians
 
 __all__ = ["GuardSite", "Recording", "is_output", "visible_value", "warn_of_escape"]
 
 # Types of results that are constants of a recording.
 CONSTANT_TYPES = (str, bytes, int, complex, np.generic, np.dtype, type, slice, range, enum.Enum)
+
+jacobians.set_lane_mapper(pull_lanes)  # a Jacobian in a function that is recorded maps its sweep over lanes
 
 
 class GuardSite(NamedTuple):
@@ -52,18 +56,17 @@ class Recording:
             return f(*args, **kwargs)
 
         values = [visible_value(x) for x in signature.values]
-        self.tracer, self.result = trace(run, values, escape or warn_of_escape, lifts)
+        tracer, self.result = trace(run, values, escape or warn_of_escape, lifts)
+        self._tracer: Tracer | None = tracer
         try:
-            self._read_trace(f, signature)
+            self._read_trace(tracer, f, signature)
         except BaseException:
             self.drop()
             raise
         if not keep:
             self.drop()
 
-    def _read_trace(self, f: Callable[..., Any], signature: CallSignature) -> None:
-        """Take what is needed from the tracer."""
-        tracer = self.tracer
+    def _read_trace(self, tracer: Tracer, f: Callable[..., Any], signature: CallSignature) -> None:
         leaves, structure = trees.flatten(self.result)
         self.results = trees.PartialTree(structure, {i: y for i, y in enumerate(leaves) if not is_output(y)})
         _check_constant_results(f, self.results.fixed.values(), signature)
@@ -79,16 +82,17 @@ class Recording:
     @property
     def is_pending(self) -> bool:
         """Return whether large values of the result are not computed yet, so that a replay can compute them."""
-        return self.tracer.is_pending
+        return self._tracer is not None and self._tracer.is_pending
 
     def evaluated_result(self) -> Any:
         """Compute what is pending, and return the result of the function."""
-        self.tracer.close()
+        if self._tracer is not None:
+            self._tracer.close()
         return self.result
 
     def drop(self) -> None:
         """Release the result of the function, which may hold arguments."""
-        tracer, self.tracer, self.result = self.tracer, None, None
+        tracer, self._tracer, self.result = self._tracer, None, None
         if tracer is not None:
             tracer.close()
 

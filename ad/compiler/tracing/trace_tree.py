@@ -15,6 +15,7 @@ from ad.compiler.ir.graph import Graph, Instruction
 from ad.compiler.ir.guards import KEYS
 from ad.compiler.ir.keys import frozen
 from ad.compiler.machine import machine_for
+from ad.compiler.machine.vm import Machine
 from ad.compiler.passes.pipeline import simplify
 from ad.compiler.tracing.recording import GuardSite, Recording
 
@@ -76,6 +77,11 @@ class TraceNode:
     old : TraceNode, optional
         The node that this one replaces, whose machine serves again if it computes the same slots.
     """
+
+    needed: set[int]  # the slots that this segment and later ones read, and that are written before it
+    kept: tuple[int, ...]  # the slots that this segment writes and later ones read
+    inputs: tuple[int, ...]
+    machine: Machine
 
     def __init__(self, segment: TraceSegment, children: dict[Any, "TraceNode"],
                  old: Optional["TraceNode"] = None) -> None:
