@@ -1,8 +1,8 @@
 """Programs over lanes and `vmap`: all agrees with a loop over the lanes, every op of the table and compositions."""
 import numpy as np
 import pytest
+from recordings import inverse_or_zeros
 from test_recorded_table import gradients_of, tangents, value
-from test_recording_composed import inverse_or_zeros
 from test_table import CALLS, arrays, assert_same, flat, of_calls
 
 import ad

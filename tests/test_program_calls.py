@@ -6,8 +6,7 @@ import pickle
 import numpy as np
 import pytest
 from programs import Builder
-from test_recording import Layer, Point, assert_equal
-from test_recording_composed import assert_close, in_threads, rosen
+from recordings import Layer, Point, assert_close, assert_equal, in_threads, rosen
 
 import ad
 from ad.compiler.ir.guards import Guard
@@ -205,7 +204,7 @@ def test_programs_with_guards_are_differentiated(f):
 def test_a_program_shows_the_lines_of_the_function():
     text = str(ad.record(rosen)(np.ones(4)))
     line = rosen.__code__.co_firstlineno + 1
-    assert text.count(f"test_recording_composed.py:{line}") == len(text.splitlines()) - 2
+    assert text.count(f"recordings.py:{line}") == len(text.splitlines()) - 2
     assert text.startswith("inputs  %0: float64[4]")
 
 

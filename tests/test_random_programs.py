@@ -3,7 +3,7 @@ import random
 
 import numpy as np
 import pytest
-from test_recording_composed import assert_close, in_threads
+from recordings import assert_close, in_threads
 
 import ad
 from ad.compiler.ir.interpreting import evaluate
