@@ -1,5 +1,6 @@
-"""Recorded programs: how a call becomes one, how it is simplified and run, and `ad.compile` and `ad.vmap`.
+"""The compiler: functions are recorded as graphs of instructions, which are simplified and run without Python.
 
-`ir` is a program as data; `tracing` records one; `passes` simplify it; `machine` runs it. `program` puts them together,
-`compile` keeps the programs of a function, `vmap` runs one for many directions at once.
+`ir` is a graph as data, `tracing` records one, `passes` simplify it, `machine` runs it. `compile` keeps the recordings
+of a function, `program` has one as an object to call, differentiate and save, `record` makes a program of a call, and
+`vmap` runs a recording over many values of its inputs at once.
 """
