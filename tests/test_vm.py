@@ -723,7 +723,7 @@ def test_shadows_of_reversed_views_lie_in_their_memory():
     x = b.do("square", b.input(np.ones((20, 30))))
     back = b.do("getitem", x, params=(slice(None, None, -1),))
     b.do("reshape", b.do("identity", back), params=((-1,),))
-    shadows = Lowering(b.program())._shadows.values()
+    shadows = Lowering(b.program()).view_lowering.shadows.values()
     assert any(shadow.strides == (-240, 8) for shadow in shadows)
     for shadow in shadows:
         owner = shadow

@@ -3,7 +3,7 @@ import math
 from collections import Counter, defaultdict
 
 from ad.compiler.machine.execution_plan import SCRATCH, Group, Ref, VectorOp
-from ad.compiler.machine.sparse_blocks import Scattered
+from ad.compiler.machine.sparse_blocks import ScatterIndex
 from ad.compiler.machine.vm import LOOKING
 
 __all__ = ["PADDING", "GroupMaker"]
@@ -56,7 +56,7 @@ class GroupMaker:
                 self.sums.append((*self.places.place(work.outputs[0]), 1))
             elif work.name == "take":
                 root = self.places.place(work.inputs[0].root)
-                self._make(work, VectorOp("take", work.numbers, None, (), (*root, (), ())))
+                self._make(work, VectorOp("take", work.indices, None, (), (*root, (), ())))
             else:
                 inputs = tuple([self._ref(view) for view in work.inputs])
                 self._make(work, VectorOp(work.name, work.op, None, inputs))
@@ -160,9 +160,9 @@ class GroupMaker:
             lag = self.starts[work.outputs[0]] - work.target.offset
             self.ops.append(VectorOp("add_part", lag, target, (self._ref(work.inputs[0]), target)))
             self._align(1 if lag <= MAX_LAG else self.n)
-        elif isinstance(work.target, Scattered):
+        elif isinstance(work.target, ScatterIndex):
             values, root = (self._block(work.inputs[0]),), self.places.place(work.outputs[0])
-            self.ops.append(VectorOp("add_at", work.target.numbers, None, values, (*root, (), ())))
+            self.ops.append(VectorOp("add_at", work.target.indices, None, values, (*root, (), ())))
             self._align(self.n)
         else:
             base, offset = self.places.place(work.outputs[0])

@@ -1,33 +1,36 @@
-"""What there is to do in a replay, and the arrays it is done to, before they have a place in memory."""
+"""The ops of a replay, and the arrays they read and write, before these have a place in memory."""
 import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["CallOp", "ElementwiseOp", "LoopOp", "LoweredOp", "MatmulOp", "ScalarOp", "View", "contiguous", "regular"]
+__all__ = [
+    "CallOp", "ElementwiseOp", "LoopOp", "LoweredOp", "MatmulOp", "ScalarOp", "View", "as_strided", "contiguous",
+]
 
 
 class View(NamedTuple):
-    """A strided array over the elements of the array in slot `root`; all counted in elements."""
+    """A strided array over the elements of the array in slot `root`; offset and strides count elements."""
 
     root: int
     offset: int
-    shape: tuple
-    strides: tuple
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
 
     @property
-    def size(self):
+    def size(self) -> int:
         return math.prod(self.shape)
 
     @property
-    def is_number(self):
-        """Whether every element is the same one."""
+    def is_number(self) -> bool:
+        """Whether all elements are the same one."""
         return all(stride == 0 or n == 1 for n, stride in zip(self.shape, self.strides))
 
     @property
-    def is_flat(self):
-        """Whether the elements are one after another, in C order."""
+    def is_flat(self) -> bool:
+        """Whether the elements are contiguous, in C order."""
         expected = 1
         for n, stride in zip(self.shape[::-1], self.strides[::-1]):
             if n != 1 and stride != expected:
@@ -35,8 +38,8 @@ class View(NamedTuple):
             expected *= n
         return True
 
-    def broadcast(self, shape):
-        """The same elements, broadcast."""
+    def broadcast(self, shape: tuple[int, ...]) -> "View":
+        """Return the view broadcast to a shape."""
         if shape == self.shape:
             return self
         added = len(shape) - len(self.shape)
@@ -46,8 +49,8 @@ class View(NamedTuple):
         return View(self.root, self.offset, shape, (0,) * added + strides)
 
 
-def contiguous(root, shape):
-    """All of a root, in C order."""
+def contiguous(root: int, shape: tuple[int, ...]) -> View:
+    """Return the view of a whole root, in C order."""
     strides, size = [], 1
     for n in shape[::-1]:
         strides.append(size)
@@ -55,14 +58,14 @@ def contiguous(root, shape):
     return View(root, 0, shape, tuple(strides[::-1]))
 
 
-def regular(root, numbers):
-    """The View of those elements of a root that have these numbers; None if it takes more than one stride."""
-    if numbers.size == 1:
-        return View(root, int(numbers.flat[0]), numbers.shape, (0,) * numbers.ndim)
-    steps = np.diff(numbers) if numbers.ndim == 1 else None
+def as_strided(root: int, indices: NDArray[np.int32]) -> View | None:
+    """Return the view of the elements of a root that have these flat indices; None if they have no constant stride."""
+    if indices.size == 1:
+        return View(root, int(indices.flat[0]), indices.shape, (0,) * indices.ndim)
+    steps = np.diff(indices) if indices.ndim == 1 else None
     if steps is None or np.any(steps != steps[0]):
         return None
-    return View(root, int(numbers[0]), numbers.shape, (int(steps[0]),))
+    return View(root, int(indices[0]), indices.shape, (int(steps[0]),))
 
 
 @dataclass(slots=True, eq=False)
@@ -76,8 +79,8 @@ class LoweredOp:
     outputs : tuple of int
     """
 
-    inputs: tuple
-    outputs: tuple
+    inputs: tuple[Any, ...]
+    outputs: tuple[int, ...]
 
 
 @dataclass(slots=True, eq=False)
@@ -90,7 +93,7 @@ class ElementwiseOp(LoweredOp):
         A kernel; "loop", the inner loop of `op`; or "add_into", which adds to the elements of `target` in an array
         that is initially zero.
     op : Op, optional
-    target : View or Scattered, optional
+    target : View or ScatterIndex, optional
     """
 
     name: str
@@ -99,7 +102,8 @@ class ElementwiseOp(LoweredOp):
 
     @property
     def n(self) -> int:
-        return self.inputs[0].size
+        size: int = self.inputs[0].size
+        return size
 
 
 @dataclass(slots=True, eq=False)
@@ -111,15 +115,15 @@ class ScalarOp(ElementwiseOp):
 class LoopOp(ElementwiseOp):
     """An `ElementwiseOp` on `n` elements.
 
-    Two more names: "sum" is the sum of all elements; "take" is those elements of the input's root that have the indices
-    `numbers` in memory.
+    Two more names: "sum" adds up all elements; "take" reads the elements of the input's root at the flat `indices`.
     """
 
-    numbers: Any = None
+    indices: Any = None
 
     @property
     def n(self) -> int:
-        return self.inputs[0].size if self.numbers is None else self.numbers.size
+        size: int = self.inputs[0].size if self.indices is None else self.indices.size
+        return size
 
 
 @dataclass(slots=True, eq=False)
@@ -134,4 +138,4 @@ class CallOp(LoweredOp):
     """A call of an op's own function; `params` are the static parameters of the `Instruction`."""
 
     op: Any
-    params: tuple
+    params: tuple[Any, ...]

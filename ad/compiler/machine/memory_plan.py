@@ -8,8 +8,9 @@ from ad.compiler.machine.execution_plan import ARRAYS, BUFFERS, REGISTERS, Array
 from ad.compiler.machine.grouping import PADDING, GroupMaker
 from ad.compiler.machine.kernels import SCALAR_CODES
 from ad.compiler.machine.lowered_ops import CallOp, LoopOp, MatmulOp, ScalarOp, contiguous
-from ad.compiler.machine.lowering import FLOAT64_DTYPE, Lowering
+from ad.compiler.machine.lowering import Lowering
 from ad.compiler.machine.scheduling import fused, schedule
+from ad.compiler.machine.slot_table import FLOAT64_DTYPE
 
 __all__ = ["lay_out"]
 

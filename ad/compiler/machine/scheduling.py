@@ -44,7 +44,7 @@ class _Graph:
     """
 
     def __init__(self, lowering):
-        works = lowering.works
+        works = lowering.ops
         producers = _producers(works)
         self.hard, self.soft = defaultdict(list), defaultdict(list)
         self.waiting = [0] * len(works)
@@ -69,7 +69,7 @@ def schedule(lowering):
     Of what is ready, scalar code comes first, then products, then calls, then vectors: these wait until nothing else
     could bring more of their length, so that groups are large.
     """
-    works, graph = lowering.works, _Graph(lowering)
+    works, graph = lowering.ops, _Graph(lowering)
     keys = [_key(work, i) for i, work in enumerate(works)]
     ready = defaultdict(list)
     for i, key in enumerate(keys):
