@@ -8,23 +8,22 @@ arithmetic on n elements, a product of small matrices, or a call of the op's own
 Rules are found by the op itself. An op without a rule is arithmetic if it has a kernel or an inner loop, and a call
 otherwise; so is an instruction that its rule declines.
 """
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from ad.compiler.ir.table import ops_named
 from ad.compiler.machine.kernels import COMPARISONS, KERNELS, has_loop
 from ad.compiler.machine.lowered_ops import CallOp, MatmulOp
 from ad.compiler.machine.slot_table import FLOAT64_DTYPE, SlotTable
 from ad.compiler.machine.sparse_lowering import SparseLowering
 from ad.compiler.machine.view_lowering import VIEWS, ViewLowering
 from ad.engine.graph import Op
-from ad.ops import TABLE
 
 __all__ = ["NATIVE", "Lowering"]
 
-CLIP, CONCATENATE, MATMUL, PUT_ZEROS, SUM, SUM_TO = [
-    TABLE[name].op for name in ("clip", "concatenate", "matmul", "put_zeros", "sum", "sum_to")]
+CLIP, CONCATENATE, MATMUL, PUT_ZEROS, SUM, SUM_TO = ops_named("clip concatenate matmul put_zeros sum sum_to")
 NATIVE = VIEWS | {CONCATENATE, MATMUL, PUT_ZEROS, SUM, SUM_TO}  # ops, other than elementwise ones, that may be no call
 SMALL_PRODUCT = 4096  # multiplications up to which a product is computed without BLAS
 
@@ -45,7 +44,7 @@ class Lowering(SlotTable):
         self.program = program
         self.view_lowering = ViewLowering(self)
         self.sparse_lowering = SparseLowering(self, self.view_lowering, _count_uses(program))
-        self._rules = {
+        self._rules: dict[Op, Callable[..., bool]] = {
             **self.view_lowering.rules(), **self.sparse_lowering.rules(), MATMUL: self._matmul, CLIP: self._clip}
         self._truths = _numeric_truths(program)
         for slot in program.inputs:

@@ -5,17 +5,17 @@ from typing import Any
 
 import numpy as np
 
+from ad.compiler.ir.table import ops_named
 from ad.compiler.machine.kernels import KERNELS
 from ad.compiler.machine.lowered_ops import CallOp, LoopOp, LoweredOp, ScalarOp, View, contiguous
 from ad.compiler.machine.sparse_blocks import ScatterIndex, SparseBlock
 from ad.engine.graph import Op
-from ad.ops import TABLE
 
 __all__ = ["FLOAT64_DTYPE", "SlotTable"]
 
 FLOAT64_DTYPE = np.dtype(np.float64)
-POWER, SCALE, SCALE_DOTS = [TABLE[name].op for name in ("power", "scale", "scale_dots")]
-POWERS = {2.0: "square", 3.0: "cube", 0.5: "sqrt", -1.0: "reciprocal"}
+POWER, SCALE, SCALE_DOTS = ops_named("power scale scale_dots")
+POWERS: dict[float | None, str] = {2.0: "square", 3.0: "cube", 0.5: "sqrt", -1.0: "reciprocal"}
 
 
 class SlotTable:
@@ -46,7 +46,8 @@ class SlotTable:
         self.boxed: set[int] = set()
         self.blocks: dict[int, list[SparseBlock]] = {}
         self.materialized: set[int] = set()
-        self._avals = {slot: (aval.shape, aval.dtype) for slot, aval in enumerate(program.avals)}
+        self._avals: dict[int, tuple[tuple[int, ...], Any]] = {
+            slot: (aval.shape, aval.dtype) for slot, aval in enumerate(program.avals)}
 
     def dtype(self, slot: int) -> Any:
         return self._avals[slot][1]

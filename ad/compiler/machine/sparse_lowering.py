@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ad.compiler.ir.table import ops_named
 from ad.compiler.machine.lowered_ops import LoopOp, View, as_strided, contiguous
 from ad.compiler.machine.slot_table import FLOAT64_DTYPE, SlotTable
 from ad.compiler.machine.sparse_blocks import (
@@ -18,14 +19,13 @@ from ad.compiler.machine.sparse_blocks import (
 )
 from ad.compiler.machine.view_lowering import ViewLowering, element_offset, pick
 from ad.engine.graph import Op
-from ad.ops import TABLE
 from ad.ops.indexing import is_basic
 
 __all__ = ["SparseLowering"]
 
-(ADD, CONCATENATE, MULTIPLY, NEGATIVE, PUT_ZEROS, SCALE, SCALE_DOTS, SUBTRACT, SUM, SUM_TO) = [
-    TABLE[name].op for name in (
-        "add concatenate multiply negative put_zeros scale scale_dots subtract sum sum_to").split()]
+(ADD, CONCATENATE, MULTIPLY, NEGATIVE, PUT_ZEROS, SCALE, SCALE_DOTS, SUBTRACT, SUM, SUM_TO) = ops_named(
+    "add concatenate multiply negative put_zeros scale scale_dots subtract sum sum_to"
+)
 LARGE = 1 << 22  # elements above which NumPy clears an array faster: the system provides zeroed pages on demand
 
 
@@ -172,7 +172,11 @@ class SparseLowering:
 
     def _scaled(self, op: Op, blocks: list[SparseBlock], factors: Any, shape: tuple[int, ...]) -> Any:
         """Return the blocks with an op applied to their values; None if a factor is not strided on a block."""
-        slots, operands = self.slots, []
+        slots = self.slots
+        kernel, _ = slots.kernel_of(op, (None, *factors))
+        if kernel is None:
+            return None
+        operands = []
         for block in blocks:
             views = [block.values]
             for slot in factors:
@@ -186,7 +190,6 @@ class SparseLowering:
         scaled = []
         for block, inputs in zip(blocks, operands):
             slot = slots.new_slot(block.values.shape)
-            kernel, _ = slots.kernel_of(op, (None, *factors))
             slots.emit(kernel, inputs, slot, op)
             scaled.append(SparseBlock(slots.read(slot), block.target))
         return scaled

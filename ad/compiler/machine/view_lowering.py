@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad.compiler.ir.keys import frozen
+from ad.compiler.ir.table import ops_named
 from ad.compiler.machine.lowered_ops import LoopOp, View, as_strided
 from ad.compiler.machine.slot_table import FLOAT64_DTYPE, SlotTable
 from ad.engine.graph import Op
@@ -17,7 +18,7 @@ from ad.ops.traits import TRAITS
 __all__ = ["VIEWS", "ViewLowering", "element_offset", "pick"]
 
 INDEX = np.dtype(np.int32)  # of an element in memory, where it is picked out
-GETITEM = TABLE["getitem"].op
+(GETITEM,) = ops_named("getitem")
 SAME = {op for op, traits in TRAITS.items() if traits.keeps_reals}
 VIEWS = SAME | {GETITEM}
 VIEWS |= {entry.op for entry in TABLE.values() if entry.op and entry.op.shape_rule is shape_rules.view}
@@ -54,7 +55,7 @@ class ViewLowering:
 
     def rules(self) -> dict[Op, Callable[..., bool]]:
         """Return the rule of each op; a rule returns whether it lowered the instruction."""
-        return dict.fromkeys(VIEWS, self._view) | dict.fromkeys(SAME, self._same) | {GETITEM: self._getitem}
+        return {**dict.fromkeys(VIEWS, self._view), **dict.fromkeys(SAME, self._same), GETITEM: self._getitem}
 
     def _same(self, _op: Op, _params: tuple[Any, ...], inputs: tuple[int, ...], out: int) -> bool:
         self.slots.views[out] = self.slots.read(inputs[0])
@@ -121,5 +122,6 @@ class ViewLowering:
             view = self.slots.read(slot)
             memory = np.empty(self.slots.shapes[view.root])
             strides = [FLOAT64_DTYPE.itemsize * stride for stride in view.strides]
-            self.shadows[slot] = np.ndarray(view.shape, FLOAT64_DTYPE, memory, FLOAT64_DTYPE.itemsize * view.offset, strides)
+            offset = FLOAT64_DTYPE.itemsize * view.offset
+            self.shadows[slot] = np.ndarray(view.shape, FLOAT64_DTYPE, memory, offset, strides)
         return self.shadows[slot]
