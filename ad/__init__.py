@@ -32,9 +32,9 @@ __version__ = "0.1.0"
 
 # Imported at the first access: name -> the module that has it, or that it is.
 _LAZY = {
-    "Program": "ad.compiler.program", "compile": "ad.compiler.compile", "get_num_threads": "ad.compiler.machine.vm",
+    "Program": "ad.compiler.program", "compile": "ad.compiler.compile", "get_num_threads": "ad.compiler.machine.loops",
     "load": "ad.compiler.program", "optimize": "ad.optimize", "optimizers": "ad.optimizers",
-    "record": "ad.compiler.record", "set_num_threads": "ad.compiler.machine.vm", "special": "ad.special",
+    "record": "ad.compiler.record", "set_num_threads": "ad.compiler.machine.loops", "special": "ad.special",
     "testing": "ad.testing", "vmap": "ad.compiler.vmap",
 }
 _FUNCTIONS = {

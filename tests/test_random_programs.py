@@ -8,7 +8,7 @@ from recordings import assert_close, in_threads
 import ad
 from ad.compiler.ir.interpreting import evaluate
 from ad.compiler.machine import machine_for
-from ad.compiler.machine.vm import get_num_threads, set_num_threads
+from ad.compiler.machine.loops import get_num_threads, set_num_threads
 from ad.compiler.passes.pipeline import simplify
 from ad.compiler.record import program_of
 from ad.compiler.tracing.call_signature import CallSignature

@@ -15,9 +15,21 @@ import ad
 from ad.compiler.ir.graph import Graph, Instruction
 from ad.compiler.ir.interpreting import evaluate
 from ad.compiler.machine import machine_for
-from ad.compiler.machine.execution_plan import BUFFERS
+from ad.compiler.machine.execution_plan import (
+    BUFFERS,
+    AddAtLoop,
+    AddSliceLoop,
+    AddViewLoop,
+    KernelLoop,
+    LoopGroup,
+    MatrixProduct,
+    OpaqueCall,
+    SumLoop,
+    TakeLoop,
+)
+from ad.compiler.machine.loops import get_num_threads, set_num_threads
 from ad.compiler.machine.lowering import Lowering
-from ad.compiler.machine.vm import get_num_threads, set_num_threads
+from ad.compiler.program import Instruction, evaluate
 from ad.engine.graph import Aval, Op
 from ad.ops.nondifferentiable import nondifferentiable_op
 from ad.ops.table import TABLE
@@ -81,6 +93,11 @@ def check(program, values, rtol=1e-12, **kwargs):
                 assert np.asarray(y).dtype == np.asarray(want).dtype
                 np.testing.assert_allclose(y, want, rtol=rtol, atol=1e-13 * scale)
     return machine
+
+
+def has_loop(step, kind):
+    """Whether a step is a group with a loop of this class."""
+    return isinstance(step, LoopGroup) and any(isinstance(loop, kind) for loop in step.loops)
 
 
 def at_once(work, n):
@@ -448,7 +465,7 @@ def sums_program(n):
 def test_groups_over_threads(make, n, workers):
     program, values = make(n)
     machine = check(program, values)
-    assert 2 * machine.layout.steps[0].align <= n  # it can be split
+    assert 2 * machine.plan.steps[0].align <= n  # it can be split
     first = machine.run(values)
     for _ in range(30):
         for y, want in zip(machine.run(values), first):
@@ -485,7 +502,7 @@ def test_who_finds_the_workers_busy_gets_the_same_bits(make, workers):
 def test_number_of_threads():
     with pytest.raises(ValueError, match="set_num_threads takes a number from 1 on, not 0"):
         set_num_threads(0)
-    code = "from ad.compiler.machine.vm import get_num_threads; print(get_num_threads())"
+    code = "from ad.compiler.machine.loops import get_num_threads; print(get_num_threads())"
     others = {key: value for key, value in os.environ.items() if key not in ("AD_NUM_THREADS", "OMP_NUM_THREADS")}
     for name, value, found in [("AD_NUM_THREADS", "3", "3"), ("OMP_NUM_THREADS", " 3,2", "3"),
                                ("OMP_NUM_THREADS", "1" + 5000 * "0", "64")]:
@@ -629,9 +646,10 @@ def test_empty_program_and_no_instructions():
 def test_the_gradient_of_rosenbrock_takes_five_loops():
     """Products and sums are one loop, and what is stored in a part of the result is made there and read there."""
     program = ad.record(ad.grad(rosen))(np.arange(5000.0))
-    (group,) = program.machine.layout.steps
-    assert sorted(op.name for op in group.ops) == sorted(
-        ["subtract_multiply", "subtract", "multiply", "scale_add", "add_part"])
+    (group,) = program.machine.plan.steps
+    kernels = [loop.kernel for loop in group.loops if isinstance(loop, KernelLoop)]
+    assert sorted(kernels) == sorted(["subtract_multiply", "subtract", "multiply", "scale_add"])
+    assert [type(loop) for loop in group.loops if not isinstance(loop, KernelLoop)] == [AddSliceLoop]
 
 
 @pytest.mark.parametrize("f", [
@@ -680,8 +698,8 @@ def test_a_product_is_made_before_another_part_is_added_to_where_its_factor_is_s
     product = b.do("multiply", factor, y)
     stored, later = sum_of_parts(b.do("square", y), factor), sum_of_parts(product, b.do("cos", y))
     machine = check(b.program(stored, later), [b.values[slot] for slot in b.inputs])
-    (group,) = machine.layout.steps
-    assert [op.name for op in group.ops].count("multiply") == 1
+    (group,) = machine.plan.steps
+    assert [loop.kernel for loop in group.loops if isinstance(loop, KernelLoop)].count("multiply") == 1
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -696,7 +714,7 @@ def test_arrays_in_parts_are_joined_in_parts(axis, rng):
     scaled = b.do("multiply", b.do("concatenate", *pieces, params=(axis, ends)), b.constant(2.0))
     mixed = b.do("concatenate", pieces[0], b.do("add", pieces[1], b.constant(1.0)), pieces[2], params=(axis, ends))
     machine = check(b.program(parts, scaled, mixed), [b.values[x], b.values[y]])
-    calls = [step for step in machine.layout.steps if hasattr(step, "results")]
+    calls = [step for step in machine.plan.steps if isinstance(step, OpaqueCall)]
     assert len(calls) == 1  # of NumPy's function, for the mixed ones
 @pytest.mark.parametrize("names", ["sin cos cos", "cos sin sin", "sin sin cos cos", "cos sin cos sin cos"])
 def test_sines_and_cosines_of_one_number_are_all_there(names):
@@ -815,7 +833,7 @@ def test_a_few_elements_of_a_vast_array_are_not_worth_to_clear_it(rng):
     x, i = rng.normal(size=(90_000, 50)), rng.integers(90_000, size=20)
     program = ad.record(ad.grad(lambda x: np.sum(x[i] ** 3)))(x)
     np.testing.assert_allclose(program(2 * x), ad.grad(lambda x: np.sum(x[i] ** 3))(2 * x), rtol=1e-12)
-    assert any(hasattr(step, "results") for step in program.machine.layout.steps)
+    assert any(isinstance(step, OpaqueCall) for step in program.machine.plan.steps)
 
 
 @pytest.mark.parametrize("workers", [1, 3], indirect=True)
@@ -829,10 +847,10 @@ def test_many_elements_by_indices(workers, rng):
 
     x = rng.normal(size=3000)
     np.testing.assert_allclose(ad.record(ad.grad(f))(x)(2 * x), ad.grad(f)(2 * x), rtol=1e-9, atol=1e-9)
-    groups = [step for step in ad.record(ad.grad(f))(x).machine.layout.steps if hasattr(step, "ops")]
-    names = [op.name for group in groups for op in group.ops]
-    assert names.count("take") == 3 and names.count("add_at") == 3
-    assert all(group.align >= group.n for group in groups if "add_at" in [op.name for op in group.ops])
+    groups = [step for step in ad.record(ad.grad(f))(x).machine.plan.steps if isinstance(step, LoopGroup)]
+    kinds = [type(loop) for group in groups for loop in group.loops]
+    assert kinds.count(TakeLoop) == 3 and kinds.count(AddAtLoop) == 3
+    assert all(group.align >= group.n for group in groups if has_loop(group, AddAtLoop))
 
 
 def _turned(b, slot, how):
@@ -864,7 +882,7 @@ def test_products_of_small_matrices(shapes, first, second, rng):
     twice = b.do("add", product, product)
     machine = check(b.program(product, twice, b.do("sin", a)), [b.values[slot] for slot in b.inputs], rtol=1e-11)
     small = len(shapes[0]) < 3 and 0 < np.prod([*shapes[0], *shapes[1][1:]]) <= 4096
-    assert small != any(hasattr(step, "results") for step in machine.layout.steps)
+    assert small != any(isinstance(step, OpaqueCall) for step in machine.plan.steps)
 
 
 def test_products_of_products_are_steps_one_after_another(rng):
@@ -872,7 +890,7 @@ def test_products_of_products_are_steps_one_after_another(rng):
     a, c = b.input(rng.normal(size=(3, 3))), b.input(rng.normal(size=(3, 3)))
     product = b.do("matmul", a, c)
     machine = check(b.program(b.do("matmul", product, b.do("matmul", c, product))), [b.values[a], b.values[c]])
-    assert [type(step).__name__ for step in machine.layout.steps] == 3 * ["Product"]
+    assert [type(step).__name__ for step in machine.plan.steps] == 3 * ["MatrixProduct"]
 
 
 def test_products_keep_nan_and_infinity():
@@ -917,7 +935,8 @@ def test_numbers_of_elements_are_kept_once(rng):
     taken = [b.do("getitem", slot, params=(index,)) for slot, index in places]
     put = b.do("put_zeros", taken[0], params=(chosen, (5, 5)))
     machine = check(b.program(*taken, put), [b.values[x]])
-    tables = [op.op for step in machine.layout.steps for op in step.ops if op.name in ("take", "add_at")]
+    loops = [loop for step in machine.plan.steps for loop in step.loops]
+    tables = [loop.indices for loop in loops if isinstance(loop, TakeLoop | AddAtLoop)]
     assert len(tables) == 7 and len({table.ctypes.data for table in tables}) == 4
 
 
@@ -939,7 +958,7 @@ def test_parts_of_one_array_that_are_not_the_same_are_added_by_one_thread(rng):
                           for name in ("sin", "cos")])
     for out, align in ((b.do("add", *parts), 120_000), (alike, 1600)):
         machine = check(b.program(out), [b.values[x]])
-        assert [group.align for group in machine.layout.steps if "add_into" in [op.name for op in group.ops]] == [align]
+        assert [group.align for group in machine.plan.steps if has_loop(group, AddViewLoop)] == [align]
 
 
 def test_scattered_elements_are_subtracted():
@@ -956,9 +975,9 @@ def test_product_that_nothing_reads_has_memory():
     b.do("matmul", x, x)
     total = b.do("sum", x, params=(None, False))
     program = b.program(b.do("sin", total), b.do("cos", total))
-    layout = machine_for(program).layout
-    (product,) = [step for step in layout.steps if hasattr(step, "shape")]
-    assert product.out.base == BUFFERS and layout.room >= 36
+    plan = machine_for(program).plan
+    (product,) = [step for step in plan.steps if isinstance(step, MatrixProduct)]
+    assert product.out.base == BUFFERS and plan.arena_size >= 36
     check(program, [b.values[x]])
 
 
@@ -1011,7 +1030,7 @@ def test_sums_of_an_array_in_parts_are_sums_of_its_parts(axis, keepdims, rng):
 def test_a_sum_over_the_lanes_of_an_identity_reads_no_zeros(rng):
     x = rng.random(300)
     program = ad.record(ad.hessian(lambda x: np.log(np.sum(np.exp(x)))))(x)
-    read = [op for step in program.machine.layout.steps if hasattr(step, "ops") and step.n == x.size ** 2
-            for op in step.ops if op.name in ("sum", "add_into")]
+    read = [loop for step in program.machine.plan.steps if isinstance(step, LoopGroup) and step.n == x.size ** 2
+            for loop in step.loops if isinstance(loop, SumLoop | AddViewLoop)]
     assert not read
     np.testing.assert_allclose(program(x), ad.hessian(lambda x: np.log(np.sum(np.exp(x))))(x), atol=1e-15)

@@ -3,7 +3,7 @@ import numpy as np
 
 import ad
 from ad.compiler.machine import machine_for
-from ad.compiler.machine.vm import get_num_threads, set_num_threads
+from ad.compiler.machine.loops import get_num_threads, set_num_threads
 
 from .problems import rosen
 

@@ -1,14 +1,17 @@
-"""The machine that runs a program: its values laid out in memory once, its ops as loops over blocks in the L1 cache.
+"""The machine that runs a graph: its values placed in memory once, its ops as loops over blocks in the L1 cache.
 
-`memory_plan` makes the plan (`execution_plan`): by `lowering` of ops to `lowered_ops`, some on `sparse_blocks` of
-arrays, `scheduling`, and `grouping` of loops into blocks. `vm` runs it.
+`memory_plan` makes an `execution_plan`: it applies `lowering` of ops to `lowered_ops`, some on `sparse_blocks` of
+arrays; `scheduling` of these in steps; `allocation` of memory; and `grouping` of loops into blocks. `assembly`
+translates the plan to C structs, which `vm` runs with the inner loops of `loops`.
 """
-from ad.compiler.machine.memory_plan import lay_out
+from typing import Any
+
+from ad.compiler.machine.memory_plan import plan_execution
 from ad.compiler.machine.vm import Machine
 
 __all__ = ["machine_for"]
 
 
-def machine_for(graph) -> Machine:
-    """Plan the execution of a graph, and make the machine that follows the plan."""
-    return Machine(lay_out(graph))
+def machine_for(graph: Any) -> Machine:
+    """Return a machine that runs a graph."""
+    return Machine(plan_execution(graph))

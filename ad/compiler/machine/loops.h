@@ -7,12 +7,8 @@
 #ifndef AD_LOOPS_H
 #define AD_LOOPS_H
 #include <math.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-#include "native.h"
-
-typedef void (*ad_kernel)(ptrdiff_t n, double *out, const double *a, const double *b, const double *c);
+#include "plan.h"
 
 static inline double ad_maximum(double a, double b) { return (a >= b) | (a != a) ? a : b; }
 static inline double ad_minimum(double a, double b) { return (a <= b) | (a != a) ? a : b; }
@@ -76,18 +72,6 @@ enum { AD_LOOP_COST = 10 };
 #define AD_TRANSCENDENTAL(NAME, ...) AD_LOOP_COST,
 static const int ad_kernel_costs[] = {AD_SIMPLE(AD_ARITHMETIC, AD_ARITHMETIC, AD_ARITHMETIC, AD_TRANSCENDENTAL, AD_ARITHMETIC, AD_ARITHMETIC)};
 enum { AD_N_KERNELS = sizeof ad_kernel_arities / sizeof *ad_kernel_arities };
-
-/* A matrix: element (i, j) is bases[base][offset + i * row + j * column]. */
-typedef struct {
-    int32_t base;
-    ptrdiff_t offset, row, column;
-} ad_matrix;
-
-/* The product of an m x k and a k x n matrix. */
-typedef struct {
-    ptrdiff_t m, k, n;
-    ad_matrix a, b, out;
-} ad_product;
 
 enum { AD_SMALL_MATRIX = 256 }; /* elements up to which a matrix is copied so that its rows are contiguous */
 
@@ -161,20 +145,6 @@ enum ad_code {
 static const char *const ad_code_names[] = {
     AD_SIMPLE(AD_STRING, AD_STRING, AD_STRING, AD_STRING, AD_STRING, AD_STRING) AD_SCALAR_OPS(AD_STRING)};
 
-/* r[out] = op(r[a], r[b], r[c]) for registers r, except that
- * - sin_cos writes the sine to r[out] and the cosine to r[b];
- * - load sets r[out] to element c of base a; store and accumulate write r[b] to it, or add r[b];
- * - loop calls the NumPy loop number c. */
-typedef struct {
-    uint32_t code, out, a, b, c;
-} ad_scalar;
-
-typedef struct {
-    ad_loop run;
-    void *data;
-    int arity;
-} ad_scalar_loop;
-
 static inline void ad_run_loop(const ad_scalar_loop *loop, double *r, const ad_scalar *at)
 {
     const ptrdiff_t n = 1, steps[4] = {0, 0, 0, 0};
@@ -222,66 +192,9 @@ static inline void ad_run_scalars(const ad_scalar *at, double **bases, const ad_
 #endif
 }
 
-/* The bases before those that are ndarrays; see `execution_plan.py`. */
-enum { AD_REGISTERS, AD_BUFFERS, AD_SCRATCH, AD_ARRAYS };
 enum { AD_MAX_AXES = 64 }; /* NPY_MAXDIMS of NumPy 2 */
 
 /* -- groups ---------------------------------------------------------------------------------- */
-
-/* An operand: element i of the iteration is bases[base][offset + i * step]; step is 0 or 1. */
-typedef struct {
-    int32_t base, step;
-    ptrdiff_t offset;
-} ad_ref;
-
-/* A strided array whose elements, in C order, are those of the iteration. */
-typedef struct {
-    int32_t base, nd;
-    ptrdiff_t offset;
-    ptrdiff_t *shape, *strides;
-} ad_view;
-
-typedef enum { AD_KERNEL, AD_NUMPY, AD_GATHER, AD_TAKE, AD_ADD_INTO, AD_ADD_AT, AD_ADD_SLICE, AD_SUM } ad_kind;
-
-typedef struct {
-    ad_kind kind;
-    int arity;
-    int sum;                     /* AD_SUM: the index of its total */
-    ptrdiff_t halo, spill_start; /* AD_ADD_SLICE: see ad_add_slice */
-    ad_kernel run;
-    ad_loop loop;
-    void *data;
-    ad_ref out, input[3];
-    ad_view view;
-    const int32_t *indices; /* AD_TAKE, AD_ADD_AT: elements of the view, relative to its first */
-} ad_vector;
-
-/* Elements offset, ..., offset + n - 1 of a base. */
-typedef struct {
-    int32_t base;
-    ptrdiff_t offset, n;
-} ad_span;
-
-/* One step: scalar code, a matrix product, or a group of loops over n elements. All null for an opaque call. */
-typedef struct {
-    int n_zeros, n_ops, n_sums;
-    ptrdiff_t spill_size; /* elements of a chunk's spill buffer: the halos of all loops */
-    int is_parallel;
-    ptrdiff_t align;      /* chunks begin at multiples of it */
-    double work;          /* estimated cost, in units of one multiply */
-    ad_span *zeros;
-    ad_scalar *code;
-    ad_scalar_loop *loops;
-    ad_product *product;
-    ptrdiff_t n, block;
-    ad_vector *ops;
-    ad_span *sums;
-} ad_step;
-
-/* A compensated sum (A. Neumaier, 1974): the rounding errors are summed separately. */
-typedef struct {
-    double sum, error;
-} ad_total;
 
 static inline void ad_add_to_total(ad_total *total, double x)
 {

@@ -1,0 +1,9 @@
+from ad.engine.graph import Op
+
+KERNEL_ARITIES: dict[str, int]
+NO_ALIAS: frozenset[str]
+OPCODES: dict[str, int]
+
+def has_loop(op: Op) -> bool: ...
+def get_num_threads() -> int: ...
+def set_num_threads(n: int) -> None: ...
