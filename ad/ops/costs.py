@@ -29,7 +29,8 @@ def transform(factor: float) -> Callable[..., int]:
 
     def operations(xs: Sequence[Any], ys: Sequence[Any], _n: int | None, axis: int, _norm: str | None) -> int:
         (x,), (y,) = xs, ys
-        return round(factor * max(x.size, y.size) * math.log2(max(x.shape[axis], y.shape[axis])))
+        n: int = max(x.shape[axis], y.shape[axis])
+        return round(factor * float(max(x.size, y.size)) * math.log2(n))
 
     return operations
 

@@ -41,7 +41,7 @@ def INVERTIBLE(rng: np.random.Generator, shape: Shape) -> Any:
 
 def FULL_RANK(rng: np.random.Generator, shape: Shape) -> Any:
     """Matrices (..., m, n) of full rank, with distinct singular values."""
-    return rng.uniform(-1, 1, shape) + 2.5 * np.eye(*shape[-2:]) * np.arange(1, shape[-1] + 1)
+    return rng.uniform(-1, 1, shape) + 2.5 * np.eye(shape[-2], shape[-1]) * np.arange(1, shape[-1] + 1)
 
 
 def SYMMETRIC(rng: np.random.Generator, shape: Shape) -> Any:

@@ -72,7 +72,7 @@ def needed_values(rule: Any, first: int, inputs: int) -> int:
         return 0
     if hasattr(rule, "needs"):
         return int(rule.needs)
-    code = rule.__code__  # type: ignore[attr-defined]
+    code = rule.__code__
     named = builtins.min(code.co_argcount - first, inputs + 1)
     bits = 0
     for i, name in enumerate(code.co_varnames[first : first + named]):
@@ -142,8 +142,8 @@ def _define(
     name = function.__name__.rstrip("_").lstrip("_")
     variadic = inputs is None
     binder = ArgumentBinder(function, 1 if inputs is None else inputs)
-    fn = (lambda *args: function(args[: len(args) - n], *args[len(args) - n :])) if variadic else function
     n = len(binder.parameters)
+    fn = (lambda *args: function(args[: len(args) - n], *args[len(args) - n :])) if variadic else function
     op = Op(name, form, fn, jvp=jvp, vjp=vjp, needs=needs, parameters=binder.parameters, outputs=outputs,
             fold=reduction_kernel)
     op.shape_rule = shape_rule

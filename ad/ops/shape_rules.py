@@ -35,7 +35,7 @@ def view(*_: Any) -> Any:
     return ALIASES_INPUT
 
 
-def elementwise_shape(ufunc: np.ufunc | None = None) -> ShapeRule | None:
+def elementwise_shape(ufunc: Any = None) -> ShapeRule | None:
     """The shape rule of an op that works element by element.
 
     The dtype is that of the ufunc, or the common dtype of the inputs. None for a ufunc with several outputs.

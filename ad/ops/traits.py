@@ -79,7 +79,7 @@ class Traits(NamedTuple):
     operations: Callable[..., int] | None = None
     exponent: float | str | None = None
     radicand: Callable[..., Any] | None = None
-    carry: Callable[..., Any] | str | None = None
+    carry: Any = None
     dots: tuple[int, ...] = ()
 
 
