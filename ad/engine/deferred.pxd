@@ -1,21 +1,21 @@
-"""Contract of deferral: values that a recording has abstract_output, and not computed."""
+"""Contract of deferral: outputs whose shape and dtype a recording knows, and whose values are not computed yet."""
 from cpython.ref cimport PyObject
 
 from ad.engine.graph cimport Op
 from ad.engine.recorder cimport State
 from ad.engine.types cimport Operand
 
-cdef int n_open  # recordings that may have such values, in any thread
+cdef int n_open  # the number of recordings that may have such outputs, in all threads
 
 
 cdef class Deferred:
-    cdef State state             # of the thread that records
-    cdef list waiting            # [(op, inputs, params, output), ...] in the order of their evaluation
-    cdef set pending                # the addresses of those outputs
-    cdef long long bytes         # of those outputs
-    cdef PyObject *fresh         # an output that was described and is not among them yet
+    cdef State state             # the state of the thread that records
+    cdef list waiting            # [(op, inputs, params, output), ...] in the order in which they are evaluated
+    cdef set pending             # the addresses of these outputs
+    cdef long long bytes         # the size of these outputs
+    cdef PyObject *fresh         # a placeholder whose op is not in the list yet
     cdef readonly bint stopped
-    cdef object lock             # of the recording too: other threads may take part in it
+    cdef object lock             # other threads may take part in the recording
     cdef bint holds(self, PyObject *array) noexcept
     cdef bint is_fresh(self, Operand *output) noexcept
     cdef int add(self, Op op, list inputs, object params, object output) except -1

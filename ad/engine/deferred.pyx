@@ -1,12 +1,12 @@
 # cython: nonecheck=True
-"""Deferral: while a program is being recorded, ops on large arrays are described and not evaluated.
+"""Deferral: while a program is being recorded, ops on large arrays are not evaluated at once.
 
-A recording has to know shapes and dtypes; values only where Python sees them. An op whose entry in the table says what
-its output looks like gets an array for it that is not filled in, and waits. Whoever needs a value calls
-`force_deferred`, which evaluates what waits; if nobody does, it is the program that computes the result, and nothing is
-computed twice.
+A recording needs shapes and dtypes, and values only where Python sees them. The output of an op with a shape rule is a
+placeholder, an array that is not filled in, and the op joins a lazy queue. Code that needs a value calls
+`force_deferred`, which evaluates the queue. If no code does, the program computes the result, and nothing is computed
+twice.
 
-A view of an array that waits is made at once: it has its values when the array has them.
+A view of a placeholder is made at once: it has its values when the placeholder has them.
 """
 cimport cython
 from cpython.tuple cimport PyTuple_GET_ITEM
@@ -22,17 +22,17 @@ import numpy as np
 
 cnp.import_array()
 
-ALIASES_INPUT = object()  # what a shape rule says of an op that reads no element: its output is a view of its input
+ALIASES_INPUT = object()  # what a shape rule returns for an op that reads no element: the output is a view of the input
 
-cdef cnp.npy_intp large = 1 << 14  # elements from which on it pays to wait
-cdef long long budget = 1 << 32  # bytes that may wait: memory that is not there, but promised
+cdef cnp.npy_intp large = 1 << 14  # from this number of elements on, an op is deferred
+cdef long long budget = 1 << 32  # bytes that pending outputs may have: memory that is reserved and not used yet
 cdef list opened = []
 
 
 def set_limits(from_size, total):
-    """Set from how many elements on an op waits, and how many bytes may wait in all; returns what they were.
+    """Set from how many elements on an op is deferred, and how many bytes may be pending; return the old limits.
 
-    For tests, whose arrays are small.
+    This is for tests, whose arrays are small.
     """
     global large, budget
     before = large, budget
@@ -42,19 +42,19 @@ def set_limits(from_size, total):
 
 @cython.final
 cdef class Deferred:
-    """What one recording, with those inside it, has not evaluated yet.
+    """The queue of ops that one recording, with the recordings inside it, has not evaluated yet.
 
     Attributes
     ----------
     stopped : bool
-        Whether nothing waits any more: large values have been computed all the same, and the rest is soon done.
+        Whether ops are no longer deferred, because large values had to be computed all the same.
     """
 
     def __cinit__(self):
         self.waiting, self.pending, self.lock = [], set(), threading.RLock()
 
     cdef bint holds(self, PyObject *array) noexcept:
-        """Whether an array, or the one whose memory it shows, waits for its values."""
+        """Whether an array, or an array that it is a view of, is pending."""
         if not self.pending:
             return False
         while array != NULL and isinstance(<object>array, cnp.ndarray):
@@ -64,11 +64,11 @@ cdef class Deferred:
         return False
 
     cdef bint is_fresh(self, Operand *output) noexcept:
-        """Whether an output was described just now."""
+        """Whether an output is the placeholder that was made last."""
         return output.kind == ARRAY and output.value == self.fresh
 
     cdef int add(self, Op op, list inputs, object params, object output) except -1:
-        """Let an op wait whose output was described just now."""
+        """Add an op to the queue whose placeholder was made just now."""
         self.fresh = NULL
         self.waiting.append((op, inputs, params, output))
         self.pending.add(<size_t><PyObject *>output)
@@ -76,7 +76,7 @@ cdef class Deferred:
         return self.evaluate() if self.bytes > budget else 0
 
     cdef int forget_unread(self) except -1:
-        """Leave out what nobody has: neither an Array, nor a view, nor an op that waits for it."""
+        """Remove the ops whose outputs nothing refers to: no Array, no view and no other op of the queue."""
         cdef Py_ssize_t i
         cdef PyObject *output
         for i in range(len(self.waiting) - 1, -1, -1):
@@ -90,9 +90,9 @@ cdef class Deferred:
         return 0
 
     cdef int evaluate(self) except -1:
-        """Fill in what waits and can still be seen.
+        """Evaluate the ops of the queue whose outputs can still be seen.
 
-        What Python runs meanwhile, as a finalizer or a signal handler, may itself need a value: all is there then.
+        Finalizers and signal handlers may run during this loop and force values themselves; the queue stays consistent.
         """
         cdef list waiting
         with self.lock:
@@ -103,33 +103,34 @@ cdef class Deferred:
         return 0
 
     cdef int evaluate_all(self, list waiting) except -1:
-        """Fill in what these entries are waiting for, in their order."""
+        """Evaluate these entries of the queue in their order."""
         cdef Py_ssize_t i
         try:
-            with np.errstate(all="ignore"):  # as where an op is evaluated at once
+            with np.errstate(all="ignore"):  # as for an op that is evaluated at once
                 for i in range(len(waiting)):
                     op, inputs, params, output = waiting[i]
                     if <size_t><PyObject *>output in self.pending:
                         fill(op, inputs, params, output)
                         self.pending.discard(<size_t><PyObject *>output)
-                    waiting[i] = inputs = output = None  # the last one to need an array lets go of it
+                    waiting[i] = inputs = output = None  # the last op that needs an array frees it
         finally:
             self.waiting = [entry for entry in self.waiting if entry is not None]
         self.bytes = 0
         return 0
 
     def close(self):
-        """End with it: what somebody still has is evaluated, the rest never."""
+        """End the deferral: outputs that something still refers to are evaluated, the others never."""
         global n_open
         if self.state.deferred is self:
             self.state.deferred = None
-        self.evaluate()  # which may be interrupted: then the next to need a value goes on with it
+        self.evaluate()  # if this is interrupted, the next code that needs a value continues with it
         if self in opened:
             opened.remove(self)
             n_open -= 1
 
 
 cdef int fill(Op op, list inputs, object params, object output) except -1:
+    """Evaluate an op into its placeholder."""
     if isinstance(op.fn, np.ufunc):
         op.fn(*inputs, out=output)
     else:
@@ -138,7 +139,7 @@ cdef int fill(Op op, list inputs, object params, object output) except -1:
 
 
 cdef Deferred begin():
-    """That of a recording that begins now, inside no other."""
+    """Return the Deferred of a recording that begins now, inside no other."""
     global n_open
     cdef Deferred deferred = Deferred()
     deferred.state = current()
@@ -149,9 +150,9 @@ cdef Deferred begin():
 
 
 cdef int force_deferred(PyObject *array) except -1:
-    """See to it that an array has its values, for somebody who is going to read them."""
+    """Compute the values of an array if they are pending: for code that is going to read them."""
     cdef Deferred deferred
-    array_kept = <object>array  # the evaluation runs Python code, which may let go of it
+    array_kept = <object>array  # the evaluation runs Python code, which may drop it
     for deferred in list(opened):
         if deferred.holds(<PyObject *>array_kept):
             return deferred.evaluate()
@@ -159,11 +160,11 @@ cdef int force_deferred(PyObject *array) except -1:
 
 
 cdef object abstract_output(Op op, Operand *operands, int n, object params):
-    """An array without values in the place of an op's output; None if the op has to be evaluated, and can be."""
+    """Return a placeholder for an op's output; None if the op has to be evaluated; then its operands have their values."""
     cdef State state = current()
     cdef Deferred deferred = state.deferred
-    cdef cnp.npy_intp size, reach = 1  # of an operand; that the output may have at most
-    cdef bint waits = False, is_large = False  # an operand
+    cdef cnp.npy_intp size, reach = 1  # size of an operand; bound of the size of the output
+    cdef bint waits = False, is_large = False  # whether an operand is pending; whether one is large
     cdef int i
     for i in range(n):
         if operands[i].kind == ARRAY:
@@ -180,12 +181,12 @@ cdef object abstract_output(Op op, Operand *operands, int n, object params):
         deferred.stopped |= waits or is_large
     for i in range(n):
         if operands[i].kind == ARRAY:
-            force_deferred(operands[i].value)  # perhaps it is what another thread records
+            force_deferred(operands[i].value)  # another thread's recording may have it pending
     return None
 
 
 cdef bint is_recorded(State state, Operand *operands, int n):
-    """Whether the tracer will be told of an op on these."""
+    """Whether the tracer will be told of an op on these operands."""
     cdef int i
     if state.tracer is not None and state.recording > 0:
         for i in range(n):
@@ -195,7 +196,7 @@ cdef bint is_recorded(State state, Operand *operands, int n):
 
 
 cdef object placeholder(Deferred deferred, Op op, Operand *operands, int n, object params, bint waits, bint is_large):
-    """What the op's shape rule says of its output, as an array; None if it says nothing, or the op is soon done."""
+    """Return an array as the op's shape rule describes its output; None if there is no rule, or the op is small."""
     cdef list inputs = []
     cdef int i
     deferred.fresh = NULL
@@ -207,12 +208,12 @@ cdef object placeholder(Deferred deferred, Op op, Operand *operands, int n, obje
         told = op.shape_rule(*inputs, *(params or ()))
         y = op.fn(*inputs, *(params or ())) if told is ALIASES_INPUT else None if told is None else np.empty(*told)
     except (IndexError, TypeError, ValueError, MemoryError):
-        return None  # the evaluation says what is wrong; or there is no memory to promise, while there is some to use
+        return None  # the evaluation raises the error; or memory cannot be reserved for all pending outputs
     if not isinstance(y, cnp.ndarray) or told is not ALIASES_INPUT and not (waits or is_large or y.size >= large):
         return None
     if told is ALIASES_INPUT:
         if not waits or deferred.holds(<PyObject *>y):
             return y
-        y = np.empty_like(y)  # for what is a copy, and in memory of its own: by that its views are known
+        y = np.empty_like(y)  # a copy, which needs memory of its own, because views are recognised by their memory
     deferred.fresh = <PyObject *>y
     return y

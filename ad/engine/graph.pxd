@@ -20,7 +20,7 @@ cdef enum Power:
     BY_OPERAND   # the second operand, if it is a constant number
     BY_ITSELF    # 2, where both operands are one Array
     BY_RADICAND  # the op's `radicand` tells
-    CARRIES      # it computes none, but a power of its output is that of its first operand, moved or scaled
+    CARRIES      # it computes no power; a power of its output is a power of its first operand, moved or scaled
 
 cdef struct Input:
     PyObject *node     # owned; NULL for a constant
@@ -38,17 +38,17 @@ cdef class Op:
     cdef readonly tuple partials     # elementwise only: a callable or number an input
     cdef readonly object jvp, vjp    # other forms: see `ops/forms.py`
     cdef readonly tuple parameters   # names of the static params, for printing
-    cdef public object shape_rule       # what the output looks like: see `ops/shape_rules.py`; or None
+    cdef public object shape_rule    # shape and dtype of the output: see `ops/shape_rules.py`; or None
     cdef Power power                 # see `engine.powers`
     cdef double exponent
-    cdef bint joins                  # its operands are one value in two ways: see `engine.powers`
-    cdef readonly object radicand    # of what the output is a root: see `engine.powers`; or None
+    cdef bint joins                  # its operands are one value, computed in two ways: see `engine.powers`
+    cdef readonly object radicand    # what the output is a root of: see `engine.powers`; or None
     cdef readonly object carry       # a power of the output from that of an operand: see `engine.powers`; or None
     cdef readonly int outputs, arity
     cdef bint elementwise
     cdef bint nondifferentiable      # nothing flows through it
     cdef bint is_alias               # whether it is the table's `identity`, of which sources are made
-    cdef uint32_t needs[8]           # values input i's cotangent needs; bit 31: the output
+    cdef uint32_t needs[8]           # the values that input i's cotangent needs; bit 31: the output
     cdef bint constant[2]            # elementwise: whether partial i is a number, `factor[i]`
     cdef double factor[2]
     cdef uint8_t dots                # elementwise: bit i: partial i is itself a (co)tangent
@@ -57,22 +57,22 @@ cdef class Op:
     cdef const Native *native
     cdef void *pull                  # a NativePull of `engine.sweep`, or NULL
     cdef void *push                  # a NativePush, likewise
-    cdef tuple public                # name and doc of the public function, as C has them, and itself
+    cdef tuple public                # C's name and doc of the public function, and the function
     cdef object __weakref__
 
 
-# A million of these may be alive at once, so they are packed, and touched by hand.
+# A million nodes may be alive at once: the fields are packed, and references are counted by hand.
 cdef class Node:
     cdef PyObject *op                # owned; NULL for a leaf
     cdef PyObject *params            # owned; NULL or a tuple
     cdef uint64_t seq
     cdef Content output
-    cdef Input narrow[2]             # the inputs; with more than two, narrow[0] points to them
-    cdef uint8_t kinds[2]            # of the inputs' values, likewise
+    cdef Input narrow[2]             # the inputs; narrow[0].node points to them if there are more than two
+    cdef uint8_t kinds[2]            # the Kinds of the inputs' values; behind the inputs if there are more than two
     cdef uint8_t output_kind
     cdef uint8_t broadcast
     cdef int n
-    cdef int slot                    # of the sweep whose stamp this is
+    cdef int slot                    # its place in the plan of the sweep that `stamp` names
     cdef uint32_t stamp
 
 
@@ -83,7 +83,7 @@ cdef class TangentNode(Node):
 cdef inline Op op_of(Node node):
     return <Op>node.op
 
-# A borrowed Node: passing a Node as an argument counts a reference, and in a loop that shows.
+# A borrowed Node. A cast to Node counts a reference, which is too slow in a loop.
 ctypedef PyObject *NodePtr
 
 cdef inline Input *inputs_of(NodePtr node) noexcept:
@@ -111,10 +111,10 @@ cdef inline Saved saved_output(Node node) noexcept:
 
 
 cdef inline void hold(Operand *operands, int n) noexcept:
-    """Own what operands have borrowed.
+    """Take references to what operands have borrowed.
 
-    An Array can be made to stand for another value (`out=`) by another thread, or by Python code that an op runs. An op
-    that lets go of the GIL or runs Python code holds its operands, and lets go of them by `let_go`.
+    Another thread, or Python code that an op runs, can rebind an Array to another value (`out=`). An op that releases
+    the GIL or runs Python code therefore holds its operands, and gives up the references by `let_go`.
     """
     cdef int i
     for i in range(n):
@@ -124,6 +124,7 @@ cdef inline void hold(Operand *operands, int n) noexcept:
 
 
 cdef inline void let_go(Operand *operands, int n) noexcept:
+    """Give up the references that `hold` took."""
     cdef int i
     for i in range(n):
         Py_XDECREF(operands[i].value)

@@ -18,7 +18,7 @@ import numpy as np
 
 
 def live_objects():
-    """How many nodes are alive: kept by a debug build (AD_DEBUG=1) only."""
+    """Return how many nodes are alive; only a debug build (AD_DEBUG=1) counts them."""
     if not DEBUG:
         raise RuntimeError("live objects are counted in a debug build only: build with AD_DEBUG=1")
     return {"nodes": nodes.alive}
@@ -28,14 +28,14 @@ def live_objects():
 
 @cython.final
 cdef class Op:
-    """One entry of the table, in the shape the core works with.
+    """One entry of the table, in the form that the core works with.
 
     `fn(*values, *params)` computes on raw values. An elementwise op has `partials`, one for
     each input: a number, or a callable of `(*inputs, output)`. Every other form has
     `jvp(x_dots, xs, y, params)` and `vjp(i, y_bar, xs, y, params)`. `needs[i]` tells which
     values the cotangent of input i needs: bit k for input k, bit 31 for the output. `dots` are the
-    inputs whose partial is itself a (co)tangent. A reduction may have `fold`, the ufunc and its
-    neutral element, for the case that reduces to one number.
+    inputs whose partial is itself a (co)tangent. A reduction may have `fold`, its ufunc and identity,
+    by which the core reduces a whole array to one number.
     """
 
     def __init__(self, name, form, fn, *, partials=(), jvp=None, vjp=None, needs=(0,),
@@ -58,7 +58,7 @@ cdef class Op:
         self.reduction_identity = 0 if fold is None else fold[1]
 
     def set_power(self, exponent=None, radicand=None, carry=None):
-        """Say of what the op computes a power: see `ops/forms.py`."""
+        """Set what the op computes a power of: see `ops/forms.py`."""
         self.radicand, self.carry = radicand, carry
         if isinstance(exponent, str):
             self.power = {"operand": BY_OPERAND, "itself": BY_ITSELF}[exponent]
@@ -70,18 +70,18 @@ cdef class Op:
             self.power = CARRIES
 
     def set_joins(self):
-        """Say that the two operands are one value, computed in two ways: see `engine.powers`."""
+        """Mark the two operands as one value, computed in two ways: see `engine.powers`."""
         self.joins = True
 
     def needs_of(self, int i):
-        """The values that the rule of input i needs, as bits: see `needs`."""
+        """Return the values that the rule of input i needs, as bits: see `needs`."""
         return self.needs[min(max(i, 0), 7)]
 
     def __repr__(self):
         return f"<ad op {self.name}>"
 
     def __getattr__(self, name):
-        # pickle knows a built-in function as an attribute of what it is bound to
+        # pickle finds a built-in function as an attribute of the object that it is bound to
         if self.public is None or name != self.name:
             raise AttributeError(f"{self!r} has no attribute {name!r}")
         return self.public[2]
@@ -125,7 +125,7 @@ cdef Op PICK = Op("pick", "pick", None, outputs=1)
 
 @cython.final
 cdef class Aval:
-    """What is known of a value that was dropped: its shape and dtype."""
+    """The shape and dtype of a value that was dropped."""
 
     def __init__(self, tuple shape, dtype=FLOAT64_DTYPE):
         self.shape = shape
@@ -147,6 +147,7 @@ cdef class Aval:
 
 
 cdef inline void forget(Content *value, uint8_t kind) noexcept:
+    """Give up the reference of a saved value, if it has one."""
     if kind == ARRAY:
         release_to_pool(value.object)
         Py_DECREF(<object>value.object)
@@ -155,7 +156,7 @@ cdef inline void forget(Content *value, uint8_t kind) noexcept:
 
 
 cdef void forget_values(NodePtr node) noexcept:
-    """Let go of what a node keeps for its sweep."""
+    """Drop the values that a node keeps for its sweep."""
     cdef Input *inputs = inputs_of(node)
     cdef uint8_t *kinds = kinds_of(node)
     cdef int i
@@ -166,14 +167,15 @@ cdef void forget_values(NodePtr node) noexcept:
     (<Node>node).output_kind = NOTHING
 
 
-# Nodes whose last holder is going wait here, so that a chain of a million of them is freed in
-# a loop and not by recursion.
+# Nodes whose last reference is about to be dropped wait in this list, so that a chain of a million nodes is freed in a
+# loop and not by recursion.
 cdef PyObject **dying = NULL
 cdef size_t n_dying = 0, dying_capacity = 0
 cdef bint burying = False
 
 
 cdef bint enlarge_dying() noexcept:
+    """Enlarge the list of dying nodes; whether there was memory for it."""
     global dying, dying_capacity
     cdef size_t capacity = max(<size_t>1024, 2 * dying_capacity)
     cdef PyObject **larger = <PyObject **>PyMem_Realloc(dying, capacity * sizeof(PyObject *))
@@ -184,9 +186,9 @@ cdef bint enlarge_dying() noexcept:
 
 
 cdef inline void release(PyObject *node) noexcept:
-    """Give up a reference; if it was the last, the outermost `__dealloc__` frees the node.
+    """Give up a reference; if it is the last one, the outermost `dealloc_node` frees the node.
 
-    Where there is no memory for the list, the node is freed here, by recursion.
+    Without memory for the list, the node is freed here, by recursion.
     """
     global n_dying
     if node.ob_refcnt == 1 and (n_dying < dying_capacity or enlarge_dying()):
@@ -198,20 +200,20 @@ cdef inline void release(PyObject *node) noexcept:
 
 @cython.no_gc
 cdef class Node:
-    """One recorded op: what a sweep needs of it, and what running it again needs."""
+    """One recorded op, with what a sweep over it needs."""
 
 
 @cython.final
 @cython.no_gc
 cdef class TangentNode(Node):
-    """A node whose inputs carried tangents, which its sweep must carry on."""
+    """A node whose inputs had tangents; a sweep over it needs them."""
 
 
 cdef destructor free_node = (<PyTypeObject *>Node).tp_dealloc
 cdef destructor free_tangent_node = (<PyTypeObject *>TangentNode).tp_dealloc
 
 cdef inline void clear_node(NodePtr node) noexcept:
-    """Let go of all that a node holds; nodes that only it holds are added to those that are dying."""
+    """Give up all references of a node; nodes that only it refers to are added to the dying ones."""
     cdef Input *inputs = inputs_of(node)
     cdef uint8_t *kinds = kinds_of(node)
     cdef int i
@@ -270,7 +272,7 @@ cdef Node allocate_node(bint has_tangents):
 
 
 cdef object raw(Operand *operand):
-    """The operand as NumPy takes it; a Python number stays weak in promotion."""
+    """Return the operand as NumPy takes it; a Python number stays weak in promotion."""
     return FLOAT64_TYPE(operand.x) if operand.value == NULL else <object>operand.value
 
 

@@ -1,4 +1,4 @@
-"""Contract of the float64 kernels: NumPy's inner loops, native partials, small array helpers."""
+"""Contract of the float64 kernels: NumPy's inner loops and native partials."""
 from cpython.ref cimport PyObject
 from libc.stddef cimport ptrdiff_t
 from numpy cimport npy_intp
@@ -27,7 +27,7 @@ cdef struct Loop:
     InnerLoop run
     void *data
 
-# One operand of a kernel: a plain or one-dimensional array, or, where `array` is NULL, a number.
+# One operand of a kernel: a contiguous or one-dimensional array, or a number if `array` is NULL.
 cdef struct Factor:
     PyObject *array
     double number

@@ -1,10 +1,9 @@
 """Loops on float64 arrays without the cost of a NumPy call.
 
-A ufunc call costs some 0.3 µs before it computes anything. Its inner loop, reached through the
-public struct `PyUFuncObject`, has the same SIMD code and none of that cost; it is taken from
-the ufunc once, by type signature. "Plain" below means an exact ndarray of aligned float64 in
-C order. A function here returns None for operands it does not take; the caller then goes
-through NumPy itself.
+A ufunc call costs about 0.3 µs before it computes anything. Its inner loop, in the public struct
+`PyUFuncObject`, has the same SIMD code without that cost; it is looked up once, by type signature.
+"Contiguous" below means what `is_contiguous` tests. A function here returns None for operands that it
+does not support; the caller then calls NumPy.
 """
 from cpython.contextvars cimport PyContextVar_CheckExact, get_value
 from libc.string cimport memcpy, memset
@@ -31,19 +30,17 @@ cdef extern from "native.h":
     void clear_float_flags "ad_clear_float_flags"() noexcept nogil
 
 
-
-
 cdef const Native *find_native(const char *name) noexcept:
-    """The native kernels of an op, or NULL."""
+    """Return the native kernels of an op, or NULL."""
     return ad_find_native(name)
 
 
 cdef int find_loop(object ufunc, Loop *loop) except -1:
-    """Take the all-float64 inner loop of `ufunc`; whether it has one."""
+    """Store the float64 inner loop of `ufunc` in `loop`; whether it has one."""
     cdef UFunc *table
     cdef int i, j
     loop.run = NULL
-    if not isinstance(ufunc, cnp.ufunc) or ufunc.signature is not None:  # a generalised one goes through vectors
+    if not isinstance(ufunc, cnp.ufunc) or ufunc.signature is not None:  # a generalised ufunc loops over vectors
         return False
     table = <UFunc *><PyObject *>ufunc
     if table.nout != 1:
@@ -60,10 +57,10 @@ cdef int find_loop(object ufunc, Loop *loop) except -1:
 
 
 # -- NumPy's floating-point errors -------------------------------------------------------
-# Loops and scalar kernels that are called directly set the flags of the processor, and no more. Where np.errstate asks
-# for more than a warning, NumPy itself has to compute what has set them.
+# Loops and scalar kernels that are called directly only set the flags of the processor. Where np.errstate asks for more
+# than a warning, NumPy itself has to repeat the computation that set them.
 
-# NumPy's settings are in a variable of its own, where it has that under this name. They are never changed but replaced.
+# NumPy keeps its settings in a context variable, if it has one of this name. Settings are replaced and never changed.
 cdef object SETTINGS = getattr(np._core.umath, "_extobj_contextvar", None)
 cdef bint HAS_SETTINGS = SETTINGS is not None and PyContextVar_CheckExact(SETTINGS)
 cdef object known_settings = contextvars.Context().run(SETTINGS.get) if HAS_SETTINGS else None
@@ -81,7 +78,7 @@ cdef bint heeds_errors() except -1:
 
 
 cdef bint heeds_flags() except -1:
-    """`heeds_errors`, asked where flags are set: they are cleared."""
+    """Clear the floating-point flags, which are set; return `heeds_errors`."""
     clear_float_flags()
     return heeds_errors()
 
@@ -89,7 +86,7 @@ cdef bint heeds_flags() except -1:
 # -- loops -------------------------------------------------------------------------------
 
 cdef object map1(Loop *loop, PyObject *a):
-    """loop(a) in a new array."""
+    """Return loop(a) in a new array."""
     cdef char *args[2]
     cdef npy_intp steps[2]
     cdef npy_intp n
@@ -109,7 +106,7 @@ cdef object map1(Loop *loop, PyObject *a):
 
 
 cdef inline bint take_step(Factor *f, bint flat, char **arg, npy_intp *step) noexcept:
-    """Where and in which steps a loop reads an operand; false if it cannot."""
+    """Set where, and with which stride, a loop reads an operand; false if it cannot."""
     if f.array == NULL:
         arg[0] = <char *>&f.number
         step[0] = 0
@@ -125,7 +122,7 @@ cdef inline bint take_step(Factor *f, bint flat, char **arg, npy_intp *step) noe
 
 
 cdef inline npy_intp rows_of(PyObject *a, PyObject *b) noexcept:
-    """How often b, whose shape is the end of a's, is gone through for a; 0 if it is not so."""
+    """Return how often b is repeated to give the shape of a, if its shape is the end of that of a; else 0."""
     cdef int i, na = cnp.PyArray_NDIM(<cnp.ndarray>a), nb = cnp.PyArray_NDIM(<cnp.ndarray>b)
     cdef npy_intp rows = 1
     if nb > na:
@@ -139,7 +136,7 @@ cdef inline npy_intp rows_of(PyObject *a, PyObject *b) noexcept:
 
 
 cdef object map2(Loop *loop, Factor a, Factor b):
-    """loop(a, b) in a new array: a number beside an array, or one shape the end of the other."""
+    """Return loop(a, b) in a new array, for a number and an array, or where one shape is the end of the other."""
     cdef char *args[3]
     cdef char *moving[3]
     cdef npy_intp steps[3]
@@ -171,7 +168,7 @@ cdef object map2(Loop *loop, Factor a, Factor b):
 
 
 cdef double reduce_loop(Loop *loop, PyObject *a, double start) noexcept:
-    """loop(... loop(loop(start, a0), a1) ...) over a plain array; NumPy's loops sum pairwise."""
+    """loop(... loop(loop(start, a0), a1) ...) over a contiguous array; NumPy's loops sum pairwise."""
     cdef char *args[3]
     cdef npy_intp steps[3]
     cdef npy_intp n = size_of(a)
@@ -184,6 +181,7 @@ cdef double reduce_loop(Loop *loop, PyObject *a, double start) noexcept:
 
 
 cdef inline bint take(Factor f, const double **data, int *stride, PyObject **like) noexcept:
+    """Set where, and with which stride, a native kernel reads an operand; false if it cannot."""
     if f.array == NULL:
         stride[0] = 0
         return True
@@ -195,9 +193,9 @@ cdef inline bint take(Factor f, const double **data, int *stride, PyObject **lik
 
 
 cdef object pull_loop(Pullback kernel, Factor a, Factor b, PyObject *y, Factor g, bint overwrite):
-    """g * partial(a, b, y): a new array, or a float where no operand is an array.
+    """Return g * partial(a, b, y): a new array, or a float where no operand is an array.
 
-    It is written into g's own memory where `overwrite` says that nobody else sees it.
+    With `overwrite` the result is written into the memory of g, which has no other holder.
     """
     cdef const double *pa = &a.number
     cdef const double *pb = &b.number
@@ -219,7 +217,7 @@ cdef object pull_loop(Pullback kernel, Factor a, Factor b, PyObject *y, Factor g
 
 
 cdef object push_loop(Pullback kernel, Factor a, Factor b, PyObject *y, PyObject *x_dot):
-    """x_dot * partial(a, b, y), for every lane that x_dot has in front of the shape of a, b and y."""
+    """Return x_dot * partial(a, b, y) for every lane that x_dot has in front of the shape of a, b and y."""
     cdef const double *pa = &a.number
     cdef const double *pb = &b.number
     cdef int sa, sb
@@ -250,7 +248,7 @@ cdef object push_loop(Pullback kernel, Factor a, Factor b, PyObject *y, PyObject
 
 
 cdef void add_into(PyObject *a, npy_intp start, npy_intp step, npy_intp n, Factor b) noexcept:
-    """a.flat[start : start + n * step : step] += b, for plain a, and b plain or a number."""
+    """a.flat[start : start + n * step : step] += b, for contiguous a, and b contiguous or a number."""
     cdef double *to = data_of(a) + (start if n else 0)
     cdef const double *data
     cdef npy_intp i
@@ -270,7 +268,7 @@ cdef void add_into(PyObject *a, npy_intp start, npy_intp step, npy_intp n, Facto
 def add_rows(cnp.ndarray out, numbers, x):
     """out[number] += row, for each of the numbers and the rows of x, one after the other.
 
-    False, and nothing done, where an array is not plain, a number is out of bounds, or shapes do not fit.
+    Returns False and does nothing if an array is not contiguous, a number is out of bounds, or shapes do not match.
     """
     cdef npy_intp i, j, number, n, width, count
     cdef const npy_intp *at
@@ -299,7 +297,7 @@ def add_rows(cnp.ndarray out, numbers, x):
 
 
 cdef object embedded(npy_intp size, npy_intp start, npy_intp step, npy_intp n, Factor b):
-    """A new vector of zeros but for [start : start + n * step : step], where it is b."""
+    """Return a new vector that is b at [start : start + n * step : step] and zero elsewhere."""
     cdef double *data
     out = empty_vector(size)
     data = data_of(<PyObject *>out)

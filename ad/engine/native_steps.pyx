@@ -15,7 +15,7 @@ cnp.import_array()
 
 
 cdef bint pull_slice(Node node, Saved *y_bar, Saved *slot) except -1:
-    """x[start:stop:step] of a float64 vector: into the vector's own buffer."""
+    """Pull back x[start:stop:step] of a float64 vector: add into the buffer of the vector's cotangent."""
     cdef Py_ssize_t start, stop, step, n
     cdef cnp.npy_intp size = node.narrow[0].value.n
     if node.kinds[0] != SHAPE_VECTOR or type(params_of(node)[0]) is not slice:
@@ -41,7 +41,7 @@ cdef bint pull_slice(Node node, Saved *y_bar, Saved *slot) except -1:
 
 
 cdef bint pull_sum(Node node, Saved *y_bar, Saved *slot) except -1:
-    """The sum of all elements: its cotangent stands for every one of them."""
+    """Pull back the sum of all elements: its cotangent stands for the cotangent of each element."""
     cdef Saved x_bar
     if y_bar.kind != SCALAR or params_of(node)[0] is not None:
         return False
@@ -51,7 +51,7 @@ cdef bint pull_sum(Node node, Saved *y_bar, Saved *slot) except -1:
 
 
 cdef object push_slice(Node node, Array x_dot):
-    """x[start:stop:step] of a float64 vector."""
+    """Push forward x[start:stop:step] of a float64 vector."""
     cdef int lanes = x_dot.ndim - 1
     index = params_of(node)[0]
     if node.kinds[0] != SHAPE_VECTOR or type(index) is not slice or x_dot.array is None:
@@ -60,7 +60,7 @@ cdef object push_slice(Node node, Array x_dot):
 
 
 cdef object push_put(Node node, Array x_dot):
-    """A float64 vector put at a slice of a vector of zeros."""
+    """Push forward a float64 vector that is put at a slice of a vector of zeros."""
     cdef int lanes = x_dot.ndim - 1
     index, shape = params_of(node)
     if node.kinds[0] != SHAPE_VECTOR or type(index) is not slice or len(shape) != 1 or x_dot.array is None:
@@ -74,7 +74,7 @@ cdef object push_put(Node node, Array x_dot):
 
 
 def specialise(Op getitem, Op put_zeros, Op sum):
-    """Give these ops of the table their native steps."""
+    """Set the native steps of these ops of the table."""
     getitem.pull, getitem.push = <void *>pull_slice, <void *>push_slice
     put_zeros.push = <void *>push_put
     sum.pull = <void *>pull_sum

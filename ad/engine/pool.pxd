@@ -29,24 +29,25 @@ cdef inline npy_intp size_of(PyObject *a) noexcept:
 
 
 cdef inline bint is_contiguous(PyObject *a) noexcept:
+    """Whether this is exactly an ndarray, of aligned float64 in C order."""
     return (cnp.PyArray_CheckExact(<object>a)
             and cnp.PyArray_TYPE(<cnp.ndarray>a) == cnp.NPY_DOUBLE
             and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>a))
 
 
 cdef inline bint has_own_memory(PyObject *a) noexcept:
-    """Whether no other array, and nothing outside of NumPy, has the memory of an array, and it can be written."""
+    """Whether an array is writable and owns its memory."""
     return (cnp.PyArray_BASE(<cnp.ndarray>a) == NULL
             and cnp.PyArray_CHKFLAGS(<cnp.ndarray>a, cnp.NPY_ARRAY_OWNDATA | cnp.NPY_ARRAY_WRITEABLE))
 
 
 cdef inline bint is_owned(PyObject *a) noexcept:
-    """Whether a plain array is seen by one holder alone, who may therefore overwrite it."""
+    """Whether this is a contiguous array with one reference alone, whose holder may therefore overwrite it."""
     return a.ob_refcnt == 1 and is_contiguous(a) and has_own_memory(a)
 
 
 cdef inline bint is_vector(PyObject *a) noexcept:
-    """One-dimensional float64, aligned, with any stride."""
+    """Whether this is exactly an ndarray, one-dimensional, of aligned float64 with any stride."""
     return (cnp.PyArray_NDIM(<cnp.ndarray>a) == 1
             and cnp.PyArray_TYPE(<cnp.ndarray>a) == cnp.NPY_DOUBLE
             and cnp.PyArray_CheckExact(<object>a)

@@ -5,16 +5,15 @@ from ad.engine.types cimport FLOAT64_DTYPE
 
 cnp.import_array()
 
-# Making a small array costs more than any loop over it, and the memory of a fresh large one has
-# to be mapped page by page; a gradient makes and drops an array for every op. So the last few of
-# each size that were dropped wait here to be used again: small ones by size, large ones up to
-# LARGE_BYTES in all.
+# It costs more to make a small array than to run any loop over it, and the memory of a new large array has to be mapped
+# page by page. A gradient makes and drops an array for every op, so the last few arrays of each size that were dropped
+# are kept here to be used again: small ones by size, large ones up to LARGE_BYTES in all.
 cdef enum:
     SIZES = 64       # buckets of small arrays, by size modulo this; one more for the large
     DEPTH = 8        # arrays in a bucket
     SMALL = 1024     # elements
     LARGE_BYTES = 1 << 26
-    TRACKED = 4         # large results that callers have, and may drop
+    TRACKED = 4      # large results that callers have and may drop
 
 cdef struct Bucket:
     int n
@@ -31,14 +30,14 @@ cdef inline Bucket *bucket_of(npy_intp size) noexcept:
 
 
 cdef inline bint is_idle(PyObject *a) noexcept:
-    """Whether an array has one holder, and no other way leads to it."""
+    """Whether an array has one holder, and no weak reference."""
     return is_owned(a) and (<Fields *>a).weakreflist == NULL
 
 
 cdef void track_result(PyObject *a) noexcept:
-    """Note a large result that is handed out: when its holder has dropped it, it can be used again.
+    """Remember a large result that is returned to the caller, to use it again when the caller has dropped it.
 
-    Python would give its memory back to the system, which maps fresh pages for the next result of a loop.
+    Otherwise Python would give its memory back to the system, which maps new pages for the next result of a loop.
     """
     global next_tracked
     cdef PyObject *before
@@ -56,7 +55,7 @@ cdef void track_result(PyObject *a) noexcept:
 
 
 cdef object reclaim_result(int nd, const npy_intp *shape):
-    """A tracked array of this shape that nobody has any more, or None."""
+    """Return a tracked array of this shape that its caller has dropped, or None."""
     cdef PyObject *a
     cdef int i
     for i in range(TRACKED):
@@ -70,7 +69,7 @@ cdef object reclaim_result(int nd, const npy_intp *shape):
 
 
 cdef void release_to_pool(PyObject *a) noexcept:
-    """Keep an array that its only holder is about to drop, if it can be used again."""
+    """Put an array that its only holder is about to drop into the pool, if it can be used again."""
     global large_bytes
     cdef Bucket *bucket
     cdef npy_intp size
@@ -92,7 +91,7 @@ cdef void release_to_pool(PyObject *a) noexcept:
 
 
 cdef object take_out(Bucket *bucket, int i):
-    """Array i of a bucket, with the pool's reference still to be given up."""
+    """Remove array i from a bucket and return it; the caller gives up the pool's reference."""
     global large_bytes
     cdef PyObject *array = bucket.arrays[i]
     cdef int k
@@ -105,7 +104,7 @@ cdef object take_out(Bucket *bucket, int i):
 
 
 cdef object acquire(int nd, const npy_intp *shape, npy_intp size):
-    """An array of this shape from the pool, or None; of those that fit, what was dropped last."""
+    """Return the array of this shape that was put into the pool last, or None."""
     cdef Bucket *bucket = bucket_of(size)
     cdef int i
     for i in range(bucket.n - 1, -1, -1):
@@ -117,7 +116,7 @@ cdef object acquire(int nd, const npy_intp *shape, npy_intp size):
 
 
 cdef object empty(int nd, const npy_intp *shape, npy_intp size):
-    """A new float64 array, its elements not set."""
+    """Return a float64 array whose elements are not set."""
     if bucket_of(size).n:
         array = acquire(nd, shape, size)
         if array is not None:
@@ -139,7 +138,7 @@ cdef object empty_vector(npy_intp n):
 
 
 cdef object filled(PyObject *like, double number):
-    """A new array of this shape, every element `number`."""
+    """Return a new array of the shape of `like` with every element `number`."""
     out = empty_like(like)
     cdef double *data = data_of(<PyObject *>out)
     cdef npy_intp i
@@ -149,7 +148,7 @@ cdef object filled(PyObject *like, double number):
 
 
 cdef object slice1(PyObject *a, npy_intp start, npy_intp step, npy_intp n):
-    """The view a[start : start + n * step : step] of a one-dimensional float64 array."""
+    """Return the view a[start : start + n * step : step] of a one-dimensional float64 array."""
     cdef npy_intp stride = cnp.PyArray_STRIDE(<cnp.ndarray>a, 0)
     cdef npy_intp out_stride = stride * step
     cdef char *data = <char *>cnp.PyArray_DATA(<cnp.ndarray>a) + (start * stride if n else 0)

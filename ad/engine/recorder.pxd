@@ -6,19 +6,19 @@ from ad.engine.graph cimport Node, NodePtr, Op
 from ad.engine.types cimport Operand
 
 cdef enum:
-    # Tags below this belong to `Dual`s, by depth of nesting; they are always live.
+    # Tags below this one belong to `Dual`s, one for each depth of nesting; they are always live.
     FIRST_LEVEL = 16
-    # The owner of what no thread has for itself: a variable, a value that a tape watches.
+    # The owner of nodes that belong to no single thread: those of variables and of values that a tape watches.
     ANYONE = 0
-    # How many owners there may be: their numbers are the low bits of sequence numbers.
+    # The number of owners; an owner's number is the low bits of a sequence number.
     MOMENT = 1 << 16
 
 
 cdef class Recorder:
     cdef uint64_t start, end
     cdef State state                 # of the thread that entered it
-    cdef bint alone                  # no other was open, in any thread, when it was entered
-    cdef uint64_t entered            # how often one had been opened then
+    cdef bint alone                  # when it was entered, no other recorder was open in any thread
+    cdef uint64_t entered            # how many recorders had been opened by then
     cdef list pauses                 # [(from, to), ...], or None
     cdef object rules                # op -> the object that its rule belongs to, or None: see `keep_rule`
     cdef object __weakref__
@@ -48,41 +48,41 @@ cdef class Level:
     cdef readonly long tag
     cdef uint64_t start
     cdef State state                 # of the thread that entered it
-    cdef bint private                # nothing but the call that it differentiates has its tangents
+    cdef bint private                # only the call that it differentiates has its tangents
     cdef void enter(self)
     cdef void leave(self)
 
 
 cdef class State:
-    cdef int recording               # recorders recording now, less those that a tangent's ops are none of
-    cdef int n_recording             # recorders recording now
-    cdef uint64_t floor              # a node older than this is history of no open recorder
-    cdef uint64_t horizon            # what a recorder of another thread that began later is not told of
-    cdef uint64_t owner              # the thread's number, in the low bits of the nodes that it makes
+    cdef int recording               # recorders that record now, without those that do not see a tangent's ops
+    cdef int n_recording             # all recorders that record now
+    cdef uint64_t floor              # no open recorder has seen a node that is older than this
+    cdef uint64_t horizon            # a recorder of another thread that began after this is not told of ops here
+    cdef uint64_t owner              # the thread's number: the low bits of its nodes' sequence numbers
     cdef list recorders, levels
-    cdef Recorder tracer             # the one among them that is told of every node, or None
-    cdef str cut                     # how a value was last cut off since a derivative was begun, or None
-    cdef object deferred             # what the tracer has not evaluated yet: a Deferred of `engine.deferred`, or None
-    cdef PyObject *next              # the state of another thread, borrowed
-    cdef PyObject *context           # the one that it is of: its address
+    cdef Recorder tracer             # the recorder that is told of every node, or None
+    cdef str cut                     # how a value was last cut off from its derivatives, or None
+    cdef object deferred             # the Deferred of `engine.deferred` whose values are not computed yet, or None
+    cdef PyObject *next              # the next of all states, borrowed
+    cdef PyObject *context           # the address of the context that it belongs to
     cdef unsigned long thread
     cdef bint wants(self, Node node, uint64_t horizon)
     cdef void trace(self, Recorder tracer)
     cdef bint serves(self, PyObject *context)
 
-cdef uint64_t FOREVER                # later than all nodes but leaves
+cdef uint64_t FOREVER                # the sequence number of leaves, later than that of any other node
 
-cdef int n_tracing                   # threads that have a tracer
+cdef int n_tracing                   # the number of threads that have a tracer
 cdef long last_level                 # the tag of the forward level that was entered last
 
-cdef int n_recording                 # recorders recording now, in all threads
+cdef int n_recording                 # recorders that record now, in all threads
 
 cdef inline bint is_busy_elsewhere(State mine) noexcept:
     """Whether a recorder of another thread records."""
     return n_recording != mine.n_recording
 
 cdef inline uint64_t owner_of(NodePtr node) noexcept:
-    """The number of the thread for which a node was made."""
+    """Return the number of the thread that a node was made for."""
     return (<Node>node).seq & (MOMENT - 1)
 
 cdef State current()

@@ -3,7 +3,6 @@
 A `Recorder` is an interval of recording, a `Level` one forward differentiation under way; a `State` has those that are
 open in one thread. An op becomes a node if some recorder of any thread is to see it.
 """
-cimport cython
 from cpython.mem cimport PyMem_Calloc
 from cpython.ref cimport Py_INCREF
 from libc.stdint cimport UINT64_MAX, uint8_t, uint32_t
@@ -51,18 +50,18 @@ cdef long last_level = FIRST_LEVEL
 
 # -- what a thread is doing ----------------------------------------------------------------
 
-# Coroutines take turns in a thread, each in a context of its own: so what is said of threads here is meant of contexts.
+# Coroutines take turns in one thread, each in its own context. Where this module says "thread", it means a context.
 cdef object STATE = ContextVar("ad.state")
 
 cdef list NONE = []
-cdef uint64_t n_owners = 1    # the numbers from here on have no thread yet
-cdef list free_owners = []    # of those below, the ones whose threads are gone
-cdef PyObject *states = NULL  # of all threads, borrowed: a list by their `next`
+cdef uint64_t n_owners = 1    # owner numbers from here on have never been given out
+cdef list free_owners = []    # smaller numbers whose threads are gone
+cdef PyObject *states = NULL  # the states of all threads, borrowed: a list linked by `next`
 cdef int n_states = 0
 cdef int n_recording = 0
-cdef int n_entered = 0        # recorders open now, in all threads
-cdef uint64_t entered = 0     # how often one was opened, likewise
-cdef int n_levels = 0         # forward levels open now, likewise
+cdef int n_entered = 0        # recorders that are open now, in all threads
+cdef uint64_t entered = 0     # how many recorders have been opened so far, in all threads
+cdef int n_levels = 0         # forward levels that are open now, in all threads
 cdef int n_tracing = 0        # threads that have a tracer
 
 
@@ -81,7 +80,7 @@ cdef class State:
     def __dealloc__(self):
         global ad_state, states, n_states
         cdef PyObject *other = states
-        if ad_state == <PyObject *>self:  # a thread of C's may come back with another thread state
+        if ad_state == <PyObject *>self:  # a thread that C code made may come back with another thread state
             ad_state = NULL
         if other == <PyObject *>self:
             states = self.next
@@ -94,19 +93,19 @@ cdef class State:
             free_owners.append(self.owner)
 
     cdef bint serves(self, PyObject *context):
-        """Whether this is the state of a context, or of one that was copied inside a derivative of it."""
+        """Whether this is the state of `context`, or of one that it was copied from inside a derivative."""
         if self.context == context:
             return True
         return self.thread == PyThread_get_thread_ident() and (len(self.recorders) > 0 or len(self.levels) > 0)
 
     cdef void trace(self, Recorder tracer):
-        """Have this tracer, or None."""
+        """Set the tracer of this thread, or remove it with None."""
         global n_tracing
         n_tracing += (tracer is not None) - (self.tracer is not None)
         self.tracer = tracer
 
     cdef bint wants(self, Node node, uint64_t horizon):
-        """Whether an op on this node has to be recorded for this thread, if another one runs it."""
+        """Whether an op on this node that another thread runs has to be recorded for this thread."""
         cdef Recorder recorder
         cdef uint64_t owner = owner_of(<NodePtr>node)
         if owner != ANYONE and owner != self.owner:
@@ -119,7 +118,7 @@ cdef class State:
 
 
 cdef uint64_t new_owner():
-    """A number for a thread: `ANYONE` in the end, of whom less is known."""
+    """Return an owner number for a thread, or `ANYONE` if there is no number left."""
     global n_owners
     if free_owners:
         return free_owners.pop()
@@ -130,23 +129,25 @@ cdef uint64_t new_owner():
 
 
 cdef inline State here():
-    """`current`, for those who open nothing: while there is but one state, it is that."""
+    """Return what `current` does, for callers that open nothing: while there is one state alone, it is that."""
     if ad_state == NULL or n_states > 1 and ad_context_now() != ad_context:
         switch()
     return <State>ad_state
 
 
 cdef State current():
+    """Return the state of the thread that runs."""
     if ad_state == NULL or ad_context_now() != ad_context:
         switch()
     return <State>ad_state
 
 
 cdef int switch() except -1:
-    """Find the state of the context that the thread is in now.
+    """Make the state of the context that the thread is in now the current one.
 
-    A copied context has that of another, and keeps it as long as something is open there: a coroutine that was started
-    inside a tape is. A thread has to have one of its own, for a state is changed while an op runs.
+    A copied context has the state of the context that it was copied from, and keeps it while a recorder or a level is
+    open there: a coroutine that was started inside a tape is recorded by that tape. Each thread needs its own state,
+    because an op changes it while it runs.
     """
     global ad_state, ad_context
     state = STATE.get(None)
@@ -160,7 +161,7 @@ cdef int switch() except -1:
 
 
 cdef uint64_t now() noexcept:
-    """A new moment: later than every node so far."""
+    """Return a new moment, later than the sequence number of every node so far."""
     global clock
     clock += MOMENT
     return clock
@@ -168,18 +169,18 @@ cdef uint64_t now() noexcept:
 
 # -- what other threads are doing ------------------------------------------------------------
 
-# A thread that was started inside a function that another one differentiates is told of nothing, and may have been
-# there before. What an op needs to know is in its operands: a node says for which thread it was made, and each thread's
-# recorders whether they are still open. So an op on a node of another thread is recorded for that thread.
+# A function that one thread differentiates may have its ops run by another thread, even by one that was started before.
+# The operands tell who wants them: a node has the number of the thread that it was made for, and each thread's
+# recorders say whether they are still open. So an op on a node of another thread is recorded for that thread.
 
 cdef void share_leaf(Node leaf) noexcept:
-    """Give a leaf to anyone if it belongs to another thread, which may use its value for something else."""
+    """Mark a leaf of another thread as anyone's: that thread may use its value for something else."""
     if owner_of(<NodePtr>leaf) != current().owner:
         leaf.seq = FOREVER | ANYONE
 
 
 cdef int owner_elsewhere(State mine, NodePtr node):
-    """The number of the other thread for which an op on this node has to be recorded; -1 if there is none."""
+    """Return the number of the other thread that an op on this node has to be recorded for; -1 if there is none."""
     cdef State state
     cdef PyObject *other = states
     if owner_of(node) == mine.owner != ANYONE:
@@ -195,14 +196,14 @@ cdef int owner_elsewhere(State mine, NodePtr node):
 cdef bint is_live_elsewhere(NodePtr node):
     """Whether another thread differentiates with respect to what this node depends on.
 
-    What depends on variables only does not count: this thread may use them for something else.
+    A node that depends on variables alone does not count: this thread may use them for something else.
     """
     cdef State mine = current()
     return is_busy_elsewhere(mine) and owner_elsewhere(mine, node) > ANYONE
 
 
 cdef int owner_among(State mine, Operand *operands, int n):
-    """The number of the thread for which an op on these is recorded."""
+    """Return the number of the thread that an op on these operands is recorded for."""
     cdef int i, found, owner = -1
     for i in range(n):
         if operands[i].node != NULL:
@@ -214,7 +215,7 @@ cdef int owner_among(State mine, Operand *operands, int n):
 
 
 cdef list recorders_elsewhere():
-    """Those of other threads that record."""
+    """Return the recorders of other threads that record now."""
     cdef State mine = current(), state
     cdef Recorder recorder
     cdef PyObject *other = states
@@ -230,7 +231,7 @@ cdef list recorders_elsewhere():
 
 
 cdef list tracers_elsewhere():
-    """The tracers of other threads."""
+    """Return the tracers of other threads."""
     cdef Recorder recorder
     if n_tracing == (current().tracer is not None):
         return NONE
@@ -238,7 +239,7 @@ cdef list tracers_elsewhere():
 
 
 cdef Recorder tracer_of(NodePtr node):
-    """The tracer, of whichever thread, whose program computes the value of a node; or None."""
+    """Return the tracer, of any thread, whose program computes the value of a node; or None."""
     cdef State mine = current()
     cdef Recorder recorder
     if node == NULL:
@@ -252,12 +253,13 @@ cdef Recorder tracer_of(NodePtr node):
 
 
 cdef class Recorder:
-    """An interval of recording, with pauses: a node belongs to it by its sequence number."""
+    """An interval of recording, with pauses. The nodes whose sequence numbers lie in it belong to it."""
 
     def __cinit__(self):
         self.start = self.end = FOREVER
 
     cdef void enter(self):
+        """Begin to record in this thread."""
         global entered, n_entered
         cdef State state = current()
         self.state = state
@@ -270,6 +272,7 @@ cdef class Recorder:
         state.floor = min(state.floor, self.start)
 
     cdef void leave(self):
+        """End recording; the recorder is no longer open."""
         global n_entered
         cdef State state = self.state
         cdef Recorder other
@@ -281,7 +284,7 @@ cdef class Recorder:
             state.floor = min(state.floor, other.start)
 
     cdef bint had_all(self) noexcept:
-        """Whether no recorder of any thread but this one has seen its nodes."""
+        """Whether no other recorder, of any thread, has seen the nodes of this one."""
         return self.alone and self.entered == entered
 
     cdef void resume(self):
@@ -308,6 +311,7 @@ cdef class Recorder:
             n_recording -= 1
 
     cdef bint sees(self, Node node) noexcept:
+        """Whether a node was made while this recorder recorded."""
         if not self.start <= node.seq < self.end:
             return False
         if self.pauses is not None:
@@ -317,13 +321,13 @@ cdef class Recorder:
         return True
 
     cdef bint shares(self, Node leaf):
-        """Whether this is a leaf that anyone may have, and this recorder wants to know of ops on it."""
+        """Whether this recorder wants ops on a leaf that belongs to no thread."""
         return False
 
     cdef bint is_source(self, Node node) except -1:
         """Whether there may be derivatives with respect to this node.
 
-        A transform's are aliases, made since it began, or leaves; but not what a program has for inputs.
+        The sources of a transform are aliases that were made since it began, or leaves, but not a program's inputs.
         """
         cdef Recorder recorder
         if node.op != NULL:
@@ -334,7 +338,7 @@ cdef class Recorder:
         return True
 
     cdef bint watches(self, Node node) except -1:
-        """Whether a source is this node, or lies below it."""
+        """Whether this node is a source, or depends on one."""
         cdef list stack
         cdef set seen
         cdef Input *inputs
@@ -356,44 +360,44 @@ cdef class Recorder:
         return False
 
     cdef int keep_rule(self, Op op, object rule) except -1:
-        """Keep the object that an op's rule belongs to, for as long as there are both the op and this recorder."""
+        """Keep the object that owns an op's rule for as long as both the op and this recorder exist."""
         if self.rules is None:
             self.rules = WeakKeyDictionary()
         self.rules[op] = rule
         return 0
 
     cdef void access(self, object variable):
-        """A variable has been read while this recorder was open."""
+        """Note that a variable was read while this recorder was open."""
 
-    # What follows is for the thread's tracer, which `compiler.tracing.tracer` has.
+    # Only the tracer, a Recorder of `compiler.tracing.tracer`, does anything in the methods below.
 
     cdef int note(self, Node node, Op op, Operand *operands, int n, object params, Operand *output) except -1:
-        """This op has been recorded."""
+        """Note that an op was recorded."""
 
     cdef int note_pick(self, Node pick, Node node, int k) except -1:
-        """`pick` stands for output k of an op with several."""
+        """Note that `pick` stands for output k of an op with several outputs."""
 
     cdef bint knows(self, NodePtr node) noexcept:
         """Whether the node's value depends on the inputs of the program."""
 
     cdef int guard(self, NodePtr node, str kind, object answer) except -1:
-        """Python has been given this answer about the value of a node."""
+        """Note that Python was given this answer about the value of a node."""
 
     cdef int escape(self, NodePtr node, str what) except -1:
-        """The value of a node has been handed out and cannot be followed any further."""
+        """Note that the value of a node was handed out and cannot be followed any further."""
 
     cdef int fail(self, NodePtr node) except -1:
-        """An op on the value of a node has raised."""
+        """Note that an op on the value of a node raised."""
 
     cdef object read(self, object variable, object snapshot):
-        """What ops see of a variable."""
+        """Return the Array that ops see in place of a variable."""
 
     cdef object lift_constant(self, object value):
-        """An Array of an ndarray that is a constant of the program, ops on which belong to the program too."""
+        """Return an Array of an ndarray that is a constant of the program, so that ops on it belong to the program."""
 
 
 cdef class Level:
-    """One forward differentiation under way; tangents carry its tag."""
+    """One forward differentiation that is under way; its tangents carry its tag."""
 
     cdef void enter(self):
         global last_level, n_levels
@@ -412,7 +416,7 @@ cdef class Level:
 
 
 cdef Level find_level(State mine, long tag):
-    """The open level of a tag, of this thread or another: the value that carries the tag was made for it."""
+    """Return the open level with this tag, of this thread or another one; None if there is none."""
     cdef PyObject *other = states
     cdef Level level
     for level in mine.levels:
@@ -428,7 +432,7 @@ cdef Level find_level(State mine, long tag):
 
 
 cdef set open_levels():
-    """The tags of the levels that are open now, in all threads."""
+    """Return the tags of the levels that are open now, in all threads."""
     cdef PyObject *other = states
     cdef set found = set()
     while other != NULL:
@@ -438,9 +442,10 @@ cdef set open_levels():
 
 
 cdef bint is_level_live(State mine, long tag):
-    """Whether a value with this tag is being differentiated, for all that this thread knows.
+    """Whether a value with this tag is being differentiated, as far as this thread knows.
 
-    An accumulator gives tangents to values that other threads may use for something else.
+    A level of another thread counts only if it is private: an accumulator gives tangents to values that this thread
+    may use for something else.
     """
     cdef Level level
     if tag < FIRST_LEVEL:
@@ -450,7 +455,7 @@ cdef bint is_level_live(State mine, long tag):
 
 
 cdef int recording_outside(State state, Level level):
-    """How many recorders record that were opened before the level."""
+    """Return the number of recorders that record and were opened before the level."""
     cdef Recorder recorder
     cdef int count = 0
     for recorder in state.recorders:
@@ -459,10 +464,10 @@ cdef int recording_outside(State state, Level level):
 
 
 def keep_rule(Op op, rule):
-    """Keep the object that the rule of `op` belongs to in the recorders that see the op, and nowhere else.
+    """Keep the object that owns the rule of `op` in the recorders that see the op, and nowhere else.
 
-    Nodes and Arrays are not tracked by the garbage collector. If a node owned the rule of `custom_gradient`, then a
-    function that keeps its own result would never be freed. A recorder is tracked, and no sweep outlives it.
+    The garbage collector does not track nodes and Arrays. If a node owned the rule of `custom_gradient`, a function
+    that keeps its own result would never be freed. The collector does track recorders, and no sweep outlives its recorder.
     """
     cdef Recorder recorder
     for recorder in current().recorders:
@@ -475,14 +480,14 @@ def keep_rule(Op op, rule):
 # -- nodes ---------------------------------------------------------------------------------
 
 cdef Node new_leaf(bint shared=False):
-    """A node of no op; `shared` if it belongs to a value that any thread may use."""
+    """Return a node without an op; `shared` if any thread may use its value."""
     cdef Node node = new_node(False)
     node.seq = FOREVER | (ANYONE if shared else current().owner)
     return node
 
 
 cdef Saved dropped(Operand *operand):
-    """What is kept of a value whose cotangent needs its shape and dtype only."""
+    """Return what is kept of a value whose cotangent needs only its shape and dtype."""
     cdef Saved saved
     cdef PyObject *array = operand.value
     if operand.kind == SCALAR:
@@ -499,6 +504,7 @@ cdef Saved dropped(Operand *operand):
 
 
 cdef inline Saved kept(Operand *operand) noexcept:
+    """Return a value with a reference of its own."""
     cdef Saved saved
     saved.kind = operand.kind
     if operand.kind == SCALAR:
@@ -510,6 +516,7 @@ cdef inline Saved kept(Operand *operand) noexcept:
 
 
 cdef inline bint same_aval(Operand *a, Operand *b) noexcept:
+    """Whether two operands have the same shape and dtype."""
     cdef int i, nd
     if a.kind == SCALAR or b.kind == SCALAR:
         return a.kind == b.kind
@@ -542,12 +549,12 @@ cdef inline bint is_any_recorded(State mine, Operand *operands, int n):
 
 
 cdef inline uint64_t owner_for(State mine, Operand *operands, int n):
-    """Whose node an op on these gets."""
+    """Return the number of the thread that a node for an op on these operands belongs to."""
     return owner_among(mine, operands, n) if is_busy_elsewhere(mine) else mine.owner
 
 
 cdef inline Node begin(Op op, int n, bint has_tangents, uint64_t owner):
-    """A node without values, which can be freed as it is: what follows may be interrupted."""
+    """Return a node without values. It can be freed as it is, so the steps that fill it in may be interrupted."""
     cdef Node node = new_node(has_tangents)
     if n > 2:
         node.narrow[0].node = <PyObject *>PyMem_Calloc(n, sizeof(Input) + 1)
@@ -561,7 +568,7 @@ cdef inline Node begin(Op op, int n, bint has_tangents, uint64_t owner):
 
 
 cdef Node traced(State mine, Op op, Operand *operands, int n, object params, Operand *output):
-    """A node for the tracer alone: no sweep will come to it, so it keeps nothing."""
+    """Return a node for the tracer alone; no sweep will use it, so it keeps no values."""
     cdef Node node = new_node(False)
     node.seq = now() | mine.owner
     mine.tracer.note(node, op, operands, n, params, output)
@@ -569,7 +576,7 @@ cdef Node traced(State mine, Op op, Operand *operands, int n, object params, Ope
 
 
 cdef int tell_tracers(State mine, Node node, Op op, Operand *operands, int n, object params, Operand *output) except -1:
-    """Tell the tracers of all threads of an op: a program has it if it computes an operand."""
+    """Tell the tracers of all threads about an op; a program that computes an operand records it."""
     cdef Recorder recorder
     if mine.tracer is not None:
         mine.tracer.note(node, op, operands, n, params, output)
@@ -594,7 +601,7 @@ cdef inline uint32_t link_inputs(State mine, NodePtr node, Op op, Operand *opera
 
 
 cdef inline int keep_inputs(NodePtr node, uint32_t needs, Operand *operands) except -1:
-    """Keep constants and the inputs that are needed; of the others the shapes, if these may differ from the output's."""
+    """Keep constants and needed inputs; of other inputs the shapes, if they may differ from the output's."""
     cdef Input *inputs = inputs_of(node)
     cdef uint8_t *kinds = kinds_of(node)
     cdef Saved saved
@@ -626,7 +633,7 @@ cdef inline int keep_output(NodePtr node, Op op, uint32_t needs, Operand *output
 
 
 cdef Node make_node(Op op, Operand *operands, int n, object params, Operand *output, bint has_tangents):
-    """Return a node for this op, which keeps only the values that its rule will need; None if no recorder is to see it."""
+    """Return a node for an op, which keeps only what its rule will need; None if no recorder is to see it."""
     cdef Node node
     cdef uint32_t needs
     cdef State mine
@@ -653,7 +660,7 @@ cdef Node make_node(Op op, Operand *operands, int n, object params, Operand *out
 
 
 cdef Node make_scalar_node(Op op, Operand *operands, int n, double y):
-    """`make_node` for an elementwise op on float64 scalars: every value is kept, it costs nothing."""
+    """`make_node` for an elementwise op on float64 scalars; it keeps every value, since that costs nothing."""
     cdef Node node
     cdef bint first, second
     cdef State mine
@@ -682,7 +689,7 @@ cdef Node make_scalar_node(Op op, Operand *operands, int n, double y):
 
 
 cdef int tell_numbers(State mine, Node node, Op op, Operand *operands, int n, double y) except -1:
-    """`tell_tracers` of an elementwise op on float64 scalars."""
+    """`tell_tracers` about an elementwise op on float64 scalars."""
     cdef Operand output
     output.kind, output.x, output.value = SCALAR, y, NULL
     hold(operands, n)
@@ -693,6 +700,7 @@ cdef int tell_numbers(State mine, Node node, Op op, Operand *operands, int n, do
 
 
 cdef inline BroadcastClass broadcast_class(Op op, int n, Input *inputs, Operand *operands, Operand *output) noexcept:
+    """Return how the operands of an op relate in shape to its output."""
     cdef int i
     if not op.elementwise:
         return BROADCASTS
@@ -706,7 +714,7 @@ cdef inline BroadcastClass broadcast_class(Op op, int n, Input *inputs, Operand 
 
 
 cdef Node new_pick(Node node, int k):
-    """Output k of a node with several: a node whose input is that node."""
+    """Return a node for output k of a node with several outputs, which is its input."""
     cdef Recorder recorder
     cdef State mine = current()
     cdef Node pick = new_node(False)
@@ -726,4 +734,4 @@ cdef Node new_pick(Node node, int k):
     return pick
 
 
-current()  # of the main context, which others are copied from: so that a coroutine never has the only one
+current()  # makes the main context's state, so that the state of a coroutine is never the only one (see `here`)

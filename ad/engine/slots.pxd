@@ -34,7 +34,7 @@ cdef inline Saved number(double x) noexcept:
 
 
 cdef inline Saved owned(object value):
-    """Return a slot with its own reference to an ndarray, or to a list of cotangents (see `pull_pick` in `engine.sweep`)."""
+    """Return a slot with its own reference to an ndarray, or to a list of cotangents (see `engine.sweep.pull_pick`)."""
     cdef Saved saved
     saved.kind = ARRAY
     saved.of.object = <PyObject *>value

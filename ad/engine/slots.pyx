@@ -81,7 +81,7 @@ cdef object result(Saved *slot, Array x):
 
 
 cdef object of_dtype(object dot, Array x):
-    """A cotangent in its value's dtype: a rule may have promoted it by what was a weak Python number."""
+    """Return a cotangent in its value's dtype: a rule may have promoted it by a Python number that was weak."""
     if dot is None or x.array is None:
         return dot
     if (<Array>dot).array is not None and (

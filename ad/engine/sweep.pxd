@@ -18,21 +18,21 @@ cdef struct Step:
 cdef class SweepPlan:
     cdef Recorder recorder
     cdef readonly list targets, sources
-    cdef list roots                  # the targets' nodes: an `out=` may rebind a target while the sweep runs
+    cdef list roots                  # the targets' nodes; an `out=` may rebind a target during the sweep
     cdef Step *steps
     cdef int *edges
-    cdef Step few_steps[16]          # where a small plan lies
+    cdef Step few_steps[16]          # the memory of a small plan
     cdef int few_edges[32]
     cdef int n, n_edges, capacity, edge_capacity
     cdef uint32_t stamp
-    cdef uint64_t start, end         # of the recorder
-    cdef bint tangents               # whether a node has some
+    cdef uint64_t start, end         # the interval of the recorder
+    cdef bint tangents               # whether a node has tangents
     cdef bint foreign                # whether a node was made for another thread
-    cdef State state                 # of the thread that made the plan
-    cdef uint64_t owner              # its number
+    cdef State state                 # the state of the thread that made the plan
+    cdef uint64_t owner              # the number of that thread
     cdef list between                # sources that may lie on the first way to a value that `engine.powers` has joined
-    cdef uint64_t *below             # which of them lie at or below each step; if there are any
-    cdef bint bypassed               # whether one of them does lie there, or too many may
+    cdef uint64_t *below             # which of them each step is or depends on; NULL if there are none
+    cdef bint bypassed               # whether one of them does lie there, or there are too many to tell
     cdef int *target_slots
     cdef int *source_slots
     cdef int visit(self, NodePtr root) except -1

@@ -32,11 +32,11 @@ import numpy as np
 
 cnp.import_array()
 
-# What a node's `slot` says while a plan is being made, before it is the place in the list.
+# Values of a node's `slot` while a plan is being made, before it is the node's place in the list.
 cdef enum Mark:
     UNSEEN = -1
     SOURCE = -2         # a source, unseen
-    SEEN = -3           # reached; of no use unless a source turns up below it
+    SEEN = -3           # reached; needed only if it depends on a source
     SEEN_SOURCE = -4
 
 cdef struct StackFrame:
@@ -106,7 +106,7 @@ cdef class SweepPlan:
                 if reached != NULL and enter(self, reached):
                     if depth == capacity:
                         stack = <StackFrame *>grown(stack, &few[0], depth * sizeof(StackFrame),
-                                                      2 * capacity * sizeof(StackFrame))
+                                                    2 * capacity * sizeof(StackFrame))
                         capacity *= 2
                     stack[depth].node = reached
                     stack[depth].next = 0
@@ -126,7 +126,7 @@ cdef class SweepPlan:
                 PyMem_Free(stack)
 
     cdef int finish(self, NodePtr node) except -1:
-        """List a node whose inputs are done, if it is a source or a source lies below it."""
+        """List a node whose inputs are done, if it is a source or depends on one."""
         cdef Input *inputs = inputs_of(node)
         cdef int i, slot, n = (<Node>node).n
         cdef bint needed = (<Node>node).slot == SEEN_SOURCE
@@ -146,7 +146,7 @@ cdef class SweepPlan:
         return 0
 
     cdef int choose_way(self, int *edges) except -1:
-        """Go one of two ways to a value: the first, unless a source lies on the second only."""
+        """Choose one of two ways to a value: the first, unless only the second leads to a source."""
         cdef bint second = False
         if self.below != NULL and edges[1] >= 0:
             second = self.below[edges[1]] & ~(self.below[edges[0]] if edges[0] >= 0 else 0) != 0
@@ -156,20 +156,21 @@ cdef class SweepPlan:
         return 0
 
     cdef int note_below(self, NodePtr node, int edges) except -1:
-        """Collect which of the sources between lie at or below the node that is the next step."""
+        """Note which of the sources in `between` the node of the next step is or depends on."""
         cdef uint64_t found = 0
         cdef int i
         for i in range((<Node>node).n):
             if self.edges[edges + i] >= 0:
                 found |= self.below[self.edges[edges + i]]
         if (<Node>node).slot == SEEN_SOURCE:
-            for i in range(len(self.between)):  # of more than 64, `plans_of` makes a plan for each
+            for i in range(len(self.between)):  # with more than 64, `plans_of` makes a plan for each
                 if self.between[i] is <Node>node:
                     found |= <uint64_t>1 << i % 64
         self.below[self.n] = found
         return 0
 
     cdef int add_step(self, NodePtr node, int edges) except -1:
+        """List a node; the slots of its inputs begin at `edges`."""
         cdef Step *step
         if self.n == self.capacity:
             self.steps = <Step *>grown(self.steps, &self.few_steps[0], self.n * sizeof(Step),
@@ -281,7 +282,7 @@ cdef class SweepPlan:
         return found
 
     cdef list push(self, list x_dots):
-        """The targets' tangents (Arrays, None where unconnected) from the sources'."""
+        """Return the targets' tangents (Arrays, None where unconnected) from the sources'."""
         cdef list dots = [None] * self.n
         cdef Node node
         cdef Step *step
@@ -304,7 +305,7 @@ cdef class SweepPlan:
                 for k in range(len(self.targets))]
 
     cdef object cleared(self, object dot, list given):
-        """A result without tangents of `Dual`s that f made for itself and no one else knows of."""
+        """Return a result without the tangents of `Dual`s that the function made for itself."""
         cdef long depth = 0
         if type(dot) is not Dual:
             return dot
@@ -323,14 +324,14 @@ cdef inline bint any_tangents(list xs):
 
 
 cdef inline bint may_lie_between(Array x) noexcept:
-    """Whether a source may lie between a root and a power of it: it remembers a base, or did until it was changed."""
+    """Whether a source may lie between a root and a power of it: it remembers a base, or did before it was changed."""
     if x.node is None or x.node.op == NULL:
         return False
     return op_of(x.node).joins or op_of(x.node).power != NO_POWER and (x.base is not None or x.changes > 0)
 
 
 cdef list plans_of(Recorder recorder, list targets, list sources):
-    """One plan; several, with some of the sources each, where these want different ways to a value."""
+    """Return one plan, or several with some of the sources each, if these need different ways to a value."""
     cdef SweepPlan plan = SweepPlan(recorder, targets, sources)
     cdef Array x
     if len(sources) == 1 or not plan.bypassed:
@@ -341,7 +342,7 @@ cdef list plans_of(Recorder recorder, list targets, list sources):
 
 
 cdef list pull_plans(list plans, list sources, list seeds):
-    """The cotangents of all sources."""
+    """Return the cotangents of all sources."""
     cdef SweepPlan plan
     if len(plans) == 1:
         plan = plans[0]
@@ -374,7 +375,7 @@ cdef inline int slot_of(Node node) noexcept:
 
 
 cdef inline bint enter(SweepPlan plan, NodePtr node) except -1:
-    """Note that a node is reached; whether its inputs must be visited."""
+    """Mark a node as reached; whether its inputs must be visited."""
     touch(plan, node)
     if (<Node>node).slot == UNSEEN:
         (<Node>node).slot = SEEN
@@ -391,7 +392,7 @@ cdef inline bint enter(SweepPlan plan, NodePtr node) except -1:
     return False
 
 
-# -- what a node has kept, as Arrays again -------------------------------------------------
+# -- the values that a node has kept, as Arrays --------------------------------------------
 
 cdef object read_saved(Saved saved, Node node, tuple tangents):
     if saved.kind == SCALAR:
@@ -406,7 +407,7 @@ cdef object read_saved(Saved saved, Node node, tuple tangents):
 
 
 cdef object read_input(Node node, int i):
-    """Input i as the op saw it: an Array, or what is left of it (an Aval, or None)."""
+    """Return input i as the op saw it: an Array; an Aval or None if its value was dropped."""
     cdef Input *input = &inputs_of(<NodePtr>node)[i]
     cdef tuple tangents = tangents_of(node)
     cdef Node maker = <Node>input.node if input.node != NULL else None
@@ -414,10 +415,10 @@ cdef object read_input(Node node, int i):
 
 
 cdef object read_output(Node node):
-    """The output, as `read_input`; a tuple of Arrays for an op with several.
+    """Return the output, as `read_input` does; a tuple of Arrays for an op with several.
 
-    Its tangents are found anew: were they kept, a tangent whose own node has this one for its
-    input would hold on to itself.
+    Its tangents are computed again. If they were kept, a tangent whose own node has this node as an
+    input would keep itself alive.
     """
     cdef tuple dots = tangents_of(node)
     cdef Op op = op_of(node)
@@ -431,10 +432,10 @@ cdef object read_output(Node node):
 # -- one node, backwards -------------------------------------------------------------------
 
 cdef int pull_node(Node node, Saved *y_bar, int *edges, Saved *slots, bint general) except -1:
-    """Add to the slots of a node's inputs what its output's cotangent gives them."""
+    """Add the cotangents of a node's inputs, computed from its output's, to their slots."""
     if not general and node.broadcast == SAME_AVAL and pull_same_aval(node, y_bar, edges, slots):
         return 0
-    # These steps are linear and look at no value, so a cotangent that is a constant stays one.
+    # These steps are linear and read no value, so the cotangent of a constant cotangent is constant.
     if op_of(node).pull != NULL and y_bar.kind != BOXED:
         if (<NativePull>op_of(node).pull)(node, y_bar, &slots[edges[0]]):
             return 0
@@ -444,7 +445,7 @@ cdef int pull_node(Node node, Saved *y_bar, int *edges, Saved *slots, bint gener
 
 
 cdef inline void pull_scalars(NodePtr node, double y_bar, int *edges, Saved *slots) noexcept:
-    """An elementwise op on float64 scalars: no Python at all."""
+    """`pull_node` for an elementwise op on float64 scalars, without Python."""
     cdef const Partial *partial = (<Op>(<Node>node).op).native.partial
     cdef int dots = (<Op>(<Node>node).op).dots
     cdef Input *inputs = &(<Node>node).narrow[0]
@@ -463,7 +464,7 @@ cdef inline void pull_scalars(NodePtr node, double y_bar, int *edges, Saved *slo
 
 
 cdef bint pull_same_aval(Node node, Saved *y_bar, int *edges, Saved *slots) except -1:
-    """Elementwise on float64 arrays of one shape, by native loops; false if they cannot."""
+    """`pull_node` for an elementwise op on float64 arrays of one shape, by native loops; false if they cannot."""
     cdef PyObject *y = node.output.object if node.output_kind == ARRAY else NULL
     cdef Saved x_bars[2]
     cdef int i, last = 1 if node.n == 2 and edges[1] >= 0 else 0
@@ -488,7 +489,7 @@ cdef bint pull_same_aval(Node node, Saved *y_bar, int *edges, Saved *slots) exce
                 clear(&x_bars[0])
                 return False
             x_bars[i] = number(value) if type(value) is float else owned(value)
-    clear(y_bar)  # what is handed on as it is should have one holder
+    clear(y_bar)  # a cotangent that is passed on as it is should have one holder
     for i in range(node.n):
         if edges[i] >= 0:
             add(&slots[edges[i]], &x_bars[i])
@@ -496,7 +497,7 @@ cdef bint pull_same_aval(Node node, Saved *y_bar, int *edges, Saved *slots) exce
 
 
 cdef Array box_whole(Node node, Saved *y_bar):
-    """The cotangent as an Array of the output's shape, where the rule could tell the difference."""
+    """Return the cotangent as an Array, of the output's shape if the rule may depend on that."""
     if y_bar.kind == SCALAR and node.broadcast == BROADCASTS:
         shape = shape_of(saved_output(node))
         if shape != ():
@@ -505,7 +506,7 @@ cdef Array box_whole(Node node, Saved *y_bar):
 
 
 cdef int pull_rule(Node node, Saved *y_bar, int *edges, Saved *slots, bint general) except -1:
-    """By the rule of the table, which works in ops of ours on Arrays."""
+    """`pull_node` by the rule of the table, which applies ops to Arrays."""
     cdef Op op = op_of(node)
     cdef Saved x_bar
     cdef int i
@@ -533,7 +534,7 @@ cdef Array zeros_for(Array y):
 
 
 cdef Array fitted(Array x_bar, Node node, int i):
-    """A cotangent in the shape and dtype of the input: summed over what broadcasting added."""
+    """Return a cotangent in the shape and dtype of the input, summed over the axes that broadcasting added."""
     cdef Saved x = saved_input(node, i)
     if node.broadcast != BROADCASTS:
         if x.kind != ARRAY or x_bar.array is None:
@@ -567,7 +568,7 @@ cdef int pull_pick(Node node, Saved *y_bar, Saved *slot) except -1:
 # -- one node, forwards --------------------------------------------------------------------
 
 cdef object push_node(Node node, tuple x_dots, bint general):
-    """The output's tangent (a tuple of them for an op with several outputs) from the inputs'."""
+    """Return the output's tangent, or a tuple for an op with several outputs, from the inputs'."""
     if not any_given(x_dots):
         return None
     if op_of(node).form == "pick":
@@ -592,7 +593,7 @@ cdef bint any_given(tuple x_dots) noexcept:
 
 
 cdef object push_same_aval(Node node, tuple x_dots):
-    """Elementwise on float64 arrays of one shape, by the native loops of the reverse sweep."""
+    """`push_node` for an elementwise op on float64 arrays of one shape, by the native loops of the reverse sweep."""
     cdef PyObject *y = node.output.object if node.output_kind == ARRAY else NULL
     cdef Op op = op_of(node)
     cdef Array x_dot, y_dot = None
@@ -617,16 +618,16 @@ cdef object push_same_aval(Node node, tuple x_dots):
 # -- what the transforms call --------------------------------------------------------------
 
 cpdef long begin() except -1:
-    """Forget how values were cut off; how many derivatives have been begun so far, in all threads."""
+    """Reset how values were cut off; return how many derivatives have begun so far, in all threads."""
     current().cut = None
     return last_stamp + last_level
 
 
 cpdef tuple independent(SweepPlan plan, long begun):
-    """Whether the targets of a plan depend on no source, and how a value was cut off on the way, or None.
+    """Return whether the targets of a plan depend on no source, and how a value was cut off on the way, or None.
 
-    `begun` is what `begin` gave before the function was called. A derivative that was taken since then may be a
-    constant for good reasons, as that of a linear function is: then the answer is no.
+    `begun` is what `begin` returned before the function was called. If a derivative was taken since then, the result is
+    False: the derivative may rightly be constant, as that of a linear function is.
     """
     found = plan.is_independent() and plan.stamp - 1 + last_level == begun
     return found, current().cut
@@ -644,7 +645,7 @@ def run_recorded(f, list xs):
     recorder.enter()
     try:
         aliases = [alias(lift(value)) for value in xs]
-        # f gets Arrays of its own, which an `out=` may rebind
+        # f gets separate Arrays, because an `out=` may rebind them
         given = [new_array(x.array, x.number, x.node, x.tangents) for x in aliases]
         y = f(*given)
     finally:
@@ -653,5 +654,5 @@ def run_recorded(f, list xs):
 
 
 def pull_back(Recorder recorder, list targets, list sources, list seeds):
-    """Cotangents of `sources` from those of `targets`; None where they are not connected."""
+    """Return the cotangents of `sources` from those of `targets`; None where they are not connected."""
     return pull_plans(plans_of(recorder, targets, sources), sources, seeds)

@@ -5,7 +5,7 @@ from numpy cimport dtype, npy_intp
 cdef type FLOAT64_TYPE      # numpy.float64
 cdef dtype FLOAT64_DTYPE    # numpy.dtype(numpy.float64)
 
-# What a Saved holds. The first three are values; the rest is what is left of a dropped value.
+# What a Saved holds. The first three are values; the next three stand for values that were dropped.
 cdef enum Kind:
     NOTHING       # dropped, with the output's shape and dtype; or an empty slot
     SCALAR        # a float64 scalar
@@ -30,7 +30,8 @@ cdef struct Saved:
     Content of
     Kind kind
 
-# One operand on its way through `apply`. Its pointers are borrowed from the arguments, but between `hold` and `let_go`.
+# One operand on its way through `apply`. Its pointers are borrowed from the arguments, except between `hold` and
+# `let_go`, where the operand owns them.
 cdef struct Operand:
     PyObject *value    # what NumPy is given
     PyObject *node
