@@ -2,6 +2,7 @@
 from libc.stdint cimport uint32_t
 
 from ad.engine.graph cimport Node, Op
+from ad.engine.types cimport Operand
 
 cdef class Array:
     cdef object array                # an ndarray, or None where `number` holds a float64 scalar
@@ -16,6 +17,21 @@ cdef class Array:
     cdef object __weakref__
     cdef Array read(self)
     cdef Array read_unwatched(self)
+
+
+cdef inline bint remembers(object x):
+    """Whether a value is known to be a power of another: see `engine.powers`."""
+    return isinstance(x, Array) and (<Array>x).base is not None
+
+
+# What `apply` calls in the modules above, which set these when they are imported.
+cdef struct Hooks:
+    object (*push_tangents)(Op op, Operand *operands, int n, tuple params, Array y)
+    Array (*blank_dual)()
+    object (*power_of)(Op op, object a, object b, Array y)
+    int (*remember)(Op op, tuple inputs, tuple params, Array y) except -1
+
+cdef Hooks hooks
 
 
 cdef Array wrap(object value, Node node=*, tuple tangents=*)
@@ -34,5 +50,4 @@ cdef Array new_array(object array, double number, Node node, tuple tangents)
 cdef object apply1(Op op, object a)
 cdef object apply2(Op op, object a, object b)
 cpdef object apply(Op op, tuple inputs, tuple params=*)
-cdef dict roles
 cdef void give_name(type t, const char *name) noexcept

@@ -1,8 +1,10 @@
 """Values, and the one way through them, `apply`.
 
 `apply` evaluates an op on raw values, records a node if a recorder is open and an input has a
-node, and lets `engine.forward` push the tangents that the inputs carry. Nothing here names a particular op: the
-table in `ad/ops` makes the ops, and tells by `install` which of them serve the operators.
+node, and lets `engine.forward` push the tangents that the inputs carry. No code here depends on which op it is given.
+The operators and methods of `Array` name the op that each stands for, by its role (`engine.roles`).
+
+`engine.forward` and `engine.powers` are made of ops and so lie above `apply`, which calls them by `hooks`.
 """
 cimport cython
 from cpython.dict cimport PyDict_GetItem
@@ -15,8 +17,7 @@ from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
 
 cimport numpy as cnp
 from ad.engine.deferred cimport abstract_output, n_open, force_deferred
-from ad.engine.forward cimport blank_dual, push_tangents
-from ad.engine.graph cimport BY_RADICAND, CARRIES, NO_POWER, NodePtr, hold, let_go, raw
+from ad.engine.graph cimport BY_ITSELF, BY_RADICAND, CARRIES, NO_POWER, NodePtr, hold, let_go, raw
 from ad.engine.kernels cimport Factor, float_flags, heeds_errors, heeds_flags, map1, map2, reduce_loop
 from ad.engine.pool cimport is_contiguous, release_to_pool, slice1
 from ad.engine.recorder cimport (
@@ -26,7 +27,7 @@ from ad.engine.recorder cimport (
 from ad.engine.types cimport (
     ARRAY, FLOAT64_DTYPE, FLOAT64_TYPE, FREE_LIST_SIZE, FreeList, Operand, PyTypeObject, SCALAR, destructor,
 )
-from ad.engine.powers cimport any_remembers, is_power, power_of, remember
+from ad.engine.roles cimport roles
 
 import operator
 
@@ -46,26 +47,9 @@ cdef extern from "Python.h":
 cdef FreeList spare_arrays  # Arrays come and go with every op
 
 
-# -- the ops that serve ----------------------------------------------------------------------
+# -- what is above ---------------------------------------------------------------------------
 
-cdef dict roles = {}
-cdef Op op_add, op_subtract, op_multiply, op_divide, op_power, op_floor_divide, op_remainder
-cdef Op op_negative, op_absolute, op_positive, op_getitem
-
-
-def install(**ops):
-    """Tell the core which ops serve its operators, and which the sweeps build with.
-
-    A few go by function and not by op: those whose calls have to be bound first.
-    """
-    global op_add, op_subtract, op_multiply, op_divide, op_power, op_floor_divide, op_remainder
-    global op_negative, op_absolute, op_positive, op_getitem
-    roles.update(ops)
-    op_add, op_subtract, op_multiply = roles["add"], roles["subtract"], roles["multiply"]
-    op_divide, op_power, op_floor_divide = roles["divide"], roles["power"], roles["floor_divide"]
-    op_remainder, op_negative = roles["remainder"], roles["negative"]
-    op_absolute, op_positive, op_getitem = roles["absolute"], roles["positive"], roles["getitem"]
-    (<Op>roles["identity"]).is_alias = True
+cdef Hooks hooks
 
 
 def add_method(str name, function):
@@ -100,7 +84,7 @@ cdef object call_elementwise(PyObject *op, PyObject **args, Py_ssize_t n, PyObje
                 found = apply2(self, <object>args[0], <object>args[1])
                 return found if found is not NotImplemented else no_numbers(
                     self, (<object>args[0], <object>args[1]))
-    values = tuple([roles["stacked"](<object>args[i]) for i in range(n)])
+    values = tuple([roles.stacked(<object>args[i]) for i in range(n)])
     if names == NULL and n == self.arity and any([isinstance(value, Array) for value in values]):
         return apply(self, values)
     keywords = {} if names == NULL else {
@@ -168,7 +152,7 @@ cdef object read_other(object a, Operand *operand):
         if not isinstance(a, (int, float, complex, np.generic, list, tuple)):
             return None
         if isinstance(a, (list, tuple)):
-            a = roles["asarray"](a)
+            a = roles.asarray(a)
             if isinstance(a, Array):
                 read_array(<Array>a, operand)
                 return a
@@ -259,7 +243,7 @@ cdef object finish(Op op, Operand *operands, int n, tuple params, Operand *outpu
     if has_node:
         y.node = make_node(op, operands, n, params, output, has_tangents)
     if has_tangents:
-        return push_tangents(op, operands, n, params, y)
+        return hooks.push_tangents(op, operands, n, params, y)
     return y
 
 
@@ -286,11 +270,25 @@ cdef inline object finish_numbers(Op op, Operand *operands, int n, double y):
     return out
 
 
+cdef inline bint is_power(Op op, object a, object b):
+    """Whether an op that has an exponent computes a power of `a`."""
+    if op.power == CARRIES or op.power == BY_ITSELF and a is not b:
+        return remembers(a) or remembers(b)
+    return True
+
+
+cdef inline bint any_remembers(list inputs):
+    for x in inputs:
+        if remembers(x):
+            return True
+    return False
+
+
 cdef inline object kept_power(Op op, object a, object b, Array y):
     """The output of an elementwise op, which remembers what it is a power of, if it is one that is differentiated."""
     if op.power == NO_POWER or y.node is None and y.tangents is None or not is_power(op, a, b):
         return y
-    return power_of(op, a, b, y)
+    return hooks.power_of(op, a, b, y)
 
 
 cdef object finish_many(Op op, Operand *operands, int n, tuple params, Operand *output):
@@ -319,7 +317,7 @@ cdef int tell_failure(Operand *operands, int n) except -1:
 
 cdef object no_numbers(Op op, tuple inputs):
     """Raise for operands that are no numbers: NumPy's own error, where it has one."""
-    roles["refuse"](op.fn, inputs, {})
+    roles.refuse(op.fn, inputs, {})
     cdef Operand operand
     wrong = [kind_of(a) for a in inputs if read_operand(a, &operand) is None]
     raise TypeError(f"ad: {op.name} takes arrays and numbers, not {' and '.join(wrong)}")
@@ -477,7 +475,7 @@ cpdef object apply(Op op, tuple inputs, tuple params=None):
             return finish_many(op, operands, n, params, &output)
         y = finish(op, operands, n, params, &output)
         if op.power == BY_RADICAND or op.power == CARRIES and any_remembers(alive):
-            remember(op, tuple(alive), params, y)
+            hooks.remember(op, tuple(alive), params, y)
         return y
     finally:
         let_go(operands, n_held)
@@ -489,7 +487,7 @@ cpdef object apply(Op op, tuple inputs, tuple params=None):
 cdef Array new_array(object array, double number, Node node, tuple tangents):
     cdef Array x
     if tangents is not None and tangents[0][0] < FIRST_LEVEL:
-        x = blank_dual()
+        x = hooks.blank_dual()
     else:
         x = blank_array()
     x.array, x.number, x.node, x.tangents = array, number, node, tangents
@@ -699,7 +697,7 @@ cdef Array alias(Array x):
     if x is None:
         raise TypeError("ad: this takes arrays and numbers")
     if is_live(x):
-        y = apply1(roles["identity"], x)
+        y = apply1(roles.identity, x)
         y.base = None  # derivatives with respect to y begin here
         if y.node is None:
             y.node = new_leaf()
@@ -851,7 +849,7 @@ cdef class Array:
             args = args if len(args) > 1 else args[0]
         else:
             args = (0,) * x.ndim
-        return roles["getitem_function"](x, tuple(args))
+        return roles.getitem_function(x, tuple(args))
 
     def tolist(self):
         """The elements in nested lists, each of them as `item` gives it."""
@@ -901,71 +899,71 @@ cdef class Array:
     # -- operators
 
     def __add__(self, other):
-        return apply2(op_add, self, other)
+        return apply2(roles.add, self, other)
 
     def __radd__(self, other):
-        return apply2(op_add, other, self)
+        return apply2(roles.add, other, self)
 
     def __sub__(self, other):
-        return apply2(op_subtract, self, other)
+        return apply2(roles.subtract, self, other)
 
     def __rsub__(self, other):
-        return apply2(op_subtract, other, self)
+        return apply2(roles.subtract, other, self)
 
     def __mul__(self, other):
-        return apply2(op_multiply, self, other)
+        return apply2(roles.multiply, self, other)
 
     def __rmul__(self, other):
-        return apply2(op_multiply, other, self)
+        return apply2(roles.multiply, other, self)
 
     def __truediv__(self, other):
-        return apply2(op_divide, self, other)
+        return apply2(roles.divide, self, other)
 
     def __rtruediv__(self, other):
-        return apply2(op_divide, other, self)
+        return apply2(roles.divide, other, self)
 
     def __pow__(self, other, modulus):
         if modulus is not None:
             return NotImplemented
-        return apply2(op_power, self, other)
+        return apply2(roles.power, self, other)
 
     def __rpow__(self, other, modulus):
         if modulus is not None:
             return NotImplemented
-        return apply2(op_power, other, self)
+        return apply2(roles.power, other, self)
 
     def __floordiv__(self, other):
-        return apply2(op_floor_divide, self, other)
+        return apply2(roles.floor_divide, self, other)
 
     def __rfloordiv__(self, other):
-        return apply2(op_floor_divide, other, self)
+        return apply2(roles.floor_divide, other, self)
 
     def __mod__(self, other):
-        return apply2(op_remainder, self, other)
+        return apply2(roles.remainder, self, other)
 
     def __rmod__(self, other):
-        return apply2(op_remainder, other, self)
+        return apply2(roles.remainder, other, self)
 
     def __divmod__(self, other):
-        return apply2(op_floor_divide, self, other), apply2(op_remainder, self, other)
+        return apply2(roles.floor_divide, self, other), apply2(roles.remainder, self, other)
 
     def __rdivmod__(self, other):
-        return apply2(op_floor_divide, other, self), apply2(op_remainder, other, self)
+        return apply2(roles.floor_divide, other, self), apply2(roles.remainder, other, self)
 
     def __matmul__(self, other):
-        return roles["matmul_function"](self, other) if is_operand(other) or is_no_number(other) else NotImplemented
+        return roles.matmul_function(self, other) if is_operand(other) or is_no_number(other) else NotImplemented
 
     def __rmatmul__(self, other):
-        return roles["matmul_function"](other, self) if is_operand(other) or is_no_number(other) else NotImplemented
+        return roles.matmul_function(other, self) if is_operand(other) or is_no_number(other) else NotImplemented
 
     def __neg__(self):
-        return apply1(op_negative, self)
+        return apply1(roles.negative, self)
 
     def __pos__(self):
-        return apply1(op_positive, self)
+        return apply1(roles.positive, self)
 
     def __abs__(self):
-        return apply1(op_absolute, self)
+        return apply1(roles.absolute, self)
 
     def __invert__(self):
         return np.bitwise_not(self)
@@ -1003,9 +1001,9 @@ cdef class Array:
     def __richcmp__(self, other, int how):
         cdef Array x = lift(self)
         if isinstance(other, (list, tuple)):
-            other = roles["stacked"](other)
+            other = roles.stacked(other)
         if is_traced(x) or isinstance(other, Array) and is_traced(lift(other)):
-            return roles["compare"](x, other, how)
+            return roles.compare(x, other, how)
         a = raw_value(x)
         if isinstance(other, Array):
             other = raw_value(lift(other))
@@ -1028,7 +1026,7 @@ cdef class Array:
             found = take_slice(self, index)
             if found is not None:
                 return found
-        return roles["getitem_function"](self, index)
+        return roles.getitem_function(self, index)
 
     def __setitem__(self, index, value):
         raise no_item_assignment()
@@ -1036,10 +1034,10 @@ cdef class Array:
     # -- NumPy's protocols
 
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
-        return roles["array_ufunc"](ufunc, method, inputs, kwargs)
+        return roles.array_ufunc(ufunc, method, inputs, kwargs)
 
     def __array_function__(self, function, types, args, kwargs):
-        return roles["array_function"](function, types, args, kwargs)
+        return roles.array_function(function, types, args, kwargs)
 
 
 cdef destructor free_array = (<PyTypeObject *>Array).tp_dealloc
@@ -1115,11 +1113,11 @@ cdef object take_slice(Array x, slice index):
     output.value = <PyObject *>view
     hold(&operand, 1)
     try:
-        y = finish(op_getitem, &operand, 1, (index,), &output)
+        y = finish(roles.getitem, &operand, 1, (index,), &output)
     finally:
         let_go(&operand, 1)
     if x.base is not None:
-        remember(op_getitem, (x,), (index,), y)
+        hooks.remember(roles.getitem, (x,), (index,), y)
     return y
 
 
@@ -1158,6 +1156,6 @@ def constant(value, dtype=None):
         If `value` does not hold numbers.
     """
     if isinstance(value, Array) and is_traced(lift(value)):
-        value = roles["detached"](value)
-        return value if dtype is None else apply(roles["astype"], (value,), (np.dtype(dtype),))
+        value = roles.detached(value)
+        return value if dtype is None else apply(roles.astype, (value,), (np.dtype(dtype),))
     return as_value(value, dtype)

@@ -5,10 +5,11 @@
 """
 cimport numpy as cnp
 from cpython.ref cimport PyObject
-from ad._core cimport Array, alias, apply, is_live, lift, force, new_array, roles, wrap
+from ad._core cimport Array, alias, apply, is_live, lift, force, new_array, wrap
 from ad.engine.forward cimport restrict, tangent_of
 from ad.engine.pool cimport empty_like, has_own_memory, is_contiguous, track_result
 from ad.engine.recorder cimport Level, Recorder
+from ad.engine.roles cimport roles
 from ad.engine.types cimport FLOAT64_DTYPE, FLOAT64_TYPE
 from ad.engine.sweep cimport SweepPlan, begin, independent
 
@@ -38,7 +39,7 @@ def argument(x):
     found = lift(x)
     kind = found.dtype.kind
     if kind in "iu":
-        return apply(roles["astype"], (found,), (FLOAT64_DTYPE,))
+        return apply(roles.astype, (found,), (FLOAT64_DTYPE,))
     return found if kind in "fc" else None
 
 

@@ -1,18 +1,15 @@
 """Contract of forward mode: the tangents that values carry."""
 from ad._core cimport Array
 from ad.engine.graph cimport Op
-from ad.engine.types cimport Operand
 
 cdef class Dual(Array):
     pass
 
 
-cdef Array blank_dual()
 cdef long dual_depth(Array x)
 cdef Array without_duals(Array x, long depth)
 cdef Array tangent_of(Array x, long tag)
 cdef Array restrict(Array x, long tag)
-cdef object push_tangents(Op op, Operand *operands, int n, tuple params, Array y)
 cdef list find_tangents(Op op, list xs, list dots, Array y, tuple params)
 cdef object output_with(Op op, Array y, list found)
 cdef object push_rule(Op op, tuple x_dots, tuple xs, object y, tuple params)

@@ -1,15 +1,16 @@
 """Forward mode: the tangents that values carry, how ops push them, and the `Dual` that shows them.
 
-`ad/_core` and this module call each other: `apply` leaves to `push_tangents` what its operands carry, and the rules
-are made of ops, which go through `apply`.
+`apply` calls `push_tangents` by a hook where an operand carries tangents. The rules are made of ops, which go through
+`apply` again.
 """
 cimport cython
 from libc.stdint cimport uint64_t
 
-from ad._core cimport Array, apply, apply2, as_value, give_name, lift, new_array, roles, wrap
+from ad._core cimport Array, apply, apply2, as_value, give_name, hooks, lift, new_array, wrap
 from ad.engine.graph cimport Node, Op, TangentNode
 from ad.engine.recorder cimport FIRST_LEVEL, Level, State, current, find_level, new_pick, recording_outside
 from ad.engine.types cimport Operand, SCALAR
+from ad.engine.roles cimport roles
 
 import numpy as np
 
@@ -119,7 +120,7 @@ cdef object push_rule(Op op, tuple x_dots, tuple xs, object y, tuple params):
     for i, x_dot in enumerate(x_dots):
         if x_dot is not None:
             term = scaled(align(x_dot, xs[i], y), op, i, xs, y, False)
-            y_dot = term if y_dot is None else apply2(roles["add"], y_dot, term)
+            y_dot = term if y_dot is None else apply2(roles.add, y_dot, term)
     return to_output(y_dot, x_dots, xs, y)
 
 
@@ -129,7 +130,7 @@ cdef object in_dtype(object y_dot, object y):
         return None if y_dot is None else tuple([in_dtype(dot, part) for dot, part in zip(y_dot, y)])
     if y_dot is None or (<Array>y_dot).dtype is y.dtype or y.dtype.kind not in "fc" or y_dot.dtype == y.dtype:
         return y_dot
-    return apply(roles["astype"], (y_dot,), (y.dtype,))
+    return apply(roles.astype, (y_dot,), (y.dtype,))
 
 
 cdef object align(Array x_dot, object x, object y):
@@ -144,7 +145,7 @@ cdef object align(Array x_dot, object x, object y):
     if not lanes or not missing:
         return x_dot
     shape = x_dot.shape
-    return apply(roles["reshape"], (x_dot,), (shape[:1] + (1,) * missing + shape[1:],))
+    return apply(roles.reshape, (x_dot,), (shape[:1] + (1,) * missing + shape[1:],))
 
 
 cdef object to_output(Array y_dot, tuple x_dots, tuple xs, object y):
@@ -154,7 +155,7 @@ cdef object to_output(Array y_dot, tuple x_dots, tuple xs, object y):
         return None
     if y is None:
         dtype = next(x_dot for x_dot in x_dots if x_dot is not None).dtype
-        return y_dot if y_dot.dtype == dtype else apply(roles["astype"], (y_dot,), (dtype,))
+        return y_dot if y_dot.dtype == dtype else apply(roles.astype, (y_dot,), (dtype,))
     for x_dot, x in zip(x_dots, xs):
         ndim = y.ndim if x is None else x.ndim
         if x_dot is not None and (<Array>x_dot).ndim > ndim:
@@ -163,7 +164,7 @@ cdef object to_output(Array y_dot, tuple x_dots, tuple xs, object y):
     shape = lanes + y.shape
     if y_dot.shape == shape:
         return y_dot
-    return apply(roles["broadcast_to"], (y_dot,), (shape,))
+    return apply(roles.broadcast_to, (y_dot,), (shape,))
 
 
 cdef object scaled(object dot, Op op, int i, tuple xs, object y, bint conjugate):
@@ -177,8 +178,8 @@ cdef object scaled(object dot, Op op, int i, tuple xs, object y, bint conjugate)
         if isinstance(partial, complex):
             partial = partial.conjugate()
         elif isinstance(partial, (Array, np.ndarray)) and partial.dtype.kind == "c":
-            partial = apply(roles["conjugate"], (partial,), ())
-    return apply2(roles["scale_dots" if op.dots >> i & 1 else "scale"], dot, partial)
+            partial = apply(roles.conjugate, (partial,), ())
+    return apply2(roles.scale_dots if op.dots >> i & 1 else roles.scale, dot, partial)
 
 
 # -- dual numbers --------------------------------------------------------------------------
@@ -207,7 +208,7 @@ cdef class Dual(Array):
         cdef Array x = as_dual_part(primal), x_dot = as_dual_part(tangent)
         cdef long tag = 1 + max(dual_depth(x), dual_depth(x_dot))
         if x_dot.ndim == 0 and x.ndim:
-            x_dot = apply(roles["broadcast_to"], (x_dot,), (x.shape,))
+            x_dot = apply(roles.broadcast_to, (x_dot,), (x.shape,))
         if x_dot.shape[x_dot.ndim - x.ndim:] != x.shape or not 0 <= x_dot.ndim - x.ndim <= 1:
             raise ValueError(f"ad.Dual: the tangent has shape {x_dot.shape}; for a primal of shape {x.shape} "
                              f"it must be {x.shape}, or (k, ...) with k tangents of that shape")
@@ -260,3 +261,6 @@ cdef object opened(Array x):
 
 
 give_name(Dual, b"ad.Dual")
+
+hooks.push_tangents = push_tangents
+hooks.blank_dual = blank_dual

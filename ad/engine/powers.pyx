@@ -17,9 +17,10 @@ from libc.math cimport NAN, fabs, floor, fmax, rint
 from libc.stdint cimport uint32_t
 
 cimport numpy as cnp
-from ad._core cimport Array, apply, force, new_array, roles
+from ad._core cimport Array, apply, force, hooks, new_array, remembers
 from ad.engine.graph cimport BY_ITSELF, BY_OPERAND, BY_RADICAND, CARRIES, FIXED, Op
 from ad.engine.recorder cimport State, current, is_busy_elsewhere
+from ad.engine.roles cimport roles
 
 import numpy as np
 
@@ -157,7 +158,7 @@ cdef object smoother(Array x, double p):
     if x.base is None:
         return None
     if type(x.base) is not tuple:
-        return roles["smooth_power"](x.base, product(p, x.exponent), x.modulus) if is_joined(
+        return roles.smooth_power(x.base, product(p, x.exponent), x.modulus) if is_joined(
             x.modulus, p, x.exponent) else None
     op, inputs, params = x.base
     if (<Op>op).carry is not None and (<Op>op).radicand is None:
@@ -165,7 +166,7 @@ cdef object smoother(Array x, double p):
     found = (<Op>op).radicand(*inputs, *params)
     if found is None or not is_joined(False, p, found[1]):
         return None
-    return roles["smooth_power"](found[0], product(p, found[1]), False)
+    return roles.smooth_power(found[0], product(p, found[1]), False)
 
 
 cdef object carried(Op op, tuple inputs, tuple params, double p):
@@ -207,8 +208,8 @@ cdef Array joined(Array smooth, Array y):
     """`y` itself in value; its derivatives are those of `smooth`."""
     cdef Array found
     if smooth.dtype != y.dtype:
-        smooth = apply(roles["astype"], (smooth,), (y.dtype,))
-    found = roles["either"](smooth, y)
+        smooth = apply(roles.astype, (smooth,), (y.dtype,))
+    found = roles.either(smooth, y)
     found.array, found.number = y.array, y.number
     return found
 
@@ -262,3 +263,7 @@ cdef uint32_t changes_of(object base):
         if isinstance(x, Array):
             n += (<Array>x).changes
     return n
+
+
+hooks.power_of = power_of
+hooks.remember = remember

@@ -3,9 +3,10 @@
 A slot holds a scalar that stands for every element, an ndarray, or an Array where the sweep may be differentiated.
 """
 cimport numpy as cnp
-from ad._core cimport apply, apply2, force, is_live, new_array, roles, wrap
+from ad._core cimport apply, apply2, force, is_live, new_array, wrap
 from ad.engine.kernels cimport add_into
 from ad.engine.pool cimport filled, is_contiguous, is_owned
+from ad.engine.roles cimport roles
 
 import numpy as np
 
@@ -44,7 +45,7 @@ cdef int add_arrays(Saved *slot, Saved *more) except -1:
         add_into(slot.of.object, 0, 1, cnp.PyArray_SIZE(<cnp.ndarray>slot.of.object), factor(more[0]))
         clear(more)
         return 0
-    swap = unboxed(apply2(roles["add"], boxed(more), boxed(slot)), True)
+    swap = unboxed(apply2(roles.add, boxed(more), boxed(slot)), True)
     clear(slot)
     clear(more)
     slot[0] = swap
@@ -90,4 +91,4 @@ cdef object of_dtype(object dot, Array x):
     dtype = (<Array>dot).dtype
     if dtype is x.array.dtype or dtype == x.array.dtype or x.array.dtype.kind not in "fc":
         return dot
-    return apply(roles["astype"], (dot,), (x.array.dtype,))
+    return apply(roles.astype, (dot,), (x.array.dtype,))

@@ -10,7 +10,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from libc.string cimport memcpy
 
 cimport numpy as cnp
-from ad._core cimport alias, apply, apply2, lift, new_array, roles, wrap
+from ad._core cimport alias, apply, apply2, lift, new_array, wrap
 from ad.engine.forward cimport Dual, dual_depth, find_tangents, output_with, push_rule, scaled, without_duals
 from ad.engine.graph cimport (
     Aval, Input, NO_POWER, Op, TangentNode, forget_values, inputs_of, op_of, params_of, saved_input, saved_output,
@@ -27,6 +27,7 @@ from ad.engine.slots cimport (
 from ad.engine.types cimport (
     ARRAY, BOXED, BROADCASTS, FLOAT64_DTYPE, NOTHING, SAME_AVAL, SCALAR, SCALARS, SHAPE, SHAPE_SCALAR, SHAPE_VECTOR,
 )
+from ad.engine.roles cimport roles
 
 import numpy as np
 
@@ -293,7 +294,7 @@ cdef class SweepPlan:
         for k, x_dot in enumerate(x_dots):
             i = self.source_slots[k]
             if i >= 0 and x_dot is not None:
-                dots[i] = lift(x_dot) if dots[i] is None else apply2(roles["add"], dots[i], x_dot)
+                dots[i] = lift(x_dot) if dots[i] is None else apply2(roles.add, dots[i], x_dot)
         for i in range(self.n):
             step = &self.steps[i]
             if step.edges >= 0 and not step.source:
@@ -543,10 +544,10 @@ cdef Array fitted(Array x_bar, Node node, int i):
     else:
         shape = shape_of(x)
         if x_bar.shape != shape:
-            x_bar = apply(roles["sum_to"], (x_bar,), (shape,))
+            x_bar = apply(roles.sum_to, (x_bar,), (shape,))
         dtype = (<object>x.of.object).dtype if x.kind == ARRAY or x.kind == SHAPE else FLOAT64_DTYPE
     if x_bar.dtype is not dtype and x_bar.dtype != dtype:
-        x_bar = apply(roles["astype"], (x_bar,), (dtype,))
+        x_bar = apply(roles.astype, (x_bar,), (dtype,))
     return x_bar
 
 
@@ -561,7 +562,7 @@ cdef int pull_pick(Node node, Saved *y_bar, Saved *slot) except -1:
     if slot.kind == NOTHING:
         slot[0] = owned([None] * len(outputs))
     bars = <list>slot.of.object
-    bars[k] = bar if bars[k] is None else apply2(roles["add"], bars[k], bar)
+    bars[k] = bar if bars[k] is None else apply2(roles.add, bars[k], bar)
     return 0
 
 
@@ -611,7 +612,7 @@ cdef object push_same_aval(Node node, tuple x_dots):
             if value is None:
                 return None
             x_dot = wrap(value)
-        y_dot = x_dot if y_dot is None else apply2(roles["add"], y_dot, x_dot)
+        y_dot = x_dot if y_dot is None else apply2(roles.add, y_dot, x_dot)
     return y_dot
 
 

@@ -2,10 +2,9 @@
 """Where differentiation starts: variables and constants, and the ways to cut a value off."""
 cimport cython
 
-from ad._core cimport (
-    Array, apply1, as_value, give_name, is_live, is_traced, lift, note_cut, new_array, roles, raw_value, wrap,
-)
+from ad._core cimport Array, apply1, as_value, give_name, is_live, is_traced, lift, note_cut, new_array, raw_value, wrap
 from ad.engine.recorder cimport Recorder, State, current, is_busy_elsewhere, new_leaf, recorders_elsewhere
+from ad.engine.roles cimport roles
 
 import copy
 import operator
@@ -86,7 +85,7 @@ cdef class Variable(Array):
 
     def read_value(self):
         """The value now, as an Array that later assignments leave alone."""
-        return apply1(roles["identity"], self)
+        return apply1(roles.identity, self)
 
     def value(self):
         """The same as `read_value()`."""
@@ -242,7 +241,7 @@ def stop_gradient(x):
     if not isinstance(x, Array):
         return x
     note_cut(x, "ad.stop_gradient")
-    return roles["detached"](x) if is_traced(lift(x)) else wrap(raw_value(lift(x)))
+    return roles.detached(x) if is_traced(lift(x)) else wrap(raw_value(lift(x)))
 
 
 def rebind(Array target, Array value):

@@ -1,8 +1,9 @@
 """The table of ops. Importing it makes every entry and tells the core which serve its operators."""
 from importlib import import_module
 
-from ad import _core
-from ad.engine import graph, native_steps
+from ad.engine import forward as _forward  # noqa: F401 - `apply` calls it by a hook
+from ad.engine import graph, native_steps, roles
+from ad.engine import powers as _powers  # noqa: F401 - likewise
 from ad.ops import (  # noqa: F401
     elementwise,
     exponentials,
@@ -38,7 +39,7 @@ _SERVING = (
 )
 graph.bind_natives([entry.op for entry in TABLE.values() if entry.form == "elementwise"])
 native_steps.specialise(TABLE["getitem"].op, TABLE["put_zeros"].op, TABLE["sum"].op)
-_core.install(
+roles.install(
     **{name: TABLE[name].op for name in _SERVING.split()}, getitem_function=indexing.getitem,
     either=TABLE["either"].function, smooth_power=powers.smooth_power,
     asarray=joining.asarray, stacked=stacked, matmul_function=matrix_products.matmul, compare=nondifferentiable.compare,

@@ -12,7 +12,7 @@ import numpy as np
 
 from ad import _core
 from ad._core import Array
-from ad.engine import variable
+from ad.engine import roles, variable
 from ad.errors import cannot_write, missing_rule
 from ad.ops import reductions, scans
 from ad.ops.exponentials import log_sum_exp
@@ -262,4 +262,4 @@ METHODS = {
     "__call__": _call, "reduce": _reduce, "accumulate": _accumulate, "outer": _outer, "reduceat": _reduceat, "at": _at,
 }
 
-_core.install(array_ufunc=array_ufunc, array_function=array_function)
+roles.install(array_ufunc=array_ufunc, array_function=array_function)

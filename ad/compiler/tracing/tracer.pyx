@@ -9,12 +9,13 @@ from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t
 
 cimport numpy as cnp
-from ad._core cimport Array, is_live, new_array, roles, raw_value, wrap
+from ad._core cimport Array, is_live, new_array, raw_value, wrap
 from ad.engine.deferred cimport Deferred, begin, force_deferred
 from ad.engine.graph cimport Aval, Node, NodePtr, Op, raw
 from ad.engine.kernels cimport heeds_errors
 from ad.engine.recorder cimport FIRST_LEVEL, Recorder, current, is_live_elsewhere, new_leaf, open_levels
 from ad.engine.types cimport FLOAT64_DTYPE, Operand, SCALAR
+from ad.engine.roles cimport roles
 from ad.engine.variable cimport Variable
 
 import sys
@@ -252,7 +253,7 @@ cdef class Tracer(Recorder):
     cdef int append_boundary(self, Op op, list inputs, tuple outputs) except -1:
         """Append the end of a call with a custom rule: its last inputs are its outputs, computed without the rule."""
         self.has_custom_rules = True
-        identity = roles["identity"]
+        identity = roles.identity
         for slot, y in zip(inputs[len(inputs) - op.outputs:], outputs):
             self.instructions.append(Instruction(identity, (), (slot,), (y,), user_line()))
         return 0
