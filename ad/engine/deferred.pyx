@@ -160,7 +160,7 @@ cdef int force_deferred(PyObject *array) except -1:
 
 
 cdef object abstract_output(Op op, Operand *operands, int n, object params):
-    """Return a placeholder for an op's output; None if the op has to be evaluated; then its operands have their values."""
+    """Return a placeholder for an op's output; None if the op has to be evaluated, for which its operands are ready."""
     cdef State state = current()
     cdef Deferred deferred = state.deferred
     cdef cnp.npy_intp size, reach = 1  # size of an operand; bound of the size of the output

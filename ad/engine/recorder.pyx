@@ -467,7 +467,7 @@ def keep_rule(Op op, rule):
     """Keep the object that owns the rule of `op` in the recorders that see the op, and nowhere else.
 
     The garbage collector does not track nodes and Arrays. If a node owned the rule of `custom_gradient`, a function
-    that keeps its own result would never be freed. The collector does track recorders, and no sweep outlives its recorder.
+    that keeps its own result would never be freed. It does track recorders, and no sweep outlives its recorder.
     """
     cdef Recorder recorder
     for recorder in current().recorders:
