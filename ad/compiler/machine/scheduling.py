@@ -1,77 +1,82 @@
-"""The order of a replay: works gathered into steps, as many as possible in each.
+"""The order of a replay: lowered ops gathered into steps, as many as possible in each.
 
-A step has works of one kind, and of one length where they are vectors. Whatever a work reads must be finished by an
-earlier step, but for two cases: scalar code is in order, and in a group a vector may be read where it is made, element
-by element.
+A step has ops of one kind, and of one length if they are loops. What an op reads must be finished by an earlier step,
+with two exceptions: scalar code runs in order, and in a group a loop may read, element by element, what another loop of
+the group makes.
 """
 import heapq
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
-from ad.compiler.machine.lowered_ops import CallOp, ElementwiseOp, LoopOp, MatmulOp, ScalarOp
+from ad.compiler.machine.lowered_ops import CallOp, ElementwiseOp, LoopOp, LoweredOp, MatmulOp, ScalarOp, View
 
 __all__ = ["fused", "schedule"]
 
 ORDER = (ScalarOp, MatmulOp, CallOp, LoopOp)
+Key = tuple[type, int]
 
 
-def _producers(works):
+def _producers(ops: list[LoweredOp]) -> dict[int, list[int]]:
     producers = defaultdict(list)
-    for i, work in enumerate(works):
-        for slot in work.outputs:
+    for i, op in enumerate(ops):
+        for slot in op.outputs:
             producers[slot].append(i)
     return producers
 
 
-def _key(work, i):
-    """Works of one key may share a step: scalar ones, vectors of one length; a product or a call is alone."""
-    return type(work), work.n if isinstance(work, LoopOp) else 0 if isinstance(work, ScalarOp) else i
+def _key(op: LoweredOp, i: int) -> Key:
+    """Return a key that is equal for ops that may share a step: scalar ops, and loops of one length."""
+    return type(op), op.n if isinstance(op, LoopOp) else 0 if isinstance(op, ScalarOp) else i
 
 
-def _is_soft(work, maker, view):
-    """Whether a work may share the step of the work that makes what it reads."""
-    if not isinstance(work, ElementwiseOp) or type(work) is not type(maker) or work.name == "take":
+def _is_same_step(op: LoweredOp, producer: LoweredOp, view: View) -> bool:
+    """Return whether an op may share the step of the op that makes what it reads."""
+    if isinstance(op, ScalarOp):
+        return isinstance(producer, ScalarOp)
+    if not isinstance(op, LoopOp) or not isinstance(producer, LoopOp) or op.name == "take":
         return False
-    if isinstance(work, ScalarOp):
-        return True
-    return maker.name not in ("sum", "add_into") and maker.n == work.n and view.is_flat and view.size == maker.n
+    return producer.name not in ("sum", "add_into") and producer.n == op.n and view.is_flat and view.size == producer.n
 
 
-class _Graph:
-    """Which works wait for which: `soft` gives those that may follow a work in its step, `hard` those that may not.
+class _DependencyGraph:
+    """Which ops wait for which.
 
-    `waiting` counts, for each work, the others that it still waits for.
+    `same_step` gives the ops that may follow an op in its step, `cross_step` those that need a later step. `waiting`
+    counts, for each op, the ops that it still waits for.
     """
 
-    def __init__(self, lowering):
-        works = lowering.ops
-        producers = _producers(works)
-        self.hard, self.soft = defaultdict(list), defaultdict(list)
-        self.waiting = [0] * len(works)
-        for i, work in enumerate(works):
-            for view, root in zip(work.inputs, lowering.roots_of(work)):
+    def __init__(self, lowering: Any) -> None:
+        ops = lowering.ops
+        producers = _producers(ops)
+        self.cross_step: dict[int, list[int]] = defaultdict(list)
+        self.same_step: dict[int, list[int]] = defaultdict(list)
+        self.waiting = [0] * len(ops)
+        for i, op in enumerate(ops):
+            for view, root in zip(op.inputs, lowering.roots_of(op)):
                 for j in producers.get(root, ()):
-                    followers = self.soft if _is_soft(work, works[j], view) else self.hard
+                    followers = self.same_step if _is_same_step(op, ops[j], view) else self.cross_step
                     followers[j].append(i)
                     self.waiting[i] += 1
 
-    def release(self, followers, i):
-        """The works that wait for nothing more."""
+    def release(self, followers: Mapping[int, list[int]], i: int) -> Iterator[int]:
+        """Mark op i as done; yield those of its followers that wait for nothing more."""
         for j in followers.get(i, ()):
             self.waiting[j] -= 1
             if self.waiting[j] == 0:
                 yield j
 
 
-def schedule(lowering):
-    """Steps: lists of works of one kind (and length), each in order.
+def schedule(lowering: Any) -> list[list[Any]]:
+    """Return the steps: lists of ops of one kind (and length), each in order.
 
-    Of what is ready, scalar code comes first, then products, then calls, then vectors: these wait until nothing else
-    could bring more of their length, so that groups are large.
+    Of the ops that are ready, scalar code comes first, then products, calls and loops. Loops wait until nothing else
+    could make more loops of their length ready, so that groups are large. The result does not depend on this order.
     """
-    works, graph = lowering.ops, _Graph(lowering)
-    keys = [_key(work, i) for i, work in enumerate(works)]
-    ready = defaultdict(list)
+    ops, graph = lowering.ops, _DependencyGraph(lowering)
+    keys = [_key(op, i) for i, op in enumerate(ops)]
+    ready: dict[Key, list[int]] = defaultdict(list)
     for i, key in enumerate(keys):
         if graph.waiting[i] == 0:
             ready[key].append(i)
@@ -83,32 +88,35 @@ def schedule(lowering):
         while heap:
             i = heapq.heappop(heap)
             step.append(i)
-            for j in graph.release(graph.soft, i):
+            for j in graph.release(graph.same_step, i):
                 heapq.heappush(heap, j)
         for i in step:
-            for j in graph.release(graph.hard, i):
+            for j in graph.release(graph.cross_step, i):
                 heapq.heappush(ready[keys[j]], j)
-        steps.append([works[i] for i in step])
+        steps.append([ops[i] for i in step])
     return steps
 
 
-def fused(step, readers):
-    """Two works as one where nothing else reads what the first makes: a * b + c, (a + b) * c and the like."""
-    makers, works = {}, []
-    for work in step:
-        for k, view in enumerate(work.inputs if isinstance(work, ElementwiseOp) else ()):
-            at = makers.get(view.root) if readers.get(view.root) == 1 else None
-            joined = _joined(works[at], work, k) if at is not None else None
-            if joined:
-                work, works[at] = joined, None
+def fused(step: list[Any], readers: Mapping[int, int]) -> list[Any]:
+    """Return a step with pairs such as a * b + c and (a + b) * c as one op, where nothing else reads the first."""
+    makers: dict[int, int] = {}
+    ops: list[Any] = []
+    for op in step:
+        for k, view in enumerate(op.inputs if isinstance(op, ElementwiseOp) else ()):
+            if readers.get(view.root) != 1 or view.root not in makers:
+                continue
+            at = makers[view.root]
+            pair = _fuse(ops[at], op, k)
+            if pair is not None:
+                op, ops[at] = pair, None
                 break
-        for slot in work.outputs:
-            makers[slot] = len(works)
-        works.append(work)
-    return [work for work in works if work]
+        for slot in op.outputs:
+            makers[slot] = len(ops)
+        ops.append(op)
+    return [op for op in ops if op]
 
 
-# Of two works, the first and the second with what it reads as its input 0 or 1.
+# (first op, second op) -> the kernel where the second reads the first as input 0, and as input 1.
 _PAIRS = {
     ("add", "multiply"): ("add_times", "add_times"),
     ("subtract", "multiply"): ("subtract_times", "subtract_times"),
@@ -121,10 +129,10 @@ _PAIRS = {
 }
 
 
-def _joined(first, second, k):
-    """One work for two of which the second reads the first as input k; None if there is none."""
+def _fuse(first: LoweredOp, second: ElementwiseOp, k: int) -> ElementwiseOp | None:
+    """Return one op for two, the second of which reads the first as input k; None if there is no such kernel."""
     if not isinstance(first, ElementwiseOp) or (first.name, second.name) not in _PAIRS:
         return None
-    names = _PAIRS[first.name, second.name]
     operands = first.inputs * (2 if first.name == "square" else 1)
-    return replace(second, name=names[k], inputs=(*operands, second.inputs[1 - k]))
+    name = _PAIRS[first.name, second.name][k]
+    return replace(second, name=name, inputs=(*operands, second.inputs[1 - k]))
