@@ -72,7 +72,7 @@ cdef int fill_view(View *view, object plan) except -1:
 
 cdef int fill_place(Place *place, object plan) except -1:
     place.kind = PLACE_KINDS[type(plan)]
-    place.at = plan.index if place.kind == NUMBER else -1 if place.kind == CONSTANT else plan.base
+    place.at = plan.register if place.kind == NUMBER else -1 if place.kind == CONSTANT else plan.base
     return 0
 
 
@@ -182,7 +182,7 @@ cdef int fill_argument(Argument *argument, object arg) except -1:
     cdef int i
     argument.kind = ARGUMENT_KINDS[type(arg)]
     if argument.kind == REGISTER:
-        argument.at = arg.index
+        argument.at = arg.register
     elif argument.kind != GIVEN:
         argument.at = arg.base - ARRAYS
     if argument.kind == STRIDED:

@@ -46,7 +46,7 @@ class BufferSpec(NamedTuple):
 class Register(NamedTuple):
     """A float64 number in a register. An argument of a call is that number broadcast to `shape`."""
 
-    index: int
+    register: int
     shape: tuple[int, ...] = ()
 
 

@@ -192,7 +192,8 @@ class _ScalarCodeMaker:
         out = offset if base == REGISTERS else self.allocator.new_register()
         opcode = SCALAR_CODES.get(op.op, "loop") if op.name == "loop" else op.name
         if not self._join_sin_cos(opcode, out, operands[0]):
-            self.code.append(ScalarInstruction(opcode, out, *(operands + [0, 0])[:3], op=op.op))
+            a, b, c = (operands + [0, 0])[:3]
+            self.code.append(ScalarInstruction(opcode, out, a, b, c, op.op))
         if base != REGISTERS:
             self.code.append(ScalarInstruction("store", 0, base, out, offset))
 
