@@ -73,7 +73,7 @@ ctypedef void (*Function)() noexcept  # of any signature: C's way from one to an
 
 
 cdef object call_elementwise(PyObject *op, PyObject **args, Py_ssize_t n, PyObject *names):
-    """What a public elementwise function does: `ad.sin(x)`."""
+    """Call a public elementwise function, as in `ad.sin(x)`."""
     cdef Op self = <Op>op
     if names == NULL:
         if n == 1 and self.arity == 1:
@@ -82,7 +82,7 @@ cdef object call_elementwise(PyObject *op, PyObject **args, Py_ssize_t n, PyObje
         elif n == 2 and self.arity == 2:
             if isinstance(<object>args[0], Array) or isinstance(<object>args[1], Array):
                 found = apply2(self, <object>args[0], <object>args[1])
-                return found if found is not NotImplemented else no_numbers(
+                return found if found is not NotImplemented else refuse_operands(
                     self, (<object>args[0], <object>args[1]))
     values = tuple([roles.stacked(<object>args[i]) for i in range(n)])
     if names == NULL and n == self.arity and any([isinstance(value, Array) for value in values]):
@@ -93,7 +93,7 @@ cdef object call_elementwise(PyObject *op, PyObject **args, Py_ssize_t n, PyObje
 
 
 def elementwise_function(Op op, doc):
-    """The public function of an elementwise op, as light to call as a built-in one."""
+    """Return the public function of an elementwise op: a built-in function, which is cheap to call."""
     cdef PyMethodDef *method = <PyMethodDef *>PyMem_Calloc(1, sizeof(PyMethodDef))  # lives for ever
     if method == NULL:
         raise MemoryError
@@ -169,12 +169,12 @@ cdef object read_other(object a, Operand *operand):
 
 
 cdef bint is_operand(object a):
-    """Whether it is something of NumPy's or Python's, or of ours; others know better how to multiply by an Array."""
+    """Whether `a` is an Array or of a type of NumPy or Python; other types may know how to multiply by an Array."""
     return isinstance(a, (Array, cnp.ndarray, np.generic, int, float, complex, list, tuple))
 
 
-cdef tuple strengthened(tuple inputs):
-    """Inputs with the complex numbers of Python in the dtype of the result, as NumPy promotes them: they are weak."""
+cdef tuple promote_complex(tuple inputs):
+    """Return inputs with Python's complex numbers in the dtype of the result, as NumPy's promotion of them has it."""
     for x in inputs:
         if type(x) is complex:
             break
@@ -222,7 +222,7 @@ cdef inline object defer(Op op, Operand *operands, int n, tuple params, Operand 
 
 
 cdef int force(Array x) except -1:
-    """Have the value of an Array that is about to be read."""
+    """Compute the value of an Array, if that has been deferred."""
     if n_open and x.array is not None:
         force_deferred(<PyObject *>x.array)
     return 0
@@ -315,7 +315,7 @@ cdef int tell_failure(Operand *operands, int n) except -1:
     return 0
 
 
-cdef object no_numbers(Op op, tuple inputs):
+cdef object refuse_operands(Op op, tuple inputs):
     """Raise for operands that are no numbers: NumPy's own error, where it has one."""
     roles.refuse(op.fn, inputs, {})
     cdef Operand operand
@@ -323,10 +323,10 @@ cdef object no_numbers(Op op, tuple inputs):
     raise TypeError(f"ad: {op.name} takes arrays and numbers, not {' and '.join(wrong)}")
 
 
-cdef inline object not_taken(Op op, object a, object b):
+cdef inline object not_implemented(Op op, object a, object b):
     """What an operator returns for an operand that is no number: its own type may know what to do."""
     if is_no_number(a) or is_no_number(b):
-        no_numbers(op, (a, b))
+        refuse_operands(op, (a, b))
     return NotImplemented
 
 
@@ -341,7 +341,7 @@ cdef object apply1(Op op, object a):
     cdef double y
     held = read_operand(a, &operand)
     if held is None:
-        return no_numbers(op, (a,))
+        return refuse_operands(op, (a,))
     if operand.kind == SCALAR and op.native != NULL:
         y = op.native.value(operand.x, 0)
         if not float_flags() or not heeds_flags():
@@ -379,11 +379,11 @@ cdef object apply2(Op op, object a, object b):
     cdef Operand operands[2]
     cdef double y
     if type(a) is complex or type(b) is complex:
-        a, b = strengthened((a, b))
+        a, b = promote_complex((a, b))
     held_a = read_operand(a, &operands[0])
     held_b = read_operand(b, &operands[1])
     if held_a is None or held_b is None:
-        return not_taken(op, a, b)
+        return not_implemented(op, a, b)
     if operands[0].kind == SCALAR and operands[1].kind == SCALAR:
         if op.native != NULL:
             y = op.native.value(operands[0].x, operands[1].x)
@@ -435,20 +435,20 @@ cdef object apply_fold(Op op, object a, tuple params):
 
 
 cpdef object apply(Op op, tuple inputs, tuple params=None):
-    """Run any op on any inputs: values of ours, arrays or numbers."""
+    """Run any op on any inputs: Arrays, ndarrays or numbers."""
     cdef Operand output
     cdef int i, n = len(inputs), n_held = 0
     cdef Operand *operands
     cdef list alive = []
     if op.elementwise and not params and n <= 2:
         found = apply1(op, inputs[0]) if n == 1 else apply2(op, inputs[0], inputs[1])
-        return found if found is not NotImplemented else no_numbers(op, inputs)
+        return found if found is not NotImplemented else refuse_operands(op, inputs)
     if op.reduction_loop.run != NULL and params == REDUCES_ALL:
         found = apply_fold(op, inputs[0], params)
         if found is not None:
             return found
     if n > 1:
-        inputs = strengthened(inputs)
+        inputs = promote_complex(inputs)
     operands = <Operand *>PyMem_Malloc(max(n, 1) * sizeof(Operand))
     if operands == NULL:
         raise MemoryError
@@ -457,7 +457,7 @@ cpdef object apply(Op op, tuple inputs, tuple params=None):
             alive.append(read_operand(a, &operands[i]))
             if alive[i] is None:
                 if op.elementwise:
-                    no_numbers(op, inputs)
+                    refuse_operands(op, inputs)
                 raise TypeError(f"ad: {op.name} takes arrays and numbers, not {kind_of(a)}")
             hold(&operands[i], 1)
             n_held = i + 1
@@ -549,7 +549,7 @@ cdef bint is_followed(Array x):
 
 
 cpdef bint is_watched(Array x):
-    """`is_live`, to tapes, transforms and forward levels: a program that is being recorded does not count."""
+    """Whether a tape, a transform or a forward level would see an op on `x`. Tracers are ignored."""
     cdef Recorder tracer = None if x.node is None else tracer_of(<NodePtr>x.node)
     cdef Recorder recorder
     if tracer is None:
@@ -1022,7 +1022,7 @@ cdef class Array:
     __hash__ = None
 
     def __getitem__(self, index):
-        if type(index) is slice and not has_ours(index):
+        if type(index) is slice and not has_array(index):
             found = take_slice(self, index)
             if found is not None:
                 return found
@@ -1091,8 +1091,8 @@ cdef inline Array blank_array():
     return <Array>x
 
 
-cdef inline bint has_ours(slice index):
-    """Whether a bound is a value of ours, which Python has to see first."""
+cdef inline bint has_array(slice index):
+    """Whether a bound is an Array, whose value has to be read by Python code first."""
     return isinstance(index.start, Array) or isinstance(index.stop, Array) or isinstance(index.step, Array)
 
 
@@ -1122,7 +1122,7 @@ cdef object take_slice(Array x, slice index):
 
 
 cdef Array as_value(object value, object dtype):
-    """A private copy of array_like data; Python numbers become float64."""
+    """Return an Array of a private copy of array_like data; Python's numbers become float64."""
     if isinstance(value, Array):
         escape(lift(value), "a new array or variable")
         value = raw_value(value)
