@@ -1,8 +1,10 @@
 """The compiled engine: what one op, one sweep and one call of a transform cost.
 
-`graph` holds ops and nodes, `kernels` the loops, `deferred` the evaluation that waits, `roles` the ops that the engine
-itself needs. On these stands `ad._core`, which is `Array` and `apply`. On that stand the others: `forward` pushes
-tangents; `powers` remembers what a value is a power of; `sweep` pulls cotangents over a graph; `boundary` and `tape` are
-what a transform or a tape does once a call. `ad._core` calls `forward` and `powers` by function pointers (`Hooks` in
-`ad/_core.pxd`), which they set when they are imported.
+`types` has the kinds of values; `graph` ops and nodes; `recorder` what each thread records, and the making of nodes;
+`kernels` the loops, and `pool` the arrays that are used again; `deferred` ops that a recording has not evaluated;
+`roles` the ops that the engine itself needs. On these stands `ad._core`, which is `Array` and `apply`. On that stand
+`forward`, which pushes tangents; `powers`, which remembers what a value is a power of; `sweep`, with `slots` and
+`native_steps`, which pulls cotangents over a graph; `variable`; and `boundary` and `tape`, which are what a transform
+or a tape does once a call. `ad._core` calls `forward` and `powers` by function pointers (`Hooks` in `ad/_core.pxd`),
+which they set when they are imported.
 """

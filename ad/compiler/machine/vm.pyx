@@ -174,7 +174,8 @@ cdef class Machine(AssembledPlan):
         for i, array in enumerate(out):
             if array is None:
                 continue
-            if self.outputs[<int>i].kind != ARRAY or not is_contiguous(<PyObject *>array) or not is_disjoint(array, seen):
+            if self.outputs[<int>i].kind != ARRAY or not (
+                    is_contiguous(<PyObject *>array) and is_disjoint(array, seen)):
                 out[i] = (array,)
             seen.append(array)
         return out
