@@ -25,6 +25,8 @@ LAYERS = (
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
 # Imports that run the other way: (importer, imported) -> why it has to be.
 HOOKS = {
+    ("ad.ops.matrix_functions", "ad.transforms"):
+        "the derivative of a function of matrices takes derivatives of the scalar function that the caller gives",
 }
 CIMPORT = re.compile(r"^\s*(?:from\s+(ad[\w.]*)\s+c?import\s+(\([^)]*\)|[^\n#]*)|c?import\s+(ad[\w.]*))", re.MULTILINE)
 BY_NAME = re.compile(r'import_module\("(ad[\w.]*)"\)')

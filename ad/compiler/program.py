@@ -9,6 +9,7 @@ import numpy as np
 
 from ad._core import Array, concrete, is_traced, is_watched, public_value
 from ad.compiler import serialization
+from ad.compiler.compile import derivative
 from ad.compiler.ir import costs, printing
 from ad.compiler.ir.graph import Graph, Instruction, Slots
 from ad.compiler.ir.guards import Guard
@@ -263,9 +264,6 @@ class Program:
     def _derivative(self, name: str) -> Callable[..., Any]:
         found = self._derivatives.get(name)
         if found is None:
-            # The one import upwards: what compiles a derivative gives programs, and is loaded only when it is needed.
-            from ad.compiler.compile import derivative
-
             found = self._derivatives[name] = derivative(self, name)
         return found
 

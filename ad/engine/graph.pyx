@@ -34,12 +34,12 @@ cdef class Op:
     each input: a number, or a callable of `(*inputs, output)`. Every other form has
     `jvp(x_dots, xs, y, params)` and `vjp(i, y_bar, xs, y, params)`. `needs[i]` tells which
     values the cotangent of input i needs: bit k for input k, bit 31 for the output. `dots` are the
-    inputs whose partial is itself a (co)tangent. A reduction may have `fold`, its ufunc and identity,
+    inputs whose partial is itself a (co)tangent. A reduction may have `reduction_kernel`, its ufunc and identity,
     by which the core reduces a whole array to one number.
     """
 
     def __init__(self, name, form, fn, *, partials=(), jvp=None, vjp=None, needs=(0,),
-                 parameters=(), outputs=1, fold=None, dots=()):
+                 parameters=(), outputs=1, reduction_kernel=None, dots=()):
         cdef int i
         self.name, self.form, self.fn = name, form, fn
         self.partials, self.jvp, self.vjp = tuple(partials), jvp, vjp
@@ -54,8 +54,8 @@ cdef class Op:
         for i in dots:
             self.dots |= 1 << i
         find_loop(fn, &self.loop)
-        find_loop(None if fold is None else fold[0], &self.reduction_loop)
-        self.reduction_identity = 0 if fold is None else fold[1]
+        find_loop(None if reduction_kernel is None else reduction_kernel[0], &self.reduction_loop)
+        self.reduction_identity = 0 if reduction_kernel is None else reduction_kernel[1]
 
     def set_power(self, exponent=None, radicand=None, carry=None):
         """Set what the op computes a power of: see `ops/forms.py`."""

@@ -145,7 +145,7 @@ def _define(
     n = len(binder.parameters)
     fn = (lambda *args: function(args[: len(args) - n], *args[len(args) - n :])) if variadic else function
     op = Op(name, form, fn, jvp=jvp, vjp=vjp, needs=needs, parameters=binder.parameters, outputs=outputs,
-            fold=reduction_kernel)
+            reduction_kernel=reduction_kernel)
     op.shape_rule = shape_rule
     carry = (lambda power, i, p, xs, params: apply(op, (power,), params)) if known.carry == "moved" else known.carry
     op.set_power(None, known.radicand, carry)

@@ -168,7 +168,7 @@ class _CustomCall:
         form, fn = "custom", self.evaluate
         if any(map(is_traced, inputs)) or any(isinstance(part, Array) and is_traced(part) for part in outputs):
             inputs += tuple([stop_gradient(part) if isinstance(part, Array) else constant(part) for part in outputs])
-            form, fn = "relay", self.last
+            form, fn = "custom_boundary", self.last
         else:
             self.values: Any = tuple([_as_ndarray(part) for part in outputs])
         op = Op(self.name, form, _weakly(fn), jvp=_weakly(self.jvp), vjp=_weakly(self.vjp), needs=(ALL_VALUES,),

@@ -214,7 +214,7 @@ cdef class Tracer(Recorder):
             self.deferred.add(op, values, params, <object>output.value)
         outputs = self.output_slots(op, output)
         self.bind_slot(node, outputs[0])
-        if op.form == "relay":
+        if op.form == "custom_boundary":
             self.append_boundary(op, inputs, outputs)
             return 0
         if traits_of(op).may_raise:
