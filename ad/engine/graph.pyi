@@ -11,7 +11,7 @@ class Op:
     def __init__(
         self, name: str, form: str, fn: Callable[..., Any] | None, *, partials: Sequence[Any] = (), jvp: _Rule = None,
         vjp: _Rule = None, needs: Sequence[int] = (0,), parameters: Sequence[str] = (), outputs: int = 1,
-        fold: tuple[np.ufunc, float] | None = None, dots: Sequence[int] = ()
+        reduction_kernel: tuple[np.ufunc, float] | None = None, dots: Sequence[int] = ()
     ) -> None: ...
     @property
     def name(self) -> str: ...

@@ -274,7 +274,7 @@ def _back(shift):
 
 
 @linear(transpose=lambda y_bar, x, shift, axis: apply(_roll.op, (y_bar,), (_back(shift), axis)), domain=REAL,
-        moves=True, carry="moved", shape_rule=lambda x, shift, axis: (x.shape, x.dtype) if in_order(x) else None,
+        moves=True, carry="moved", shape_rule=lambda x, shift, axis: (x.shape, x.dtype) if axis and in_order(x) else None,
         batching=Batching(params=lambda ndim, shift, axis: (shift, behind_lanes(ndim, axis))))
 def _roll(a, shift, axis):
     return np.roll(a, shift, axis)
