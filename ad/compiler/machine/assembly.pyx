@@ -97,7 +97,7 @@ cdef int fill_loop(Vector *vector, object loop) except -1:
         return loop_cost(None)
     if kind is execution_plan.AddSliceLoop:
         vector.kind, vector.halo = ADD_SLICE, loop.halo
-        vector.run = find_kernel("add" if vector.arity == 2 else "multiply_add", scalars)
+        vector.run = find_kernel("add" if vector.arity == 2 else "multiply_then_add", scalars)
     elif kind is execution_plan.SumLoop:
         vector.kind, vector.sum = SUM, loop.total
     elif kind is execution_plan.GatherLoop or kind is execution_plan.AddViewLoop:

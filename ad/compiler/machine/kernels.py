@@ -6,9 +6,9 @@ from ad.compiler.machine.loops import KERNEL_ARITIES, has_loop
 from ad.engine.graph import Op
 from ad.ops import TABLE
 from ad.ops.nondifferentiable import nondifferentiable_op
+from ad.ops.traits import traits_of
 
-__all__ = ["COMPARISONS", "KERNELS", "SCALAR_CODES", "has_loop"]
-
+__all__ = ["COMPARISONS", "KERNELS", "PAIRS", "SCALAR_CODES", "has_loop"]
 
 COMPARISONS: dict[Op, str] = {nondifferentiable_op(getattr(np, name)): name for name in (
     "less", "less_equal", "greater", "greater_equal", "equal", "not_equal", "logical_and", "logical_or", "logical_not")}
@@ -17,3 +17,22 @@ KERNELS: dict[Op, str] = {op: name for name in KERNEL_ARITIES if name in TABLE f
 KERNELS |= dict.fromkeys(ops_named("fabs"), "absolute")
 # Op -> scalar instruction, for the ops that have no kernel on n elements.
 SCALAR_CODES: dict[Op, str] = {op: op.name for op in ops_named("exp log tanh power")}
+
+
+def _pairs() -> dict[tuple[str, str, int], str]:
+    """Read from the names of the kernels which of them are two in one.
+
+    The keys are the first kernel, the second, and the input of the second that the first computes.
+    """
+    pairs: dict[tuple[str, str, int], str] = {}
+    for name in KERNEL_ARITIES:
+        first, _, second = name.partition("_then_")
+        op, _, side = second.partition("_")
+        if second:
+            operands = (0, 1) if traits_of(ops_named(op)[0]).commutative else (1,) if side else (0,)
+            for factors in ("multiply", "square") if first == "multiply" else (first,):
+                pairs |= {(factors, op, k): name for k in operands}
+    return pairs
+
+
+PAIRS = _pairs()

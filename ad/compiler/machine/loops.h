@@ -53,10 +53,23 @@ static inline double ad_sincos(double x, int shift)
     OP2(less, a < b) OP2(less_equal, a <= b) OP2(greater, a > b) OP2(greater_equal, a >= b)     \
     OP2(equal, a == b) OP2(not_equal, a != b)                                                   \
     OP2(logical_and, (a != 0) & (b != 0)) OP2(logical_or, (a != 0) | (b != 0))                  \
-    OP3(where, a != 0 ? b : c) OP3(multiply_add, a * b + c) OP3(multiply_subtract, a * b - c)   \
-    OP3(subtract_multiply, c - a * b) OP3(add_times, (a + b) * c) OP3(subtract_times, (a - b) * c) \
-    SPECULATIVE3(scale_add, ad_scaled(a, b) + c, product + c)                                   \
-    SPECULATIVE3(scale_dots_add, ad_scaled_dots(a, b) + c, product + c)
+    OP3(where, a != 0 ? b : c)                                                                  \
+    AD_PAIRS_OF(add, a + b, OP2, OP3) AD_PAIRS_OF(subtract, a - b, OP2, OP3)                    \
+    AD_PAIRS_OF(multiply, a * b, OP2, OP3) AD_PAIRS_OF(divide, a / b, OP2, OP3)                 \
+    AD_SPECULATIVE_PAIRS_OF(scale, ad_scaled(a, b), SPECULATIVE3)                               \
+    AD_SPECULATIVE_PAIRS_OF(scale_dots, ad_scaled_dots(a, b), SPECULATIVE3)
+
+/* Two arithmetic ops in one loop, which saves a store and a load: FIRST of a and b, then another op of that and c.
+ * `subtract_from` and `divide_into` have c on the left. `scheduling.py` reads the pairs from the names. */
+#define AD_PAIRS_OF(FIRST, VALUE, OP2, OP3)                                                     \
+    OP3(FIRST##_then_add, (VALUE) + c) OP3(FIRST##_then_multiply, (VALUE) * c)                  \
+    OP3(FIRST##_then_subtract, (VALUE) - c) OP3(FIRST##_then_subtract_from, c - (VALUE))        \
+    OP3(FIRST##_then_divide, (VALUE) / c) OP3(FIRST##_then_divide_into, c / (VALUE))            \
+    OP2(FIRST##_then_square, (VALUE) * (VALUE))
+#define AD_SPECULATIVE_PAIRS_OF(FIRST, VALUE, SPECULATIVE3)                                     \
+    SPECULATIVE3(FIRST##_then_add, VALUE + c, product + c)                                      \
+    SPECULATIVE3(FIRST##_then_subtract, VALUE - c, product - c)                                 \
+    SPECULATIVE3(FIRST##_then_subtract_from, c - VALUE, c - product)
 
 #define AD_ARITY1(NAME, ...) 1,
 #define AD_ARITY2(NAME, ...) 2,

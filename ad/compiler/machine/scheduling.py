@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from ad.compiler.machine.kernels import PAIRS
 from ad.compiler.machine.lowered_ops import CallOp, ElementwiseOp, LoopOp, LoweredOp, MatmulOp, ScalarOp, View
 
 __all__ = ["fused", "schedule"]
@@ -98,7 +99,7 @@ def schedule(lowering: Any) -> list[list[Any]]:
 
 
 def fused(step: list[Any], readers: Mapping[int, int]) -> list[Any]:
-    """Return a step with pairs such as a * b + c and (a + b) * c as one op, where nothing else reads the first."""
+    """Return a step with pairs such as a * b + c and (a + b) / c as one op, where nothing else reads the first."""
     makers: dict[int, int] = {}
     ops: list[Any] = []
     for op in step:
@@ -116,23 +117,10 @@ def fused(step: list[Any], readers: Mapping[int, int]) -> list[Any]:
     return [op for op in ops if op]
 
 
-# (first op, second op) -> the kernel where the second reads the first as input 0, and as input 1.
-_PAIRS = {
-    ("add", "multiply"): ("add_times", "add_times"),
-    ("subtract", "multiply"): ("subtract_times", "subtract_times"),
-    ("multiply", "add"): ("multiply_add", "multiply_add"),
-    ("multiply", "subtract"): ("multiply_subtract", "subtract_multiply"),
-    ("square", "add"): ("multiply_add", "multiply_add"),
-    ("square", "subtract"): ("multiply_subtract", "subtract_multiply"),
-    ("scale", "add"): ("scale_add", "scale_add"),
-    ("scale_dots", "add"): ("scale_dots_add", "scale_dots_add"),
-}
-
-
 def _fuse(first: LoweredOp, second: ElementwiseOp, k: int) -> ElementwiseOp | None:
     """Return one op for two, the second of which reads the first as input k; None if there is no such kernel."""
-    if not isinstance(first, ElementwiseOp) or (first.name, second.name) not in _PAIRS:
+    name = PAIRS.get((first.name, second.name, k)) if isinstance(first, ElementwiseOp) else None
+    if name is None:
         return None
     operands = first.inputs * (2 if first.name == "square" else 1)
-    name = _PAIRS[first.name, second.name][k]
-    return replace(second, name=name, inputs=(*operands, second.inputs[1 - k]))
+    return replace(second, name=name, inputs=(*operands, *second.inputs[:k], *second.inputs[k + 1:]))
