@@ -1,6 +1,7 @@
 from typing import Self, final
 
 from ad.compiler.machine.execution_plan import ExecutionPlan, OpaqueCall
+from ad.compiler.machine.loops import OPCODES as OPCODES
 
 @final
 class CallStep:
