@@ -1,5 +1,6 @@
 """The table of ops. Importing it makes every entry and tells the core which serve its operators."""
 from importlib import import_module
+from typing import Any
 
 from ad.engine import forward as _forward  # noqa: F401 - `apply` calls it by a hook
 from ad.engine import graph, native_steps, roles
@@ -37,18 +38,9 @@ _SERVING = (
     "add subtract multiply divide power floor_divide remainder negative positive absolute identity scale scale_dots "
     "conjugate getitem reshape broadcast_to sum_to astype"
 )
-graph.bind_natives([entry.op for entry in TABLE.values() if entry.form == "elementwise"])
-native_steps.specialise(TABLE["getitem"].op, TABLE["put_zeros"].op, TABLE["sum"].op)
-roles.install(
-    **{name: TABLE[name].op for name in _SERVING.split()}, getitem_function=indexing.getitem,
-    either=TABLE["either"].function, smooth_power=powers.smooth_power,
-    asarray=joining.asarray, stacked=stacked, matmul_function=matrix_products.matmul, compare=nondifferentiable.compare,
-    detached=nondifferentiable.detached, refuse=refuse,
-)
-LATER.append("ad.ops.special")
 
 
-def op_named(name):
+def op_named(name: str) -> Any:
     """Return the op of an entry of the table; the special functions' entries are made when they are first asked for."""
     if name not in TABLE:
         for module in LATER:
@@ -56,4 +48,13 @@ def op_named(name):
     return TABLE[name].op
 
 
+graph.bind_natives([entry.op for entry in TABLE.values() if entry.form == "elementwise" and entry.op])
+native_steps.specialise(*[op_named(name) for name in ("getitem", "put_zeros", "sum")])
+roles.install(
+    **{name: TABLE[name].op for name in _SERVING.split()}, getitem_function=indexing.getitem,
+    either=TABLE["either"].function, smooth_power=powers.smooth_power,
+    asarray=joining.asarray, stacked=stacked, matmul_function=matrix_products.matmul, compare=nondifferentiable.compare,
+    detached=nondifferentiable.detached, refuse=refuse,
+)
+LATER.append("ad.ops.special")
 graph.install_lookup(op_named)

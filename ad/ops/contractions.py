@@ -1,6 +1,7 @@
 """Einstein's summation: `einsum`, of one operand a linear op, of two a bilinear one; more are contracted in pairs."""
 import builtins
 import string
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from ad.ops.traits import Batching
 __all__ = ["contract", "einsum", "rearrange"]
 
 
-def _scatter(y_bar, x, subscripts):
+def _scatter(y_bar: Any, x: Any, subscripts: str) -> Any:
     """The transpose of an einsum of one operand: every label dropped is spread, a repeated one is a diagonal."""
     labels, kept = subscripts.split("->")
     size = dict(zip(labels, x.shape))
@@ -30,7 +31,7 @@ def _scatter(y_bar, x, subscripts):
     return put_zeros(spread, tuple(grid[unique.index(label)] for label in labels), x.shape)
 
 
-def _behind_lane(ndim, subscripts):
+def _behind_lane(ndim: int, subscripts: str) -> tuple[Any]:
     labels, kept = subscripts.split("->")
     lane = next(label for label in string.ascii_letters if label not in labels)
     return (f"{lane}{labels}->{lane}{kept}",)
@@ -39,31 +40,31 @@ def _behind_lane(ndim, subscripts):
 @linear(transpose=_scatter, batching=Batching(params=_behind_lane), moves=True, domain=REAL,
         cases=(case((2, 3), subscripts="ab->ba"), case((3, 3), subscripts="aa->a"), case((3, 3), subscripts="aa->"),
                case((2, 3, 2), subscripts="aba->b"), case((2, 3), subscripts="ab->b"), case((), subscripts="->")))
-def rearrange(x, subscripts):
+def rearrange(x: Any, subscripts: str) -> Any:
     """An einsum of one operand, with its output written out and no ellipsis."""
     return np.einsum(subscripts, x)
 
 
-def _transposed(subscripts, i):
+def _transposed(subscripts: str, i: int) -> str:
     """The subscripts that give operand `i` from the output and the other operand."""
     inputs, output = subscripts.split("->")
     parts = inputs.split(",")
     return f"{output},{parts[1 - i]}->{parts[i]}"
 
 
-def _stretched(x_bar, x):
+def _stretched(x_bar: Any, x: Any) -> Any:
     """Spread along the axes where only `x` is longer than 1 (the other operand was broadcast)."""
     lead = x_bar.ndim - x.ndim
     shape = x_bar.shape[:lead] + tuple(n if m == 1 else m for m, n in zip(x_bar.shape[lead:], x.shape))
     return x_bar if shape == x_bar.shape else broadcast_to(x_bar, shape)
 
 
-def _core_axes(subscripts):
+def _core_axes(subscripts: str) -> list[Any]:
     """How many axes of each operand have a label, and do not stand under its ellipsis."""
     return [len(part) - 3 for part in subscripts.split("->")[0].split(",")]
 
 
-def _contract_lanes(values, xs, _y, subscripts):
+def _contract_lanes(values: Any, xs: Any, _y: Any, subscripts: str) -> Any:
     """Operands behind enough axes of length 1 that their ellipses are as long; then those of lanes meet in front."""
     widths = [x.ndim - core for x, core in zip(xs, _core_axes(subscripts))]
     x1, x2 = [as_matrices(value, x.shape, x.ndim + builtins.max(widths) - width) if value.ndim > x.ndim else value
@@ -71,14 +72,20 @@ def _contract_lanes(values, xs, _y, subscripts):
     return contract(x1, x2, subscripts)
 
 
+def _pull_first(y_bar: Any, _x1: Any, x2: Any, subscripts: str) -> Any:
+    return _stretched(contract(y_bar, x2, _transposed(subscripts, 0)), _x1)
+
+
+def _pull_second(y_bar: Any, x1: Any, _x2: Any, subscripts: str) -> Any:
+    return _stretched(contract(y_bar, x1, _transposed(subscripts, 1)), _x2)
+
+
 @bilinear(batching=Batching(rule=_contract_lanes, tangents=_core_axes), operations=contraction, domain=(REAL, REAL),
-          transposes=(
-              lambda y_bar, _x1, x2, subscripts: _stretched(contract(y_bar, x2, _transposed(subscripts, 0)), _x1),
-              lambda y_bar, x1, _x2, subscripts: _stretched(contract(y_bar, x1, _transposed(subscripts, 1)), _x2)),
+          transposes=(_pull_first, _pull_second),
           cases=(case((2, 3), (3, 4), subscripts="...ab,...bc->...ac"), case((2,), (3,), subscripts="...a,...b->...ba"),
                  case((2, 3), (2, 3), subscripts="...ab,...ab->..."),
                  case((1, 3), (2, 3), subscripts="...ab,...ab->...b")))
-def contract(x1, x2, subscripts):
+def contract(x1: Any, x2: Any, subscripts: str) -> Any:
     """An einsum of two operands; the ellipsis stands for lanes, so every axis has its own label."""
     return np.einsum(subscripts, x1, x2, optimize=np.size(x1) * np.size(x2) > WORTH_PLANNING)
 
@@ -92,7 +99,7 @@ WORTH_PLANNING = 10_000  # products of sizes from which NumPy's way to BLAS cost
                   case("...ij,...jk->...ik", (4, 2, 3), (3, 2)), case("i,j,k->kij", (2,), (3,), (2,)),
                   case("ii,ij,k->kj", (2, 2), (2, 3), (2,)), case("ij,ij->j", (2, 3), (2, 3)),
                   case("i,i", (1,), (3,)), case((2, 3), [0, 1], (3, 2), [1, 2], [2, 0])))
-def einsum(*operands, optimize=False):
+def einsum(*operands: Any, optimize: Any = False) -> Any:
     """Einstein's summation over any number of operands, as `np.einsum`; `optimize` may be a path."""
     labels, output, arrays = _parsed(operands)
     if not {*"".join(labels)}.issuperset(output) or len({*output}) < len(output):
@@ -112,7 +119,7 @@ def einsum(*operands, optimize=False):
     return arrays[0]
 
 
-def _has_diagonals(labels, x):
+def _has_diagonals(labels: Any, x: Any) -> bool:
     """Whether the axes under the same label are of the same length."""
     if len({*labels}) == len(labels):
         return True
@@ -120,13 +127,13 @@ def _has_diagonals(labels, x):
     return all(size[label] == n for label, n in zip(labels, x.shape))
 
 
-def _summed(labels, x, wanted):
+def _summed(labels: Any, x: Any, wanted: Any) -> Any:
     """`x` summed over what appears in it alone, with every label once."""
     kept = "".join(label for label in dict.fromkeys(labels) if label in wanted)
     return (labels, x) if kept == labels else (kept, rearrange(x, f"{labels}->{kept}"))
 
 
-def _path(labels, output, arrays, optimize):
+def _path(labels: Any, output: Any, arrays: Any, optimize: Any) -> Any:
     """The pairs to contract, one after the other."""
     if len(arrays) == 2:
         return [(0, 1)]
@@ -139,11 +146,11 @@ def _path(labels, output, arrays, optimize):
     return [(0, 1)] + [(0, n - 1) for n in range(len(arrays) - 1, 1, -1)]
 
 
-def _parsed(operands):
+def _parsed(operands: Any) -> tuple[Any, Any, Any]:
     """The labels of each operand, those of the output, and the operands; no ellipsis left."""
     if isinstance(operands[0], str):
-        inputs, arrow, output = operands[0].replace(" ", "").partition("->")
-        inputs, arrays = inputs.split(","), [operand(x) for x in operands[1:]]
+        joined, arrow, output = operands[0].replace(" ", "").partition("->")
+        inputs, arrays = joined.split(","), [operand(x) for x in operands[1:]]
     else:
         arrow = "->" if len(operands) % 2 else ""
         output = _letters(operands[-1]) if arrow else ""
@@ -170,7 +177,7 @@ def _parsed(operands):
     return labels, output.replace("...", "".join(spare[:widest])), arrays
 
 
-def _letters(sublist):
+def _letters(sublist: Any) -> Any:
     """The letters that stand for the numbers of a sublist, in the same order."""
     letters = string.ascii_uppercase + string.ascii_lowercase
     return "".join("..." if label is Ellipsis else letters[label] for label in sublist)

@@ -4,6 +4,7 @@ The mathematics is in docs/theory/linalg.md. Everything here works on ndarrays o
 """
 import functools
 import math
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ SLACK = 1e4  # how many times its rounding error a quotient may be off, before t
 CHUNK = 1 << 18  # values of the derivative that are computed at once
 
 
-def divided_differences(derivative, w, order):
+def divided_differences(derivative: Any, w: Any, order: Any) -> Any:
     """The divided differences `f[w_i, w_j, ...]` for all tuples of `order + 1` indices.
 
     Parameters
@@ -45,19 +46,19 @@ def divided_differences(derivative, w, order):
     return values[(..., *np.sort(np.indices((n,) * (order + 1)), axis=0))]
 
 
-def _ends(values, rising):
+def _ends(values: Any, rising: Any) -> tuple[Any, Any]:
     """The values without the first index of each tuple, and without the last."""
     return values[(..., *rising[1:])], values[(..., *rising[:-1])]
 
 
-def _scattered(x, rising, n):
+def _scattered(x: Any, rising: Any, n: Any) -> Any:
     """An array with x at the tuples of rising indices, and 0 elsewhere."""
     out = np.zeros((*x.shape[:-1], *(n,) * len(rising)))
     out[(..., *rising)] = x
     return out
 
 
-def _of_next_order(derivative, points, values, errors, m):
+def _of_next_order(derivative: Any, points: Any, values: Any, errors: Any, m: Any) -> tuple[Any, Any]:
     """Differences of order m and their errors: quotients of those of order m - 1, or integrals where these are better.
 
     `points` has shape (..., m + 1, tuples).
@@ -77,7 +78,7 @@ def _of_next_order(derivative, points, values, errors, m):
     return y, error
 
 
-def _integrals(derivative, points, m):
+def _integrals(derivative: Any, points: Any, m: Any) -> Any:
     """Differences of order m by the formula of Hermite and Genocchi, and bounds for their errors."""
     out = np.empty((2, points.shape[1]))
     size = max(1, CHUNK // FINE**m)
@@ -88,7 +89,7 @@ def _integrals(derivative, points, m):
     return out
 
 
-def _integral(derivative, points, m, count):
+def _integral(derivative: Any, points: Any, m: Any, count: Any) -> tuple[Any, Any]:
     """The mean of the derivative of order m over the simplex that the points span, over m!; and that of its modulus."""
     steps, weights = _simplex_rule(count, m)
     x = points[0] + np.tensordot(steps, np.diff(points, axis=0), 1)
@@ -98,7 +99,7 @@ def _integral(derivative, points, m, count):
 
 
 @functools.lru_cache(maxsize=16)
-def _simplex_rule(count, m):
+def _simplex_rule(count: Any, m: Any) -> tuple[Any, Any]:
     """Points 1 >= t_1 >= ... >= t_m >= 0 and weights that sum to 1 / m!: the product rule for t_k = u_1 ... u_k."""
     nodes, weights = np.polynomial.legendre.leggauss(count)
     nodes, weights = (nodes + 1) / 2, weights / 2

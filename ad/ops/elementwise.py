@@ -4,6 +4,7 @@ In a partial, `x` (or `x1`, `x2`) are the inputs and `y` is the output.
 """
 import math
 import operator
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ __all__ = [
 LN2, LN10, INF, NAN = math.log(2), math.log(10), math.inf, math.nan
 
 
-def _scaled_power(op, power, p, factor):
+def _scaled_power(op: Any, power: Any, p: Any, factor: Any) -> Any:
     """`op(x, factor)` to the power p, from that power of x.
 
     None unless the power of the factor is well inside the range. A factor that is being differentiated or recorded has
@@ -46,7 +47,7 @@ def _scaled_power(op, power, p, factor):
     return op(power, whole.astype(factor.dtype) if isinstance(factor, (np.ndarray, np.floating)) else float(whole))
 
 
-def _power_if_real(power, _i, _p, xs, _params):
+def _power_if_real(power: Any, _i: Any, _p: Any, xs: Any, _params: Any) -> Any:
     return None if xs[0].dtype.kind == "c" else power
 
 
@@ -54,30 +55,30 @@ def _power_if_real(power, _i, _p, xs, _params):
 
 add = elementwise("add", np.add, (1, 1), domain=(REAL, REAL), commutative=True)
 subtract = elementwise("subtract", np.subtract, (1, -1), domain=(REAL, REAL))
-multiply = elementwise(
+multiply: Any = elementwise(
     "multiply", np.multiply, (lambda _x1, x2, _y: x2, lambda x1, _x2, _y: x1), domain=(REAL, REAL),
     commutative=True, exponent="itself",
     carry=lambda power, i, p, xs, params: _scaled_power(multiply, power, p, xs[1 - i]),
 )
-divide = elementwise(
+divide: Any = elementwise(
     "divide", np.divide, (lambda _x1, x2, _y: 1 / x2, lambda _x1, x2, y: -y / x2), domain=(REAL, NONZERO),
     carry=lambda power, i, p, xs, params: None if i else _scaled_power(divide, power, p, xs[1]),
 )
 negative = elementwise("negative", np.negative, -1, domain=REAL,
                        carry=lambda power, i, p, xs, params: _scaled_power(multiply, power, p, -1.0))
-_SAME = {"moves": True, "keeps_reals": True, "carry": lambda power, *_: power}
+_SAME: dict[str, Any] = {"moves": True, "keeps_reals": True, "carry": lambda power, *_: power}
 positive = elementwise("positive", np.positive, 1, domain=REAL, **_SAME)
 identity = elementwise("identity", None, 1, domain=REAL, fn=lambda x: x, shape_rule=view, **_SAME)
 reciprocal = elementwise("reciprocal", np.reciprocal, lambda _x, y: -y * y, domain=NONZERO)
 square = elementwise("square", np.square, lambda x, _y: 2 * x, domain=REAL, exponent=2)
 
 
-def _holds_nowhere(condition):
+def _holds_nowhere(condition: Any) -> Any:
     """Whether a condition is known to be false for all elements; a recorded condition is not known."""
     return not isinstance(condition, Array) and not np.any(condition)
 
 
-def quotient(x1, x2, undefined=None):
+def quotient(x1: Any, x2: Any, undefined: Any = None) -> Any:
     """x1 / x2, and 0 with all its derivatives where x2 is 0, or where a condition says so.
 
     There it is x1 / inf, of which all derivatives are 0; a division by zero would be differentiated with the rest.
@@ -86,7 +87,7 @@ def quotient(x1, x2, undefined=None):
     return x1 / (x2 if _holds_nowhere(undefined) else np.where(undefined, INF, x2))
 
 
-def _power_base(x1, x2, _y):
+def _power_base(x1: Any, x2: Any, _y: Any) -> Any:
     """x2 x1^(x2 - 1), and 0 where x2 is 0 (the power is constant there)."""
     if x2.ndim == 0 and x2.is_constant:
         exponent = x2.item()
@@ -94,7 +95,7 @@ def _power_base(x1, x2, _y):
     return scale(x2, x1 ** (x2 - 1) if x2.is_constant else _lower_power(x1, x2 - 1))
 
 
-def _lower_power(x1, x2):
+def _lower_power(x1: Any, x2: Any) -> Any:
     """x1^x2, which as the exponent grows falls from 1 to 0 where both are 0."""
     falls = (x1 == 0) & (x2 == 0)
     if _holds_nowhere(falls):
@@ -102,7 +103,7 @@ def _lower_power(x1, x2):
     return np.where(falls, 1 - scale(x2, INF), x1**x2)
 
 
-def _power_exponent(x1, _x2, y):
+def _power_exponent(x1: Any, _x2: Any, y: Any) -> Any:
     """y log x1; where x1 is 0 it is 0, or nan where y is infinite."""
     zero = x1 == 0
     if _holds_nowhere(zero):
@@ -134,7 +135,7 @@ float_power = elementwise(
 )
 
 
-def _product(a, b, is_zero):
+def _product(a: Any, b: Any, is_zero: Any) -> Any:
     """a * b, but zero wherever that is nan and `is_zero(a, b)`."""
     product = np.multiply(a, b)
     if not np.isnan(product).any():
@@ -142,12 +143,12 @@ def _product(a, b, is_zero):
     return np.where(is_zero(a, b), 0, product).astype(product.dtype, copy=False)
 
 
-def _scale(dot, partial):
+def _scale(dot: Any, partial: Any) -> Any:
     """dot * partial, but zero wherever dot is zero, or partial is zero and dot infinite."""
     return _product(dot, partial, lambda d, p: np.equal(d, 0) | (np.equal(p, 0) & np.equal(d, d)))
 
 
-def _scale_dots(a, b):
+def _scale_dots(a: Any, b: Any) -> Any:
     """a * b, but zero wherever one of them is zero."""
     return _product(a, b, lambda a, b: np.equal(a, 0) | np.equal(b, 0))
 
@@ -173,31 +174,31 @@ fmod = elementwise(
 
 
 @composite(np.divmod, domain=(REAL, NONZERO), cases=(case((3,), (3,)), case((2, 3), ())), singular="as remainder")
-def divmod(x1, x2):
+def divmod(x1: Any, x2: Any) -> tuple[Any, Any]:
     return floor_divide(x1, x2), remainder(x1, x2)
 
 
 # -- size and sign ---------------------------------------------------------------------------
 
 
-def phase(x):
+def phase(x: Any) -> Any:
     """x / |x|, and 0 where x is 0."""
     return quotient(x, absolute(x)) if x.dtype.kind == "c" else sign(x)
 
 
-def _phase(x, _y):
+def _phase(x: Any, _y: Any) -> Any:
     """sign x; for complex x the conjugate of x / |x|, so that the gradient points along x."""
     return conjugate(phase(x)) if x.dtype.kind == "c" else sign(x)
 
 
-def _sign_partial(x, _y):
+def _sign_partial(x: Any, _y: Any) -> Any:
     """0: the sign of a real number is constant. That of a complex one turns with it."""
     if x.dtype.kind == "c":
         raise MissingRule("ad: no rule for np.sign of complex arguments; write x / np.abs(x)")
     return 0.0
 
 
-def _modulus_radicand(x):
+def _modulus_radicand(x: Any) -> tuple[Any, Any]:
     return (lambda: square(real(x)) + square(imag(x))), 0.5
 
 
@@ -209,13 +210,13 @@ sign = elementwise("sign", np.sign, _sign_partial, domain=NONZERO, singular="0 e
 floor = elementwise("floor", np.floor, 0, domain=BETWEEN_STEPS, singular="0 everywhere")
 ceil = elementwise("ceil", np.ceil, 0, domain=BETWEEN_STEPS, singular="0 everywhere")
 trunc = elementwise("trunc", np.trunc, 0, domain=BETWEEN_STEPS, singular="0 everywhere")
-rint = elementwise("rint", np.rint, 0, domain=BETWEEN_STEPS, singular="0 everywhere")
+rint: Any = elementwise("rint", np.rint, 0, domain=BETWEEN_STEPS, singular="0 everywhere")
 
 
 @composite(np.round, np.around, domain=BETWEEN_STEPS, method=True, singular="0 everywhere", cases=(
     case((3,)), case((2, 3), decimals=-1), case(np.array([0.12, -1.38]), 1), case(()),
 ))
-def round(a, decimals=0, out=None):
+def round(a: Any, decimals: Any = 0, out: Any = None) -> Any:
     if out is not None:
         raise MissingRule("ad.round takes no out=: arrays are not changed in place")
     decimals = operator.index(decimals)
@@ -236,21 +237,23 @@ heaviside = elementwise(
     "heaviside", np.heaviside, (0, lambda x1, _x2, _y: 1.0 * (x1 == 0)), domain=(NONZERO, REAL),
     points=(point(0.0, 0.5, first=(0, 1), second=0),), singular="0 at the step",
 )
-copysign = elementwise(
+copysign: Any = elementwise(
     "copysign", np.copysign, (lambda x1, x2, _y: copysign(1.0, x1) * copysign(1.0, x2), 0), domain=(NONZERO, NONZERO),
     singular="at 0 as for the sign of the zero",
 )
 
 
-def _first(x1, x2, y):
+def _first(x1: Any, x2: Any, y: Any) -> Any:
     return (x1 == y) - 0.5 * (x1 == x2)
 
 
-def _second(x1, x2, y):
+def _second(x1: Any, x2: Any, y: Any) -> Any:
     return (x2 == y) - 0.5 * (x1 == x2)
 
 
-_TIES = {"singular": "ties share the gradient equally", "points": (point(1.0, 1.0, first=0.5, second=0, third=0),)}
+_TIES: dict[str, Any] = {
+    "singular": "ties share the gradient equally", "points": (point(1.0, 1.0, first=0.5, second=0, third=0),),
+}
 maximum = elementwise("maximum", np.maximum, (_first, _second), domain=(REAL, REAL), commutative=True, **_TIES)
 minimum = elementwise("minimum", np.minimum, (_first, _second), domain=(REAL, REAL), commutative=True, **_TIES)
 fmax = elementwise("fmax", np.fmax, (_first, _second), domain=(REAL, REAL), **_TIES)
@@ -274,7 +277,7 @@ log1p = elementwise("log1p", np.log1p, lambda x, _y: 1 / (1 + x), domain=UNIT,
                     points=(point(-1.0, first=INF, second=-INF, third=INF),))
 
 
-def _gap(x1, x2):
+def _gap(x1: Any, x2: Any) -> Any:
     """x1 - x2, and 0 where they are the same infinity."""
     with np.errstate(invalid="ignore"):
         difference = np.subtract(x1, x2)
@@ -287,7 +290,7 @@ gap = elementwise("gap", None, (1, -1), domain=(REAL, REAL), fn=_gap, shape_rule
                   singular="as subtract, at infinities too")
 
 
-def _share(x1, x2, exponential):
+def _share(x1: Any, x2: Any, exponential: Any) -> Any:
     """exp(x1) / (exp(x1) + exp(x2)): from the gap alone, since the sum's logarithm is rounded to its own size."""
     ahead, difference = x1 > x2, gap(x2, x1)
     ratio = exponential(np.where(ahead, difference, -difference))
@@ -310,13 +313,13 @@ ldexp = elementwise(
 
 
 @composite(np.modf, domain=BETWEEN_STEPS, cases=(case((3,)), case(())), singular="the derivative between the jumps")
-def modf(x):
+def modf(x: Any) -> tuple[Any, Any]:
     return fmod(x, 1.0), trunc(x)
 
 
 @composite(np.frexp, domain=lambda rng, shape: rng.uniform(0.55, 0.95, shape), cases=(case((3,)), case(())),
            singular="the derivative between the powers of 2")
-def frexp(x):
+def frexp(x: Any) -> tuple[Any, Any]:
     exponent = evaluate(np.frexp, (x,), {})[1]
     return ldexp(x, -exponent), exponent
 
@@ -324,7 +327,7 @@ def frexp(x):
 # -- trigonometry ----------------------------------------------------------------------------
 
 sin = elementwise("sin", np.sin, lambda x, _y: cos(x), domain=REAL)
-cos = elementwise("cos", np.cos, lambda x, _y: -sin(x), domain=REAL)
+cos: Any = elementwise("cos", np.cos, lambda x, _y: -sin(x), domain=REAL)
 tan = elementwise("tan", np.tan, lambda _x, y: 1 + y * y, domain=UNIT)
 _STEEP = (point(1.0, first=INF, second=INF, third=INF), point(-1.0, first=INF, second=-INF, third=INF))
 arcsin = elementwise("arcsin", np.arcsin, lambda x, _y: 1 / sqrt((1 - x) * (1 + x)), domain=UNIT, points=_STEEP)
@@ -334,7 +337,7 @@ arccos = elementwise("arccos", np.arccos, lambda x, _y: -1 / sqrt((1 - x) * (1 +
 arctan = elementwise("arctan", np.arctan, lambda x, _y: 1 / (1 + x * x), domain=REAL)
 
 
-def _over_square(x, x1, x2):
+def _over_square(x: Any, x1: Any, x2: Any) -> Any:
     """x / (x1^2 + x2^2), scaled by the larger of both, whose squares may overflow."""
     size = np.maximum(abs(stop_gradient(x1)), abs(stop_gradient(x2)))
     size = np.where((size > 0) & (size < np.inf), size, 1)
@@ -353,19 +356,20 @@ hypot = elementwise(
     domain=(NONZERO, NONZERO), points=(point(0.0, 0.0, first=0, second=0, third=0),),
 )
 sinh = elementwise("sinh", np.sinh, lambda x, _y: cosh(x), domain=REAL)
-cosh = elementwise("cosh", np.cosh, lambda x, _y: sinh(x), domain=REAL)
+cosh: Any = elementwise("cosh", np.cosh, lambda x, _y: sinh(x), domain=REAL)
 tanh = elementwise(
     "tanh", np.tanh, lambda _x, y: 1 - y * y, domain=REAL, accuracy=inexact("1 - y^2 cancels in the tails")
 )
 
 
-def _arcsinh_partial(x, _y):
+def _arcsinh_partial(x: Any, _y: Any) -> Any:
     """1 / sqrt(x^2 + 1); the inverse of |x| where the square has swallowed the 1, and may overflow."""
     if x.dtype.kind == "c":
         return 1 / sqrt(x * x + 1)
     size = absolute(x)
     far = size > 2 * np.finfo(x.dtype).eps ** -0.5
-    return 1 / np.where(far, size, sqrt(np.where(far, 0, x) ** 2 + 1))
+    root: Any = np.where(far, size, sqrt(np.where(far, 0, x) ** 2 + 1))
+    return 1 / root
 
 
 arcsinh = elementwise("arcsinh", np.arcsinh, _arcsinh_partial, domain=REAL)
@@ -380,10 +384,15 @@ rad2deg = elementwise("rad2deg", (np.rad2deg, np.degrees), 180 / math.pi, domain
 # -- parts of complex numbers ----------------------------------------------------------------
 # A real y of a complex x: its tangent is the real part of partial * x_dot (see docs/theory).
 
-@linear(np.conjugate, transpose=lambda y_bar, x: conjugate(y_bar), batching=SAME_PARAMS, domain=REAL,
+
+def _pull_conjugate(y_bar: Any, _x: Any) -> Any:
+    return conjugate(y_bar)
+
+
+@linear(np.conjugate, transpose=_pull_conjugate, batching=SAME_PARAMS, domain=REAL,
         cases=(case((3,)), case((2, 3))), shape_rule=elementwise_shape(np.conjugate), method=True,
         moves=True, keeps_reals=True, carry=_power_if_real)
-def conjugate(x):
+def conjugate(x: Any) -> Any:
     return np.conjugate(x)
 
 
@@ -396,7 +405,7 @@ _angle = elementwise(
 
 
 @numpy_signature("angle", np.angle)
-def angle(z, deg=False):
+def angle(z: Any, deg: Any = False) -> Any:
     if not isinstance(z, Array):
         return np.angle(stacked(z), deg)
     return rad2deg(_angle(z)) if deg else _angle(z)

@@ -2,6 +2,8 @@
 
 An op with several outputs is followed by the function that gives them NumPy's named tuple.
 """
+from typing import Any
+
 import numpy as np
 
 from ad.engine.variable import stop_gradient
@@ -22,86 +24,90 @@ __all__ = ["cholesky", "cholesky_cotangent", "eigh", "eigh_parts", "eigvalsh", "
 _NAMED = {name: type(getattr(np.linalg, name)(np.eye(1))) for name in ("eigh", "qr", "svd")}
 
 
-def _hermitian_part(x):
+def _hermitian_part(x: Any) -> Any:
     return (x + adjoint(x)) / 2
 
 
-def _diagonal(x):
+def _diagonal(x: Any) -> Any:
     return einsum("...ii->...i", x)
 
 
-def _real_diagonal(x):
+def _real_diagonal(x: Any) -> Any:
     return real(_diagonal(x)) if is_complex(x) else _diagonal(x)
 
 
-def _on_diagonal(x):
+def _on_diagonal(x: Any) -> Any:
     """Diagonal matrices."""
     return _columns(x) * np.eye(x.shape[-1])
 
 
-def _columns(x):
+def _columns(x: Any) -> Any:
     """A vector's elements as factors of a matrix's columns."""
     return reshape(x, (*x.shape[:-1], 1, x.shape[-1]))
 
 
-def _rows(x):
+def _rows(x: Any) -> Any:
     return reshape(x, (*x.shape, 1))
 
 
-def _strictly_lower(x):
+def _strictly_lower(x: Any) -> Any:
     return x * np.tril(np.ones(x.shape[-2:]), -1)
 
 
-def _imaginary_diagonal(x):
+def _imaginary_diagonal(x: Any) -> Any:
     """The imaginary part of the diagonal, as a diagonal matrix: 0 for a real x."""
     return 1j * _on_diagonal(imag(_diagonal(x))) if is_complex(x) else 0
 
 
-def _half_lower(x):
+def _half_lower(x: Any) -> Any:
     """The lower triangle with half of the diagonal."""
     return x * (np.tril(np.ones(x.shape[-2:])) - np.eye(x.shape[-1]) / 2)
 
 
-def _push_cholesky(a_dot, _a, y):
+def _push_cholesky(a_dot: Any, _a: Any, y: Any) -> Any:
     inverse = inv(y)
     return matmul(y, _half_lower(matmul(matmul(inverse, _hermitian_part(a_dot)), adjoint(inverse))))
 
 
-def _pull_cholesky(y_bar, _a, y):
+def _pull_cholesky(y_bar: Any, _a: Any, y: Any) -> Any:
     return cholesky_cotangent(y_bar, y)
 
 
-def _by_inverse(l_bar, factor):
+def _by_inverse(l_bar: Any, factor: Any) -> tuple[Any, Any]:
     """The inverse of the factor; and what the cotangent of its matrix is the Hermitian part of."""
     inverse = inv(factor)
     return inverse, matmul(matmul(adjoint(inverse), _half_lower(matmul(adjoint(factor), l_bar))), inverse)
 
 
-def _push_cotangent(l_dot, l_bar, factor, _y):
+def _push_cotangent(l_dot: Any, l_bar: Any, factor: Any, _y: Any) -> Any:
     inverse, whole = _by_inverse(l_bar, factor)
     turn = matmul(l_dot, inverse)
     inner = matmul(matmul(adjoint(inverse), _half_lower(matmul(adjoint(l_dot), l_bar))), inverse)
     return _hermitian_part(inner - matmul(adjoint(turn), whole) - matmul(whole, turn))
 
 
-def _pull_cotangent(y_bar, l_bar, factor, _y):
+def _pull_cotangent(y_bar: Any, l_bar: Any, factor: Any, _y: Any) -> Any:
     inverse, whole = _by_inverse(l_bar, factor)
     right = matmul(_hermitian_part(y_bar), adjoint(inverse))
     return matmul(l_bar, adjoint(_half_lower(matmul(inverse, right)))) - 2 * matmul(_hermitian_part(whole), right)
 
 
+def _push_again(l_bar_dot: Any, _l_bar: Any, factor: Any, _y: Any) -> Any:
+    return cholesky_cotangent(l_bar_dot, factor)
+
+
 @custom(inputs=2, domain=(REAL, INVERTIBLE), cases=(case((3, 3), (3, 3)), case((2, 2, 2), (2, 2, 2))),
         batching=Batching(broadcasts=True, tangents=(2, 2)),
-        jvp=(lambda l_bar_dot, _l_bar, factor, _y: cholesky_cotangent(l_bar_dot, factor), _push_cotangent),
+        jvp=(_push_again, _push_cotangent),
         vjp=(lambda y_bar, _l_bar, factor, _y: _push_cholesky(y_bar, None, factor), _pull_cotangent), conjugates=False)
-def cholesky_cotangent(l_bar, factor):
+def cholesky_cotangent(l_bar: Any, factor: Any) -> Any:
     """The cotangent of a Hermitian matrix, from that of its lower Cholesky factor."""
     if factor.ndim > 2 or l_bar.ndim > 2 or len(factor) <= SMALL or is_complex(factor):
         return _hermitian_part(_by_inverse(l_bar, factor)[1])
     return _symmetric_cotangent(l_bar, factor) / 2
 
 
-def _symmetric_cotangent(l_bar, factor):
+def _symmetric_cotangent(l_bar: Any, factor: Any) -> Any:
     """Twice that, for a real matrix, by blocks (I. Murray, arXiv:1602.07527, section 4, with blocks of halves)."""
     k = len(factor) // 2
     if len(factor) <= SMALL:
@@ -121,35 +127,35 @@ _HERMITIAN = "one triangle is read; the derivative is that of the function of th
         batching=BROADCASTS, jvp=_push_cholesky, vjp=_pull_cholesky, conjugates=False,
         singular=_HERMITIAN,
         operations=of_matrix, may_raise=True)
-def cholesky_lower(a):
+def cholesky_lower(a: Any) -> Any:
     """The lower Cholesky factor of the matrices whose lower triangle this is."""
     return np.linalg.cholesky(a)
 
 
 @composite(np.linalg.cholesky, domain=SPD, cases=(case((3, 3)), case((3, 3), upper=True)), singular=_HERMITIAN)
-def cholesky(a, upper=False):
+def cholesky(a: Any, upper: bool = False) -> Any:
     return adjoint(cholesky_lower(adjoint(a))) if upper else cholesky_lower(a)
 
 
-def _inverse_gaps(gaps):
+def _inverse_gaps(gaps: Any) -> Any:
     """1 / gaps, and 0 where there is none: rotations among equal values are left out."""
     return quotient(1.0, gaps)
 
 
-def _gaps(w):
+def _gaps(w: Any) -> Any:
     """w_j - w_i, and 0 for values that are equal but for rounding, by 8 n eps max |w| at most."""
     gaps, known = _columns(w) - _rows(w), stop_gradient(w)
     noise = 8 * w.shape[-1] * np.finfo(w.dtype).eps * largest(absolute(known), axis=-1, keepdims=True, initial=0)
     return gaps * (absolute(stop_gradient(gaps)) > _rows(noise))
 
 
-def _push_eigh(a_dot, _a, y, _UPLO):
+def _push_eigh(a_dot: Any, _a: Any, y: Any, _UPLO: Any) -> tuple[Any, Any]:
     w, v = y
     turned = matmul(matmul(adjoint(v), _hermitian_part(a_dot)), v)
     return _real_diagonal(turned), matmul(v, _inverse_gaps(_gaps(w)) * turned)
 
 
-def _pull_eigh(y_bar, _a, y, _UPLO):
+def _pull_eigh(y_bar: Any, _a: Any, y: Any, _UPLO: Any) -> Any:
     (w_bar, v_bar), (w, v) = y_bar, y
     inner = _on_diagonal(w_bar) + _inverse_gaps(_gaps(w)) * matmul(adjoint(v), v_bar)
     return _hermitian_part(matmul(matmul(v, inner), adjoint(v)))
@@ -162,24 +168,24 @@ _EIGENVALUES = "; equal eigenvalues: right for what does not tell them apart, wr
         batching=BROADCASTS, jvp=_push_eigh,
         vjp=_pull_eigh, conjugates=False, singular=_HERMITIAN + _EIGENVALUES,
         operations=of_matrix, may_raise=True)
-def eigh_parts(a, UPLO="L"):
+def eigh_parts(a: Any, UPLO: Any = "L") -> Any:
     """Eigenvalues in rising order, and eigenvectors as columns."""
     return tuple(np.linalg.eigh(a, UPLO))
 
 
 @composite(np.linalg.eigh, domain=SYMMETRIC, cases=(case((3, 3)), case((3, 3), UPLO="U")),
            singular=_HERMITIAN + _EIGENVALUES)
-def eigh(a, UPLO="L"):
+def eigh(a: Any, UPLO: str = "L") -> Any:
     return _NAMED["eigh"](*eigh_parts(a, UPLO))
 
 
 @composite(np.linalg.eigvalsh, domain=SYMMETRIC, cases=(case((3, 3)), case((2, 2, 2))),
            singular=_HERMITIAN + "; equal eigenvalues: second derivatives are right for the sum of all of them")
-def eigvalsh(a, UPLO="L"):
+def eigvalsh(a: Any, UPLO: str = "L") -> Any:
     return eigh_parts(a, UPLO)[0]
 
 
-def _svd_factors(s):
+def _svd_factors(s: Any) -> tuple[Any, Any, Any]:
     """Inverse gaps between singular values, inverse sums of two of them, and their inverses (0 for none).
 
     With H and K the Hermitian and the skew part of U^H a_dot V, a gap divides H, and a sum divides K: at equal singular
@@ -190,7 +196,7 @@ def _svd_factors(s):
     return _inverse_gaps(_gaps(s)), others * _inverse_gaps(sums), _inverse_gaps(s)
 
 
-def _push_svd(a_dot, a, y):
+def _push_svd(a_dot: Any, a: Any, y: Any) -> tuple[Any, Any, Any]:
     u, s, vh = y
     uh, v = adjoint(u), adjoint(vh)
     gaps, sums, inverses = _svd_factors(s)
@@ -207,11 +213,11 @@ def _push_svd(a_dot, a, y):
     return u_dot, _real_diagonal(core), adjoint(v_dot)
 
 
-def _skew(x):
+def _skew(x: Any) -> Any:
     return x - adjoint(x)
 
 
-def _pull_svd(y_bar, a, y):
+def _pull_svd(y_bar: Any, a: Any, y: Any) -> Any:
     (u_bar, s_bar, vh_bar), (u, s, vh) = y_bar, y
     uh, v = adjoint(u), adjoint(vh)
     gaps, sums, inverses = _svd_factors(s)
@@ -234,14 +240,14 @@ _SINGULAR_VALUES = "equal singular values: right for what does not tell them apa
 @custom(outputs=3, domain=FULL_RANK, cases=(case((3, 3)), case((3, 2)), case((2, 3)), case((2, 2, 2))),
         batching=BROADCASTS, jvp=_push_svd, vjp=_pull_svd, conjugates=False, singular=_SINGULAR_VALUES,
         operations=of_matrix, may_raise=True)
-def svd_parts(a):
+def svd_parts(a: Any) -> Any:
     """The thin singular value decomposition."""
     return tuple(np.linalg.svd(a, full_matrices=False))
 
 
 @composite(np.linalg.svd, domain=FULL_RANK, singular=_SINGULAR_VALUES,
            cases=(case((3, 3)), case((3, 2), full_matrices=False), case((2, 3), compute_uv=False)))
-def svd(a, full_matrices=True, compute_uv=True, hermitian=False):
+def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False) -> Any:
     if hermitian:
         raise MissingRule("ad.svd has no rule for hermitian=True: use np.linalg.eigh, or leave it out")
     if full_matrices and compute_uv and a.shape[-2] != a.shape[-1]:
@@ -254,11 +260,11 @@ def svd(a, full_matrices=True, compute_uv=True, hermitian=False):
 
 
 @composite(np.linalg.svdvals, domain=FULL_RANK, cases=(case((3, 2)), case((2, 3, 3))), singular=_SINGULAR_VALUES)
-def svdvals(x):
+def svdvals(x: Any) -> Any:
     return svd_parts(x)[1]
 
 
-def _push_qr(a_dot, _a, y):
+def _push_qr(a_dot: Any, _a: Any, y: Any) -> tuple[Any, Any]:
     q, r = y
     scaled = _over(a_dot, r)
     core = matmul(adjoint(q), scaled)
@@ -266,14 +272,14 @@ def _push_qr(a_dot, _a, y):
     return matmul(q, turn - core) + scaled, matmul(core - turn, r)
 
 
-def _pull_qr(y_bar, _a, y):
+def _pull_qr(y_bar: Any, _a: Any, y: Any) -> Any:
     (q_bar, r_bar), (q, r) = y_bar, y
     inner = matmul(adjoint(q), q_bar) - matmul(r_bar, adjoint(r))
     turn = _strictly_lower(inner) - _strictly_lower(adjoint(inner)) + _imaginary_diagonal(inner)
     return _over(matmul(q, turn - inner) + q_bar, adjoint(r))
 
 
-def _over(x, r):
+def _over(x: Any, r: Any) -> Any:
     """x r^-1."""
     return adjoint(solve(adjoint(r), adjoint(x)))
 
@@ -282,14 +288,14 @@ def _over(x, r):
         batching=BROADCASTS, jvp=_push_qr,
         vjp=_pull_qr, conjugates=False, singular="columns that are not independent raise LinAlgError, as solve does",
         operations=of_matrix)
-def qr_parts(a):
+def qr_parts(a: Any) -> Any:
     """The thin QR decomposition of matrices with no more columns than rows."""
     return tuple(np.linalg.qr(a))
 
 
 @composite(np.linalg.qr, domain=FULL_RANK, cases=(case((3, 3)), case((3, 2)), case((2, 3)), case((3, 2), mode="r")),
            singular="the first columns must be independent")
-def qr(a, mode="reduced"):
+def qr(a: Any, mode: str = "reduced") -> Any:
     rows, columns = a.shape[-2:]
     if mode not in ("reduced", "r") and not (mode == "complete" and rows <= columns):
         raise MissingRule(f"ad.qr has no rule for mode={mode!r} and matrices of shape {(rows, columns)}: use 'reduced'")

@@ -1,5 +1,6 @@
 """Arrays made of Arrays: filled with one value, or with equal steps between two."""
 import operator
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,10 @@ __all__ = ["full_like", "linspace", "logspace"]
 
 
 @composite(np.full_like, domain=REAL, cases=(case((2, 3), ()), case((2, 3), (3,)), case((2,), (), shape=(1, 2))))
-def full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None, *, device=None):
+def full_like(
+    a: Any, fill_value: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None, *,
+    device: Any = None
+) -> Any:
     if not isinstance(fill_value, Array):
         return evaluate(np.full_like, (a, fill_value, dtype, order, subok, shape), {})
     np.full_like(np.empty(0), 0.0, dtype, order, subok, device=device)  # raises for a wrong option
@@ -27,7 +31,10 @@ def full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None, *, d
 @composite(np.linspace, domain=(REAL, REAL), cases=(
     case((), (), 5), case((2,), (), num=4, axis=-1), case((), (), 3, endpoint=False), case((), (), 1), case((), (), 0),
 ))
-def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0, *, device=None):
+def linspace(
+    start: Any, stop: Any, num: Any = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None,
+    axis: Any = 0, *, device: Any = None
+) -> Any:
     num = operator.index(num)
     if num < 0:
         raise ValueError(f"Number of samples, {num}, must be non-negative.")
@@ -46,6 +53,8 @@ def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis
 
 
 @composite(np.logspace, domain=(REAL, REAL), cases=(case((), (), 4), case((2,), (), 3, base=2.0)))
-def logspace(start, stop, num=50, endpoint=True, base=10.0, dtype=None, axis=0):
+def logspace(
+    start: Any, stop: Any, num: Any = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: Any = 0
+) -> Any:
     y = power(base, linspace(start, stop, num, endpoint, axis=axis))
     return y if dtype is None else astype(y, dtype)

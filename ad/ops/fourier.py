@@ -5,6 +5,8 @@ The ops are the transforms along one axis, in two pairs: `fft` and `ifft` are ea
 written with these.
 """
 import operator
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -33,20 +35,20 @@ OTHER_WAY = {None: "forward", "backward": "forward", "ortho": "ortho", "forward"
 BATCHING = Batching(params=lambda ndim, n, axis, norm: (n, *behind_lanes(ndim, axis), norm))
 
 
-def _whole(n, x, axis):
+def _whole(n: Any, x: Any, axis: Any) -> Any:
     """How many points a transform of `x` has."""
     return x.shape[axis] if n is None else n
 
 
-def _halved(n, x, axis):
+def _halved(n: Any, x: Any, axis: Any) -> Any:
     """How many points there are where `x` is half a spectrum."""
     return 2 * (x.shape[axis] - 1) if n is None else n
 
 
-def _shape_rule(points, dtype, halves=False):
+def _shape_rule(points: Any, dtype: Any, halves: bool = False) -> Callable[..., Any]:
     """The shape rule of a transform: `points` and `dtype` follow from the input; `halves` is for `rfft`."""
 
-    def shape_rule(x, n, axis, norm):
+    def shape_rule(x: Any, n: Any, axis: Any, norm: Any) -> Any:
         n, axis = operator.index(points(n, x, axis)), range(x.ndim)[axis]
         if n < 1 or norm not in OTHER_WAY or x.dtype.kind not in ("f" if halves else "fc") or not in_order(x):
             return None  # it raises, or the output has the order of the input
@@ -55,15 +57,15 @@ def _shape_rule(points, dtype, halves=False):
     return shape_rule
 
 
-def _complex(dtype):
+def _complex(dtype: Any) -> Any:
     return np.result_type(dtype, 1j)
 
 
-def _real(dtype):
+def _real(dtype: Any) -> Any:
     return np.zeros(0, dtype).real.dtype
 
 
-def _resized(x, like, axis):
+def _resized(x: Any, like: Any, axis: Any) -> Any:
     """`x` cut off, or followed by zeros, along an axis: the transpose of the same done to `like`."""
     axis, n = axis % x.ndim, like.shape[axis]
     before, lacking = (slice(None),) * axis, n - x.shape[axis]
@@ -72,19 +74,19 @@ def _resized(x, like, axis):
     return getitem(x, (*before, slice(n))) if lacking else x
 
 
-def _counts(n, x, axis):
+def _counts(n: Any, x: Any, axis: Any) -> Any:
     """How often a bin of half a spectrum is in the whole: twice, but for the first, and the last of an even number."""
     counts = np.full(n // 2 + 1, 2, x.dtype)
     counts[0] = counts[n - n // 2 :] = 1
     return counts.reshape((-1,) + (1,) * (x.ndim - 1 - axis % x.ndim))
 
 
-def _pull_rfft(y_bar, x, n, axis, norm):
+def _pull_rfft(y_bar: Any, x: Any, n: Any, axis: Any, norm: Any) -> Any:
     n = _whole(n, x, axis)
     return _resized(irfft(y_bar * (1 / _counts(n, x, axis)), n, axis, OTHER_WAY[norm]), x, axis)
 
 
-def _pull_irfft(y_bar, x, n, axis, norm):
+def _pull_irfft(y_bar: Any, x: Any, n: Any, axis: Any, norm: Any) -> Any:
     n = _halved(n, x, axis)
     return _resized(_counts(n, y_bar, axis) * rfft(y_bar, n, axis, OTHER_WAY[norm]), x, axis)
 
@@ -97,55 +99,58 @@ _CASES = (
 _HALVES = (case((2,)), case((3,), n=1), case((3,), n=5), case((3,), n=4), case((2, 2), n=7, axis=0, norm="ortho"))
 
 
+def _pull_fft(y_bar: Any, x: Any, n: Any, axis: Any, norm: Any) -> Any:
+    return _resized(ifft(y_bar, None, axis, OTHER_WAY[norm]), x, axis)
+
+
 @linear(np.fft.fft, domain=REAL, cases=_CASES, batching=BATCHING, operations=transform(5),
-        shape_rule=_shape_rule(_whole, _complex),
-        transpose=lambda y_bar, x, n, axis, norm: _resized(ifft(y_bar, None, axis, OTHER_WAY[norm]), x, axis))
-def fft(a, n=None, axis=-1, norm=None):
+        shape_rule=_shape_rule(_whole, _complex), transpose=_pull_fft)
+def fft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None) -> Any:
     return np.fft.fft(a, n, axis, norm)
 
 
 @linear(np.fft.ifft, domain=REAL, cases=_CASES, batching=BATCHING, operations=transform(5),
         shape_rule=_shape_rule(_whole, _complex),
         transpose=lambda y_bar, x, n, axis, norm: _resized(fft(y_bar, None, axis, OTHER_WAY[norm]), x, axis))
-def ifft(a, n=None, axis=-1, norm=None):
+def ifft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None) -> Any:
     return np.fft.ifft(a, n, axis, norm)
 
 
 @linear(np.fft.rfft, domain=REAL, cases=_CASES, batching=BATCHING, operations=transform(2.5),
         transpose=_pull_rfft,
         shape_rule=_shape_rule(_whole, _complex, halves=True))
-def rfft(a, n=None, axis=-1, norm=None):
+def rfft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None) -> Any:
     return np.fft.rfft(a, n, axis, norm)
 
 
 @linear(np.fft.irfft, domain=REAL, cases=_CASES[:-2] + _HALVES, batching=BATCHING, operations=transform(2.5),
         transpose=_pull_irfft,
         shape_rule=_shape_rule(_halved, _real))
-def irfft(a, n=None, axis=-1, norm=None):
+def irfft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None) -> Any:
     return np.fft.irfft(a, n, axis, norm)
 
 
 # -- written with these ---------------------------------------------------------------------------
 
 
-def _refuse(name, out):
+def _refuse(name: str, out: Any) -> None:
     if out is not None:
         raise unsupported_argument(name, "out", out, "Use the result instead.")
 
 
 @composite(np.fft.hfft, domain=REAL, cases=_CASES[:-2] + _HALVES)
-def hfft(a, n=None, axis=-1, norm=None, out=None):
+def hfft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None, out: Any = None) -> Any:
     _refuse("hfft", out)
     return irfft(conjugate(a), n, axis, OTHER_WAY.get(norm, norm))
 
 
 @composite(np.fft.ihfft, domain=REAL, cases=_CASES)
-def ihfft(a, n=None, axis=-1, norm=None, out=None):
+def ihfft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None, out: Any = None) -> Any:
     _refuse("ihfft", out)
     return conjugate(rfft(a, n, axis, OTHER_WAY.get(norm, norm)))
 
 
-def _steps(a, s, axes, half=False):
+def _steps(a: Any, s: Any, axes: Any, half: bool = False) -> list[Any]:
     """A length and an axis for each transform of one axis; the last of them may be that of half a spectrum."""
     if axes is None:
         axes = range(-(a.ndim if s is None else len(s)), 0)
@@ -158,34 +163,34 @@ def _steps(a, s, axes, half=False):
     return [(a.shape[axis] if n == -1 else n, axis) for n, axis in zip(s, axes)]
 
 
-def _along(transform, a, steps, norm):
+def _along(transform: Any, a: Any, steps: Any, norm: Any) -> Any:
     for n, axis in steps:
         a = transform(a, n, axis, norm)
     return a
 
 
-def _complex_forward(a, s, axes, norm):
+def _complex_forward(a: Any, s: Any, axes: Any, norm: Any) -> Any:
     return _along(fft, a, _steps(a, s, axes)[::-1], norm)
 
 
-def _complex_inverse(a, s, axes, norm):
+def _complex_inverse(a: Any, s: Any, axes: Any, norm: Any) -> Any:
     return _along(ifft, a, _steps(a, s, axes)[::-1], norm)
 
 
-def _real_forward(a, s, axes, norm):
+def _real_forward(a: Any, s: Any, axes: Any, norm: Any) -> Any:
     steps = _steps(a, s, axes)[::-1]
     return _along(fft, rfft(a, *steps[0], norm), steps[1:], norm)
 
 
-def _real_inverse(a, s, axes, norm):
+def _real_inverse(a: Any, s: Any, axes: Any, norm: Any) -> Any:
     steps = _steps(a, s, axes, half=True)
     return irfft(_along(ifft, a, steps[:-1], norm), *steps[-1], norm)
 
 
-def _over_axes(numpy, run, default, *cases):
+def _over_axes(numpy: Any, run: Any, default: Any, *cases: Any) -> Any:
     """The function of several axes that NumPy has under this name."""
 
-    def function(a, s=None, axes=default, norm=None, out=None):
+    def function(a: Any, s: Any = None, axes: Any = default, norm: Any = None, out: Any = None) -> Any:
         _refuse(numpy.__name__, out)
         return run(a, s, axes, norm)
 
@@ -212,17 +217,17 @@ irfftn = _over_axes(np.fft.irfftn, _real_inverse, None, *_BLOCKS)
 _SHIFTS = (case((4,)), case((3, 5)), case((2, 3, 4), axes=1), case((3, 5), axes=(-1, 0)), case((3,), axes=(0, 0)))
 
 
-def _shifted(x, axes, way):
+def _shifted(x: Any, axes: Any, way: Any) -> Any:
     """Every axis rolled by half its length, one way or the other."""
     axes = range(x.ndim) if axes is None else (axes,) if isinstance(axes, (int, np.integer)) else axes
     return roll(x, [way * (x.shape[axis] // 2) for axis in axes], tuple(axes))
 
 
 @composite(np.fft.fftshift, domain=REAL, cases=_SHIFTS)
-def fftshift(x, axes=None):
+def fftshift(x: Any, axes: Any = None) -> Any:
     return _shifted(x, axes, 1)
 
 
 @composite(np.fft.ifftshift, domain=REAL, cases=_SHIFTS)
-def ifftshift(x, axes=None):
+def ifftshift(x: Any, axes: Any = None) -> Any:
     return _shifted(x, axes, -1)

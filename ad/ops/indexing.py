@@ -1,5 +1,7 @@
 """Selection of elements, and its transpose, which puts elements into an array of zeros."""
 import operator
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +25,7 @@ __all__ = [
 # -- selection and its transpose --------------------------------------------------------------------------
 
 
-def is_basic(index):
+def is_basic(index: Any) -> bool:
     """Whether an index gives a view: it has slices, integers, None and an ellipsis only."""
     for part in index if isinstance(index, tuple) else (index,):
         if not (type(part) is slice or part is None or part is Ellipsis or isinstance(part, (int, np.integer))):
@@ -33,7 +35,7 @@ def is_basic(index):
     return True
 
 
-def _behind_lanes(index):
+def _behind_lanes(index: Any) -> Any:
     """The index behind a lane axis; None if it would put the lanes elsewhere."""
     parts = index if isinstance(index, tuple) else (index,)
     if not is_basic(index):
@@ -43,12 +45,12 @@ def _behind_lanes(index):
     return (slice(None), *parts)
 
 
-def _getitem_lanes(ndim, index):
+def _getitem_lanes(ndim: int, index: Any) -> Any:
     shifted = _behind_lanes(index)
     return None if shifted is None else (shifted,)
 
 
-def _shape_rule(x, index):
+def _shape_rule(x: Any, index: Any) -> Any:
     """A view, or a copy whose shape is that of the same index applied to another array of this shape."""
     picked = np.broadcast_to(np.False_, x.shape)[index]
     if picked.ndim and is_basic(index):
@@ -56,16 +58,20 @@ def _shape_rule(x, index):
     return (picked.shape, x.dtype) if picked.flags.c_contiguous and in_order(x) else None
 
 
-@linear(transpose=lambda y_bar, x, index: put_zeros(y_bar, index, x.shape), domain=REAL,
-        batching=Batching(params=_getitem_lanes), shape_rule=_shape_rule, moves=True, carry="moved")
-def _getitem(x, index):
+def _pull_getitem(y_bar: Any, x: Any, index: Any) -> Any:
+    return put_zeros(y_bar, index, x.shape)
+
+
+@linear(transpose=_pull_getitem, domain=REAL, batching=Batching(params=_getitem_lanes),
+        shape_rule=_shape_rule, moves=True, carry="moved")
+def _getitem(x: Any, index: Any) -> Any:
     return x[index]
 
 
 # An index that a program computes while it is being recorded is an input of the op, not a parameter.
 
 
-def _integers(index, parts, ndim):
+def _integers(index: Any, parts: Any, ndim: int) -> Any:
     """The items of an index with holes, the rank its integers broadcast to, and the number of axes before those.
 
     None if a mask is among the items.
@@ -81,7 +87,7 @@ def _integers(index, parts, ndim):
     return items, max(x.ndim for x in found), sum(axes) if together else 0
 
 
-def _meeting_lanes(values, xs, rank):
+def _meeting_lanes(values: Any, xs: Any, rank: Any) -> tuple[Any, Any, Any]:
     """The number of lanes, the indices with lanes in this rank behind the lane axis, and an index of all lanes."""
     k = next(value.shape[0] for value, x in zip(values, xs) if value.ndim > x.ndim)
     parts = [reshape(part, (k, *(1,) * (rank - x.ndim), *x.shape)) if part.ndim > x.ndim else part
@@ -89,7 +95,7 @@ def _meeting_lanes(values, xs, rank):
     return k, parts, np.arange(k).reshape(k, *(1,) * rank)
 
 
-def _gather_lanes(values, xs, _y, index):
+def _gather_lanes(values: Any, xs: Any, _y: Any, index: Any) -> Any:
     found = _integers(index, xs[1:], xs[0].ndim)
     if found is None:
         return None
@@ -101,7 +107,7 @@ def _gather_lanes(values, xs, _y, index):
     return moveaxis(y, range(1, 1 + rank), range(1 + before, 1 + before + rank))
 
 
-def _scatter_lanes(values, xs, _y, index, shape):
+def _scatter_lanes(values: Any, xs: Any, _y: Any, index: Any, shape: Any) -> Any:
     found = _integers(index, xs[1:], len(shape))
     if found is None:
         return None
@@ -112,10 +118,10 @@ def _scatter_lanes(values, xs, _y, index, shape):
     return scatter((x, *parts), (lanes, *items), (k, *shape))
 
 
-def _push(function, lanes, n_params):
+def _push(function: Any, lanes: Any, n_params: Any) -> Callable[..., Any]:
     """The forward rule of an op that is linear in its first input: the op again, over lanes where there are any."""
 
-    def push(x_dot, _x, *rest):
+    def push(x_dot: Any, _x: Any, *rest: Any) -> Any:
         *parts, y = rest[:-n_params]
         params = rest[-n_params:]
         if x_dot.ndim > _x.ndim:
@@ -127,37 +133,48 @@ def _push(function, lanes, n_params):
     return push
 
 
+def _gather_again(arrays: Any, index: Any) -> Any:
+    return gather(arrays, index)
+
+
+def _pull_gather(y_bar: Any, _x: Any, *rest: Any) -> Any:
+    return scatter((y_bar, *rest[:-2]), rest[-1], _x.shape)
+
+
 @custom(inputs=None, domain=REAL, batching=Batching(rule=_gather_lanes, tangents=True), may_raise=True,
-        conjugates=False, jvp=_push(lambda *args: gather(*args), _gather_lanes, 1),
-        vjp=lambda y_bar, _x, *rest: scatter((y_bar, *rest[:-2]), rest[-1], _x.shape), cases=(
+        conjugates=False, jvp=_push(_gather_again, _gather_lanes, 1), vjp=_pull_gather, cases=(
             case([(5,), np.array([0, 0, 3])], index=Hole(0)),
             case([(3, 4), np.array(1), np.array([2, 0])], index=(Hole(0), Hole(1))),
             case([(3, 4), np.array([2, 0])], index=(slice(None), Hole(0))),
         ))
-def gather(arrays, index):
+def gather(arrays: Any, index: Any) -> Any:
     """`x[index]`, with the holes in the index filled by the inputs that follow x: integers and arrays of integers."""
     x, *parts = arrays
     return x[filled(index, parts)]
 
 
+def _scatter_again(arrays: Any, index: Any, shape: Any) -> Any:
+    return scatter(arrays, index, shape)
+
+
 @custom(inputs=None, domain=REAL, batching=Batching(rule=_scatter_lanes, tangents=True),
-        conjugates=False, jvp=_push(lambda *args: scatter(*args), _scatter_lanes, 2),
+        conjugates=False, jvp=_push(_scatter_again, _scatter_lanes, 2),
         vjp=lambda y_bar, _x, *rest: gather((y_bar, *rest[:-3]), rest[-2]), cases=(
             case([(3,), np.array([0, 0, 3])], index=Hole(0), shape=(5,)),
             case([(4,), np.array(1)], index=(Hole(0), slice(None)), shape=(3, 4)),
         ))
-def scatter(arrays, index, shape):
+def scatter(arrays: Any, index: Any, shape: Any) -> Any:
     """The transpose of `gather`."""
     x, *parts = arrays
     return _put_zeros(x, filled(index, parts), shape)
 
 
-def _is_position(x):
+def _is_position(x: Any) -> bool:
     """Whether a recorded program computes these indices. A mask must be known: the shape depends on it."""
     return is_traced(x) and x.dtype.kind in "iu"
 
 
-def plain_index(index):
+def plain_index(index: Any) -> Any:
     """The index with ndarrays and numbers in the place of Arrays."""
     if isinstance(index, Array):
         return concrete(index)
@@ -168,7 +185,7 @@ def plain_index(index):
     return index
 
 
-def _with_bounds(part):
+def _with_bounds(part: Any) -> Any:
     """The slice with integers in the place of Arrays: a recording guards their values."""
     bounds = part.start, part.stop, part.step
     if not any(isinstance(bound, Array) for bound in bounds):
@@ -189,7 +206,7 @@ _MASK = np.array([[True, False, True], [False, False, True]])
     case((2, 3, 4), index=(..., np.array([[0, 1], [3, 3]]))),
     case((3,), slice(3, None)), case((3,), np.zeros(3, bool)), case((2, 3), index=(0, 2)), case((), True),
 ))
-def getitem(x, index):
+def getitem(x: Any, index: Any) -> Any:
     """`x[index]`, basic or fancy."""
     given = index
     try:
@@ -210,7 +227,7 @@ def getitem(x, index):
         raise
 
 
-def _put_lanes(x_dots, xs, _y, index, shape):
+def _put_lanes(x_dots: Any, xs: Any, _y: Any, index: Any, shape: Any) -> Any:
     (x_dot,) = x_dots
     shifted = _behind_lanes(index)
     if shifted is not None:
@@ -224,7 +241,7 @@ def _put_lanes(x_dots, xs, _y, index, shape):
     case((2, 3), index=(np.array([0, 1]), slice(None), np.array([1, 1])), shape=(2, 3, 4)),
     case((), index=(1, 2), shape=(2, 3)),
 ))
-def _put_zeros(x, index, shape):
+def _put_zeros(x: Any, index: Any, shape: Any) -> Any:
     out = np.zeros(shape, np.asarray(x).dtype)
     if is_basic(index) or _is_mask(index):
         out[index] = x
@@ -233,7 +250,7 @@ def _put_zeros(x, index, shape):
     return out
 
 
-def _add_at(out, index, x):
+def _add_at(out: Any, index: Any, x: Any) -> None:
     """out[index] += x, where an element may be picked more than once: by a native loop if the index picks rows."""
     parts = index if isinstance(index, tuple) else (index,)
     rows = out.reshape(-1, *out.shape[len(parts):]) if out.size else out
@@ -245,12 +262,12 @@ def _add_at(out, index, x):
         np.add.at(out, index, x)
 
 
-def _is_mask(index):
+def _is_mask(index: Any) -> bool:
     return isinstance(index, np.ndarray) and index.dtype == bool
 
 
 @numpy_signature("put_zeros")
-def put_zeros(x, index, shape):
+def put_zeros(x: Any, index: Any, shape: Any) -> Any:
     """Zeros of this shape, with `x` added at `index` (repeated indices add up)."""
     return apply(_put_zeros.op, (x,), (index, shape))
 
@@ -258,14 +275,14 @@ def put_zeros(x, index, shape):
 # -- take ---------------------------------------------------------------------------------------------
 
 
-def _indices(indices):
+def _indices(indices: Any) -> Any:
     """An array of indices: an Array if a program that is being recorded computes it, else an ndarray."""
     if isinstance(indices, Array) and _is_position(indices):
         return indices
     return np.asarray(plain_index(indices))
 
 
-def _positions(indices, n, mode):
+def _positions(indices: Any, n: Any, mode: Any) -> Any:
     if mode not in ("raise", "wrap", "clip"):
         np.take(np.zeros(1), 0, mode=mode)
         raise MissingRule(f"ad.take: mode is 'raise', 'wrap' or 'clip', not {mode!r}")
@@ -284,7 +301,7 @@ def _positions(indices, n, mode):
     case((2, 3), 1, axis=0), case((3,), np.array([4, -1]), mode="wrap"), case((4,), np.array([True, False, True])),
     case((2, 3), np.array([5, -9]), 1, mode="clip"), case((), np.array([0, 0]), axis=-1),
 ))
-def take(a, indices, axis=None, out=None, mode="raise"):
+def take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "raise") -> Any:
     if out is not None:
         raise TypeError("ad.take takes no out=: arrays are not changed in place")
     if axis is None or not a.ndim:
@@ -297,7 +314,7 @@ def take(a, indices, axis=None, out=None, mode="raise"):
     case((2, 3), np.array([[2, 0], [1, 1]]), axis=1), case((4,), np.array([3, 3, 0]), axis=None),
     case((2, 3), np.array([[1, 0, 1]]), axis=0),
 ))
-def take_along_axis(arr, indices, axis=-1):
+def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Any:
     indices = _indices(indices) if indices.ndim else indices
     if indices.dtype.kind not in "iu":
         raise IndexError("`indices` must be an integer array")
@@ -312,7 +329,7 @@ def take_along_axis(arr, indices, axis=-1):
 
 
 @composite(np.compress, domain=REAL, cases=(case([True, False, True], (3, 2), axis=0), case([True, False], (3,))))
-def compress(condition, a, axis=None, out=None):
+def compress(condition: Any, a: Any, axis: Any = None, out: Any = None) -> Any:
     condition = plain_index(condition)
     if np.ndim(condition) != 1:
         raise ValueError("ad.compress: the condition has one axis")
@@ -320,12 +337,12 @@ def compress(condition, a, axis=None, out=None):
 
 
 @composite(np.extract, domain=REAL, cases=(case(_MASK, (2, 3)),))
-def extract(condition, arr):
+def extract(condition: Any, arr: Any) -> Any:
     return take(arr, np.flatnonzero(plain_index(condition)))
 
 
 @composite(np.delete, domain=REAL, cases=(case((5,), [1, 3]), case((2, 3), 1, axis=1), case((5,), slice(0, 5, 2))))
-def delete(arr, obj, axis=None):
+def delete(arr: Any, obj: Any, axis: Any = None) -> Any:
     if axis is None:
         arr, axis = ravel(arr), 0
     return take(arr, np.delete(np.arange(arr.shape[axis]), plain_index(obj)), axis)
@@ -334,7 +351,7 @@ def delete(arr, obj, axis=None):
 @composite(np.bincount, domain=REAL, cases=(
     case(np.array([0, 2, 2]), (3,)), case(np.array([1, 0]), (2,), minlength=4),
 ))
-def bincount(x, weights=None, minlength=0):
+def bincount(x: Any, weights: Any = None, minlength: Any = 0) -> Any:
     if weights is None:
         return evaluate(np.bincount, (x, None, minlength), {})
     x, weights = np.asarray(plain_index(x)), weights if isinstance(weights, Array) else np.asarray(weights)
@@ -350,23 +367,23 @@ def bincount(x, weights=None, minlength=0):
 
 
 @composite(np.flip, domain=REAL, cases=(case((2, 3)), case((2, 3), axis=1), case((2, 3, 4), axis=(0, -1))))
-def flip(m, axis=None):
+def flip(m: Any, axis: Any = None) -> Any:
     axes = range(m.ndim) if axis is None else np.lib.array_utils.normalize_axis_tuple(axis, m.ndim)
     return getitem(m, tuple(slice(None, None, -1) if i in axes else slice(None) for i in range(m.ndim)))
 
 
 @composite(np.flipud, domain=REAL, cases=(case((2, 3)),))
-def flipud(m):
+def flipud(m: Any) -> Any:
     return flip(m, 0)
 
 
 @composite(np.fliplr, domain=REAL, cases=(case((2, 3)),))
-def fliplr(m):
+def fliplr(m: Any) -> Any:
     return flip(m, 1)
 
 
 @composite(np.rot90, domain=REAL, cases=(case((2, 3)), case((2, 3), k=2), case((2, 3, 4), k=-1, axes=(1, 2))))
-def rot90(m, k=1, axes=(0, 1)):
+def rot90(m: Any, k: Any = 1, axes: Any = (0, 1)) -> Any:
     first, second = np.lib.array_utils.normalize_axis_tuple(axes, m.ndim)
     k %= 4
     if k == 0:
@@ -379,7 +396,7 @@ def rot90(m, k=1, axes=(0, 1)):
 # -- diagonals ------------------------------------------------------------------------------------------
 
 
-def _diagonal_index(rows, columns, offset):
+def _diagonal_index(rows: Any, columns: Any, offset: Any) -> tuple[Any, Any]:
     n = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
     i = np.arange(n)
     return i - min(offset, 0), i + max(offset, 0)
@@ -388,20 +405,21 @@ def _diagonal_index(rows, columns, offset):
 @composite(np.diagonal, domain=REAL, method=True, cases=(
     case((3, 3)), case((2, 3), offset=1), case((2, 3, 4), axis1=1, axis2=2), case((2, 3, 4), -1, 2, 0), case((2, 3), 9),
 ))
-def diagonal(a, offset=0, axis1=0, axis2=1):
+def diagonal(a: Any, offset: Any = 0, axis1: Any = 0, axis2: Any = 1) -> Any:
     if a.ndim < 2:
         raise ValueError("diag requires an array of at least two dimensions")
     a = moveaxis(a, (axis1, axis2), (-2, -1))
-    return getitem(a, (..., *_diagonal_index(*a.shape[-2:], offset)))
+    rows, columns = a.shape[-2:]
+    return getitem(a, (..., *_diagonal_index(rows, columns, offset)))
 
 
 @composite(np.trace, domain=REAL, method=True, cases=(case((3, 3)), case((2, 3), 1), case((2, 3, 4), 0, 1, 2)))
-def trace(a, offset=0, axis1=0, axis2=1, dtype=None, out=None):
+def trace(a: Any, offset: Any = 0, axis1: Any = 0, axis2: Any = 1, dtype: Any = None, out: Any = None) -> Any:
     return diagonal(a, offset, axis1, axis2).sum(-1, dtype, out)
 
 
 @composite(np.diag, domain=REAL, cases=(case((3,)), case((2,), k=-1), case((3, 3)), case((2, 3), k=1), case((0,))))
-def diag(v, k=0):
+def diag(v: Any, k: Any = 0) -> Any:
     if v.ndim == 2:
         return diagonal(v, k)
     if v.ndim != 1:
@@ -411,5 +429,5 @@ def diag(v, k=0):
 
 
 @composite(np.diagflat, domain=REAL, cases=(case((2, 2)), case((3,), k=1)))
-def diagflat(v, k=0):
+def diagflat(v: Any, k: Any = 0) -> Any:
     return diag(ravel(v), k)

@@ -1,6 +1,8 @@
 """Ops that join and split arrays, and that repeat or roll their elements."""
 import itertools
 import operator
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from ad.ops.refusals import one_axis
 from ad.ops.selection import where
 from ad.ops.shape_rules import in_order
 from ad.ops.shaping import atleast_1d, atleast_2d, atleast_3d, broadcast_to, expand_dims, ravel, reshape, transpose
+from ad.ops.table import TABLE
 from ad.ops.traits import Batching
 
 __all__ = [
@@ -24,11 +27,11 @@ __all__ = [
 ]
 
 
-def _raw(value):
+def _raw(value: Any) -> Any:
     return value if isinstance(value, (Array, np.ndarray)) else asarray(value)
 
 
-def _no_out(name, out, dtype, casting):
+def _no_out(name: str, out: Any, dtype: Any, casting: Any) -> None:
     if casting != "same_kind":
         np.can_cast(float, float, casting)  # raises for a wrong casting rule
     if out is not None or dtype is not None:
@@ -38,18 +41,22 @@ def _no_out(name, out, dtype, casting):
 # -- joining -------------------------------------------------------------------------------------
 
 
-def _slab(y_bar, i, xs, axis, ends):
+def _slab(y_bar: Any, i: int, xs: Any, axis: Any, ends: Any) -> Any:
     stop = ends[i]
     return getitem(y_bar, (slice(None),) * axis + (slice(stop - xs[i].shape[axis], stop),))
 
 
-def _joined_powers(op):
+def _joined_powers(name: str) -> Callable[..., Any]:
     """The power of a joined array, from the powers of its parts, of which one is given."""
-    return lambda known, i, p, xs, params: apply(
-        op(), tuple([known if j == i else power(x, p) for j, x in enumerate(xs)]), params)
+
+    def joined(known: Any, i: int, p: Any, xs: Any, params: Any) -> Any:
+        op: Any = TABLE[name].op
+        return apply(op, tuple([known if j == i else power(x, p) for j, x in enumerate(xs)]), params)
+
+    return joined
 
 
-def _joined_shape_rule(*args):
+def _joined_shape_rule(*args: Any) -> Any:
     *arrays, axis, ends = args
     shape = arrays[0].shape
     if len({x.shape[:axis] + x.shape[axis + 1:] for x in arrays}) > 1 or not in_order(*arrays):
@@ -58,8 +65,8 @@ def _joined_shape_rule(*args):
 
 
 @linear(inputs=None, transpose=_slab, batching=Batching(params=lambda ndim, axis, ends: (axis + 1, ends)), domain=REAL,
-        shape_rule=_joined_shape_rule, moves=True, carry=_joined_powers(lambda: _concatenate.op))
-def _concatenate(arrays, axis, ends):
+        shape_rule=_joined_shape_rule, moves=True, carry=_joined_powers("concatenate"))
+def _concatenate(arrays: Any, axis: Any, ends: Any) -> Any:
     return np.concatenate(arrays, axis)
 
 
@@ -67,7 +74,7 @@ def _concatenate(arrays, axis, ends):
     case([(2,), (3,)]), case([(2, 3), (1, 3)]), case([(2, 3), (2, 1), (2, 2)], axis=-1),
     case([(2, 3), (4,)], axis=None), case([(3,), (0,)]), case([(3,)]), case([(2,), np.arange(3)]),
 ))
-def concatenate(arrays, axis=0, out=None, dtype=None, casting="same_kind"):
+def concatenate(arrays: Any, axis: Any = 0, out: Any = None, dtype: Any = None, casting: Any = "same_kind") -> Any:
     arrays = tuple(arrays)
     if not has_array(arrays):
         return np.concatenate(arrays, axis, out, dtype=dtype, casting=casting)
@@ -82,11 +89,11 @@ def concatenate(arrays, axis=0, out=None, dtype=None, casting="same_kind"):
     return apply(_concatenate.op, arrays, (axis, ends))
 
 
-def _stack_behind_lanes(ndim, axis):
+def _stack_behind_lanes(ndim: int, axis: Any) -> tuple[Any]:
     return (axis + 1 if axis >= 0 else axis,)
 
 
-def _stacked_shape_rule(*args):
+def _stacked_shape_rule(*args: Any) -> Any:
     *arrays, axis = args
     shapes = {*map(np.shape, arrays)}
     if len(shapes) > 1:
@@ -97,8 +104,8 @@ def _stacked_shape_rule(*args):
 
 @linear(inputs=None, transpose=lambda y_bar, i, xs, axis: getitem(y_bar, (*(slice(None),) * axis, i) if axis else i),
         batching=Batching(params=_stack_behind_lanes), domain=REAL, shape_rule=_stacked_shape_rule,
-        moves=True, carry=_joined_powers(lambda: _stack.op))
-def _stack(arrays, axis):
+        moves=True, carry=_joined_powers("stack"))
+def _stack(arrays: Any, axis: Any) -> Any:
     if not any(np.ndim(a) for a in arrays):
         return np.array(arrays)
     return np.stack(arrays, axis)
@@ -107,7 +114,7 @@ def _stack(arrays, axis):
 @numpy_signature("stack", np.stack, cases=(
     case([(3,), (3,)]), case([(2, 3), (2, 3)], axis=-1), case([(), (), ()]), case([(2, 3)], axis=1), case([(), 2.0]),
 ))
-def stack(arrays, axis=0, out=None, *, dtype=None, casting="same_kind"):
+def stack(arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: Any = "same_kind") -> Any:
     arrays = tuple(arrays)
     if not has_array(arrays):
         return np.stack(arrays, axis, out, dtype=dtype, casting=casting)
@@ -118,7 +125,7 @@ def stack(arrays, axis=0, out=None, *, dtype=None, casting="same_kind"):
     return apply(_stack.op, arrays, (axis,))
 
 
-def asarray(value):
+def asarray(value: Any) -> Any:
     """An array of nested lists that may hold Arrays; those keep their derivatives.
 
     Parameters
@@ -133,8 +140,8 @@ def asarray(value):
     return found if isinstance(found, (Array, np.ndarray)) else np.asarray(found)
 
 
-def _joined_by(numpy, shaped, axis, cases):
-    def join(tup, *, dtype=None, casting="same_kind"):
+def _joined_by(numpy: Any, shaped: Any, axis: Any, cases: Any) -> Any:
+    def join(tup: Any, *, dtype: Any = None, casting: Any = "same_kind") -> Any:
         _no_out(numpy.__name__, None, dtype, casting)
         arrays = [shaped(_raw(a)) for a in tup]
         return concatenate(arrays, axis(arrays[0]))
@@ -150,27 +157,27 @@ dstack = _joined_by(np.dstack, atleast_3d, lambda first: 2, (*_PAIRS, case([(2, 
 
 
 @composite(np.column_stack, domain=REAL, sequence=True, cases=(case([(3,), (3,)]), case([(2,), (2, 3)])))
-def column_stack(tup):
+def column_stack(tup: Any) -> Any:
     arrays = [_raw(a) for a in tup]
     return concatenate([transpose(atleast_2d(a)) if a.ndim < 2 else a for a in arrays], 1)
 
 
 @composite(np.block, domain=REAL, sequence=True, cases=(case([(2,), (3,)]), case([[(2, 2), (2, 1)], [(1, 2), (1, 1)]])))
-def block(arrays):
+def block(arrays: Any) -> Any:
     depth = _list_depth(arrays)
     ndim = max(depth, max(_raw(a).ndim for a in _leaves(arrays)))
     return _block(arrays, depth, ndim)
 
 
-def _list_depth(arrays):
+def _list_depth(arrays: Any) -> Any:
     return 1 + _list_depth(arrays[0]) if isinstance(arrays, list) else 0
 
 
-def _leaves(arrays):
+def _leaves(arrays: Any) -> Any:
     return [leaf for part in arrays for leaf in _leaves(part)] if isinstance(arrays, list) else [arrays]
 
 
-def _block(arrays, depth, ndim):
+def _block(arrays: Any, depth: Any, ndim: int) -> Any:
     if isinstance(arrays, list):
         return concatenate([_block(part, depth - 1, ndim) for part in arrays], -depth)
     array = _raw(arrays)
@@ -178,7 +185,7 @@ def _block(arrays, depth, ndim):
 
 
 @composite(np.append, domain=REAL, cases=(case((3,), (2, 2)), case((2, 3), (2, 1), axis=1), case((2,), 1.0)))
-def append(arr, values, axis=None):
+def append(arr: Any, values: Any, axis: Any = None) -> Any:
     return concatenate([_raw(arr), _raw(values)], axis)
 
 
@@ -186,7 +193,7 @@ def append(arr, values, axis=None):
     case((4,), 1, ()), case((4,), [1, 3], (2,)), case((2, 3), 1, (3,), axis=0), case((2, 3), [0, 2], (2, 2), axis=1),
     case((2, 3), 1, (2,), axis=1), case((2, 2), 3, ()),
 ))
-def insert(arr, obj, values, axis=None):
+def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Any:
     arr, values = _raw(arr), _raw(values)
     if values.dtype != arr.dtype:
         values = values.astype(arr.dtype)
@@ -209,20 +216,20 @@ def insert(arr, obj, values, axis=None):
 # -- splitting ----------------------------------------------------------------------------------------
 
 
-def _cut(name, numpy, axis_of, cases):
+def _cut(name: str, numpy: Any, axis_of: Any, cases: Any) -> Any:
     """A public function that splits where NumPy's function does."""
 
-    def cut(ary, indices_or_sections, axis):
+    def cut(ary: Any, indices_or_sections: Any, axis: Any) -> list[Any]:
         cuts = plain_index(indices_or_sections)
         parts = (np.split if axis_of else numpy)(np.arange(ary.shape[axis]), cuts)
         before = (slice(None),) * axis
         return [getitem(ary, (*before, slice(int(p[0]), int(p[-1]) + 1) if len(p) else slice(0, 0))) for p in parts]
 
-    def along_its_axis(ary, indices_or_sections):
+    def along_its_axis(ary: Any, indices_or_sections: Any) -> Any:
         numpy(metadata_view(ary), 1)  # raises for an axis out of range
         return cut(ary, indices_or_sections, axis_of(ary))
 
-    def along_any(ary, indices_or_sections, axis=0):
+    def along_any(ary: Any, indices_or_sections: Any, axis: Any = 0) -> Any:
         return cut(ary, indices_or_sections, np.lib.array_utils.normalize_axis_index(axis, ary.ndim))
 
     public = along_its_axis if axis_of else along_any
@@ -243,7 +250,7 @@ dsplit = _cut("dsplit", np.dsplit, lambda ary: 2, (case((2, 2, 4), 2),))
 @composite(np.tile, domain=REAL, cases=(
     case((3,), 2), case((2, 3), reps=(2, 1)), case((3,), reps=(2, 2)), case((2, 3), 2), case((), 3), case((2, 2), 0),
 ))
-def tile(A, reps):
+def tile(A: Any, reps: Any) -> Any:
     reps = tuple(map(operator.index, reps)) if np.ndim(reps) else (operator.index(reps),)
     ndim = max(A.ndim, len(reps))
     reps = (1,) * (ndim - len(reps)) + reps
@@ -257,7 +264,7 @@ def tile(A, reps):
     case((3,), 2), case((2, 3), 2), case((2, 3), 2, axis=1), case((3,), [1, 0, 2]), case((2, 3), [2, 1], axis=0),
     case((), 3), case((), 2, axis=0),
 ))
-def repeat(a, repeats, axis=None):
+def repeat(a: Any, repeats: Any, axis: Any = None) -> Any:
     repeats = np.asarray(plain_index(repeats)) if isinstance(repeats, Array) else plain_index(repeats)
     if axis is None or not a.ndim:
         a, axis = ravel(a), axis or 0
@@ -269,14 +276,18 @@ def repeat(a, repeats, axis=None):
     return reshape(spread, (*a.shape[:axis], n * count, *a.shape[axis + 1 :]))
 
 
-def _back(shift):
+def _back(shift: Any) -> Any:
     return tuple(-s for s in shift)
 
 
-@linear(transpose=lambda y_bar, x, shift, axis: apply(_roll.op, (y_bar,), (_back(shift), axis)), domain=REAL,
-        moves=True, carry="moved", shape_rule=lambda x, shift, axis: (x.shape, x.dtype) if axis and in_order(x) else None,
+def _pull_roll(y_bar: Any, x: Any, shift: Any, axis: Any) -> Any:
+    return apply(_roll.op, (y_bar,), (_back(shift), axis))
+
+
+@linear(transpose=_pull_roll, domain=REAL, moves=True, carry="moved",
+        shape_rule=lambda x, shift, axis: (x.shape, x.dtype) if axis and in_order(x) else None,
         batching=Batching(params=lambda ndim, shift, axis: (shift, behind_lanes(ndim, axis))))
-def _roll(a, shift, axis):
+def _roll(a: Any, shift: Any, axis: Any) -> Any:
     return np.roll(a, shift, axis)
 
 
@@ -284,7 +295,7 @@ def _roll(a, shift, axis):
     case((4,), 1), case((2, 3), -1), case((2, 3), 2, axis=1), case((2, 3), shift=(1, 2), axis=(0, 1)), case((), 1),
     case((2, 3), 1, axis=(0, 1)), case((0, 3), 1, axis=0),
 ))
-def roll(a, shift, axis=None):
+def roll(a: Any, shift: Any, axis: Any = None) -> Any:
     shift, a = plain_index(shift), stacked(a)
     if not isinstance(a, Array):
         return np.roll(a, shift, axis)
@@ -298,7 +309,7 @@ def roll(a, shift, axis=None):
 # -- pad ------------------------------------------------------------------------------------------
 
 
-def _framed(array, pad_width, constant_values):
+def _framed(array: Any, pad_width: Any, constant_values: Any) -> Any:
     """The array padded with Arrays: two values for each axis, or what broadcasts to that."""
     values = ravel(broadcast_to(asarray(constant_values), (array.ndim, 2)))
     inside = np.full(array.shape, values.size)  # the number of each element's value, and of the array's place
@@ -315,7 +326,7 @@ _TAKES = ("edge", "reflect", "symmetric", "wrap", "empty")
     case((3,), 2), case((2, 3), pad_width=((1, 0), (0, 2)), constant_values=3.0), case((4,), 2, mode="edge"),
     case((4,), 2, mode="reflect"), case((2, 3), 1, mode="wrap"), case((3,), 5, mode="symmetric"), case((), 0),
 ))
-def pad(array, pad_width, mode="constant", **kwargs):
+def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Any:
     if mode == "constant":
         if has_array((kwargs.get("constant_values"),)):
             return _framed(array, pad_width, **kwargs)

@@ -5,6 +5,7 @@ function of the Hermitian part (JAX's and PyTorch's convention), so that the gra
 """
 # Least squares and norms are made here; the rest comes from `solvers`, `factorisations` and `matrix_functions`.
 import math
+from typing import Any
 
 import numpy as np
 
@@ -33,12 +34,12 @@ __all__ = [
 # -- least squares -------------------------------------------------------------------------------
 
 
-def _least_squares_parts(a, b, y):
+def _least_squares_parts(a: Any, b: Any, y: Any) -> tuple[Any, Any, Any, Any]:
     inverse = pinv(a)
     return inverse, adjoint(inverse), b - matmul(a, y), np.eye(a.shape[-1]) - matmul(inverse, a)
 
 
-def _push_least_squares(a_dot, a, b, y, *_):
+def _push_least_squares(a_dot: Any, a: Any, b: Any, y: Any, *_: Any) -> Any:
     inverse, inverse_h, residual, right = _least_squares_parts(a, b, y)
     ah_dot = adjoint(a_dot)
     return (
@@ -47,7 +48,7 @@ def _push_least_squares(a_dot, a, b, y, *_):
     )
 
 
-def _pull_least_squares(y_bar, a, b, y, *_):
+def _pull_least_squares(y_bar: Any, a: Any, b: Any, y: Any, *_: Any) -> Any:
     inverse, inverse_h, residual, right = _least_squares_parts(a, b, y)
     back = matmul(inverse_h, y_bar)
     return (
@@ -63,13 +64,13 @@ def _pull_least_squares(y_bar, a, b, y, *_):
         conjugates=False,
         singular="right along directions that keep the rank",
         operations=of_matrix, may_raise=True)
-def least_squares(a, b, rcond=None):
+def least_squares(a: Any, b: Any, rcond: Any = None) -> Any:
     """The solution of least norm of the least squares problem a x = b, for matrices."""
     return np.linalg.lstsq(a, b, rcond)[0]
 
 
 @composite(np.linalg.lstsq, domain=(FULL_RANK, REAL), cases=(case((4, 2), (4,)), case((3, 2), (3, 2))))
-def lstsq(a, b, rcond=None):
+def lstsq(a: Any, b: Any, rcond: Any = None) -> tuple[Any, Any, Any, Any]:
     a, b = operand(a), operand(b)
     x = least_squares(a, b if b.ndim == 2 else reshape(b, (-1, 1)), rcond)
     x = x if b.ndim == 2 else reshape(x, (-1,))
@@ -82,7 +83,7 @@ def lstsq(a, b, rcond=None):
 # -- norms ---------------------------------------------------------------------------------------
 
 
-def _norm_direction(x, y, order, axis):
+def _norm_direction(x: Any, y: Any, order: Any, axis: Any) -> Any:
     """The gradient of a vector norm; 0 where the norm is 0."""
     y = reshape(y, kept_shape(x.shape, axis))
     if order == 0:
@@ -100,19 +101,19 @@ def _norm_direction(x, y, order, axis):
     return scale(phase(x) * (y != 0), size ** (order - 1))
 
 
-def _norm_radicand(x, order, axis, keepdims):
+def _norm_radicand(x: Any, order: Any, axis: Any, keepdims: bool) -> Any:
     """The sum of powers of which the norm is a root."""
     if not 1 < order < math.inf:
         return None
     return (lambda: sum_(absolute(x) ** order, axis=axis, keepdims=keepdims)), 1 / order
 
 
-def _push_norm(x_dot, x, y, order, axis, keepdims):
+def _push_norm(x_dot: Any, x: Any, y: Any, order: Any, axis: Any, keepdims: bool) -> Any:
     product = scale(x_dot, conjugate(_norm_direction(x, y, order, axis)))
     return sum_(real(product) if is_complex(x) else product, axis=axis, keepdims=keepdims)
 
 
-def _pull_norm(y_bar, x, y, order, axis, keepdims):
+def _pull_norm(y_bar: Any, x: Any, y: Any, order: Any, axis: Any, keepdims: bool) -> Any:
     return scale(reshape(y_bar, kept_shape(x.shape, axis)), _norm_direction(x, y, order, axis))
 
 
@@ -123,22 +124,22 @@ def _pull_norm(y_bar, x, y, order, axis, keepdims):
         singular="0 at 0; elements tied for the largest share the gradient of the inf-norm",
         shape_rule=lambda x, _order, axis, keepdims: reduced_shape_rule(x.real, axis, keepdims),
         radicand=_norm_radicand)
-def norm_along(x, order, axis, keepdims):
+def norm_along(x: Any, order: Any, axis: Any, keepdims: bool) -> Any:
     """The p-norm over axes counted from the last one."""
     return np.linalg.vector_norm(x, ord=order, axis=axis, keepdims=keepdims)
 
 
-def _from_last(axis, ndim):
+def _from_last(axis: Any, ndim: int) -> Any:
     axes = range(ndim) if axis is None else np.lib.array_utils.normalize_axis_tuple(axis, ndim)
     return tuple(a - ndim for a in axes)
 
 
-def _axis_of_norm(axis):
+def _axis_of_norm(axis: Any) -> Any:
     """An axis as NumPy's norms want it: None, a tuple, or anything that is an integer."""
     return axis if axis is None or isinstance(axis, tuple) else int(axis)
 
 
-def _check_order(order):
+def _check_order(order: Any) -> None:
     """One norm at a time: NumPy takes a sequence of one order, and gives the result one more axis."""
     if isinstance(order, (tuple, list, np.ndarray)):
         raise TypeError(f"ad: the order of a norm is a number, not {order!r}")
@@ -159,13 +160,13 @@ _POINTS = tuple(
 @composite(np.linalg.vector_norm, domain=NONZERO, singular=_AT_ZERO, points=_POINTS,
            cases=(case((4,)), case((2, 3)), case((2, 3), axis=0, ord=1), case((2, 3), axis=1, ord=-math.inf),
                   case((2, 3, 2), axis=(0, 2), ord=2.5, keepdims=True)))
-def vector_norm(x, axis=None, keepdims=False, ord=2):
+def vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
     _check_order(ord)
     x = operand(x)
     return norm_along(x, ord, _from_last(_axis_of_norm(axis), x.ndim), keepdims)
 
 
-def _norm_of_matrices(x, order, axis, keepdims):
+def _norm_of_matrices(x: Any, order: Any, axis: Any, keepdims: bool) -> Any:
     """Norms of the matrices in two axes."""
     row, column = axis
     if order in (None, "fro", "f"):
@@ -185,7 +186,7 @@ def _norm_of_matrices(x, order, axis, keepdims):
 @composite(np.linalg.matrix_norm, domain=FULL_RANK, singular=_AT_ZERO,
            cases=tuple(case((2, 3), ord=o) for o in ("fro", "nuc", 1, -1, 2, -2, math.inf, -math.inf))
            + (case((2, 3, 3), ord=1, keepdims=True),))
-def matrix_norm(x, keepdims=False, ord="fro"):
+def matrix_norm(x: Any, keepdims: bool = False, ord: Any = "fro") -> Any:
     return norm(x, ord, (-2, -1), keepdims)
 
 
@@ -195,7 +196,7 @@ def matrix_norm(x, keepdims=False, ord="fro"):
                   case((2, 3, 2), axis=(2, 0), ord=1),
                   case((2, 3, 2), axis=(0, 2), ord=math.inf), case((2, 3, 2), axis=(0, -1), keepdims=True),
                   case((2, 3, 2), axis=(2, 0), ord=2), case((2, 2, 2)), case(())))
-def norm(x, ord=None, axis=None, keepdims=False):
+def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     _check_order(ord)
     x = operand(x)
     if axis is None and (ord is None or x.ndim == 0):

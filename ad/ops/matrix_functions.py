@@ -6,6 +6,8 @@ Their derivatives are right at equal eigenvalues, to all orders: they are sums o
 import itertools
 import math
 import string
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +28,7 @@ __all__ = ["expmh", "funmh", "logmh", "powmh", "spectral_sum", "sqrtmh"]
 MOST = 31  # inputs of an op of which a rule can say whether it needs their values
 
 
-def _hermitian_part(x):
+def _hermitian_part(x: Any) -> Any:
     return (x + adjoint(x)) / 2
 
 
@@ -36,7 +38,7 @@ def _hermitian_part(x):
 # inputs so that they are computed once for all orders; the derivative is that of a function of a alone.
 
 
-def _push_matrix(a_dot, *rest):
+def _push_matrix(a_dot: Any, *rest: Any) -> Any:
     """The derivative with respect to the matrix: its direction comes in every place between the others."""
     a, w, v, *directions, _, function = rest
     a_dot = _hermitian_part(a_dot)
@@ -44,7 +46,7 @@ def _push_matrix(a_dot, *rest):
                  for k in range(len(directions) + 1))
 
 
-def _pull_matrix(y_bar, *rest):
+def _pull_matrix(y_bar: Any, *rest: Any) -> Any:
     a, w, v, *directions, _, function = rest
     return _hermitian_part(total(
         spectral_sum((a, w, v, *_turned(directions[:k]), y_bar, *_turned(directions[k:])), function)
@@ -52,21 +54,21 @@ def _pull_matrix(y_bar, *rest):
     ))
 
 
-def _turned(directions):
+def _turned(directions: Any) -> list[Any]:
     """The adjoint of a product, factor by factor."""
     return [adjoint(direction) for direction in reversed(directions)]
 
 
-def _push_direction(k):
-    def push(x_dot, *rest):
+def _push_direction(k: Any) -> Callable[..., Any]:
+    def push(x_dot: Any, *rest: Any) -> Any:
         a, w, v, *directions, _, function = rest
         return spectral_sum((a, w, v, *directions[:k], x_dot, *directions[k + 1 :]), function)
 
     return push
 
 
-def _pull_direction(k):
-    def pull(y_bar, *rest):
+def _pull_direction(k: Any) -> Callable[..., Any]:
+    def pull(y_bar: Any, *rest: Any) -> Any:
         a, w, v, *directions, _, function = rest
         return spectral_sum((a, w, v, *_turned(directions[:k]), y_bar, *_turned(directions[k + 1 :])), function)
 
@@ -81,7 +83,7 @@ _DIRECTIONS = range(MOST - 3)
         vjp=(_pull_matrix, None, None, *map(_pull_direction, _DIRECTIONS)), conjugates=False,
         cases=tuple(case([np.diag([1, 2]), np.array([[1, 2]]), np.eye(2, dtype=int), *directions],
                          function=("power", 0.5)) for directions in ([(2, 2)], [(2, 2), (2, 2)])))
-def spectral_sum(arrays, function):
+def spectral_sum(arrays: Any, function: Any) -> Any:
     """V M V^H, where M sums f[w_i, w_j, ...] x_ij y_jk ... over inner indices; X is V^H E_1 V, and so on.
 
     Without directions E_k that is f(a), with one of them the derivative of f(a) along it (docs/theory/linalg.md).
@@ -95,14 +97,14 @@ def spectral_sum(arrays, function):
     return (y + np.conjugate(np.swapaxes(y, -1, -2))) / 2
 
 
-def _differences(function, w, order):
+def _differences(function: Any, w: Any, order: Any) -> Any:
     """The divided differences, computed in double precision, in that of w."""
     name, *parameters = function
     y = divided_differences(lambda x, m: _DERIVATIVES[name](x, m, *parameters), np.asarray(w, float), order)
     return y.astype(np.result_type(w, np.float32), copy=False)
 
 
-def _contracted(differences, parts):
+def _contracted(differences: Any, parts: Any) -> Any:
     """The sum over all but the first and the last index of the differences times a product along the indices."""
     if len(parts) > 1 and np.all(np.isfinite(differences)):
         labels = string.ascii_letters[: len(parts) + 1]
@@ -119,24 +121,24 @@ def _contracted(differences, parts):
 # -- functions of numbers, with derivatives of all orders ----------------------------------------------
 
 
-def _derivative_of_power(x, m, exponent):
+def _derivative_of_power(x: Any, m: Any, exponent: Any) -> Any:
     factor = math.prod(exponent - k for k in range(m))
     if factor == 0:
         return np.zeros_like(x)
     return factor * (np.sqrt(x) if exponent - m == 0.5 else x ** (exponent - m))
 
 
-def _derivative_of_log(x, m):
+def _derivative_of_log(x: Any, m: Any) -> Any:
     if m == 0:
         return np.log(x)
     return (-1.0) ** (m - 1) * math.factorial(m - 1) * np.where(x < 0, np.nan, x) ** -float(m)
 
 
-def _derivative_of_exp(x, m):
+def _derivative_of_exp(x: Any, m: Any) -> Any:
     return np.exp(x)
 
 
-def _derivative_of_any(x, m, function):
+def _derivative_of_any(x: Any, m: Any, function: Any) -> Any:
     """By forward mode in forward mode."""
     from ad.transforms import jvp  # which imports the table
 
@@ -147,11 +149,11 @@ def _derivative_of_any(x, m, function):
     return np.broadcast_to(function(np.ravel(x)), x.size).reshape(x.shape)
 
 
-def _slope(function, jvp):
+def _slope(function: Any, jvp: Any) -> Callable[..., Any]:
     return lambda x: jvp(function, (x,), (np.ones(x.shape),))[1]
 
 
-def _checked(y, size):
+def _checked(y: Any, size: Any) -> Any:
     """What a user's function returned, as an ndarray."""
     if isinstance(y, Array) and (is_traced(y) or not y.is_constant):
         raise TypeError(
@@ -175,7 +177,7 @@ def _checked(y, size):
     return np.broadcast_to(y, size)
 
 
-_DERIVATIVES = {
+_DERIVATIVES: dict[str, Callable[..., Any]] = {
     "exp": _derivative_of_exp, "function": _derivative_of_any, "log": _derivative_of_log, "power": _derivative_of_power,
 }
 
@@ -183,7 +185,7 @@ _DERIVATIVES = {
 # -- what people call ----------------------------------------------------------------------------------
 
 
-def _of_matrix(a, function, UPLO):
+def _of_matrix(a: Any, function: Any, UPLO: str) -> Any:
     a = operand(a)
     w, v = eigh_parts(stop_gradient(a), UPLO)
     return spectral_sum((a, reshape(w, (*w.shape[:-1], 1, w.shape[-1])), v), function)
@@ -194,7 +196,7 @@ _CASES = (case((3, 3)), case((2, 2, 2)), case((3, 3), UPLO="U"), case((1, 1)), c
 
 
 @composite(domain=SPD, cases=_CASES, singular=_HERMITIAN + "; inf or nan where an eigenvalue is 0, nan below")
-def sqrtmh(a, UPLO="L"):
+def sqrtmh(a: Any, UPLO: str = "L") -> Any:
     """The square root of Hermitian positive definite matrices.
 
     The Hermitian positive definite matrix `b` with `b @ b = a`. `powmh(a, -0.5)` is its inverse.
@@ -216,7 +218,7 @@ def sqrtmh(a, UPLO="L"):
 
 
 @composite(domain=SPD, cases=_CASES, singular=_HERMITIAN + "; inf or nan where an eigenvalue is 0, nan below")
-def logmh(a, UPLO="L"):
+def logmh(a: Any, UPLO: str = "L") -> Any:
     """The logarithm of Hermitian positive definite matrices: the Hermitian matrix `b` with `expmh(b) = a`.
 
     Parameters
@@ -235,7 +237,7 @@ def logmh(a, UPLO="L"):
 
 
 @composite(domain=SYMMETRIC, cases=_CASES, singular=_HERMITIAN)
-def expmh(a, UPLO="L"):
+def expmh(a: Any, UPLO: str = "L") -> Any:
     """The exponential of Hermitian matrices.
 
     Parameters
@@ -255,7 +257,7 @@ def expmh(a, UPLO="L"):
 
 @composite(domain=SPD, singular=_HERMITIAN + "; an exponent that is an Array needs positive eigenvalues",
            cases=(*(case((3, 3), exponent=p) for p in (-0.5, 1.7, -1.0, 2, 0)), case((2, 2, 2), exponent=-0.3)))
-def powmh(a, exponent, UPLO="L"):
+def powmh(a: Any, exponent: Any, UPLO: str = "L") -> Any:
     """Real powers of Hermitian matrices.
 
     Parameters
@@ -284,7 +286,7 @@ def powmh(a, exponent, UPLO="L"):
 @composite(domain=SYMMETRIC, singular=_HERMITIAN,
            cases=(case((3, 3), function=np.sin), case((2, 2, 2), function=np.tanh),
                   case((3, 3), function=lambda x: np.exp(-x) * x**2, UPLO="U"), case((3, 3), function=lambda x: 2.0)))
-def funmh(a, function, UPLO="L"):
+def funmh(a: Any, function: Any, UPLO: str = "L") -> Any:
     """A function of Hermitian matrices: of their eigenvalues, with the eigenvectors as they are.
 
     For a matrix `v @ diag(w) @ v^H` that is `v @ diag(function(w)) @ v^H`.

@@ -1,6 +1,7 @@
 """The matrix product, and transposes of matrices."""
 import builtins
 import math
+from typing import Any
 
 import numpy as np
 
@@ -18,14 +19,18 @@ from ad.ops.traits import SAME_PARAMS, Batching
 __all__ = ["adjoint", "as_matrices", "matmul", "matrix_transpose", "operand"]
 
 
-def operand(x):
+def operand(x: Any) -> Any:
     """`x` as something with a shape: an Array or an ndarray."""
     return x if isinstance(x, Array) else asarray(x)
 
 
-@linear(np.matrix_transpose, np.linalg.matrix_transpose, transpose=lambda y_bar, x: matrix_transpose(y_bar),
+def _pull_transpose(y_bar: Any, x: Any) -> Any:
+    return matrix_transpose(y_bar)
+
+
+@linear(np.matrix_transpose, np.linalg.matrix_transpose, transpose=_pull_transpose,
         batching=SAME_PARAMS, domain=REAL, cases=(case((2, 3)), case((4, 2, 3))), shape_rule=view)
-def matrix_transpose(x):
+def matrix_transpose(x: Any) -> Any:
     """The last two axes exchanged."""
     return np.swapaxes(x, -1, -2)
 
@@ -33,21 +38,21 @@ def matrix_transpose(x):
 _core.add_method("mT", property(matrix_transpose))
 
 
-def flipped(x):
+def flipped(x: Any) -> Any:
     """The matrix transpose, at the cost of a view where nothing watches `x`."""
     return np.swapaxes(x.numpy(), -1, -2) if x.is_constant else matrix_transpose(x)
 
 
-def adjoint(x):
+def adjoint(x: Any) -> Any:
     """The conjugate transpose of the matrices in `x`."""
     return matrix_transpose(conjugate(x) if x.dtype.kind == "c" else x)
 
 
-def _as_rows(x):
+def _as_rows(x: Any) -> Any:
     return reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
 
 
-def _pull_first(y_bar, _x1, x2, _y):
+def _pull_first(y_bar: Any, _x1: Any, x2: Any, _y: Any) -> Any:
     if _x1.ndim > 1 and x2.ndim > 1:
         return matmul(y_bar, flipped(x2))
     if x2.ndim == 1:
@@ -55,7 +60,7 @@ def _pull_first(y_bar, _x1, x2, _y):
     return matmul(x2, y_bar) if x2.ndim == 2 else _matrix_vector(x2, y_bar)
 
 
-def _pull_second(y_bar, x1, _x2, _y):
+def _pull_second(y_bar: Any, x1: Any, _x2: Any, _y: Any) -> Any:
     if x1.ndim == 1:
         return y_bar * x1 if _x2.ndim == 1 else reshape(x1, (-1, 1)) * reshape(y_bar, _with_one(y_bar.shape, -1))
     if _x2.ndim == 1:
@@ -65,21 +70,21 @@ def _pull_second(y_bar, x1, _x2, _y):
     return matmul(flipped(x1), y_bar)
 
 
-def _with_one(shape, axis):
+def _with_one(shape: Any, axis: Any) -> Any:
     return (*shape[:axis], 1, *shape[axis:])
 
 
-def _matrix_vector(matrix, vector):
+def _matrix_vector(matrix: Any, vector: Any) -> Any:
     """matrix @ vector over leading axes."""
     return reshape(matmul(matrix, reshape(vector, (*vector.shape, 1))), matrix.shape[:-1])
 
 
-def as_matrices(x, shape, ndim):
+def as_matrices(x: Any, shape: Any, ndim: int) -> Any:
     """Lanes of operands of this shape, as lanes of matrices behind enough axes to broadcast."""
     return reshape(x, (*x.shape[:1], *(1,) * (ndim - len(shape)), *shape))
 
 
-def _over_lanes(values, xs, y):
+def _over_lanes(values: Any, xs: Any, y: Any) -> Any:
     """The product of operands like `xs`, of which one or both have lanes.
 
     Lanes that are rows, or more rows, of one product are that; otherwise vectors become matrices.
@@ -97,15 +102,15 @@ def _over_lanes(values, xs, y):
     return reshape(matmul(x1, x2), (k, *y.shape))
 
 
-def _push_first(x1_dot, _x1, x2, _y):
+def _push_first(x1_dot: Any, _x1: Any, x2: Any, _y: Any) -> Any:
     return matmul(x1_dot, x2) if x1_dot.ndim == _x1.ndim else _over_lanes((x1_dot, x2), (_x1, x2), _y)
 
 
-def _push_second(x2_dot, x1, _x2, _y):
+def _push_second(x2_dot: Any, x1: Any, _x2: Any, _y: Any) -> Any:
     return matmul(x1, x2_dot) if x2_dot.ndim == _x2.ndim else _over_lanes((x1, x2_dot), (x1, _x2), _y)
 
 
-def _shape_rule(x1, x2):
+def _shape_rule(x1: Any, x2: Any) -> Any:
     """What a product of floating numbers is: vectors are matrices of one row, or one column, that is left out."""
     shape1, shape2, dtype = np.shape(x1), np.shape(x2), np.result_type(x1, x2)
     (*batch1, _, k), (*batch2, also_k, m) = (1,) * (len(shape1) < 2) + shape1, shape2 + (1,) * (len(shape2) < 2)
@@ -120,5 +125,5 @@ def _shape_rule(x1, x2):
         cases=(case((2, 3), (3, 4)), case((3,), (3,)), case((2, 3), (3,)), case((3,), (3, 2)), case((2, 2, 3), (3,)),
                case((3,), (2, 3, 4)), case((2, 2, 3), (3, 2)), case((2, 3), (4, 3, 2)),
                case((2, 1, 2, 3), (4, 3, 2)), case((0, 3), (3, 2)), case((2, 0), (0, 3))))
-def matmul(x1, x2):
+def matmul(x1: Any, x2: Any) -> Any:
     return np.matmul(x1, x2)

@@ -5,6 +5,8 @@ Only in a program that is being recorded each of them becomes an op, through whi
 import functools
 import inspect
 import operator
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -24,10 +26,12 @@ __all__ = [
 ]
 
 
+_Function = Callable[..., Any]
+
 OUTPUT = 1 << 31  # of the bits for the values that a rule needs
 
 
-def _functions(names):
+def _functions(names: str) -> set[_Function]:
     return {getattr(np, name) for name in names.split() if hasattr(np, name)}
 
 
@@ -47,17 +51,17 @@ NONDIFFERENTIABLE = STATIC | SHAPED | _functions(
 ) | {np.maximum.accumulate, np.minimum.accumulate}  # by which `cummax` and `cummin` find where a record stands
 
 
-def plain_values(tree):
+def plain_values(tree: Any) -> Any:
     """The arguments with ndarrays in the place of Arrays, in lists, tuples and dicts, too."""
     return _replaced(tree, lambda x: x.numpy())
 
 
-def _replaced(tree, replace):
+def _replaced(tree: Any, replace: _Function) -> Any:
     """The arguments with `replace(x)` in the place of each Array x."""
     return trees.map_nested(lambda x: replace(x) if isinstance(x, Array) else x, tree)
 
 
-def is_live(tree):
+def is_live(tree: Any) -> bool:
     """Whether a derivative could flow through one of these values."""
     if isinstance(tree, Array):
         return _core.is_differentiated(tree)
@@ -68,7 +72,7 @@ def is_live(tree):
     return any(is_live(part) for part in tree)
 
 
-def by_numpy(function, args, kwargs, refusal):
+def by_numpy(function: Any, args: Any, kwargs: Any, refusal: Exception) -> Any:
     """NumPy's result for a call that has no rule, or that raised.
 
     Raises
@@ -85,7 +89,7 @@ def by_numpy(function, args, kwargs, refusal):
     return evaluate(function, args, kwargs, opaque=True)
 
 
-def evaluate(function, args, kwargs, opaque=False):
+def evaluate(function: Any, args: Any, kwargs: Any, opaque: bool = False) -> Any:
     """`function(*args, **kwargs)` on ndarrays; an op, if a program that is being recorded computes an argument.
 
     `opaque`: the function has a derivative, but no rule for it. Then the op raises where it is differentiated;
@@ -124,11 +128,11 @@ class Hole(int):
     """The place of an input in the arguments of a recorded call."""
 
 
-def take_out(tree, chosen):
+def take_out(tree: Any, chosen: Callable[[Any], Any]) -> tuple[Any, list[Any]]:
     """The tree with holes in the place of the Arrays for which `chosen` is true, and the list of those Arrays."""
     parts = []
 
-    def replace(x):
+    def replace(x: Any) -> Any:
         if not chosen(x):
             return x
         parts.append(x)
@@ -137,52 +141,52 @@ def take_out(tree, chosen):
     return _replaced(tree, replace), parts
 
 
-def _nothing(*_):
+def _nothing(*_: Any) -> None:
     """The rule in both modes of an op without a derivative."""
 
 
-def _refusing(function):
+def _refusing(function: Any) -> _Function:
     """The rule in both modes of an op whose derivative is not in the table: it raises."""
 
-    def refuse(*_):
+    def refuse(*_: Any) -> NoReturn:
         raise missing_rule(f"np.{name_of(function)}")
 
     return refuse
 
 
-def nondifferentiable_op(function, outputs=1, parameters=()):
+def nondifferentiable_op(function: Any, outputs: int = 1, parameters: tuple[str, ...] = ()) -> Op:
     """The op of a function without a derivative, of its inputs: always the same op for the same function."""
     return _nondifferentiable_op(function, outputs, parameters)
 
 
 @functools.cache
-def _nondifferentiable_op(function, outputs, parameters):
+def _nondifferentiable_op(function: Any, outputs: int, parameters: tuple[str, ...]) -> Op:
     op = Op(name_of(function), "nondifferentiable", function,
             jvp=_nothing, vjp=_nothing, parameters=parameters, outputs=outputs)
     op.shape_rule = shape_rules.elementwise_shape(function) if shape_rules.is_elementwise(function) else None
     return op
 
 
-def opaque_op(function, outputs):
+def opaque_op(function: Any, outputs: int) -> Op:
     """The op of a function that NumPy evaluates, and that raises where it is differentiated."""
     return _opaque_op(function, outputs)
 
 
 @functools.cache
-def _opaque_op(function, outputs):
+def _opaque_op(function: Any, outputs: int) -> Op:
     rule = _refusing(function)
     return Op(name_of(function), "opaque", function, jvp=rule, vjp=rule, needs=(OUTPUT,), outputs=outputs)
 
 
-def call_op(function, outputs, opaque=False):
+def call_op(function: Any, outputs: int, opaque: bool = False) -> Op:
     """The op of a call that has other arguments than inputs: always the same op for the same function."""
     return _call_op(function, outputs, opaque)
 
 
 @functools.cache
-def _call_op(function, outputs, opaque):
-    def call(*values):
-        *values, args, kwargs = values
+def _call_op(function: Any, outputs: int, opaque: bool) -> Op:
+    def call(*given: Any) -> Any:
+        *values, args, kwargs = given
         found = function(*filled(args, values), **{key: filled(value, values) for key, value in kwargs})
         if outputs == 1 and not isinstance(found, (tuple, list)):
             return found
@@ -197,7 +201,7 @@ def _call_op(function, outputs, opaque):
     return op
 
 
-def _along_lanes(function, values, xs, _y, args, kwargs):
+def _along_lanes(function: Any, values: Any, xs: Any, _y: Any, args: Any, kwargs: Any) -> Any:
     """The call with its axes counted behind the lane axis; None if another argument than the first has lanes."""
     signature = inspect.signature(function)
     bound = signature.bind(*args, **dict(kwargs))
@@ -215,12 +219,12 @@ def _along_lanes(function, values, xs, _y, args, kwargs):
     return evaluate(function, bound.args, bound.kwargs)
 
 
-def filled(tree, values):
+def filled(tree: Any, values: Any) -> Any:
     """The tree with these values in its holes."""
     return trees.map_nested(lambda x: values[x] if type(x) is Hole else x, tree)
 
 
-def name_of(function):
+def name_of(function: Any) -> str:
     """The expression by which a user calls it, without "np.": "argmax", "linalg.cond", "maximum.accumulate"."""
     owner = getattr(function, "__self__", None)
     if isinstance(owner, np.ufunc):
@@ -229,10 +233,10 @@ def name_of(function):
     return f"{module}.{function.__name__}".removeprefix("numpy.")
 
 
-def _method(name):
+def _method(name: str) -> _Function:
     function = getattr(np, name)
 
-    def method(x, *args, **kwargs):
+    def method(x: Any, *args: Any, **kwargs: Any) -> Any:
         return evaluate(function, (x, *args), kwargs)
 
     method.__name__ = name
@@ -244,7 +248,7 @@ for _name in "all any argmax argmin argpartition argsort nonzero searchsorted".s
     _core.add_method(_name, _method(_name))
 
 
-def _tobytes(x, order="C"):
+def _tobytes(x: Any, order: Any = "C") -> bytes:
     """As ndarray.tobytes, of the value.
 
     Parameters
@@ -261,8 +265,8 @@ def _tobytes(x, order="C"):
 _core.add_method("tobytes", _tobytes)
 
 
-def _changing_method(name, instead):
-    def method(x, *args, **kwargs):
+def _changing_method(name: str, instead: str) -> _Function:
+    def method(x: Any, *args: Any, **kwargs: Any) -> NoReturn:
         raise changes_in_place(name, instead)
 
     method.__name__ = name
@@ -277,7 +281,7 @@ for _name, _instead in {
     _core.add_method(_name, _changing_method(_name, _instead))
 
 
-def _round(x, ndigits=None):
+def _round(x: Any, ndigits: Any = None) -> Any:
     """As for np.float64: rounded to an int, or to `ndigits` digits."""
     return int(np.rint(x)) if ndigits is None else np.round(x, ndigits)
 
@@ -285,13 +289,15 @@ def _round(x, ndigits=None):
 _core.add_method("__round__", _round)
 
 _COMPARISONS = (np.less, np.less_equal, np.equal, np.not_equal, np.greater, np.greater_equal)
-_OPERATORS = (operator.lt, operator.le, operator.eq, operator.ne, operator.gt, operator.ge)
+_OPERATORS: tuple[Callable[[Any, Any], Any], ...] = (
+    operator.lt, operator.le, operator.eq, operator.ne, operator.gt, operator.ge,
+)
 DETACHED = Op("detached", "nondifferentiable", lambda x: x, jvp=_nothing, vjp=_nothing)
 TRAITS[DETACHED] = Traits(BROADCASTS, moves=True, keeps_reals=True)
 DETACHED.shape_rule = shape_rules.view
 
 
-def compare(a, b, how):
+def compare(a: Any, b: Any, how: int) -> Any:
     """A comparison as an op of a program; `how` is CPython's number of the operator."""
     if b is None or isinstance(b, (str, bytes)):  # no number is equal to these
         return _OPERATORS[how](public_value(a), b)
@@ -300,6 +306,6 @@ def compare(a, b, how):
     return apply(nondifferentiable_op(_COMPARISONS[how]), (a, b))
 
 
-def detached(x):
+def detached(x: Any) -> Any:
     """`x` as a constant, in a program that computes it."""
     return apply(DETACHED, (x,))

@@ -1,4 +1,6 @@
 """Powers of the radicands of roots and moduli: see `ad/engine/powers.pyx`."""
+from typing import Any
+
 import numpy as np
 
 from ad._core import Array
@@ -13,7 +15,7 @@ __all__ = ["either", "smooth_power"]
 
 @linear(transpose=(lambda y_bar, _x1, _x2: y_bar, lambda *_: None), inputs=2, batching=SAME_PARAMS, domain=REAL,
         cases=(case((3,), (3,)), case((2, 3), (2, 3))))
-def either(x1, x2):
+def either(x1: Any, x2: Any) -> Any:
     """The first of two Arrays that are one value, computed in two ways."""
     return x1
 
@@ -21,7 +23,7 @@ def either(x1, x2):
 either.op.set_joins()
 
 
-def smooth_power(base, exponent, modulus):
+def smooth_power(base: Any, exponent: Any, modulus: Any) -> Any:
     """base ** exponent, or that power of its modulus.
 
     A function in the place of the base computes one that is not negative. Without a modulus, a negative base is under

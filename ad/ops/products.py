@@ -2,6 +2,7 @@
 import builtins
 import itertools
 import string
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ normalize_axis_index = np.lib.array_utils.normalize_axis_index
 @composite(np.dot, domain=REAL, method=True,
            cases=(case((3,), (3,)), case((2, 3), (3,)), case((2, 3), (3, 2)), case((2, 2, 3), (3,)),
                   case((2, 3), (2, 3, 2)), case((), (2, 3)), case((2,), ())))
-def dot(a, b):
+def dot(a: Any, b: Any) -> Any:
     a, b = operand(a), operand(b)
     if a.ndim == 0 or b.ndim == 0:
         return multiply(a, b)
@@ -36,19 +37,19 @@ def dot(a, b):
 
 
 @composite(np.inner, domain=REAL, cases=(case((3,), (3,)), case((2, 3), (3,)), case((2, 3), (4, 3)), case((), (3,))))
-def inner(a, b):
+def inner(a: Any, b: Any) -> Any:
     a, b = operand(a), operand(b)
     return multiply(a, b) if a.ndim == 0 or b.ndim == 0 else tensordot(a, b, axes=(-1, -1))
 
 
 @composite(np.outer, domain=REAL, cases=(case((2,), (3,)), case((2, 2), (3,)), case((), (2,))))
-def outer(a, b):
+def outer(a: Any, b: Any) -> Any:
     a, b = operand(a), operand(b)
     return multiply(reshape(a, (a.size, 1)), reshape(b, (1, b.size)))
 
 
 @composite(np.linalg.outer, domain=REAL, cases=(case((2,), (3,)),))
-def outer_of_vectors(x1, x2):
+def outer_of_vectors(x1: Any, x2: Any) -> Any:
     """The outer product, as `np.linalg.outer`: of vectors only."""
     x1, x2 = operand(x1), operand(x2)
     if x1.ndim != 1 or x2.ndim != 1:
@@ -57,7 +58,7 @@ def outer_of_vectors(x1, x2):
 
 
 @composite(np.vdot, domain=REAL, cases=(case((3,), (3,)), case((2, 3), (3, 2))))
-def vdot(a, b):
+def vdot(a: Any, b: Any) -> Any:
     a, b = operand(a), operand(b)
     return matmul(reshape(conjugate(a), (a.size,)), reshape(b, (b.size,)))
 
@@ -65,7 +66,7 @@ def vdot(a, b):
 @composite(np.tensordot, np.linalg.tensordot, domain=REAL,
            cases=(case((2, 3, 4), (3, 4, 2)), case((2, 3), (3, 2), axes=1), case((2,), (3,), axes=0),
                   case((2, 3, 4), (4, 3), axes=((1, 2), (1, 0))), case((2, 3), (2, 4), axes=(0, 0))))
-def tensordot(a, b, axes=2):
+def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     a, b = operand(a), operand(b)
     try:
         axes_a, axes_b = axes
@@ -85,7 +86,7 @@ def tensordot(a, b, axes=2):
 
 
 @composite(np.kron, domain=REAL, cases=(case((2,), (3,)), case((2, 3), (3, 2)), case((2, 3), (2,)), case((), (2,))))
-def kron(a, b):
+def kron(a: Any, b: Any) -> Any:
     a, b = operand(a), operand(b)
     ndim = builtins.max(a.ndim, b.ndim)
     a, b = widened(a, ndim), widened(b, ndim)
@@ -95,16 +96,22 @@ def kron(a, b):
     return reshape(product, tuple(m * n for m, n in zip(a.shape, b.shape)))
 
 
-def widened(x, ndim):
+def widened(x: Any, ndim: int) -> Any:
     """The axes of `x` behind enough of length 1 to make `ndim`."""
     return reshape(x, ((1,) * (ndim - x.ndim) + x.shape)) if x.ndim < ndim else x
 
 
+def _pull_left(y_bar: Any, _x1: Any, x2: Any) -> Any:
+    return cross_of_vectors(x2, y_bar)
+
+
+def _pull_right(y_bar: Any, x1: Any, _x2: Any) -> Any:
+    return cross_of_vectors(y_bar, x1)
+
+
 @bilinear(batching=Batching(broadcasts=True, tangents=(1, 1)), domain=(REAL, REAL),
-          cases=(case((3,), (3,)), case((2, 3), (1, 3))),
-          transposes=(lambda y_bar, _x1, x2: cross_of_vectors(x2, y_bar),
-                      lambda y_bar, x1, _x2: cross_of_vectors(y_bar, x1)))
-def cross_of_vectors(x1, x2):
+          cases=(case((3,), (3,)), case((2, 3), (1, 3))), transposes=(_pull_left, _pull_right))
+def cross_of_vectors(x1: Any, x2: Any) -> Any:
     """The cross product along last axes of length 3, of operands with as many axes."""
     return np.cross(x1, x2)
 
@@ -112,7 +119,7 @@ def cross_of_vectors(x1, x2):
 @composite(np.cross, domain=REAL,
            cases=(case((3,), (3,)), case((2, 3), (3,)), case((3, 2), (3, 2), axis=0), case((2, 3), (2,)),
                   case((3, 2), (2, 3), axisa=0, axisc=0)))
-def cross(a, b, axisa=-1, axisb=-1, axisc=-1, axis=None):
+def cross(a: Any, b: Any, axisa: Any = -1, axisb: Any = -1, axisc: Any = -1, axis: Any = None) -> Any:
     if axis is not None:
         axisa = axisb = axisc = axis
     a, b = _moved(operand(a), axisa, -1), _moved(operand(b), axisb, -1)
@@ -125,7 +132,7 @@ def cross(a, b, axisa=-1, axisb=-1, axisc=-1, axis=None):
 
 
 @composite(np.linalg.cross, domain=REAL, cases=(case((3,), (3,)), case((3, 2), (3, 2), axis=0)))
-def cross_along(x1, x2, axis=-1):
+def cross_along(x1: Any, x2: Any, axis: Any = -1) -> Any:
     """The cross product along one axis, as `np.linalg.cross`."""
     x1, x2 = operand(x1), operand(x2)
     if x1.shape[axis] != 3 or x2.shape[axis] != 3:
@@ -133,12 +140,12 @@ def cross_along(x1, x2, axis=-1):
     return cross(x1, x2, axis=axis)
 
 
-def _in_space(x):
+def _in_space(x: Any) -> Any:
     """Vectors with a third component, 0 where they had two."""
     return x if x.shape[-1] == 3 else put_zeros(x, (..., slice(0, 2)), (*x.shape[:-1], 3))
 
 
-def _moved(x, source, destination):
+def _moved(x: Any, source: Any, destination: Any) -> Any:
     order = list(string.ascii_letters[: x.ndim])
     labels = "".join(order)
     source, destination = (normalize_axis_index(axis, x.ndim) for axis in (source, destination))
@@ -148,7 +155,7 @@ def _moved(x, source, destination):
 
 @composite(np.linalg.multi_dot, domain=REAL, sequence=True,
            cases=(case([(2, 3), (3, 4), (4, 2)]), case([(3,), (3, 4), (4, 2), (2,)]), case([(2, 3), (3,)])))
-def multi_dot(arrays):
+def multi_dot(arrays: Any) -> Any:
     """The matrix product of several arrays in the cheapest order; the first and the last may be vectors."""
     arrays = [operand(x) for x in arrays]
     if len(arrays) < 2:
@@ -168,18 +175,18 @@ def multi_dot(arrays):
 # -- NumPy's vector gufuncs, where this NumPy has them --------------------------------------------
 
 
-def _gufunc(name):
+def _gufunc(name: str) -> Any:
     return tuple(getattr(module, name) for module in (np, np.linalg) if hasattr(module, name))
 
 
-def _check_core(n, m):
+def _check_core(n: Any, m: Any) -> None:
     """Refuse core dimensions that differ: a length of 1 is not broadcast there."""
     if n != m:
         raise ValueError(f"ad: vectors of length {m} do not match a core dimension of length {n}")
 
 
 @composite(*_gufunc("vecdot"), domain=REAL, cases=(case((3,), (3,)), case((2, 3), (3,)), case((3, 2), (3, 2), axis=0)))
-def vecdot(x1, x2, axis=-1):
+def vecdot(x1: Any, x2: Any, axis: Any = -1) -> Any:
     """The inner products along an axis, conjugating the first operand."""
     x1, x2 = _moved(operand(x1), axis, -1), _moved(operand(x2), axis, -1)
     _check_core(x1.shape[-1], x2.shape[-1])
@@ -187,7 +194,7 @@ def vecdot(x1, x2, axis=-1):
 
 
 @composite(*_gufunc("matvec"), domain=REAL, cases=(case((2, 3), (3,)), case((2, 2, 3), (3,)), case((2, 3), (2, 3))))
-def matvec(x1, x2):
+def matvec(x1: Any, x2: Any) -> Any:
     """Matrices times vectors, over leading axes."""
     x1, x2 = operand(x1), operand(x2)
     _check_core(x1.shape[-1], x2.shape[-1])
@@ -195,7 +202,7 @@ def matvec(x1, x2):
 
 
 @composite(*_gufunc("vecmat"), domain=REAL, cases=(case((2,), (2, 3)), case((2, 2), (2, 2, 3))))
-def vecmat(x1, x2):
+def vecmat(x1: Any, x2: Any) -> Any:
     """Conjugated vectors times matrices, over leading axes."""
     x1, x2 = operand(x1), operand(x2)
     _check_core(x1.shape[-1], x2.shape[-2])
@@ -205,20 +212,20 @@ def vecmat(x1, x2):
 # -- polynomials and convolutions --------------------------------------------------------------------
 
 
-def _turned(x):
+def _turned(x: Any) -> Any:
     return getitem(x, slice(None, None, -1))
 
 
-def _pull_longer(y_bar, _a, v, mode):
+def _pull_longer(y_bar: Any, _a: Any, v: Any, mode: Any) -> Any:
     return _convolve(y_bar, _turned(v), "valid" if mode == "full" else "full")
 
 
-def _pull_shorter(y_bar, a, _v, mode):
+def _pull_shorter(y_bar: Any, a: Any, _v: Any, mode: Any) -> Any:
     return _convolve(y_bar, _turned(a), "valid") if mode == "full" else _turned(_convolve(a, _turned(y_bar), "valid"))
 
 
 @bilinear(transposes=(_pull_longer, _pull_shorter), domain=REAL)
-def _convolve(a, v, mode):
+def _convolve(a: Any, v: Any, mode: Any) -> Any:
     """Of vectors, of which the first is not the shorter one; mode "full" or "valid"."""
     return np.convolve(a, v, mode)
 
@@ -227,7 +234,7 @@ def _convolve(a, v, mode):
     case((4,), (3,)), case((2,), (4,), "same"), case((5,), (2,), "same"), case((3,), (5,), mode="valid"),
     case((4,), ()), case((3,), (3,), "same"),
 ))
-def convolve(a, v, mode="full"):
+def convolve(a: Any, v: Any, mode: Any = "full") -> Any:
     a, v = stacked(a), stacked(v)
     if not isinstance(a, Array) and not isinstance(v, Array):
         return np.convolve(a, v, mode)
@@ -250,7 +257,7 @@ def convolve(a, v, mode="full"):
 @composite(np.polyval, domain=REAL, cases=(
     case((3,), (4,)), case((3,), ()), case([1.0, 0.0, -2.0], (2, 3)), case((1,), (2,)),
 ))
-def polyval(p, x):
+def polyval(p: Any, x: Any) -> Any:
     if isinstance(x, np.poly1d):
         raise MissingRule("ad.polyval has no rule for a polynomial in the place of x; give it arrays")
     p, x = asarray(p), asarray(x)

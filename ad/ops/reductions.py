@@ -1,6 +1,8 @@
 """Reductions over axes."""
 import builtins
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +12,7 @@ from ad.ops import elementwise
 from ad.ops.axes import REDUCES, count, extreme_shape_rule, from_the_end, kept_shape, reduced_shape_rule
 from ad.ops.domains import NONZERO, POSITIVE, REAL
 from ad.ops.forms import OUTPUT, case, composite, custom, linear, needed_values, numpy_signature, point, stacked
+from ad.ops.forms import elementwise as elementwise_op
 from ad.ops.nondifferentiable import evaluate
 from ad.ops.refusals import as_flag
 from ad.ops.scans import diff, exclusive, flipped
@@ -25,7 +28,7 @@ __all__ = [
 # -- axes -----------------------------------------------------------------------------------------
 
 
-def spread(y, x, axis):
+def spread(y: Any, x: Any, axis: Any) -> Any:
     """A reduction's result or its cotangent, broadcast back to the shape of its input `x`."""
     return broadcast_to(reshape(y, kept_shape(x.shape, axis)), x.shape)
 
@@ -33,7 +36,9 @@ def spread(y, x, axis):
 # -- the form -------------------------------------------------------------------------------------
 
 
-def reduction(*numpy, partial=None, jvp=None, vjp=None, **options):
+def reduction(
+    *numpy: Any, partial: Any = None, jvp: Any = None, vjp: Any = None, **options: Any
+) -> Callable[[Callable[..., Any]], Any]:
     """An op that reduces axes: it decorates `function(x, axis, keepdims)`, which computes it on raw values.
 
     The rules over axes, the shape rule and the batching follow from the partial derivative.
@@ -58,45 +63,47 @@ def reduction(*numpy, partial=None, jvp=None, vjp=None, **options):
     return custom(*numpy, jvp=jvp, vjp=vjp, **options)
 
 
-def _rules_over_axes(partial):
+def _rules_over_axes(partial: Any) -> tuple[Any, Any]:
     """The rules of a reduction in both modes, from its partial derivative."""
     needs = needed_values(partial, 0, 1)
 
-    def kept(y, x, axis):
+    def kept(y: Any, x: Any, axis: Any) -> Any:
         return reshape(y, kept_shape(x.shape, axis)) if needs & OUTPUT else None
 
-    def push(x_dot, x, y, axis, keepdims):
+    def push(x_dot: Any, x: Any, y: Any, axis: Any, keepdims: bool) -> Any:
         slope = partial(x, kept(y, x, axis), axis)
         return sum(elementwise.scale(x_dot, slope), from_the_end(x.ndim, axis), keepdims=keepdims)
 
-    def pull(y_bar, x, y, axis, _keepdims):
+    def pull(y_bar: Any, x: Any, y: Any, axis: Any, _keepdims: Any) -> Any:
         return elementwise.scale(spread(y_bar, x, axis), partial(x, kept(y, x, axis), axis))
 
-    push.needs = pull.needs = needs
-    return push, pull
+    rules: tuple[Any, Any] = push, pull
+    for rule in rules:
+        rule.needs = needs
+    return rules
 
 
 # -- arguments ------------------------------------------------------------------------------------
 
 
-def _counts(mask, axis, keepdims, total):
+def _counts(mask: Any, axis: Any, keepdims: bool, total: Any) -> Any:
     """How many elements of a mask are true, in the floating type that a sum of them has."""
     return np.sum(mask, axis=axis, keepdims=keepdims, dtype=np.result_type(total.dtype, np.float16))
 
 
-def _warn_where(empty, text, level=5):
+def _warn_where(empty: Any, text: Any, level: Any = 5) -> None:
     """Give NumPy's warning about slices without numbers to the caller of an entry; replays of a program give none."""
     empty = value_or_tracer(empty)
     if empty is not False and not isinstance(empty, Array) and np.any(empty):
         warnings.warn(text, RuntimeWarning, stacklevel=level)
 
 
-def _is_exact(dtype):
+def _is_exact(dtype: Any) -> bool:
     """Whether it is a dtype of integers or bools, through which no derivative flows."""
     return dtype is not None and np.dtype(dtype).kind not in "fc"
 
 
-def _whole_mask(where, a):
+def _whole_mask(where: Any, a: Any) -> Any:
     """The argument `where=`, in the shape of the array."""
     if not isinstance(where, Array):
         where = np.asarray(where)
@@ -106,13 +113,13 @@ def _whole_mask(where, a):
     return np.broadcast_to(where, a.shape)
 
 
-def _check_axis(a, axis):
+def _check_axis(a: Any, axis: Any) -> None:
     """Refuse an axis of an array that has none, as NumPy's mean and var do, and its sum does not."""
     if axis is not None and not a.ndim:
         np.lib.array_utils.normalize_axis_tuple(axis, 0)
 
 
-def _unserved(name, **arguments):
+def _unserved(name: str, **arguments: Any) -> None:
     """Refuse arguments for which there is no rule."""
     for argument, value in arguments.items():
         if value is not None:
@@ -123,7 +130,7 @@ def _unserved(name, **arguments):
 
 
 @reduction(partial=1, reduction_kernel=(np.add, -0.0), domain=REAL)
-def _sum(a, axis, keepdims):
+def _sum(a: Any, axis: Any, keepdims: Any) -> Any:
     return np.add.reduce(a, axis=axis, keepdims=keepdims)
 
 
@@ -132,7 +139,10 @@ def _sum(a, axis, keepdims):
     case((), axis=0), case((0, 3), axis=0), case((2, 3), where=np.array([True, False, True]), initial=2.0),
     case((2, 3), axis=()),
 ))
-def sum(a, axis=None, dtype=None, out=None, keepdims=False, initial=0, where=True):
+def sum(
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, initial: Any = 0,
+    where: Any = True
+) -> Any:
     if not isinstance(a, Array):
         return np.sum(stacked(a), axis, dtype, out, keepdims, initial, where)
     if dtype is not None or out is not None or where is not True or initial != 0:
@@ -145,7 +155,9 @@ def sum(a, axis=None, dtype=None, out=None, keepdims=False, initial=0, where=Tru
     return apply(_sum.op, (a,), (axis, as_flag(keepdims)))
 
 
-def _mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
+def _mean(
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = True
+) -> Any:
     """The mean, without a warning where there is nothing."""
     if where is not True:
         where = _whole_mask(where, a)
@@ -158,7 +170,9 @@ def _mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
     case((4,)), case((2, 3), axis=0), case((2, 3, 2), axis=(0, -1), keepdims=True), case(()),
     case((2, 3), where=np.array([True, False, True])),
 ))
-def mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
+def mean(
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = True
+) -> Any:
     _check_axis(a, axis)
     if _is_exact(dtype):
         _unserved("mean", out=out)
@@ -171,8 +185,10 @@ def mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
     case((4,)), case((2, 3), axis=0, ddof=1), case((2, 3, 2), axis=(0, -1), keepdims=True),
     case((2, 3), axis=1, ddof=1, where=np.array([True, False, True])),
 ))
-def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None,
-        correction=np._NoValue):
+def var(
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: bool = False, *,
+    where: Any = True, mean: Any = None, correction: Any = np._NoValue
+) -> Any:
     _check_axis(a, axis)
     ddof = _degrees(ddof, correction)
     if _is_exact(dtype):
@@ -189,7 +205,7 @@ def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=Tru
     return total / np.maximum(_counts(where, axis, keepdims, total) - ddof, 0)
 
 
-def _degrees(ddof, correction):
+def _degrees(ddof: Any, correction: Any) -> Any:
     """`ddof`, which has another name in the array API."""
     if correction is np._NoValue:
         return ddof
@@ -198,17 +214,17 @@ def _degrees(ddof, correction):
     return correction
 
 
-def _squares(x):
+def _squares(x: Any) -> Any:
     if x.dtype.kind == "c":
         return elementwise.square(x.real) + elementwise.square(x.imag)
     return x * x
 
 
-def _half_inverse(_x, y):
+def _half_inverse(_x: Any, y: Any) -> Any:
     return elementwise.quotient(0.5, y)
 
 
-root = elementwise.elementwise(
+root = elementwise_op(
     "root", None, _half_inverse, domain=POSITIVE, fn=np.sqrt, singular="the square root, with derivative 0 at 0",
     radicand=lambda x: ((lambda: x), 0.5),
     points=(point(0.0, first=0, second=0, third=0),),
@@ -220,8 +236,10 @@ root = elementwise.elementwise(
     case((4,)), case((2, 3), axis=0, ddof=1), case((2, 3, 2), axis=(0, -1), keepdims=True),
     case((2, 3), axis=1, where=np.array([True, False, True])),
 ))
-def std(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None,
-        correction=np._NoValue):
+def std(
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: bool = False, *,
+    where: Any = True, mean: Any = None, correction: Any = np._NoValue
+) -> Any:
     if _is_exact(dtype):
         _unserved("std", out=out, mean=mean)
         ddof = _degrees(ddof, correction)
@@ -233,7 +251,7 @@ def std(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=Tru
     case((4,)), case((3,), weights=np.array([1.0, 2.0, 3.0])), case((2, 3), axis=1, weights=np.array([1.0, 2.0, 3.0])),
     case((2, 3), axis=0, weights=np.array([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]), keepdims=True),
 ))
-def average(a, axis=None, weights=None, returned=False, *, keepdims=False):
+def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: bool = False) -> Any:
     a = elementwise.positive(a)
     if weights is None:
         found, scale = mean(a, axis, keepdims=keepdims), a.dtype.type(count(a, axis))
@@ -250,7 +268,7 @@ def average(a, axis=None, weights=None, returned=False, *, keepdims=False):
     return (found, broadcast_to(scale, found.shape)) if returned else found
 
 
-def _along(weights, a, axis):
+def _along(weights: Any, a: Any, axis: Any) -> Any:
     """Weights for some axes of `a` only, in the shape of `a`."""
     if axis is None:
         raise TypeError("Axis must be specified when shapes of a and weights differ.")
@@ -264,7 +282,7 @@ def _along(weights, a, axis):
 # -- product --------------------------------------------------------------------------------------
 
 
-def _rows(x, axis):
+def _rows(x: Any, axis: Any) -> tuple[Any, Any]:
     """The reduced axes as one, at the end."""
     if axis is None or not x.ndim:
         axes = tuple(range(x.ndim))
@@ -274,7 +292,7 @@ def _rows(x, axis):
     return reshape(moveaxis(x, axes, range(-len(axes), 0)), (*kept, count(x, axis))), axes
 
 
-def _others(x, axis):
+def _others(x: Any, axis: Any) -> Any:
     """For each element the product of the others. There is no division, so that zeros do no harm."""
     rows, axes = _rows(x, axis)
     products = exclusive(rows) * flipped(exclusive(flipped(rows)))
@@ -287,7 +305,7 @@ def _others(x, axis):
     point((0.0, 2.0), first=(2, 0), second=((0, 1), (1, 0)), third=0, axis=None, keepdims=False),
     point((0.0, 0.0, 3.0), first=0, second=((0, 3, 0), (3, 0, 0), (0, 0, 0)), axis=None, keepdims=False),
 ))
-def _prod(a, axis, keepdims):
+def _prod(a: Any, axis: Any, keepdims: Any) -> Any:
     return np.multiply.reduce(a, axis=axis, keepdims=keepdims)
 
 
@@ -295,7 +313,10 @@ def _prod(a, axis, keepdims):
     case((4,)), case((2, 3), axis=0), case((2, 3, 2), axis=(0, -1), keepdims=True), case((2, 3, 2), axis=(2, 0)),
     case(()), case((0, 2), axis=0), case(np.array([2.0, 0.0, 3.0])), case(np.array([0.0, 0.0, 3.0])),
 ))
-def prod(a, axis=None, dtype=None, out=None, keepdims=False, initial=1, where=True):
+def prod(
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, initial: Any = 1,
+    where: Any = True
+) -> Any:
     if not isinstance(a, Array):
         return np.prod(stacked(a), axis, dtype, out, keepdims, initial, where)
     _unserved("prod", out=out)
@@ -310,7 +331,7 @@ def prod(a, axis=None, dtype=None, out=None, keepdims=False, initial=1, where=Tr
     case((5,)), case((2, 4), dx=0.5), case((3, 2), np.array([0.0, 1.0, 3.0]), axis=0), case((2, 3), (2, 3)),
     case((4,), (4,)), case((1,)),
 ))
-def trapezoid(y, x=None, dx=1.0, axis=-1):
+def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: Any = -1) -> Any:
     y, x = (part if part is None or isinstance(part, Array) else np.asarray(part) for part in (y, x))
     before, after = ((slice(None),) * (axis % y.ndim) + (part,) for part in (slice(None, -1), slice(1, None)))
     width = dx if x is None else diff(x, axis=axis if x.ndim > 1 else -1)
@@ -322,27 +343,27 @@ def trapezoid(y, x=None, dx=1.0, axis=-1):
 # -- extremes -------------------------------------------------------------------------------------
 
 
-def _winners(x, y, axis):
+def _winners(x: Any, y: Any, axis: Any) -> tuple[Any, Any]:
     """Which elements are the extreme, and how many; where the result is nan, the elements that are nan."""
     x, best = value_or_tracer(x), np.reshape(value_or_tracer(y), kept_shape(x.shape, axis))
     hits = np.logical_or(x == best, x != x)  # if there is a nan, the result is one, and no element is equal to it
     return hits, np.add.reduce(hits * x.dtype.type(1), axis=axis, keepdims=True)
 
 
-def _extreme_push(x_dot, x, y, axis, keepdims):
+def _extreme_push(x_dot: Any, x: Any, y: Any, axis: Any, keepdims: bool) -> Any:
     hits, ties = _winners(x, y, axis)
     return sum(choose(hits, x_dot / ties, 0), from_the_end(x.ndim, axis), keepdims=keepdims)
 
 
-def _extreme_pull(y_bar, x, y, axis, keepdims):
+def _extreme_pull(y_bar: Any, x: Any, y: Any, axis: Any, keepdims: bool) -> Any:
     hits, ties = _winners(x, y, axis)
     return choose(hits, reshape(y_bar, kept_shape(x.shape, axis)) / ties, 0)
 
 
-def _extreme(ufunc, worst):
+def _extreme(ufunc: Any, worst: Any) -> Any:
     """The op for a maximum or a minimum, whose gradient goes to the elements that attain it."""
 
-    def reduce(a, axis, keepdims):
+    def reduce(a: Any, axis: Any, keepdims: bool) -> Any:
         return ufunc.reduce(a, axis=axis, keepdims=keepdims)
 
     reduce.__name__ = "max" if ufunc is np.maximum else "min"
@@ -357,7 +378,7 @@ def _extreme(ufunc, worst):
 _max, _min = _extreme(np.maximum, -np.inf), _extreme(np.minimum, np.inf)
 
 
-def _reduced(op, pair, a, axis, out, keepdims, initial, where):
+def _reduced(op: Any, pair: Any, a: Any, axis: Any, out: Any, keepdims: bool, initial: Any, where: Any) -> Any:
     """A maximum or minimum with `initial` or `where`."""
     _unserved(op.name, out=out)
     given = initial is not None and initial is not np._NoValue
@@ -378,10 +399,12 @@ _EXTREMES = (
 )
 
 
-def _extreme_function(numpy, alias, op, pair):
+def _extreme_function(numpy: Any, alias: Any, op: Any, pair: Any) -> Any:
     """The public maximum or minimum over axes, with the signature of NumPy's."""
 
-    def extreme(a, axis=None, out=None, keepdims=False, initial=None, where=True):
+    def extreme(
+        a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = True
+    ) -> Any:
         if not isinstance(a, Array):
             return numpy(stacked(a), axis, out, keepdims, np._NoValue if initial is None else initial, where)
         if out is initial is None and where is True:
@@ -397,14 +420,14 @@ min = _extreme_function(np.min, np.amin, _min.op, elementwise.minimum)
 
 
 @composite(np.ptp, domain=REAL, cases=(case((4,)), case((2, 3), axis=1, keepdims=True)))
-def ptp(a, axis=None, out=None, keepdims=False):
+def ptp(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False) -> Any:
     return max(a, axis, out, keepdims) - min(a, axis, out, keepdims)
 
 
 # -- without the nans -----------------------------------------------------------------------------
 
 
-def _numbers(a):
+def _numbers(a: Any) -> tuple[Any, Any]:
     """Where `a` is not nan, and `a` with 0 in the place of nans."""
     mask = ~np.isnan(a)
     return mask, choose(mask, a, 0)
@@ -414,12 +437,17 @@ _WITH_NAN = (case((4,)), case((2, 3), axis=1), case(np.array([1.0, np.nan, 3.0])
 
 
 @composite(np.nansum, domain=REAL, cases=_WITH_NAN)
-def nansum(a, axis=None, dtype=None, out=None, keepdims=False, initial=0, where=True):
+def nansum(
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, initial: Any = 0,
+    where: Any = True
+) -> Any:
     return sum(_numbers(a)[1], axis, dtype, out, keepdims, initial, where)
 
 
 @composite(np.nanmean, domain=REAL, cases=_WITH_NAN)
-def nanmean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
+def nanmean(
+    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = True
+) -> Any:
     _check_inexact(a, dtype)
     mask, a = _numbers(a)
     mask = mask & where
@@ -430,7 +458,7 @@ def nanmean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
 
 
 @composite(np.nanvar, domain=REAL, cases=_WITH_NAN)
-def nanvar(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False):
+def nanvar(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: bool = False) -> Any:
     _check_inexact(a, dtype)
     if a.dtype.kind not in "fc":
         return var(a, axis, dtype, out, ddof, keepdims)
@@ -443,17 +471,17 @@ def nanvar(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False):
         return total / np.where(freedom > 0, freedom, np.nan)
 
 
-def _check_inexact(a, dtype):
+def _check_inexact(a: Any, dtype: Any) -> None:
     if a.dtype.kind in "fc" and _is_exact(dtype):
         raise TypeError("If a is inexact, then dtype must be inexact")
 
 
 @composite(np.nanstd, domain=REAL, cases=_WITH_NAN, singular="as std")
-def nanstd(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False):
+def nanstd(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: bool = False) -> Any:
     return root(nanvar(a, axis, dtype, out, ddof, keepdims))
 
 
-def _among_numbers(reduce, ufunc, worst, a, axis, out, keepdims):
+def _among_numbers(reduce: Any, ufunc: Any, worst: Any, a: Any, axis: Any, out: Any, keepdims: bool) -> Any:
     """The extreme of the elements that are not nan; of a slice of nans it is nan, as in NumPy."""
     if a.size == 0:
         ufunc.reduce(np.empty(a.shape), axis)  # which raises in NumPy's words, if it has to
@@ -466,10 +494,10 @@ def _among_numbers(reduce, ufunc, worst, a, axis, out, keepdims):
 
 
 @composite(np.nanmax, domain=REAL, cases=_WITH_NAN, singular="as max")
-def nanmax(a, axis=None, out=None, keepdims=False):
+def nanmax(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False) -> Any:
     return _among_numbers(max, np.fmax, -np.inf, a, axis, out, keepdims)
 
 
 @composite(np.nanmin, domain=REAL, cases=_WITH_NAN, singular="as min")
-def nanmin(a, axis=None, out=None, keepdims=False):
+def nanmin(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False) -> Any:
     return _among_numbers(min, np.fmin, np.inf, a, axis, out, keepdims)

@@ -1,4 +1,6 @@
 """Ops along an axis whose elements depend on those before them, and differences of neighbours."""
+from typing import Any
+
 import numpy as np
 
 from ad._core import Array, apply, value_or_tracer
@@ -24,19 +26,22 @@ __all__ = [
 # -- running sums ---------------------------------------------------------------------------------
 
 
-def _shape_rule(x, axis):
+def _shape_rule(x: Any, axis: Any) -> Any:
     """The shape rule of a scan: the shape and dtype of its input, if that is floating."""
     np.lib.array_utils.normalize_axis_index(axis, x.ndim)
     return (x.shape, x.dtype) if x.dtype.kind in "fc" and in_order(x) else None
 
 
-@linear(transpose=lambda y_bar, x, axis: flip(cumsum(flip(y_bar, axis), axis), axis), domain=REAL,
-        batching=ALONG_AXIS, shape_rule=_shape_rule)
-def _cumsum(a, axis):
+def _pull_cumsum(y_bar: Any, x: Any, axis: Any) -> Any:
+    return flip(cumsum(flip(y_bar, axis), axis), axis)
+
+
+@linear(transpose=_pull_cumsum, domain=REAL, batching=ALONG_AXIS, shape_rule=_shape_rule)
+def _cumsum(a: Any, axis: Any) -> Any:
     return np.cumsum(a, axis)
 
 
-def _scan(name, numpy, run, a, axis, dtype, out):
+def _scan(name: str, numpy: Any, run: Any, a: Any, axis: Any, dtype: Any, out: Any) -> Any:
     if not isinstance(a, Array):
         return numpy(stacked(a), axis, dtype, out)
     if out is not None:
@@ -52,47 +57,54 @@ def _scan(name, numpy, run, a, axis, dtype, out):
 @numpy_signature("cumsum", np.cumsum, method=True, cases=(
     case((4,)), case((2, 3)), case((2, 3), axis=0), case((2, 3), axis=-1), case(()), case((0,)),
 ))
-def cumsum(a, axis=None, dtype=None, out=None):
+def cumsum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
     return _scan("cumsum", np.cumsum, lambda a, axis: apply(_cumsum.op, (a,), (axis,)), a, axis, dtype, out)
 
 
 # -- linear recurrences along the last axis ---------------------------------------------------------
 
 
-def flipped(x):
+def flipped(x: Any) -> Any:
     """The last axis in reverse."""
     return getitem(x, (..., slice(None, None, -1)))
 
 
-def _shifted(x, first):
+def _shifted(x: Any, first: Any) -> Any:
     """`first`, then all but the last along the last axis."""
     head = np.full((*x.shape[:-1], min(1, x.shape[-1])), first, x.dtype)
     return concatenate([head, getitem(x, (..., slice(-1)))], -1)
 
 
-def exclusive(x):
+def exclusive(x: Any) -> Any:
     """For each element along the last axis, the product of the elements before it."""
     return _shifted(cumprod(x, -1), 1)
 
 
-def _from_behind(s_bar, a):
+def _from_behind(s_bar: Any, a: Any) -> Any:
     """t[j] = s_bar[j] + a[j + 1] t[j + 1]: the recurrence transposed."""
     return flipped(recurrence(_shifted(flipped(a), 0), flipped(s_bar)))
 
 
-def _pull_factor(s_bar, a, _b, s):
+def _push_factor(a_dot: Any, a: Any, _b: Any, s: Any) -> Any:
+    return recurrence(a, scale_dots(a_dot, _shifted(s, 0)))
+
+
+def _push_term(b_dot: Any, a: Any, _b: Any, _s: Any) -> Any:
+    return recurrence(a, b_dot)
+
+
+def _pull_factor(s_bar: Any, a: Any, _b: Any, s: Any) -> Any:
     return scale_dots(_from_behind(s_bar, a), _shifted(s, 0))
 
 
-def _pull_term(s_bar, a, _b, _s):
+def _pull_term(s_bar: Any, a: Any, _b: Any, _s: Any) -> Any:
     return _from_behind(s_bar, a)
 
 
-@custom(inputs=2, batching=Batching(broadcasts=True, tangents=(1, 1)), domain=REAL, vjp=(_pull_factor, _pull_term),
-        jvp=(lambda a_dot, a, _b, s: recurrence(a, scale_dots(a_dot, _shifted(s, 0))),
-             lambda b_dot, a, _b, _s: recurrence(a, b_dot)),
+@custom(inputs=2, batching=Batching(broadcasts=True, tangents=(1, 1)), domain=REAL,
+        jvp=(_push_factor, _push_term), vjp=(_pull_factor, _pull_term),
         cases=(case((5,), (5,)), case((2, 3), (2, 3)), case((1,), (1,)), case((0,), (0,))))
-def _recurrence(a, b):
+def _recurrence(a: Any, b: Any) -> Any:
     """s[j] = b[j] + a[j] s[j - 1] along the last axis, by doubling: log n steps on whole arrays.
 
     The terms b are (co)tangents, and a partial derivatives: a zero s[j - 1] is zero beside an a[j] that is nan.
@@ -107,17 +119,17 @@ def _recurrence(a, b):
 
 
 @numpy_signature("recurrence")
-def recurrence(a, b):
+def recurrence(a: Any, b: Any) -> Any:
     """s[j] = b[j] + a[j] s[j - 1] along the last axis."""
     return apply(_recurrence.op, (a, b), ())
 
 
-def _cumprod_push(x_dot, x, y, axis):
+def _cumprod_push(x_dot: Any, x: Any, y: Any, axis: Any) -> Any:
     x, x_dot, y = (moveaxis(v, axis - x.ndim, -1) for v in (x, x_dot, y))
     return moveaxis(recurrence(x, scale(x_dot, _shifted(y, 1))), -1, axis - x.ndim)
 
 
-def _cumprod_pull(y_bar, x, y, axis):
+def _cumprod_pull(y_bar: Any, x: Any, y: Any, axis: Any) -> Any:
     x, y, y_bar = (moveaxis(v, axis, -1) for v in (x, y, y_bar))
     return moveaxis(scale(_from_behind(y_bar, x), _shifted(y, 1)), -1, axis)
 
@@ -125,7 +137,7 @@ def _cumprod_pull(y_bar, x, y, axis):
 @custom(jvp=_cumprod_push, vjp=_cumprod_pull, batching=ALONG_AXIS, domain=NONZERO,
         singular="exact with any number of zeros", shape_rule=_shape_rule,
         points=(point((2.0, 0.0, 3.0), first=(1, 8, 0), second=((0, 4, 0), (4, 0, 2), (0, 2, 0)), axis=0),))
-def _cumprod(a, axis):
+def _cumprod(a: Any, axis: Any) -> Any:
     return np.cumprod(a, axis)
 
 
@@ -133,8 +145,8 @@ def _cumprod(a, axis):
     case((4,)), case((2, 3)), case((2, 3, 2), axis=1), case((2, 3), axis=-1), case(()), case((0,)),
     case(np.array([2.0, 0.0, 3.0, 0.0, 1.0])),
 ))
-def cumprod(a, axis=None, dtype=None, out=None):
-    def run(a, axis):
+def cumprod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Any:
+    def run(a: Any, axis: Any) -> Any:
         return apply(_cumprod.op, (a,), (one_axis(axis, a.ndim),))
 
     return _scan("cumprod", np.cumprod, run, a, axis, dtype, out)
@@ -145,7 +157,7 @@ def cumprod(a, axis=None, dtype=None, out=None):
 _RECORDS = (case((5,)), case((2, 4)), case((3, 2), axis=1), case((0,)))
 
 
-def _running(ufunc, a, axis):
+def _running(ufunc: Any, a: Any, axis: Any) -> Any:
     """The elements that are the extreme so far: the latest of them, as a tie goes."""
     values = value_or_tracer(a)
     extreme = evaluate(ufunc.accumulate, (values, axis), {})
@@ -155,8 +167,8 @@ def _running(ufunc, a, axis):
     return take_along_axis(a, latest, axis)
 
 
-def _running_extreme(name, ufunc, adjective):
-    def running(a, axis=0):
+def _running_extreme(name: str, ufunc: Any, adjective: Any) -> Any:
+    def running(a: Any, axis: Any = 0) -> Any:
         return _running(ufunc, a, axis)
 
     running.__name__ = name
@@ -180,7 +192,7 @@ cummax, cummin = _running_extreme("cummax", np.maximum, "largest"), _running_ext
 # -- differences ----------------------------------------------------------------------------------
 
 
-def _along(axis, part):
+def _along(axis: Any, part: Any) -> Any:
     return (slice(None),) * axis + (part,)
 
 
@@ -188,7 +200,7 @@ def _along(axis, part):
     case((5,)), case((2, 4), n=2), case((3, 2), axis=0), case((3,), prepend=0.0, append=np.array([1.0, 2.0])),
     case((3,), n=0), case((1,)),
 ))
-def diff(a, n=1, axis=-1, prepend=np._NoValue, append=np._NoValue):
+def diff(a: Any, n: Any = 1, axis: Any = -1, prepend: Any = np._NoValue, append: Any = np._NoValue) -> Any:
     if n < 0:
         raise ValueError(f"order must be non-negative but got {n!r}")
     axis = np.lib.array_utils.normalize_axis_index(axis, a.ndim)
@@ -200,14 +212,14 @@ def diff(a, n=1, axis=-1, prepend=np._NoValue, append=np._NoValue):
     return a
 
 
-def _end(part, a, axis):
+def _end(part: Any, a: Any, axis: Any) -> Any:
     if np.ndim(part):
         return part if isinstance(part, Array) else np.asarray(part)
     return broadcast_to(part, (*a.shape[:axis], 1, *a.shape[axis + 1 :]))
 
 
 @composite(np.ediff1d, domain=REAL, cases=(case((4,)), case((2, 3), to_end=np.array([1.0]), to_begin=2.0)))
-def ediff1d(ary, to_end=None, to_begin=None):
+def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     if ary.dtype == bool:
         raise TypeError("ad.ediff1d: truth values have no differences")
     found = diff(ravel(ary))
@@ -222,7 +234,7 @@ def ediff1d(ary, to_end=None, to_begin=None):
     case((5,)), case((4,), 0.5), case((4,), np.array([0.0, 1.0, 1.5, 3.0]), edge_order=2), case((3, 4)),
     case((3, 4), 2.0, axis=1, edge_order=2), case((3, 4), 0.5, np.array([0.0, 1.0, 3.0, 3.5])),
 ))
-def gradient(f, *varargs, axis=None, edge_order=1):
+def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: Any = 1) -> Any:
     axes = tuple(range(f.ndim)) if axis is None else np.lib.array_utils.normalize_axis_tuple(axis, f.ndim)
     if f.dtype.kind in "iu":
         f = f.astype(float)
@@ -234,7 +246,7 @@ def gradient(f, *varargs, axis=None, edge_order=1):
     return found[0] if len(axes) == 1 else tuple(found)
 
 
-def _slopes(f, spacing, edge_order):
+def _slopes(f: Any, spacing: Any, edge_order: Any) -> Any:
     """Second order differences along the first axis, one-sided of the given order at its ends."""
     n = f.shape[0]
     if edge_order > 2 or np.ndim(spacing) > 1:
@@ -261,7 +273,7 @@ def _slopes(f, spacing, edge_order):
     case(1.2, np.array([0.0, 1.0, 2.0]), (3,)),
     case(np.array([[0.3, 9.0]]), np.array([0.0, 1.0, 2.0]), (3,), left=-1.0, right=2.0),
 ), domain=REAL)
-def interp(x, xp, fp, left=None, right=None, period=None):
+def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Any:
     if period is not None:
         raise MissingRule("ad.interp has no rule for period=; reduce x by np.remainder and extend xp, fp by hand")
     x, xp, fp = (v if isinstance(v, Array) else np.asarray(v) for v in (x, xp, fp))

@@ -1,4 +1,7 @@
 """What the entries for SciPy's functions share; importing it raises if there is no SciPy."""
+from collections.abc import Callable
+from typing import Any, NoReturn
+
 import numpy as np
 
 from ad.errors import MissingRule, needs_scipy
@@ -11,15 +14,15 @@ except ImportError:
 __all__ = ["floats", "missing_rule_for", "numbers_from", "real_only", "scipy_special"]
 
 
-def numbers_from(low):
+def numbers_from(low: int) -> Callable[..., Any]:
     """A domain of integers: an argument with respect to which there is no derivative."""
     return lambda rng, shape: rng.integers(low, low + 4, shape)
 
 
-def missing_rule_for(name, argument):
+def missing_rule_for(name: str, argument: str) -> Callable[..., Any]:
     """The partial of an argument for which there is none."""
 
-    def partial(_x1, _x2, _y):
+    def partial(_x1: Any, _x2: Any, _y: Any) -> NoReturn:
         raise MissingRule(
             f"ad: scipy.special.{name} has no rule, in reverse or in forward mode, for its argument {argument}, which "
             "is being differentiated; cut it off on purpose with ad.stop_gradient"
@@ -28,12 +31,12 @@ def missing_rule_for(name, argument):
     return partial
 
 
-def real_only(name, x):
+def real_only(name: str, x: Any) -> None:
     if x.dtype.kind == "c":
         raise MissingRule(f"ad: no rule for scipy.special.{name} of complex arguments")
 
 
-def floats(*values):
+def floats(*values: Any) -> list[Any]:
     """The values as arrays of their common floating dtype."""
     dtype = np.result_type(*values, np.float16)
     if dtype.kind == "c":

@@ -1,4 +1,7 @@
 """Ops that choose, element by element, among several values."""
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 
 from ad import _core
@@ -15,8 +18,8 @@ __all__ = ["clip", "nan_to_num", "select", "tril", "triu", "where"]
 # -- where: linear in its branches, for a condition that is given ------------------------------------
 
 
-def _chosen_dot(pick):
-    def push(x_dot, condition, _x1, _x2, _y):
+def _chosen_dot(pick: Any) -> Callable[..., Any]:
+    def push(x_dot: Any, condition: Any, _x1: Any, _x2: Any, _y: Any) -> Any:
         shape, x = _y.shape, (_x1, _x2)[pick]
         if x_dot.ndim > x.ndim:
             k, *rest = x_dot.shape
@@ -27,24 +30,32 @@ def _chosen_dot(pick):
     return push
 
 
-def _shape_rule(condition, x, y):
+def _shape_rule(condition: Any, x: Any, y: Any) -> Any:
     """The shape rule of an op on all three inputs, in the common dtype of the two branches."""
-    found = elementwise_shape()(condition, x, y)
+    rule: Any = elementwise_shape()
+    found = rule(condition, x, y)
     return found and (found[0], np.result_type(x, y), *found[2:])
 
 
-def _power_of_chosen(power, i, p, xs, _params):
+def _power_of_chosen(power: Any, i: int, p: Any, xs: Any, _params: Any) -> Any:
     """The power of the chosen elements, from the powers of the branches, of which one is given."""
     condition, *branches = xs
     return where(condition, *[power if j == i else np.power(x, p) for j, x in enumerate(branches, 1)])
 
 
+def _pull_first(y_bar: Any, condition: Any, _x1: Any, _x2: Any, _y: Any) -> Any:
+    return where(condition, y_bar, 0)
+
+
+def _pull_second(y_bar: Any, condition: Any, _x1: Any, _x2: Any, _y: Any) -> Any:
+    return where(condition, 0, y_bar)
+
+
 @custom(jvp=(None, _chosen_dot(0), _chosen_dot(1)), inputs=3, batching=BROADCASTS, domain=REAL,
-        vjp=(lambda *_: None, lambda y_bar, condition, _x1, _x2, _y: where(condition, y_bar, 0),
-             lambda y_bar, condition, _x1, _x2, _y: where(condition, 0, y_bar)),
+        vjp=(lambda *_: None, _pull_first, _pull_second),
         singular="the branch not taken gets an exact zero, whatever its own derivative", shape_rule=_shape_rule,
         conjugates=False, moves=True, carry=_power_of_chosen)
-def _where(condition, x, y):
+def _where(condition: Any, x: Any, y: Any) -> Any:
     return np.where(condition, x, y)
 
 
@@ -55,7 +66,7 @@ _CONDITION = np.array([True, False, True])
     case(_CONDITION, (3,), (3,)), case(_CONDITION, (2, 3), ()), case(_CONDITION, (), (2, 1)),
     case(_CONDITION[:, None], (2, 1, 3), (3, 3)), case(True, (2,), (2,)), case(np.array(False), (), ()),
 ))
-def where(condition, x=None, y=None):
+def where(condition: Any, x: Any = None, y: Any = None) -> Any:
     condition, x, y = value_or_tracer(stacked(condition)), stacked(x), stacked(y)
     if (x is None) != (y is None):
         raise ValueError("either both or neither of x and y should be given")
@@ -76,18 +87,22 @@ elementwise(
     fn=np.clip, shape_rule=elementwise_shape(), singular="1 on the bounds, as inside",
     points=(point(1.0, -1.0, 1.0, first=(1, 0, 0), second=0), point(-1.0, -1.0, 1.0, first=(1, 0, 0), second=0)),
 )
-_CLIP = TABLE["clip"].op
+_CLIP: Any = TABLE["clip"].op
 
 
 @numpy_signature("clip", np.clip, cases=(
     case((5,), -1.0, 1.0), case((2, 3), None, 0.7), case((2, 3), -0.5, None), case((2, 3), (3,), 1.0),
     case((), -0.1, 0.1), case((2, 1), (2,), (1, 2)),
 ))
-def clip(a, a_min=np._NoValue, a_max=np._NoValue, out=None, *, min=np._NoValue, max=np._NoValue, **kwargs):
-    return _clipped(a, *_bounds(a_min, a_max, min, max), out, kwargs)
+def clip(
+    a: Any, a_min: Any = np._NoValue, a_max: Any = np._NoValue, out: Any = None, *, min: Any = np._NoValue,
+    max: Any = np._NoValue, **kwargs: Any
+) -> Any:
+    low, high = _bounds(a_min, a_max, min, max)
+    return _clipped(a, low, high, out, kwargs)
 
 
-def _bounds(a_min, a_max, low, high):
+def _bounds(a_min: Any, a_max: Any, low: Any, high: Any) -> Sequence[Any]:
     """The bounds, which NumPy takes under one pair of names or the other, but not under both."""
     if a_min is a_max is np._NoValue:
         return [None if bound is np._NoValue else bound for bound in (low, high)]
@@ -96,7 +111,7 @@ def _bounds(a_min, a_max, low, high):
     return a_min, a_max
 
 
-def _clip_method(x, min=None, max=None, out=None, **kwargs):
+def _clip_method(x: Any, min: Any = None, max: Any = None, out: Any = None, **kwargs: Any) -> Any:
     """As ndarray.clip: `min` in the place of what is less, and `max` of what is greater."""
     return _clipped(x, min, max, out, kwargs)
 
@@ -104,7 +119,7 @@ def _clip_method(x, min=None, max=None, out=None, **kwargs):
 _core.add_method("clip", _clip_method)
 
 
-def _clipped(a, low, high, out, kwargs):
+def _clipped(a: Any, low: Any, high: Any, out: Any, kwargs: Any) -> Any:
     a, low, high = stacked(a), stacked(low), stacked(high)
     if not any(isinstance(v, Array) for v in (a, low, high)):
         return np.clip(a, low, high, out=out, **kwargs)
@@ -115,7 +130,7 @@ def _clipped(a, low, high, out, kwargs):
     return apply(_CLIP, (a, lowest if low is None else low, highest if high is None else high))
 
 
-def of_dtype(value, dtype):
+def of_dtype(value: Any, dtype: Any) -> Any:
     """The value cast to this dtype, as where NumPy writes it into an array: an initial value, for example."""
     return value.astype(dtype) if isinstance(value, Array) else np.full((), value, dtype)[()]
 
@@ -124,7 +139,7 @@ def of_dtype(value, dtype):
 
 
 @composite(np.select, domain=REAL, sequence=True, cases=(case([_CONDITION, ~_CONDITION], [(3,), (3,)]),))
-def select(condlist, choicelist, default=0):
+def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     if len(condlist) != len(choicelist):
         raise ValueError("list of cases must be same length as list of conditions")
     if any(condition.dtype != bool for condition in condlist):
@@ -135,20 +150,20 @@ def select(condlist, choicelist, default=0):
     return found
 
 
-def _mask(m, k):
-    return np.tri(*m.shape[-2:], k=k, dtype=bool)
+def _mask(m: Any, k: Any) -> Any:
+    return np.tri(*m.shape[-2:], k=k, dtype=bool)  # type: ignore[call-overload]  # one or two sizes
 
 
 _TRIANGLES = (case((3, 3)), case((2, 3), k=1), case((2, 3, 4), k=-1), case((3,)))
 
 
 @composite(np.tril, domain=REAL, cases=_TRIANGLES)
-def tril(m, k=0):
+def tril(m: Any, k: Any = 0) -> Any:
     return where(_mask(m, k), m, 0)
 
 
 @composite(np.triu, domain=REAL, cases=_TRIANGLES)
-def triu(m, k=0):
+def triu(m: Any, k: Any = 0) -> Any:
     return where(_mask(m, k - 1), 0, m)
 
 
@@ -156,7 +171,7 @@ def triu(m, k=0):
     case((3,)), case(()), case(np.array([np.nan, 1.5, np.inf, -np.inf])),
     case(np.array([np.nan, 1.5, np.inf, -np.inf]), nan=2.0, posinf=7.0, neginf=-7.0),
 ))
-def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
+def nan_to_num(x: Any, copy: Any = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
     if isinstance(copy, str):
         raise ValueError("strings are not allowed for 'copy' keyword. Use True/False/None instead.")
     if x.dtype.kind == "c":

@@ -1,4 +1,6 @@
 """Ops that change shape, order of axes or dtype: all are linear, so the transpose is the whole rule."""
+from typing import Any
+
 import numpy as np
 
 from ad import _core
@@ -26,21 +28,21 @@ _EMPTY = np.empty(0)  # NumPy is called with it, to see whether it accepts an op
 @linear(transpose=lambda y_bar, x, dtype: cast(y_bar, x.dtype), batching=SAME_PARAMS, domain=REAL,
         shape_rule=lambda x, dtype: (x.shape, np.dtype(dtype)) if shape_rules.in_order(x) else None,
         moves=True, carry=lambda power, i, p, xs, params: power if xs[0].dtype == params[0] else None)
-def _astype(x, dtype):
+def _astype(x: Any, dtype: Any) -> Any:
     """`x` in another dtype; from complex to real this takes the real part."""
     if np.dtype(dtype).kind != "c" and np.asarray(x).dtype.kind == "c":
         x = np.real(x)
     return np.asarray(x).astype(dtype)
 
 
-def cast(x, dtype):
+def cast(x: Any, dtype: Any) -> Any:
     """`x` in this dtype, as an op, also for integer and bool dtypes."""
     return apply(_astype.op, (x,), (dtype,))
 
 
 @numpy_signature("astype", *(f for f in [getattr(np, "astype", None)] if f), method=True,
           cases=(case((3,), "float64"), case((2, 3), "complex128")))
-def astype(x, dtype, order="K", casting="unsafe", subok=True, copy=True):
+def astype(x: Any, dtype: Any, order: Any = "K", casting: Any = "unsafe", subok: bool = True, copy: bool = True) -> Any:
     """`x` in another dtype. What becomes integer or boolean is a plain ndarray: nothing flows through it.
 
     Parameters
@@ -71,7 +73,7 @@ def astype(x, dtype, order="K", casting="unsafe", subok=True, copy=True):
 
 
 @composite(np.copy, domain=REAL, cases=(case((2, 3)), case(())), method=True)
-def copy(a, order="K", subok=False):
+def copy(a: Any, order: Any = "K", subok: bool = False) -> Any:
     if order != "K":
         np.copy(_EMPTY, order)
     return elementwise.identity(a)
@@ -84,16 +86,20 @@ _core.add_method("imag", property(elementwise.imag))
 # -- broadcasting -----------------------------------------------------------------------------------
 
 
-def _broadcast_lanes(x_dots, xs, y, shape):
+def _broadcast_lanes(x_dots: Any, xs: Any, y: Any, shape: Any) -> Any:
     (x_dot,) = x_dots
     k, *rest = x_dot.shape
     spread = reshape(x_dot, (k, *(1,) * (y.ndim - len(rest)), *rest))
     return broadcast_to(spread, (k, *y.shape))
 
 
-@linear(transpose=lambda y_bar, x, shape: sum_to(y_bar, x.shape), batching=Batching(rule=_broadcast_lanes), domain=REAL,
+def _pull_broadcast(y_bar: Any, x: Any, shape: Any) -> Any:
+    return sum_to(y_bar, x.shape)
+
+
+@linear(transpose=_pull_broadcast, batching=Batching(rule=_broadcast_lanes), domain=REAL,
         shape_rule=shape_rules.view, moves=True, carry="moved")
-def _broadcast_to(array, shape):
+def _broadcast_to(array: Any, shape: Any) -> Any:
     return np.broadcast_to(array, shape)
 
 
@@ -101,19 +107,19 @@ def _broadcast_to(array, shape):
     case((3,), shape=(2, 3)), case((2, 1), shape=(4, 2, 3)), case((), shape=(2,)), case((1, 3), shape=(0, 3)),
     case((), shape=4),
 ))
-def broadcast_to(array, shape, subok=False):
+def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
     if isinstance(array, Array):
         return apply(_broadcast_to.op, (array,), (shape,))
     return np.broadcast_to(stacked(array), shape)
 
 
 @composite(np.broadcast_arrays, domain=REAL, cases=(case((3,), (2, 1)),))
-def broadcast_arrays(*args, subok=False):
+def broadcast_arrays(*args: Any, subok: bool = False) -> Any:
     shape = np.broadcast_shapes(*(a.shape if isinstance(a, Array) else np.shape(a) for a in args))
     return tuple([broadcast_to(a, shape) for a in args])
 
 
-def _sum_to_lanes(x_dots, xs, y, shape):
+def _sum_to_lanes(x_dots: Any, xs: Any, y: Any, shape: Any) -> Any:
     (x_dot,) = x_dots
     added = (1,) * (xs[0].ndim - len(shape))
     return reshape(sum_to(x_dot, (x_dot.shape[0], *added, *shape)), (x_dot.shape[0], *shape))
@@ -123,7 +129,7 @@ def _sum_to_lanes(x_dots, xs, y, shape):
         batching=Batching(rule=_sum_to_lanes),
         shape_rule=lambda x, shape: (shape, x.dtype) if x.dtype.kind in "fc" else None,
         cases=(case((2, 3), shape=(3,)), case((4, 2, 3), shape=(2, 1)), case((2,), shape=())))
-def sum_to(x, shape):
+def sum_to(x: Any, shape: Any) -> Any:
     """The sum over the axes that broadcasting `shape` to the shape of `x` adds or stretches."""
     added = np.ndim(x) - len(shape)
     stretched = tuple(i + added for i, n in enumerate(shape) if n == 1 and np.shape(x)[i + added] != 1)
@@ -133,7 +139,7 @@ def sum_to(x, shape):
 # -- reshape ------------------------------------------------------------------------------------
 
 
-def _reshape_lanes(x_dots, xs, y, shape, order="C"):
+def _reshape_lanes(x_dots: Any, xs: Any, y: Any, shape: Any, order: Any = "C") -> Any:
     (x_dot,) = x_dots
     k = x_dot.shape[0]
     if order == "C":
@@ -141,9 +147,13 @@ def _reshape_lanes(x_dots, xs, y, shape, order="C"):
     return moveaxis(reshape(moveaxis(x_dot, 0, -1), (*y.shape, k), order), -1, 0)
 
 
-@linear(transpose=lambda y_bar, x, shape, order="C": reshape(y_bar, x.shape, order), domain=REAL,
-        batching=Batching(rule=_reshape_lanes), shape_rule=shape_rules.view, moves=True, carry="moved")
-def _reshape(a, shape, order="C"):
+def _pull_reshape(y_bar: Any, x: Any, shape: Any, order: Any = "C") -> Any:
+    return reshape(y_bar, x.shape, order)
+
+
+@linear(transpose=_pull_reshape, domain=REAL, batching=Batching(rule=_reshape_lanes),
+        shape_rule=shape_rules.view, moves=True, carry="moved")
+def _reshape(a: Any, shape: Any, order: Any = "C") -> Any:
     return np.reshape(a, shape, order)
 
 
@@ -151,7 +161,7 @@ def _reshape(a, shape, order="C"):
     case((6,), shape=(2, 3)), case((2, 3), shape=(-1,)), case((2, 3), 6), case((2, 3), shape=(3, 2), order="F"),
     case((), shape=(1, 1)), case((1,), shape=()), case((0, 3), shape=(3, 0)),
 ))
-def reshape(a, shape, order="C", copy=None):
+def reshape(a: Any, shape: Any, order: Any = "C", copy: Any = None) -> Any:
     if not isinstance(a, Array):
         return np.reshape(stacked(a), shape, order)
     if type(shape) is list:
@@ -164,7 +174,7 @@ def reshape(a, shape, order="C", copy=None):
     return apply(_reshape.op, (a,), (shape, order))
 
 
-def memory_order(a, order):
+def memory_order(a: Any, order: Any) -> Any:
     """'C' or 'F' for any of NumPy's ways to name an order."""
     np.ravel(_EMPTY, order)  # raises for a wrong order
     order = "C" if order is None else order.upper()
@@ -178,7 +188,7 @@ def memory_order(a, order):
     raise MissingRule(f"ad: order={order!r} of an array that is neither C- nor F-contiguous; give 'C' or 'F'")
 
 
-def _reshape_method(x, *shape, order="C", copy=None):
+def _reshape_method(x: Any, *shape: Any, order: Any = "C", copy: Any = None) -> Any:
     """As ndarray.reshape: the same elements in another shape, given as a tuple or as so many integers."""
     if not shape:
         raise TypeError("reshape() takes exactly 1 argument (0 given)")
@@ -189,12 +199,12 @@ _core.add_method("reshape", _reshape_method)
 
 
 @composite(np.ravel, domain=REAL, cases=(case((2, 3)), case((2, 3), order="F"), case(())), method=True)
-def ravel(a, order="C"):
+def ravel(a: Any, order: Any = "C") -> Any:
     return reshape(a, (a.size,), order if order == "C" else memory_order(a, order))
 
 
 @composite(domain=REAL, cases=(case((2, 3)), case((2, 3), order="F")), method=True)
-def flatten(a, order="C"):
+def flatten(a: Any, order: Any = "C") -> Any:
     """As ndarray.flatten: all elements in one axis."""
     return ravel(a, order)
 
@@ -202,23 +212,23 @@ def flatten(a, order="C"):
 _core.add_method("flat", property(ravel))
 
 
-def _reshaped_by(function, a, *args):
+def _reshaped_by(function: Any, a: Any, *args: Any) -> Any:
     """`a` in the shape that NumPy's function would give it."""
     return reshape(a, function(np.asarray(_core.metadata_view(a)), *args).shape)
 
 
 @composite(np.squeeze, domain=REAL, cases=(case((1, 3, 1)), case((1, 3, 1), axis=0), case((1, 1))), method=True)
-def squeeze(a, axis=None):
+def squeeze(a: Any, axis: Any = None) -> Any:
     return _reshaped_by(np.squeeze, a, axis)
 
 
 @composite(np.expand_dims, domain=REAL, cases=(case((2, 3), axis=1), case((3,), axis=(0, -1)), case((), axis=0)))
-def expand_dims(a, axis):
+def expand_dims(a: Any, axis: Any) -> Any:
     return _reshaped_by(np.expand_dims, a, axis)
 
 
-def _atleast(function):
-    def atleast(*arys):
+def _atleast(function: Any) -> Any:
+    def atleast(*arys: Any) -> Any:
         found = [_reshaped_by(function, a) if isinstance(a, Array) else function(a) for a in arys]
         return found[0] if len(found) == 1 else tuple(found)
 
@@ -231,26 +241,30 @@ atleast_1d, atleast_2d, atleast_3d = _atleast(np.atleast_1d), _atleast(np.atleas
 # -- transpose ----------------------------------------------------------------------------------
 
 
-def _inverse(axes):
+def _inverse(axes: Any) -> Any:
     return None if axes is None else tuple(np.argsort([a % len(axes) for a in axes]).tolist())
 
 
-def _transpose_behind_lanes(ndim, axes):
+def _transpose_behind_lanes(ndim: int, axes: Any) -> tuple[Any]:
     if axes is None:
         return ((0, *range(ndim, 0, -1)),)
     return ((0, *behind_lanes(ndim, axes)),)
 
 
-@linear(transpose=lambda y_bar, x, axes: transpose(y_bar, _inverse(axes)), domain=REAL,
-        batching=Batching(params=_transpose_behind_lanes), shape_rule=shape_rules.view, moves=True, carry="moved")
-def _transpose(a, axes):
+def _pull_transpose(y_bar: Any, x: Any, axes: Any) -> Any:
+    return transpose(y_bar, _inverse(axes))
+
+
+@linear(transpose=_pull_transpose, domain=REAL, batching=Batching(params=_transpose_behind_lanes),
+        shape_rule=shape_rules.view, moves=True, carry="moved")
+def _transpose(a: Any, axes: Any) -> Any:
     return np.asarray(a).transpose(axes)
 
 
 @numpy_signature("transpose", np.transpose, cases=(
     case((2, 3)), case((2, 3, 4), axes=(1, 2, 0)), case((2, 3, 4), axes=(-1, 0, 1)), case((3,)), case(()),
 ))
-def transpose(a, axes=None):
+def transpose(a: Any, axes: Any = None) -> Any:
     if isinstance(a, Array):
         if axes is not None:
             axes = (axes,) if isinstance(axes, (int, np.integer)) else tuple(axes)
@@ -258,7 +272,7 @@ def transpose(a, axes=None):
     return np.transpose(stacked(a), axes)
 
 
-def _transpose_method(x, *axes):
+def _transpose_method(x: Any, *axes: Any) -> Any:
     """As ndarray.transpose: the axes in another order, given as a tuple or as so many integers; by default reversed."""
     if not axes or axes == (None,):
         return transpose(x)
@@ -270,7 +284,7 @@ _core.add_method("T", property(transpose))
 
 
 @composite(np.swapaxes, domain=REAL, cases=(case((2, 3, 4), 0, -1), case((2, 3), 0, 0)), method=True)
-def swapaxes(a, axis1, axis2):
+def swapaxes(a: Any, axis1: Any, axis2: Any) -> Any:
     axes = list(range(a.ndim))
     axes[axis1], axes[axis2] = axes[axis2], axes[axis1]
     return transpose(a, tuple(axes))
@@ -279,7 +293,7 @@ def swapaxes(a, axis1, axis2):
 @composite(np.moveaxis, domain=REAL, cases=(
     case((2, 3, 4), 0, -1), case((2, 3, 4), source=(0, 1), destination=(-1, 0)),
 ))
-def moveaxis(a, source, destination):
+def moveaxis(a: Any, source: Any, destination: Any) -> Any:
     source, destination = _axes(source, a.ndim), _axes(destination, a.ndim)
     if len(source) != len(destination):
         raise ValueError("`source` and `destination` arguments must have the same number of elements")
@@ -289,12 +303,12 @@ def moveaxis(a, source, destination):
     return transpose(a, tuple(order))
 
 
-def _axes(axis, ndim):
+def _axes(axis: Any, ndim: int) -> Any:
     return np.lib.array_utils.normalize_axis_tuple(axis, ndim)
 
 
 @composite(np.rollaxis, domain=REAL, cases=(case((2, 3, 4), 2), case((2, 3, 4), 0, 2)))
-def rollaxis(a, axis, start=0):
+def rollaxis(a: Any, axis: Any, start: Any = 0) -> Any:
     tried(np.rollaxis, a, axis, start)
     (axis,), start = _axes(axis, a.ndim), int(start + a.ndim if start < 0 else start)
     return moveaxis(a, axis, start - (axis < start))

@@ -1,6 +1,7 @@
 """Inverses, linear systems and determinants of stacks of matrices."""
 import math
 import operator
+from typing import Any
 
 import numpy as np
 
@@ -23,11 +24,11 @@ __all__ = [
 _Slogdet = type(np.linalg.slogdet(np.eye(1)))
 
 
-def is_complex(x):
+def is_complex(x: Any) -> Any:
     return x.dtype.kind == "c"
 
 
-def _scalars(x):
+def _scalars(x: Any) -> Any:
     """One number for each matrix, as its factor."""
     return reshape(x, (*x.shape, 1, 1))
 
@@ -39,21 +40,31 @@ def _scalars(x):
         batching=BROADCASTS, jvp=lambda a_dot, _a, y: -matmul(matmul(y, a_dot), y),
         vjp=lambda y_bar, _a, y: -matmul(matmul(matrix_transpose(y), y_bar), matrix_transpose(y)),
         operations=of_matrix, may_raise=True)
-def inv(a):
+def inv(a: Any) -> Any:
     return np.linalg.inv(a)
 
 
-def _pull_matrix(y_bar, a, _b, y):
+def _push_matrix(a_dot: Any, a: Any, _b: Any, y: Any) -> Any:
+    return -solve_matrix(a, matmul(a_dot, y))
+
+
+def _push_right(b_dot: Any, a: Any, _b: Any, _y: Any) -> Any:
+    return solve_matrix(a, b_dot)
+
+
+def _pull_matrix(y_bar: Any, a: Any, _b: Any, y: Any) -> Any:
     return -matmul(solve_matrix(matrix_transpose(a), y_bar), matrix_transpose(y))
+
+
+def _pull_right(y_bar: Any, a: Any, _b: Any, _y: Any) -> Any:
+    return solve_matrix(matrix_transpose(a), y_bar)
 
 
 @custom(inputs=2, domain=(INVERTIBLE, REAL), cases=(case((3, 3), (3, 2)), case((2, 2, 2), (1, 2, 3))),
         batching=Batching(broadcasts=True, tangents=(2, 2)),
-        jvp=(lambda a_dot, a, _b, y: -solve_matrix(a, matmul(a_dot, y)),
-             lambda b_dot, a, _b, _y: solve_matrix(a, b_dot)),
-        vjp=(_pull_matrix, lambda y_bar, a, _b, _y: solve_matrix(matrix_transpose(a), y_bar)),
+        jvp=(_push_matrix, _push_right), vjp=(_pull_matrix, _pull_right),
         operations=of_matrix, may_raise=True)
-def solve_matrix(a, b):
+def solve_matrix(a: Any, b: Any) -> Any:
     """a^-1 b, for operands with the same number of axes; b may also have a lane axis more."""
     if math.prod(a.shape[:-2]) == 1 and a.ndim <= b.ndim > 2 and b.size and a.shape[-2:] == 2 * b.shape[-2:-1]:
         return _solved_at_once(a.reshape(a.shape[-2:]), b)
@@ -64,7 +75,7 @@ def solve_matrix(a, b):
     return np.linalg.solve(a, b)
 
 
-def _solved_at_once(a, b):
+def _solved_at_once(a: Any, b: Any) -> Any:
     """a^-1 b for many b: their columns are joined in one matrix, so that a is factorised once."""
     columns = np.moveaxis(b, -2, 0)
     x = solve_matrix.op.fn(a, columns.reshape(len(a), -1))
@@ -74,7 +85,7 @@ def _solved_at_once(a, b):
 SMALL = 128  # rows up to which splitting a matrix into blocks does not pay
 
 
-def _is_lower(a):
+def _is_lower(a: Any) -> bool:
     """Whether all elements above the diagonal are zero; cheap if they are not."""
     k = len(a) // 2
     if len(a) <= SMALL:
@@ -82,7 +93,7 @@ def _is_lower(a):
     return not a[:k, k:].any() and _is_lower(a[:k, :k]) and _is_lower(a[k:, k:])
 
 
-def substituted(a, b):
+def substituted(a: Any, b: Any) -> Any:
     """a^-1 b for a lower triangular matrix."""
     k = len(a) // 2
     if len(a) <= SMALL:
@@ -93,7 +104,7 @@ def substituted(a, b):
 
 @composite(np.linalg.solve, domain=(INVERTIBLE, REAL),
            cases=(case((3, 3), (3,)), case((3, 3), (3, 2)), case((2, 2, 2), (2,)), case((2, 2), (3, 2, 1))))
-def solve(a, b):
+def solve(a: Any, b: Any) -> Any:
     a, b = operand(a), operand(b)
     if a.ndim < 2 or b.ndim < 1:
         raise np.linalg.LinAlgError("ad.solve: the arguments have too few axes")
@@ -105,7 +116,7 @@ def solve(a, b):
 
 
 @composite(np.linalg.tensorsolve, domain=REAL, cases=(case((2, 3, 6), (2, 3)), case((4, 2, 2), (4,))))
-def tensorsolve(a, b, axes=None):
+def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
     if axes is not None:
         raise MissingRule("ad.tensorsolve has no rule for the argument axes: move the axes of a first")
     a, b = operand(a), operand(b)
@@ -113,7 +124,7 @@ def tensorsolve(a, b, axes=None):
 
 
 @composite(np.linalg.tensorinv, domain=REAL, cases=(case((2, 3, 6)), case((4, 2, 2), ind=1)))
-def tensorinv(a, ind=2):
+def tensorinv(a: Any, ind: Any = 2) -> Any:
     a = operand(a)
     if ind <= 0:
         raise ValueError("ad.tensorinv: ind must be positive")
@@ -121,7 +132,7 @@ def tensorinv(a, ind=2):
     return reshape(inv(reshape(a, (rows, -1))), a.shape[ind:] + a.shape[:ind])
 
 
-def _push_pinv(a_dot, a, y, *_):
+def _push_pinv(a_dot: Any, a: Any, y: Any, *_: Any) -> Any:
     left, right = _null_parts(a, y)
     ah_dot, yh = adjoint(a_dot), adjoint(y)
     return matmul(matmul(y, yh), matmul(ah_dot, left)) + matmul(matmul(right, ah_dot), matmul(yh, y)) - matmul(
@@ -129,7 +140,7 @@ def _push_pinv(a_dot, a, y, *_):
     )
 
 
-def _pull_pinv(y_bar, a, y, *_):
+def _pull_pinv(y_bar: Any, a: Any, y: Any, *_: Any) -> Any:
     left, right = _null_parts(a, y)
     yh_bar, yh = adjoint(y_bar), adjoint(y)
     return matmul(left, matmul(yh_bar, matmul(y, yh))) + matmul(matmul(yh, y), matmul(yh_bar, right)) - matmul(
@@ -137,7 +148,7 @@ def _pull_pinv(y_bar, a, y, *_):
     )
 
 
-def _null_parts(a, y):
+def _null_parts(a: Any, y: Any) -> tuple[Any, Any]:
     """The projections on the complement of the range of `a`, and on its null space."""
     return np.eye(a.shape[-2]) - matmul(a, y), np.eye(a.shape[-1]) - matmul(y, a)
 
@@ -146,13 +157,13 @@ def _null_parts(a, y):
         batching=BROADCASTS, jvp=_push_pinv, vjp=_pull_pinv, conjugates=False,
         singular="right along directions that keep the rank",
         operations=of_matrix, may_raise=True)
-def pinv(a, rcond=None, hermitian=False):
+def pinv(a: Any, rcond: Any = None, hermitian: bool = False) -> Any:
     return np.linalg.pinv(a, rcond, hermitian)
 
 
 @composite(np.linalg.matrix_power, domain=INVERTIBLE,
            cases=(case((2, 2), n=3), case((2, 2), n=-2), case((2, 2), n=0), case((2, 2, 2), n=6)))
-def matrix_power(a, n):
+def matrix_power(a: Any, n: Any) -> Any:
     n = operator.index(n)
     if a.shape[-2] != a.shape[-1]:
         raise ValueError("ad.matrix_power: the matrices must be square")
@@ -171,7 +182,7 @@ def matrix_power(a, n):
 # -- determinants --------------------------------------------------------------------------------
 
 
-def _cofactors(a, y):
+def _cofactors(a: Any, y: Any) -> Any:
     """The derivative of det: y a^-T; by the minors where a matrix is singular."""
     singular = y == 0
     if not (np.any(singular) if y.ndim else singular):
@@ -187,18 +198,18 @@ def _cofactors(a, y):
         vjp=lambda y_bar, a, y: _scalars(y_bar) * _cofactors(a, y),
         singular="right at a singular matrix too, to all orders; there at a cost of n^5 operations",
         operations=of_matrix)
-def det(a):
+def det(a: Any) -> Any:
     return np.linalg.det(a)
 
 
-def _push_slogdet(a_dot, a, y):
+def _push_slogdet(a_dot: Any, a: Any, y: Any) -> tuple[Any, Any]:
     trace = einsum("...ij,...ji->...", inv(a), a_dot)
     if is_complex(a):
         return y[0] * 1j * imag(trace), real(trace)
     return 0 * trace, trace
 
 
-def _pull_slogdet(y_bar, a, y):
+def _pull_slogdet(y_bar: Any, a: Any, y: Any) -> Any:
     sign_bar, log_bar = y_bar
     if is_complex(a):
         log_bar = log_bar - 1j * imag(conjugate(sign_bar) * y[0])
@@ -209,11 +220,11 @@ def _pull_slogdet(y_bar, a, y):
         batching=BROADCASTS, jvp=_push_slogdet,
         vjp=_pull_slogdet, conjugates=False, singular="a singular matrix raises LinAlgError, as inv does",
         operations=of_matrix)
-def slogdet_parts(a):
+def slogdet_parts(a: Any) -> Any:
     """The sign of det(a), and log |det(a)|."""
     return tuple(np.linalg.slogdet(a))
 
 
 @composite(np.linalg.slogdet, domain=INVERTIBLE, cases=(case((3, 3)),))
-def slogdet(a):
+def slogdet(a: Any) -> Any:
     return _Slogdet(*slogdet_parts(a))

@@ -1,5 +1,6 @@
 """Ops that sort elements: a permutation, which is constant between ties."""
 import math
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ __all__ = ["median", "partition", "percentile", "quantile", "sort", "unique"]
 _TIES = "ties keep their order, and each its own gradient"
 
 
-def _permuted(order, a, axis):
+def _permuted(order: Any, a: Any, axis: Any) -> Any:
     if axis is None:
         a, axis = ravel(a), 0
     return take_along_axis(a, order(a, axis), axis)
@@ -30,25 +31,28 @@ def _permuted(order, a, axis):
     case((5,)), case((2, 3)), case((3, 2), axis=0), case((2, 3), axis=None), case((0,)),
     case(np.array([1.0, 3.0, 2.0])),
 ))
-def sort(a, axis=-1, kind=None, order=None, *, stable=None):
+def sort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
     if kind is not None or order is not None or stable is not None:
         np.sort(np.empty(0), kind=kind, order=order, stable=stable)  # raises for a wrong option
     return _permuted(lambda values, axis: np.argsort(values, axis, kind="stable"), a, axis)
 
 
 @composite(np.partition, domain=REAL, singular=_TIES, cases=(case((5,), 2), case((2, 4), 1, axis=1)))
-def partition(a, kth, axis=-1, kind="introselect", order=None):
+def partition(a: Any, kth: Any, axis: Any = -1, kind: Any = "introselect", order: Any = None) -> Any:
     np.partition(np.empty(1), 0, -1, kind, order)
     return _permuted(lambda values, axis: np.argpartition(values, kth, axis), a, axis)
 
 
 @composite(np.unique, domain=REAL, singular="the gradient goes to the first of equal elements",
            cases=(case((4,)), case(np.array([[2.0, 1.0], [3.0, 4.0]])), case((3, 2), axis=0)))
-def unique(ar, return_index=False, return_inverse=False, return_counts=False, axis=None, *, equal_nan=True):
+def unique(
+    ar: Any, return_index: Any = False, return_inverse: Any = False, return_counts: Any = False, axis: Any = None, *,
+    equal_nan: Any = True
+) -> Any:
     _, index, *rest = np.unique(concrete(ar), True, return_inverse, return_counts, axis, equal_nan=equal_nan)
     found = take(ar, index, axis)
-    rest = (index, *rest) if return_index else tuple(rest)
-    return (found, *rest) if rest else found
+    others = [index, *rest] if return_index else rest
+    return (found, *others) if others else found
 
 
 # -- quantiles ------------------------------------------------------------------------------------
@@ -61,7 +65,7 @@ _INTERPOLATING = {
 }
 
 
-def _last_axis(a, axis):
+def _last_axis(a: Any, axis: Any) -> tuple[Any, Any]:
     """The axes to reduce as one, at the end; and the shape of the result with them kept as ones."""
     axes = tuple(range(a.ndim)) if axis is None else np.lib.array_utils.normalize_axis_tuple(axis, a.ndim)
     kept = tuple(1 if i in axes else n for i, n in enumerate(a.shape))
@@ -70,7 +74,7 @@ def _last_axis(a, axis):
     return reshape(moveaxis(a, axes, range(-len(axes), 0)), (*rest, size)), kept
 
 
-def _place(q, n, method):
+def _place(q: Any, n: Any, method: Any) -> Any:
     """The position of the quantile among n sorted elements, with a fraction."""
     if method not in _INTERPOLATING:
         return evaluate(np.quantile, (np.arange(float(n)), q), {"method": method})
@@ -80,7 +84,7 @@ def _place(q, n, method):
     return clip(n * q + (alpha + q * (1 - alpha - beta)) - 1, 0, n - 1)
 
 
-def _at(ordered, place, dtype):
+def _at(ordered: Any, place: Any, dtype: Any) -> Any:
     """The elements at a place, or places, of the sorted last axis; nan if there is a nan."""
     below = floor(place).astype(np.intp)
     above = np.minimum(below + 1, ordered.shape[-1] - 1)
@@ -93,7 +97,7 @@ def _at(ordered, place, dtype):
     return where(np.isnan(last), last, y)
 
 
-def _fractions(q, a, percent=False):
+def _fractions(q: Any, a: Any, percent: bool = False) -> Any:
     """q as numbers in [0, 1]; a Python number adapts to the precision of `a`."""
     if not isinstance(q, Array):
         q = np.asarray(q, np.finfo(a.dtype).dtype if type(q) in (int, float) and a.dtype.kind in "fc" else None)
@@ -106,12 +110,12 @@ def _fractions(q, a, percent=False):
     return q
 
 
-def _check_real(a):
+def _check_real(a: Any) -> None:
     if a.dtype.kind == "c":
         raise TypeError("a must be an array of real numbers")
 
 
-def _quantile(a, q, axis, method, keepdims):
+def _quantile(a: Any, q: Any, axis: Any, method: Any, keepdims: bool) -> Any:
     rows, kept = _last_axis(a, axis)
     place = _place(q, rows.shape[-1], method)
     found = _at(sort(rows), place, np.result_type(a.dtype, q.dtype))
@@ -119,7 +123,7 @@ def _quantile(a, q, axis, method, keepdims):
     return reshape(found, (*q.shape, *kept)) if keepdims else found
 
 
-def _weighted(a, q, axis, method, keepdims, weights):
+def _weighted(a: Any, q: Any, axis: Any, method: Any, keepdims: bool, weights: Any) -> Any:
     """The weighted quantiles: each is one of the elements."""
     rows, kept = _last_axis(a, axis)
     best = evaluate(np.quantile, (a, q), {"axis": axis, "method": method, "keepdims": True, "weights": weights})
@@ -130,7 +134,7 @@ def _weighted(a, q, axis, method, keepdims, weights):
     return reshape(found, (*q.shape, *(kept if keepdims else rows.shape[q.ndim:-1])))
 
 
-def _no_out(name, out):
+def _no_out(name: str, out: Any) -> None:
     if out is not None:
         raise MissingRule(f"ad.{name} takes no out=: arrays are not changed in place")
 
@@ -144,7 +148,10 @@ _QUANTILES = "between ties any of them; between two elements, of which a method 
     case((5,), 0.37, method="averaged_inverted_cdf"), case((2, 3), 0.4, weights=np.array([1.0, 3.0, 1.0]), axis=1,
                                                           method="inverted_cdf"),
 ))
-def quantile(a, q, axis=None, out=None, overwrite_input=False, method="linear", keepdims=False, *, weights=None):
+def quantile(
+    a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, method: str = "linear",
+    keepdims: bool = False, *, weights: Any = None
+) -> Any:
     _no_out("quantile", out)
     a = asarray(a)
     _check_real(a)
@@ -157,7 +164,10 @@ def quantile(a, q, axis=None, out=None, overwrite_input=False, method="linear", 
 @composite(np.percentile, domain=REAL, singular=_QUANTILES, cases=(
     case((5,), 30), case((2, 4), 75, axis=1), case((5,), [20.0, 71.0], method="weibull"),
 ))
-def percentile(a, q, axis=None, out=None, overwrite_input=False, method="linear", keepdims=False, *, weights=None):
+def percentile(
+    a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, method: str = "linear",
+    keepdims: bool = False, *, weights: Any = None
+) -> Any:
     _no_out("percentile", out)
     a = asarray(a)
     _check_real(a)
@@ -170,7 +180,7 @@ def percentile(a, q, axis=None, out=None, overwrite_input=False, method="linear"
 @composite(np.median, domain=REAL, singular=_QUANTILES, cases=(
     case((5,)), case((2, 4), axis=1), case((2, 3, 2), axis=(0, 2), keepdims=True), case(()), case((0, 3), axis=1),
 ))
-def median(a, axis=None, out=None, overwrite_input=False, keepdims=False):
+def median(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: bool = False) -> Any:
     _no_out("median", out)
     if not _last_axis(a, axis)[0].shape[-1]:
         return mean(a, axis, keepdims=keepdims)  # nan

@@ -8,6 +8,7 @@ numbers, which leave single precision as it is. Sources of the formulas: DLMF ch
 """
 import math
 import operator
+from typing import Any
 
 import numpy as np
 
@@ -63,7 +64,7 @@ exp10 = elementwise("exp10", scipy_special.exp10, lambda _x, y: LN10 * y, domain
 # -- the error function and the normal distribution ------------------------------------------------
 
 
-def _erfcx_partial(x, y):
+def _erfcx_partial(x: Any, y: Any) -> Any:
     """2 x y - 2 / sqrt(pi); beyond 30, where these cancel, the asymptotic series of that."""
     far = x > 30
     s = where(far, x, 30.0) ** -2
@@ -73,7 +74,7 @@ def _erfcx_partial(x, y):
     return where(far, -s * series / SQRT_PI, 2 * where(far, 0, x) * y - 2 / SQRT_PI)
 
 
-def _log_ndtr_partial(x, _y):
+def _log_ndtr_partial(x: Any, _y: Any) -> Any:
     """The density over the probability, from erfcx where both vanish."""
     right = x > 0
     left, right_x = where(right, 0, x), where(right, x, 0)
@@ -81,23 +82,23 @@ def _log_ndtr_partial(x, _y):
     return where(right, density / ndtr(right_x), 2 / (SQRT_2PI * erfcx(left / -SQRT_2)))
 
 
-def _growth(distance, y):
+def _growth(distance: Any, y: Any) -> Any:
     """exp(y^2), for y >= 0 at which erfc is `distance`: by erfcx, since the rounding of y would count 2 y^2 times."""
     end = distance == 0
     return where(end, exp(square(where(end, y, 0))), erfcx(where(end, 1, y)) / where(end, 1, distance))
 
 
-def _erfcinv_partial(x, y):
+def _erfcinv_partial(x: Any, y: Any) -> Any:
     left = x < 1
     return (-SQRT_PI / 2) * _growth(where(left, x, 2 - x), where(left, y, -y))
 
 
-def _erfinv_partial(x, y):
+def _erfinv_partial(x: Any, y: Any) -> Any:
     right = x > 0
     return (SQRT_PI / 2) * _growth(1 - where(right, x, -x), where(right, y, -y))
 
 
-def _ndtri_partial(x, y):
+def _ndtri_partial(x: Any, y: Any) -> Any:
     left = x < 0.5
     return SQRT_2PI * _growth(2 * where(left, x, 1 - x), where(left, y, -y) / -SQRT_2)
 
@@ -133,7 +134,7 @@ ndtri = elementwise(
 # -- gamma and its kin -----------------------------------------------------------------------------
 
 
-def _psi_partial(x, _y):
+def _psi_partial(x: Any, _y: Any) -> Any:
     real_only("psi", x)
     return zeta(2.0, x)
 
@@ -145,12 +146,13 @@ gamma = elementwise(
 )
 gammaln = elementwise("gammaln", scipy_special.gammaln, lambda x, _y: psi(x), domain=POSITIVE, accuracy=_POLES)
 loggamma = elementwise("loggamma", scipy_special.loggamma, lambda x, _y: psi(x), domain=POSITIVE, accuracy=_POLES)
-psi = digamma = elementwise(
+psi: Any = elementwise(
     "psi", scipy_special.psi, _psi_partial, domain=POSITIVE, singular="inf at the poles",
     points=(point(0.0, first=INF, second=-INF, third=INF),),
     accuracy=Accuracy("SciPy's zeta loses digits far below 0", low=-100),
 )
-zeta = elementwise(
+digamma = psi
+zeta: Any = elementwise(
     "zeta", None, (missing_rule_for("zeta", "x"), lambda x1, x2, _y: -x1 * zeta(x1 + 1.0, x2)),
     domain=(numbers_from(2), POSITIVE), fn=scipy_special.zeta, singular="no derivative in x",
     accuracy=Accuracy("SciPy's values lose digits below 0", low=0),
@@ -158,7 +160,7 @@ zeta = elementwise(
 
 
 @composite(domain=POSITIVE, cases=(case(0, (3,)), case(1, (2, 3)), case(3, ()), case(2, np.array([-0.4, -1.7]))))
-def polygamma(n, x):
+def polygamma(n: Any, x: Any) -> Any:
     """The derivative of order n of the digamma function.
 
     Parameters
@@ -178,7 +180,7 @@ _STIRLING = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1 / 12)
 _SHIFT = 10
 
 
-def _psi_drop_positive(x, h):
+def _psi_drop_positive(x: Any, h: Any) -> Any:
     """psi(x) - psi(x + h), by differences of the terms of the recurrence and of the asymptotic series."""
     drop = 0.0
     for k in range(_SHIFT):
@@ -193,7 +195,7 @@ def _psi_drop_positive(x, h):
     return drop - np.log1p(h * near) - h * near * far * (0.5 + (near + far) * series)
 
 
-def _psi_drop(x, h):
+def _psi_drop(x: Any, h: Any) -> Any:
     x, h = floats(x, h)
     positive = (x > 0) & (h > 0)
     drop = _psi_drop_positive(np.where(positive, x, 1), np.where(positive, h, 1))
@@ -215,7 +217,7 @@ betaln = elementwise(
 )
 
 
-def _gamma_density(a, x):
+def _gamma_density(a: Any, x: Any) -> Any:
     """x^(a - 1) exp(-x) / gamma(a); for large a by Stirling's series, for the terms of the logarithm cancel then."""
     large = a > 30
     near, far = where(large, 1.0, a), where(large, a, 31.0)
@@ -239,7 +241,7 @@ gammaincc = elementwise(
 
 # -- logistic --------------------------------------------------------------------------------------
 
-expit = elementwise("expit", scipy_special.expit, lambda x, y: y * expit(-x), domain=REAL)
+expit: Any = elementwise("expit", scipy_special.expit, lambda x, y: y * expit(-x), domain=REAL)
 log_expit = elementwise("log_expit", scipy_special.log_expit, lambda x, _y: expit(-x), domain=REAL)
 logit = elementwise(
     "logit", scipy_special.logit, lambda x, _y: 1 / (x * (1 - x)), domain=UNIT_INTERVAL,
@@ -249,18 +251,18 @@ logit = elementwise(
 # -- entropies -------------------------------------------------------------------------------------
 
 
-def _ratio(x1, x2):
+def _ratio(x1: Any, x2: Any) -> Any:
     """x1 / x2, and 0 where both are 0; as x1 * (1 / x2) where x2 is 0, for its derivatives."""
     zero = x2 == 0
     return where(zero, scale(x1, 1 / x2), x1 / where(zero, 1, x2))
 
 
-def _constant_ratio(x1, x2):
+def _constant_ratio(x1: Any, x2: Any) -> Any:
     """x1 / x2, and 0 with all its derivatives where both are 0."""
     return quotient(x1, x2, (x1 == 0) & (x2 == 0))
 
 
-def _log_ratio(x1, x2):
+def _log_ratio(x1: Any, x2: Any) -> Any:
     """log(x1 / x2), and -1 where both are 0: exact where it is small, and where the ratio leaves the range.
 
     With -1, what is made of it has the right derivative along x1 = x2, where `rel_entr` and `kl_div` are 0.
@@ -324,7 +326,7 @@ kl_div = elementwise(
 # -- powers ----------------------------------------------------------------------------------------
 
 
-def _exprel_partial(x, y):
+def _exprel_partial(x: Any, y: Any) -> Any:
     """(exp(x) - y) / x; its power series where these cancel, and exp(x) = 1 + x y where they overflow."""
     near = absolute(x) < 1
     small, large = where(near, x, 0), where(near, 1, x)
@@ -336,7 +338,7 @@ def _exprel_partial(x, y):
     return where(near, series, numerator / large)
 
 
-def _boxcox_exponent(x1, x2, y):
+def _boxcox_exponent(x1: Any, x2: Any, y: Any) -> Any:
     """log^2 x1 times the derivative of exprel at x2 log x1, for y is log x1 times exprel of that; -1 / x2 at 0."""
     zero = x1 == 0
     logarithm = log(where(zero, 1, x1))
@@ -355,7 +357,7 @@ boxcox = elementwise(
 # -- sums of exponentials: shifted by the largest, so that nothing overflows -------------------------
 
 
-def _floating(x):
+def _floating(x: Any) -> Any:
     x = x if isinstance(x, Array) else asarray(x)
     return x if x.dtype.kind in "fc" else x * 1.0
 
@@ -366,7 +368,7 @@ _OVER_AXES = (case((4,)), case((2, 3), axis=0), case((2, 3, 2), axis=(0, -1)), c
 @composite(domain=REAL, singular="infinities share the gradient equally", cases=(
     *_OVER_AXES, case((2, 3), axis=1, keepdims=True), case((3,), b=np.array([0.5, 0.0, 2.0])),
 ))
-def logsumexp(a, axis=None, b=None, keepdims=False):
+def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False) -> Any:
     """log(sum(b exp(a))), computed without overflow.
 
     Parameters
@@ -396,7 +398,7 @@ def logsumexp(a, axis=None, b=None, keepdims=False):
 
 
 @composite(domain=REAL, cases=_OVER_AXES, singular="infinities share equally")
-def softmax(x, axis=None):
+def softmax(x: Any, axis: Any = None) -> Any:
     """exp(x) / sum(exp(x)), computed without overflow.
 
     Parameters
@@ -416,7 +418,7 @@ def softmax(x, axis=None):
 
 
 @composite(domain=REAL, cases=_OVER_AXES, singular="infinities share equally")
-def log_softmax(x, axis=None):
+def log_softmax(x: Any, axis: Any = None) -> Any:
     """The logarithm of `softmax(x, axis)`, exact where that vanishes.
 
     Parameters

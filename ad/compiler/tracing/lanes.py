@@ -150,7 +150,7 @@ class LaneLifting:
             self.constants.update({slot: np.zeros(self.avals[slot].shape, self.avals[slot].dtype) for slot in outputs})
 
 
-def pull_lanes(pull: Callable[[Any], list[Any]], seeds: np.ndarray[Any, Any]) -> list[Any] | None:
+def pull_lanes(pull: Callable[[Any], Sequence[Any]], seeds: np.ndarray[Any, Any]) -> list[Any] | None:
     """Apply a linear map to many seeds at once, by one recording of the map.
 
     Parameters
