@@ -14,7 +14,7 @@ def test_the_gradient_of_rosenbrock_takes_five_loops():
     program = ad.record(ad.grad(rosen))(np.arange(5000.0))
     (group,) = program.machine.plan.steps
     kernels = [loop.kernel for loop in group.loops if isinstance(loop, KernelLoop)]
-    assert sorted(kernels) == sorted(["multiply_then_subtract_from", "subtract", "multiply", "scale_then_add"])
+    assert sorted(kernels) == sorted(["multiply_then_subtract_from", "multiply", "scale", "subtract_then_add"])
     assert [type(loop) for loop in group.loops if not isinstance(loop, KernelLoop)] == [AddSliceLoop]
 
 

@@ -119,8 +119,8 @@ def fused(step: list[Any], readers: Mapping[int, int]) -> list[Any]:
 
 def _fuse(first: LoweredOp, second: ElementwiseOp, k: int) -> ElementwiseOp | None:
     """Return one op for two, the second of which reads the first as input k; None if there is no such kernel."""
-    name = PAIRS.get((first.name, second.name, k)) if isinstance(first, ElementwiseOp) else None
-    if name is None:
+    if not isinstance(first, ElementwiseOp) or (first.name, second.name, k) not in PAIRS:
         return None
+    name = PAIRS[first.name, second.name, k]
     operands = first.inputs * (2 if first.name == "square" else 1)
     return replace(second, name=name, inputs=(*operands, *second.inputs[:k], *second.inputs[k + 1:]))
