@@ -39,15 +39,17 @@ cdef Array lift(object value)
 cdef Array alias(Array x)
 cdef Array as_value(object value, object dtype)
 cdef object raw_value(Array x)
-cpdef object metadata_view(Array x)
+cdef object read_only(Array x)
 cpdef object public_value(Array x)
 cdef int force(Array x) except -1
 cdef bint is_live(Array x) noexcept
 cdef int note_cut(Array x, str what) except -1
 cpdef bint is_traced(Array x) noexcept
+cpdef bint is_watched(Array x)
+cdef object record_guard(Array x, str kind, object value)
 cdef Array new_array(object array, double number, Node node, tuple tangents)
 
 cdef object apply1(Op op, object a)
 cdef object apply2(Op op, object a, object b)
 cpdef object apply(Op op, tuple inputs, tuple params=*)
-cdef void give_name(type t, const char *name) noexcept
+cdef object refuse_operands(Op op, tuple inputs)

@@ -10,22 +10,23 @@ cimport cython
 from cpython.dict cimport PyDict_GetItem
 from cpython.float cimport PyFloat_AS_DOUBLE
 from cpython.long cimport PyLong_AsDouble
-from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.ref cimport PyObject
 from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
 
 cimport numpy as cnp
-from ad.engine.deferred cimport abstract_output, n_open, force_deferred
-from ad.engine.graph cimport BY_ITSELF, BY_RADICAND, CARRIES, NO_POWER, NodePtr, hold, let_go, raw
-from ad.engine.kernels cimport Factor, float_flags, heeds_errors, heeds_flags, map1, map2, reduce_loop
+from ad.engine.deferred cimport defer, force_deferred, n_open
+from ad.engine.graph cimport BY_ITSELF, BY_RADICAND, CARRIES, NO_POWER, NodePtr, hold, let_go, raw, set_output
+from ad.engine.kernels cimport factor_of, float_flags, heeds_flags, map1, map2, reduce_loop
 from ad.engine.pool cimport is_contiguous, release_to_pool, slice1
 from ad.engine.recorder cimport (
     FIRST_LEVEL, Recorder, State, current, is_busy_elsewhere, is_level_live, is_live_elsewhere, make_node,
-    make_scalar_node, n_tracing, new_leaf, new_pick, tracer_of,
+    make_scalar_node, new_leaf, new_pick, tell_failure, tracer_of,
 )
 from ad.engine.types cimport (
     ARRAY, FLOAT64_DTYPE, FLOAT64_TYPE, FREE_LIST_SIZE, FreeList, Operand, PyTypeObject, SCALAR, destructor,
+    give_name,
 )
 from ad.engine.roles cimport roles
 
@@ -40,7 +41,6 @@ cnp.import_array()
 
 cdef extern from "Python.h":
     PyObject *PyEval_GetGlobals()
-    void PyType_Modified(type t)
     void PyObject_ClearWeakRefs(PyObject *)
 
 
@@ -50,61 +50,6 @@ cdef FreeList spare_arrays  # Arrays come and go with every op
 # -- what is above ---------------------------------------------------------------------------
 
 cdef Hooks hooks
-
-
-def add_method(str name, function):
-    """Make a function of the table a method (or property) of Array."""
-    cdef dict namespace = <dict>(<PyTypeObject *>Array).tp_dict
-    namespace[name] = function
-    PyType_Modified(Array)
-
-
-cdef extern from "Python.h":
-    ctypedef PyObject *(*PyCFunction)(PyObject *, PyObject *) noexcept
-    ctypedef struct PyMethodDef:
-        const char *ml_name
-        PyCFunction ml_meth
-        int ml_flags
-        const char *ml_doc
-    int METH_FASTCALL, METH_KEYWORDS
-    object PyCFunction_NewEx(PyMethodDef *method, object self, object module)
-
-ctypedef void (*Function)() noexcept  # of any signature: C's way from one to another, without a warning
-
-
-cdef object call_elementwise(PyObject *op, PyObject **args, Py_ssize_t n, PyObject *names):
-    """Call a public elementwise function, as in `ad.sin(x)`."""
-    cdef Op self = <Op>op
-    if names == NULL:
-        if n == 1 and self.arity == 1:
-            if isinstance(<object>args[0], Array):
-                return apply1(self, <object>args[0])
-        elif n == 2 and self.arity == 2:
-            if isinstance(<object>args[0], Array) or isinstance(<object>args[1], Array):
-                found = apply2(self, <object>args[0], <object>args[1])
-                return found if found is not NotImplemented else refuse_operands(
-                    self, (<object>args[0], <object>args[1]))
-    values = tuple([roles.stacked(<object>args[i]) for i in range(n)])
-    if names == NULL and n == self.arity and any([isinstance(value, Array) for value in values]):
-        return apply(self, values)
-    keywords = {} if names == NULL else {
-        name: <object>args[n + i] for i, name in enumerate(<tuple>names)}
-    return self.fn(*values, **keywords)
-
-
-def elementwise_function(Op op, doc):
-    """Return the public function of an elementwise op: a built-in function, which is cheap to call."""
-    cdef PyMethodDef *method = <PyMethodDef *>PyMem_Calloc(1, sizeof(PyMethodDef))  # lives for ever
-    if method == NULL:
-        raise MemoryError
-    op.public = (op.name.encode(), doc.encode())
-    method.ml_name = op.public[0]
-    method.ml_doc = op.public[1]
-    method.ml_meth = <PyCFunction><Function>call_elementwise
-    method.ml_flags = METH_FASTCALL | METH_KEYWORDS
-    function = PyCFunction_NewEx(method, op, "ad")
-    op.public += (function,)
-    return function
 
 
 # -- from operands to values ---------------------------------------------------------------
@@ -183,42 +128,6 @@ cdef tuple promote_complex(tuple inputs):
     known = [np.asarray(x) if isinstance(x, (list, tuple)) else x for x in inputs]
     dtype = np.result_type(*[getattr(x, "dtype", x) for x in known])
     return tuple([np.asarray(x, dtype) if type(x) is complex else x for x in inputs])
-
-
-cdef inline Factor factor(Operand *operand) noexcept:
-    cdef Factor f
-    f.array = operand.value if operand.kind == ARRAY else NULL
-    f.number = operand.x
-    return f
-
-
-cdef object set_output(Operand *output, object value):
-    """Fill in what an op has computed; returns what must stay alive."""
-    output.kind = ARRAY
-    if type(value) is not cnp.ndarray:
-        if type(value) is FLOAT64_TYPE or type(value) is float:
-            output.kind = SCALAR
-            output.x = PyFloat_AS_DOUBLE(value)
-            output.value = NULL
-            return None
-        if type(value) is not tuple:
-            value = np.asarray(value)
-    output.value = <PyObject *>value
-    if output.kind == ARRAY and type(value) is cnp.ndarray and value.ndim == 0 and value.dtype == FLOAT64_DTYPE:
-        output.kind = SCALAR
-        output.x = value[()]
-        output.value = NULL
-    return value
-
-
-cdef inline object defer(Op op, Operand *operands, int n, tuple params, Operand *output):
-    """Fill in an output whose evaluation waits; None if the op is to be evaluated."""
-    if n_open == 0 or heeds_errors():
-        return None
-    value = abstract_output(op, operands, n, params)
-    if value is not None:
-        output.kind, output.value = ARRAY, <PyObject *>value
-    return value
 
 
 cdef int force(Array x) except -1:
@@ -304,17 +213,6 @@ cdef object finish_many(Op op, Operand *operands, int n, tuple params, Operand *
 
 # -- apply ---------------------------------------------------------------------------------
 
-cdef int tell_failure(Operand *operands, int n) except -1:
-    """Tell the program that is being recorded, if any, that an op raised: on other values it may not."""
-    cdef Recorder tracer
-    cdef int i
-    for i in range(n):
-        tracer = tracer_of(operands[i].node)
-        if tracer is not None:
-            tracer.fail(operands[i].node)
-    return 0
-
-
 cdef object refuse_operands(Op op, tuple inputs):
     """Raise for operands that are no numbers: NumPy's own error, where it has one."""
     roles.refuse(op.fn, inputs, {})
@@ -398,7 +296,7 @@ cdef inline object evaluate2(Op op, Operand *operands):
     waiting = defer(op, operands, 2, None, &output)
     if waiting is None:
         if op.loop.run != NULL and not (operands[0].kind == SCALAR and operands[1].kind == SCALAR):
-            value = map2(&op.loop, factor(&operands[0]), factor(&operands[1]))
+            value = map2(&op.loop, factor_of(&operands[0]), factor_of(&operands[1]))
         if value is None or float_flags() and heeds_flags():
             try:
                 value = op.fn(raw(&operands[0]), raw(&operands[1]))
@@ -434,6 +332,20 @@ cdef object apply_fold(Op op, object a, tuple params):
         let_go(&operand, 1)
 
 
+cdef inline object evaluate(Op op, Operand *operands, int n, tuple params, Operand *output):
+    """Fill in the output of any op; returns what must stay alive."""
+    cdef int i
+    value = defer(op, operands, n, params, output)
+    if value is not None:
+        return value
+    try:
+        value = op.fn(*[raw(&operands[i]) for i in range(n)], *(params or ()))
+    except Exception:
+        tell_failure(operands, n)
+        raise
+    return set_output(output, value)
+
+
 cpdef object apply(Op op, tuple inputs, tuple params=None):
     """Run any op on any inputs: Arrays, ndarrays or numbers."""
     cdef Operand output
@@ -461,14 +373,7 @@ cpdef object apply(Op op, tuple inputs, tuple params=None):
                 raise TypeError(f"ad: {op.name} takes arrays and numbers, not {kind_of(a)}")
             hold(&operands[i], 1)
             n_held = i + 1
-        value = defer(op, operands, n, params, &output)
-        if value is None:
-            try:
-                value = op.fn(*[raw(&operands[i]) for i in range(n)], *(params or ()))
-            except Exception:
-                tell_failure(operands, n)
-                raise
-            value = set_output(&output, value)
+        value = evaluate(op, operands, n, params, &output)
         if op.outputs > 1:
             if type(value) is not tuple or len(<tuple>value) != op.outputs:
                 raise TypeError(f"ad: {op.name} gave {type(value).__name__}, not a tuple of {op.outputs} values")
@@ -560,7 +465,7 @@ cpdef bint is_watched(Array x):
     return x.tangents is not None
 
 
-cdef inline object record_guard(Array x, str kind, object value):
+cdef object record_guard(Array x, str kind, object value):
     """Return what Python code is given of a value; the program being traced, if any, records it as a guard."""
     cdef Recorder tracer = None if x.node is None else tracer_of(<NodePtr>x.node)
     if tracer is not None:
@@ -588,66 +493,6 @@ cdef int note_cut(Array x, str what) except -1:
     return 0
 
 
-def is_differentiated(value):
-    """Whether a derivative could flow through a value; none does through integers and truths."""
-    return isinstance(value, Array) and value.dtype.kind in "fc" and is_watched(lift(value))
-
-
-@cython.nonecheck(True)
-def note_failure(list arrays):
-    """Tell the program that is being recorded that a function of these values raised."""
-    cdef Recorder tracer
-    cdef Array x
-    for x in arrays:
-        tracer = None if x.node is None else tracer_of(<NodePtr>x.node)
-        if tracer is not None:
-            tracer.fail(<NodePtr>x.node)
-
-
-def is_tracing():
-    """Whether this thread is recording a program."""
-    return current().tracer is not None
-
-
-def is_any_tracing():
-    """Whether some thread is recording a program."""
-    return n_tracing > 0
-
-
-def find_tracer(arrays):
-    """The tracer whose program computes one of these values; or None."""
-    cdef Array x
-    for value in arrays:
-        x = lift(value)
-        tracer = None if x.node is None else tracer_of(<NodePtr>x.node)
-        if tracer is not None:
-            return tracer
-    return None
-
-
-cdef class Untraced:
-    """A block whose ops are part of no program that this thread records."""
-    cdef State state
-    cdef Recorder tracer
-
-    def __enter__(self):
-        self.state = current()
-        self.tracer = self.state.tracer
-        self.state.trace(None)
-
-    def __exit__(self, kind, error, traceback):
-        self.state.trace(self.tracer)
-
-
-def lift_constant(value):
-    """Lift a constant into the program being traced, so that ops on it are traced; else return it unchanged.
-
-    Ops on the ndarray itself would be evaluated at once, and their results would be constants of the program.
-    """
-    cdef Recorder tracer = current().tracer
-    return value if tracer is None else tracer.lift_constant(value)
-
-
 # The value of an Array, by what the caller does with it. Each returns an ndarray (a read-only view), or a NumPy scalar
 # for a 0-d value.
 
@@ -661,34 +506,11 @@ cdef object read_only(Array x):
     return view
 
 
-cpdef object metadata_view(Array x):
-    """Return the value for the sake of its shape, dtype and strides: the elements may not be computed yet."""
-    return read_only(lift(x))
-
-
 cpdef object public_value(Array x):
     """Return the computed value. A program that is being recorded is not told."""
     x = lift(x)
     force(x)
     return read_only(x)
-
-
-cpdef object value_or_tracer(value):
-    """Return the value of an Array; or the Array, if a program that is being recorded computes it."""
-    cdef Array x
-    if not isinstance(value, Array):
-        return value
-    x = lift(value)
-    return x if is_traced(x) else public_value(x)
-
-
-cpdef object concrete(value):
-    """Return the value of an Array; a program that is being recorded guards it against another value."""
-    cdef Array x
-    if not isinstance(value, Array):
-        return value
-    x = lift(value)
-    return record_guard(x, "array", public_value(x))
 
 
 cdef Array alias(Array x):
@@ -1070,11 +892,6 @@ cdef void dealloc_array(PyObject *x) noexcept:
 
 
 (<PyTypeObject *>Array).tp_dealloc = dealloc_array
-
-
-cdef void give_name(type t, const char *name) noexcept:
-    """Let Python's own messages call a type by its public name."""
-    (<PyTypeObject *>t).tp_name = name
 
 
 give_name(Array, b"ad.Array")

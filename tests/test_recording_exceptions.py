@@ -4,8 +4,8 @@ import pytest
 from recordings import assert_close, counted, inverse_or_zeros
 
 import ad
-from ad import _core
 from ad.compiler.tracing import tracer
+from ad.engine.inspection import is_tracing
 from ad.ops.table import TABLE
 from ad.ops.traits import TRAITS
 
@@ -25,7 +25,7 @@ def test_an_exception_while_recording_keeps_nothing(error, wrap):
     for _ in range(2):
         with pytest.raises(error, match="no"):
             compiled(1.0)
-        assert not _core.is_tracing() and not tracer.is_watching()
+        assert not is_tracing() and not tracer.is_watching()
         assert type(np.sin(ad.constant(1.0)) < 2) is not ad.Array
     fails.clear()
     for _ in range(3):

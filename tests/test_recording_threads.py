@@ -9,7 +9,7 @@ from recordings import branches, in_threads, rosen
 from test_memory import growth, linux_only
 
 import ad
-from ad import _core
+from ad.engine.inspection import is_tracing
 
 # -- threads ---------------------------------------------------------------------------------------
 
@@ -46,7 +46,7 @@ def test_another_thread_is_not_recorded():
 
     def f(x):
         def other():
-            seen.append((_core.is_tracing(), np.sin(2.0), compiled_other(3.0)))
+            seen.append((is_tracing(), np.sin(2.0), compiled_other(3.0)))
 
         thread = threading.Thread(target=other)
         thread.start()

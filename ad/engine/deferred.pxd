@@ -2,8 +2,9 @@
 from cpython.ref cimport PyObject
 
 from ad.engine.graph cimport Op
+from ad.engine.kernels cimport heeds_errors
 from ad.engine.recorder cimport State
-from ad.engine.types cimport Operand
+from ad.engine.types cimport ARRAY, Operand
 
 cdef int n_open  # the number of recordings that may have such outputs, in all threads
 
@@ -26,3 +27,13 @@ cdef class Deferred:
 cdef Deferred begin()
 cdef object abstract_output(Op op, Operand *operands, int n, object params)
 cdef int force_deferred(PyObject *array) except -1
+
+
+cdef inline object defer(Op op, Operand *operands, int n, tuple params, Operand *output):
+    """Fill in an output whose evaluation waits; None if the op is to be evaluated."""
+    if n_open == 0 or heeds_errors():
+        return None
+    value = abstract_output(op, operands, n, params)
+    if value is not None:
+        output.kind, output.value = ARRAY, <PyObject *>value
+    return value

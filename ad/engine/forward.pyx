@@ -6,10 +6,10 @@
 cimport cython
 from libc.stdint cimport uint64_t
 
-from ad._core cimport Array, apply, apply2, as_value, give_name, hooks, lift, new_array, wrap
+from ad._core cimport Array, apply, apply2, as_value, hooks, lift, new_array, wrap
 from ad.engine.graph cimport Node, Op, TangentNode
 from ad.engine.recorder cimport FIRST_LEVEL, Level, State, current, find_level, new_pick, recording_outside
-from ad.engine.types cimport Operand, SCALAR
+from ad.engine.types cimport Operand, SCALAR, give_name
 from ad.engine.roles cimport roles
 
 import numpy as np

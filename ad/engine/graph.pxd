@@ -161,6 +161,7 @@ cdef inline Node new_node(bint has_tangents):
 
 cdef Node allocate_node(bint has_tangents)
 cdef object raw(Operand *operand)
+cdef object set_output(Operand *output, object value)
 cdef void forget_values(NodePtr node) noexcept
 cdef tuple tangents_of(Node node)
 cdef tuple shape_of(Saved saved)

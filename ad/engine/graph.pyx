@@ -4,9 +4,11 @@ A `Node` is one recorded op with the values that its rule needs. Nothing here kn
 nodes: `engine.recorder` makes nodes, and `_core` has the arrays.
 """
 cimport cython
+from cpython.float cimport PyFloat_AS_DOUBLE
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.ref cimport Py_DECREF, Py_XDECREF
 
+cimport numpy as cnp
 from ad.engine.kernels cimport find_loop, find_native
 from ad.engine.pool cimport release_to_pool
 from ad.engine.types cimport (
@@ -15,6 +17,8 @@ from ad.engine.types cimport (
 )
 
 import numpy as np
+
+cnp.import_array()
 
 
 def live_objects():
@@ -274,6 +278,25 @@ cdef Node allocate_node(bint has_tangents):
 cdef object raw(Operand *operand):
     """Return the operand as NumPy takes it; a Python number stays weak in promotion."""
     return FLOAT64_TYPE(operand.x) if operand.value == NULL else <object>operand.value
+
+
+cdef object set_output(Operand *output, object value):
+    """Fill in what an op has computed; returns what must stay alive."""
+    output.kind = ARRAY
+    if type(value) is not cnp.ndarray:
+        if type(value) is FLOAT64_TYPE or type(value) is float:
+            output.kind = SCALAR
+            output.x = PyFloat_AS_DOUBLE(value)
+            output.value = NULL
+            return None
+        if type(value) is not tuple:
+            value = np.asarray(value)
+    output.value = <PyObject *>value
+    if output.kind == ARRAY and type(value) is cnp.ndarray and value.ndim == 0 and value.dtype == FLOAT64_DTYPE:
+        output.kind = SCALAR
+        output.x = value[()]
+        output.value = NULL
+    return value
 
 
 cdef tuple shape_of(Saved saved):

@@ -3,6 +3,8 @@ from cpython.ref cimport PyObject
 from libc.stddef cimport ptrdiff_t
 from numpy cimport npy_intp
 
+from ad.engine.types cimport ARRAY, Operand
+
 ctypedef void (*InnerLoop)(
     char **args, const npy_intp *dimensions, const npy_intp *strides,
     void *data) noexcept nogil
@@ -31,6 +33,13 @@ cdef struct Loop:
 cdef struct Factor:
     PyObject *array
     double number
+
+cdef inline Factor factor_of(Operand *operand) noexcept:
+    """Return an operand of `apply` as an operand of a kernel."""
+    cdef Factor f
+    f.array = operand.value if operand.kind == ARRAY else NULL
+    f.number = operand.x
+    return f
 
 cdef bint heeds_errors() except -1
 cdef bint heeds_flags() except -1

@@ -90,6 +90,7 @@ cdef uint64_t now() noexcept
 cdef bint is_live_elsewhere(NodePtr node)
 cdef list recorders_elsewhere()
 cdef Recorder tracer_of(NodePtr node)
+cdef int tell_failure(Operand *operands, int n) except -1
 cdef void share_leaf(Node leaf) noexcept
 cdef Level find_level(State state, long tag)
 cdef set open_levels()

@@ -252,6 +252,17 @@ cdef Recorder tracer_of(NodePtr node):
     return None
 
 
+cdef int tell_failure(Operand *operands, int n) except -1:
+    """Tell the program that is being recorded, if any, that an op raised: on other values it may not."""
+    cdef Recorder tracer
+    cdef int i
+    for i in range(n):
+        tracer = tracer_of(operands[i].node)
+        if tracer is not None:
+            tracer.fail(operands[i].node)
+    return 0
+
+
 cdef class Recorder:
     """An interval of recording, with pauses. The nodes whose sequence numbers lie in it belong to it."""
 

@@ -55,3 +55,5 @@ cdef extern from "Python.h":
         PyObject *tp_dict
         destructor tp_dealloc
         Py_ssize_t tp_weaklistoffset
+
+cdef void give_name(type t, const char *name) noexcept

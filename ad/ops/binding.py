@@ -5,9 +5,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ad import _core
 from ad._core import Array, apply
 from ad.engine.graph import Op
+from ad.engine.inspection import concrete, is_differentiated
 from ad.errors import unsupported_argument
 from ad.ops.nondifferentiable import by_numpy
 
@@ -61,9 +61,9 @@ class ArgumentBinder:
         """A static parameter: it has no derivative, so Arrays in it become ndarrays if nothing flows through them."""
         if type(value) is tuple:
             return tuple([self._static(name, part) for part in value])
-        if _core.is_differentiated(value):
+        if is_differentiated(value):
             raise unsupported_argument(self.name, name, value, "Nothing flows through it; cut it off with x.numpy().")
-        return _core.concrete(value)
+        return concrete(value)
 
 
 def public_function(op: Op, binder: ArgumentBinder, raw: _Function, numpy: Sequence[_Function]) -> _Function:

@@ -31,9 +31,9 @@ from typing import Any
 
 import numpy as np
 
-from ad import _core
 from ad._core import Array, apply
 from ad.engine.graph import Op
+from ad.engine.public_functions import add_method, elementwise_function
 from ad.errors import unsupported_argument
 from ad.ops import shape_rules
 from ad.ops.batching import aligned_tangent, linear_over_lanes, over_lanes, total
@@ -119,12 +119,12 @@ def elementwise(
     op.set_power(known.exponent, known.radicand, known.carry)
     inputs = "x" if len(partials) == 1 else "x1, x2"
     signature = f"{name}({inputs}, /, **kwargs)\n--\n\n"  # as CPython wants it of a built-in function
-    function = _core.elementwise_function(op, signature + documentation(name, None, numpy, singular, accuracy))
+    function = elementwise_function(op, signature + documentation(name, None, numpy, singular, accuracy))
     entry = Entry(name, function, "elementwise", numpy=numpy, op=op, domain=domain, points=points,
                   singular=singular, accuracy=accuracy)
     register(entry, traits=known)
     if method:
-        _core.add_method(name if method is True else method, lambda x, *rest: apply(op, (x, *rest)))
+        add_method(name if method is True else method, lambda x, *rest: apply(op, (x, *rest)))
     return function
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ad._core import Array, apply, concrete, is_any_tracing, is_traced
+from ad._core import Array, apply, is_traced
+from ad.engine.inspection import concrete, is_any_tracing
 from ad.engine.kernels import add_rows
 from ad.errors import MissingRule
 from ad.ops.batching import over_lanes

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ad._core import Array, apply, metadata_view
+from ad._core import Array, apply
+from ad.engine.inspection import metadata_view
 from ad.errors import MissingRule
 from ad.ops.axes import behind_lanes
 from ad.ops.binding import has_array

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ad import _core
 from ad._core import Array
+from ad.engine.public_functions import add_method
 from ad.ops.costs import matrix_product
 from ad.ops.domains import REAL
 from ad.ops.elementwise import conjugate
@@ -35,7 +35,7 @@ def matrix_transpose(x: Any) -> Any:
     return np.swapaxes(x, -1, -2)
 
 
-_core.add_method("mT", property(matrix_transpose))
+add_method("mT", property(matrix_transpose))
 
 
 def flipped(x: Any) -> Any:

@@ -10,9 +10,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ad import _core, trees
-from ad._core import Array, apply, concrete, is_any_tracing, is_traced, metadata_view, public_value
+from ad import trees
+from ad._core import Array, apply, is_traced, public_value
 from ad.engine.graph import Op
+from ad.engine.inspection import concrete, is_any_tracing, is_differentiated, metadata_view, note_failure
+from ad.engine.public_functions import add_method
 from ad.errors import MissingRule, cannot_write, changes_in_place, missing_rule
 from ad.ops import shape_rules
 from ad.ops.axes import behind_lanes
@@ -64,7 +66,7 @@ def _replaced(tree: Any, replace: _Function) -> Any:
 def is_live(tree: Any) -> bool:
     """Whether a derivative could flow through one of these values."""
     if isinstance(tree, Array):
-        return _core.is_differentiated(tree)
+        return is_differentiated(tree)
     if isinstance(tree, dict):
         tree = tree.values()
     elif not isinstance(tree, (list, tuple)):
@@ -111,7 +113,7 @@ def evaluate(function: Any, args: Any, kwargs: Any, opaque: bool = False) -> Any
     try:
         found = function(*filled(args, known), **filled(kwargs, known))
     except Exception:
-        _core.note_failure(traced)
+        note_failure(traced)
         raise
     if static or not traced:
         return found
@@ -245,7 +247,7 @@ def _method(name: str) -> _Function:
 
 
 for _name in "all any argmax argmin argpartition argsort nonzero searchsorted".split():
-    _core.add_method(_name, _method(_name))
+    add_method(_name, _method(_name))
 
 
 def _tobytes(x: Any, order: Any = "C") -> bytes:
@@ -262,7 +264,7 @@ def _tobytes(x: Any, order: Any = "C") -> bytes:
     return np.asarray(concrete(x)).tobytes(order)
 
 
-_core.add_method("tobytes", _tobytes)
+add_method("tobytes", _tobytes)
 
 
 def _changing_method(name: str, instead: str) -> _Function:
@@ -278,7 +280,7 @@ for _name, _instead in {
     "fill": "np.full_like(x, value)", "partition": "np.partition(x, kth)", "put": "np.where(mask, values, x)",
     "resize": "np.reshape(x, shape)", "sort": "np.sort(x)",
 }.items():
-    _core.add_method(_name, _changing_method(_name, _instead))
+    add_method(_name, _changing_method(_name, _instead))
 
 
 def _round(x: Any, ndigits: Any = None) -> Any:
@@ -286,7 +288,7 @@ def _round(x: Any, ndigits: Any = None) -> Any:
     return int(np.rint(x)) if ndigits is None else np.round(x, ndigits)
 
 
-_core.add_method("__round__", _round)
+add_method("__round__", _round)
 
 _COMPARISONS = (np.less, np.less_equal, np.equal, np.not_equal, np.greater, np.greater_equal)
 _OPERATORS: tuple[Callable[[Any, Any], Any], ...] = (

@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ad import _core
-from ad._core import Array
+from ad._core import Array, constant, is_traced
 from ad.engine import roles, variable
+from ad.engine.inspection import find_tracer, is_tracing
 from ad.errors import cannot_write, missing_rule
 from ad.ops import reductions, scans
 from ad.ops.exponentials import log_sum_exp
@@ -185,7 +185,7 @@ def _into(out: Any, y: Any, ufunc: Any, method: str, casting: Any = "same_kind")
 
 def _write(target: Any, y: Any, name: str, casting: Any) -> Any:
     if not isinstance(target, Array):
-        if is_live(y) or isinstance(y, Array) and _core.is_traced(y):
+        if is_live(y) or isinstance(y, Array) and is_traced(y):
             raise cannot_write(name)
         np.copyto(target, plain_values(y), casting=casting)
         return target
@@ -195,7 +195,7 @@ def _write(target: Any, y: Any, name: str, casting: Any) -> Any:
         y = TABLE["astype"].function(y, target.dtype)
     if y.shape != target.shape:
         y = np.broadcast_to(y, target.shape)
-    variable.rebind(target, y if isinstance(y, Array) else _core.constant(y))
+    variable.rebind(target, y if isinstance(y, Array) else constant(y))
     return target
 
 
@@ -253,7 +253,7 @@ def _at(ufunc: Any, inputs: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """`ufunc.at`, which writes in place: into an ndarray, and only values that are not being differentiated."""
     if isinstance(inputs[0], Array):
         raise missing_rule(_name(ufunc, "at"), "Arrays are not changed in place; use the result of np.add, or")
-    if is_live(inputs) or _core.is_tracing() or _core.find_tracer([x for x in inputs if isinstance(x, Array)]):
+    if is_live(inputs) or is_tracing() or find_tracer([x for x in inputs if isinstance(x, Array)]):
         raise cannot_write(_name(ufunc, "at"))
     return ufunc.at(*plain_values(inputs), **kwargs)
 

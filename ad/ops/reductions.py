@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ad._core import Array, apply, value_or_tracer
+from ad._core import Array, apply
+from ad.engine.inspection import value_or_tracer
 from ad.errors import unsupported_argument
 from ad.ops import elementwise
 from ad.ops.axes import REDUCES, count, extreme_shape_rule, from_the_end, kept_shape, reduced_shape_rule

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ad import _core, trees
-from ad._core import Array
+from ad import trees
+from ad._core import Array, public_value
+from ad.engine.inspection import is_any_tracing, metadata_view, note_failure
 
 __all__ = ["as_flag", "as_index", "one_axis", "refuse", "tried"]
 
@@ -37,7 +38,7 @@ def as_flag(value: Any) -> bool:
 
 def tried(function: Callable[..., Any], x: Any, *args: Any, **kwargs: Any) -> None:
     """Call a function of NumPy that reads only the shape of `x`, so that it refuses other arguments that are wrong."""
-    function(_core.metadata_view(x) if isinstance(x, Array) else x, *args, **kwargs)
+    function(metadata_view(x) if isinstance(x, Array) else x, *args, **kwargs)
 
 
 def refuse(function: Callable[..., Any], args: Any, kwargs: Any) -> None:
@@ -51,8 +52,8 @@ def refuse(function: Callable[..., Any], args: Any, kwargs: Any) -> None:
         with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
             function(*args, **kwargs)
     except Exception as error:
-        if _core.is_any_tracing():
-            _core.note_failure(found)  # on other values it may be another error, or none
+        if is_any_tracing():
+            note_failure(found)  # on other values it may be another error, or none
         raise error from None
 
 
@@ -62,7 +63,7 @@ def _copied(tree: Any, found: list[Array]) -> Any:
     def copied(x: Any) -> Any:
         if isinstance(x, Array):
             found.append(x)
-            return np.array(_core.public_value(x))
+            return np.array(public_value(x))
         if isinstance(x, np.ndarray):
             return x.copy(order="K")
         return slice(*map(copied, (x.start, x.stop, x.step))) if type(x) is slice else x

@@ -3,7 +3,8 @@ from typing import Any
 
 import numpy as np
 
-from ad._core import Array, apply, value_or_tracer
+from ad._core import Array, apply
+from ad.engine.inspection import value_or_tracer
 from ad.errors import MissingRule
 from ad.ops.axes import ALONG_AXIS
 from ad.ops.domains import NONZERO, REAL

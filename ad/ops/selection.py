@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from ad import _core
-from ad._core import Array, apply, value_or_tracer
+from ad._core import Array, apply
+from ad.engine.inspection import value_or_tracer
+from ad.engine.public_functions import add_method
 from ad.ops.domains import REAL
 from ad.ops.forms import case, composite, custom, elementwise, numpy_signature, point, stacked
 from ad.ops.shape_rules import elementwise_shape
@@ -116,7 +117,7 @@ def _clip_method(x: Any, min: Any = None, max: Any = None, out: Any = None, **kw
     return _clipped(x, min, max, out, kwargs)
 
 
-_core.add_method("clip", _clip_method)
+add_method("clip", _clip_method)
 
 
 def _clipped(a: Any, low: Any, high: Any, out: Any, kwargs: Any) -> Any:

@@ -3,8 +3,9 @@ from typing import Any
 
 import numpy as np
 
-from ad import _core
-from ad._core import Array, apply
+from ad._core import Array, apply, is_traced
+from ad.engine.inspection import metadata_view
+from ad.engine.public_functions import add_method
 from ad.engine.variable import stop_gradient
 from ad.errors import MissingRule
 from ad.ops import elementwise, shape_rules
@@ -66,7 +67,7 @@ def astype(x: Any, dtype: Any, order: Any = "K", casting: Any = "unsafe", subok:
     if not np.can_cast(x.dtype, dtype, casting):
         raise TypeError(f"Cannot cast array data from {x.dtype!r} to {dtype!r} according to the rule {casting!r}")
     if dtype.kind not in "fc":
-        if _core.is_traced(x):
+        if is_traced(x):
             return cast(stop_gradient(x), dtype)
         return np.asarray(x.numpy()).astype(dtype, casting=casting)
     return apply(_astype.op, (x,), (dtype,))
@@ -79,9 +80,9 @@ def copy(a: Any, order: Any = "K", subok: bool = False) -> Any:
     return elementwise.identity(a)
 
 
-_core.add_method("conj", elementwise.conjugate)
-_core.add_method("real", property(elementwise.real))
-_core.add_method("imag", property(elementwise.imag))
+add_method("conj", elementwise.conjugate)
+add_method("real", property(elementwise.real))
+add_method("imag", property(elementwise.imag))
 
 # -- broadcasting -----------------------------------------------------------------------------------
 
@@ -180,7 +181,7 @@ def memory_order(a: Any, order: Any) -> Any:
     order = "C" if order is None else order.upper()
     if order in ("C", "F"):
         return order
-    flags = np.asarray(_core.metadata_view(a)).flags
+    flags = np.asarray(metadata_view(a)).flags
     if flags.c_contiguous or (order == "A" and not flags.f_contiguous):
         return "C"
     if flags.f_contiguous:
@@ -195,7 +196,7 @@ def _reshape_method(x: Any, *shape: Any, order: Any = "C", copy: Any = None) -> 
     return reshape(x, shape[0] if len(shape) == 1 else shape, order, copy)
 
 
-_core.add_method("reshape", _reshape_method)
+add_method("reshape", _reshape_method)
 
 
 @composite(np.ravel, domain=REAL, cases=(case((2, 3)), case((2, 3), order="F"), case(())), method=True)
@@ -209,12 +210,12 @@ def flatten(a: Any, order: Any = "C") -> Any:
     return ravel(a, order)
 
 
-_core.add_method("flat", property(ravel))
+add_method("flat", property(ravel))
 
 
 def _reshaped_by(function: Any, a: Any, *args: Any) -> Any:
     """`a` in the shape that NumPy's function would give it."""
-    return reshape(a, function(np.asarray(_core.metadata_view(a)), *args).shape)
+    return reshape(a, function(np.asarray(metadata_view(a)), *args).shape)
 
 
 @composite(np.squeeze, domain=REAL, cases=(case((1, 3, 1)), case((1, 3, 1), axis=0), case((1, 1))), method=True)
@@ -279,8 +280,8 @@ def _transpose_method(x: Any, *axes: Any) -> Any:
     return transpose(x, axes[0] if isinstance(axes[0], (tuple, list)) else axes)
 
 
-_core.add_method("transpose", _transpose_method)
-_core.add_method("T", property(transpose))
+add_method("transpose", _transpose_method)
+add_method("T", property(transpose))
 
 
 @composite(np.swapaxes, domain=REAL, cases=(case((2, 3, 4), 0, -1), case((2, 3), 0, 0)), method=True)

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ad._core import Array, concrete
+from ad._core import Array
+from ad.engine.inspection import concrete
 from ad.errors import MissingRule
 from ad.ops.domains import REAL
 from ad.ops.elementwise import floor

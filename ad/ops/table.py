@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ad import _core
 from ad.engine.graph import Op
+from ad.engine.public_functions import add_method
 from ad.ops.documentation import EXACT, Accuracy, Point
 from ad.ops.domains import REAL
 from ad.ops.traits import TRAITS, Traits, traits_of
@@ -123,4 +123,4 @@ def register(entry: Entry, method: bool | str = False, function: _Function | Non
     for callable_ in entry.numpy:
         (UFUNCS if isinstance(callable_, np.ufunc) else FUNCTIONS)[callable_] = function
     if method:
-        _core.add_method(entry.name if method is True else method, function)
+        add_method(entry.name if method is True else method, function)

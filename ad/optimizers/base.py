@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Never, Self, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ad._core import Array, is_tracing
+from ad._core import Array
+from ad.engine.inspection import is_tracing
 from ad.engine.tape import Tape
 from ad.engine.variable import Variable
 from ad.errors import no_assignment

@@ -9,9 +9,10 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ad._core import Array, apply, constant, find_tracer, is_traced, is_watched, public_value
+from ad._core import Array, apply, constant, is_traced, is_watched, public_value
 from ad.engine import sweep
 from ad.engine.graph import Op
+from ad.engine.inspection import find_tracer
 from ad.engine.recorder import keep_rule
 from ad.engine.tape import Tape, is_differentiating
 from ad.engine.variable import Variable, stop_gradient

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from ad._core import Array, is_tracing, lift_constant
+from ad._core import Array
 from ad.engine import boundary
+from ad.engine.inspection import is_tracing, lift_constant
 from ad.engine.sweep import SweepPlan
 from ad.transforms.differentiated_call import DifferentiatedCall
 

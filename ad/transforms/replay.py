@@ -6,9 +6,10 @@ within a reverse sweep or a forward level. They are ops of the same kind, so der
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ad._core import Array, Untraced, apply, constant, public_value
+from ad._core import Array, apply, constant, public_value
 from ad.engine import boundary, sweep
 from ad.engine.graph import Op
+from ad.engine.inspection import Untraced
 from ad.engine.variable import Variable
 from ad.errors import MissingRule
 from ad.ops.batching import over_lanes
