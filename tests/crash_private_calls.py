@@ -15,7 +15,7 @@ LEFT_OUT = {"_forget_workers", "install", "install_lookup", "set_limits", "add_m
 
 def modules():
     for info in pkgutil.walk_packages(ad.__path__, "ad."):
-        if info.name.rsplit(".", 1)[-1].startswith("_") and not info.name.endswith("__main__"):
+        if not info.name.endswith("__main__"):
             module = importlib.import_module(info.name)
             if not module.__file__.endswith(".py"):
                 yield module
