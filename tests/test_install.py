@@ -62,7 +62,9 @@ def test_declarations_and_data_are_shipped():
 
 def test_import_brings_nothing_beyond_numpy():
     code = "import sys, numpy; before = set(sys.modules); import ad; print(*set(sys.modules) - before)"
-    brought = {name.split(".")[0] for name in run(code).split()}
+    modules = run(code).split()
+    assert "numpy.random" not in modules  # a tenth of the time; an annotation is enough to import it
+    brought = {name.split(".")[0] for name in modules}
     assert not {name for name in brought - sys.stdlib_module_names if not re.match("ad$|numpy$|_?cython_", name)}
 
 

@@ -53,7 +53,7 @@ class Entry:
     def traits(self) -> Traits:
         return Traits() if self.op is None else traits_of(self.op)
 
-    def sample(self, rng: np.random.Generator, inputs: Sequence[Any] | None = None,
+    def sample(self, rng: "np.random.Generator", inputs: Sequence[Any] | None = None,
                dtype: Any = np.float64) -> list[Any]:
         """Positional arguments to call the entry with.
 
@@ -75,7 +75,7 @@ class Entry:
         return f"<table entry {self.name} ({self.form})>"
 
 
-def _sample(x: Any, domain: _Function, rng: np.random.Generator, dtype: Any) -> Any:
+def _sample(x: Any, domain: _Function, rng: "np.random.Generator", dtype: Any) -> Any:
     if isinstance(x, list):
         return [_sample(part, domain, rng, dtype) for part in x]
     if not isinstance(x, tuple):
