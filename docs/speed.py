@@ -6,6 +6,7 @@ from matplotlib import pyplot as plt
 
 ROOT = Path(__file__).parent.parent
 HEAD = "| gradient of |"  # how the table begins
+LEFT = 0.1  # where the bars begin, on a logarithmic axis
 COLOURS = {"`ad`": "#1f77b4", "`ad.compile`": "#17becf", "HIPS autograd": "#ff7f0e", "JAX": "#7f7f7f"}
 
 
@@ -32,17 +33,17 @@ def draw(path):
     figure, axes = plt.subplots(figsize=(7.5, 0.72 * len(rows) + 0.7), layout="constrained")
     for i, (name, colour) in enumerate(COLOURS.items()):
         column = heading.index(name)
-        found = [(j + 0.2 * i, multiple(row[column])) for j, row in enumerate(rows) if multiple(row[column])]
-        places, widths = zip(*found)
-        bars = axes.barh(places, widths, 0.19, left=0.1, color=colour, label=name.strip("`"))
-        axes.bar_label(bars, [f"{width:g}x" for width in widths], padding=2, fontsize=7)
+        places, found = zip(*[(j + 0.2 * i, x) for j, row in enumerate(rows) if (x := multiple(row[column]))])
+        bars = axes.barh(places, [x - LEFT for x in found], 0.19, left=LEFT, color=colour, label=name.strip("`"))
+        axes.bar_label(bars, [f"{x:g}x" for x in found], padding=2, fontsize=7)
     axes.set_yticks([j + 0.3 for j in range(len(rows))], [row[0] for row in rows])
     axes.invert_yaxis()
     axes.set_xscale("log")
     axes.axvline(1, color="black", linewidth=0.6)
     axes.set_xlabel("time of a gradient / time of the function by NumPy (lower is better)")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="lower right", fontsize=8)
+    axes.margins(x=0.12)
+    figure.legend(frameon=False, loc="outside upper right", ncols=len(COLOURS), fontsize=8)
     figure.savefig(path, metadata={"Date": None})
 
 

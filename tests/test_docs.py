@@ -79,3 +79,10 @@ def test_the_examples_of_a_docstring(test):
 @pytest.mark.parametrize("name", sorted({*ad.__all__} - {*TABLE}))
 def test_every_public_name_has_its_place_in_the_reference(name):
     assert re.search(rf":: ad\.{name}\b", API)
+
+
+def test_the_picture_of_the_speed_table_is_of_that_table():
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("| gradient of |")[2].partition("\n\n")[0]
+    shown = [f"{float(number):g}x" for number in re.findall(r"\| ([\d.]+)x", table)]
+    picture = (ROOT / "docs" / "_static" / "speed.svg").read_text(encoding="utf-8")
+    assert len(shown) > 15 and sorted(re.findall(r">([\d.]+x)<", picture)) == sorted(shown)

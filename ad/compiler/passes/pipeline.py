@@ -22,6 +22,7 @@ __all__ = ["algebra", "common_subexpressions", "dead_code", "fold_constants", "o
 ROUNDS = 8  # one pass makes work for another; two or three rounds are the rule
 SPARSE = 8  # slots for each one in use, beyond which they are renumbered before the other passes, too
 
+
 def dead_code(graph: Graph) -> Graph:
     """Remove the instructions and constants that no output depends on."""
     live, kept = set(graph.outputs), []
