@@ -86,3 +86,14 @@ def test_the_picture_of_the_speed_table_is_of_that_table():
     shown = [f"{float(number):g}x" for number in re.findall(r"\| ([\d.]+)x", table)]
     picture = (ROOT / "docs" / "_static" / "speed.svg").read_text(encoding="utf-8")
     assert len(shown) > 15 and sorted(re.findall(r">([\d.]+x)<", picture)) == sorted(shown)
+
+
+def test_how_it_works_names_what_is_there():
+    """But for a column of each of two other libraries' terms."""
+    page = (ROOT / "docs" / "how_it_works.md").read_text(encoding="utf-8")
+    sources = [path for path in (ROOT / "ad").rglob("*") if path.suffix in (".py", ".pyx", ".pxd", ".h")]
+    words = set(re.findall(r"\w+", "".join(path.read_text(encoding="utf-8") for path in sources)))
+    words |= {path.stem for path in sources}
+    for name in set(re.findall(r"`([^`\s]+)`", page)) - {"FakeTensor", "ShapedArray"}:
+        known = (ROOT / name).exists() if "/" in name else name.split(".")[-1] in words | {"h", "py", "pyx"}
+        assert known or not re.fullmatch(r"[\w./]+", name), name

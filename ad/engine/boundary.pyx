@@ -51,12 +51,12 @@ def output(y):
     return None if found is None or found.dtype.kind not in "biufc" else found
 
 
-def hand_over(Array x, bint ours):
+def hand_over(Array x, bint wrapped):
     """A function's value as the caller gets it: plain and its own, unless it is live or the caller works with Arrays.
 
     The function may have kept the Array, so the value is copied.
     """
-    if ours or is_live(x):
+    if wrapped or is_live(x):
         return x
     force(x)
     value = x.array
@@ -72,9 +72,9 @@ def hand_over(Array x, bint ours):
     return y
 
 
-def hand_over_new(Array x, bint ours):
+def hand_over_new(Array x, bint wrapped):
     """`hand_over` of what a sweep made: nobody else has the Array."""
-    return x if ours or is_live(x) else own(x)
+    return x if wrapped or is_live(x) else own(x)
 
 
 cdef object own(Array x):
@@ -98,10 +98,10 @@ def live(Array x):
     return is_live(x)
 
 
-def zeros_like(Array x, bint ours):
+def zeros_like(Array x, bint wrapped):
     """What stands for a derivative where there is no connection."""
     value = np.zeros(x.shape, x.dtype if x.dtype.kind in "fc" else FLOAT64_TYPE)
-    return wrap(value) if ours else value[()] if x.ndim == 0 else value
+    return wrap(value) if wrapped else value[()] if x.ndim == 0 else value
 
 
 def scalar(y, transform):
@@ -176,7 +176,7 @@ def gradient(f, tuple args, dict kwargs, tuple positions, bint single, bint with
     cdef Array source, y
     cdef list given = list(args), sources = []
     cdef Py_ssize_t n = len(args)
-    cdef bint ours = False, has_large = False
+    cdef bint wrapped = False, has_large = False
     cdef SweepPlan plan
     transform = "value_and_grad" if with_value else "grad"
     cdef long begun = begin()
@@ -188,7 +188,7 @@ def gradient(f, tuple args, dict kwargs, tuple positions, bint single, bint with
             source = leaf(given[position])
             if source is None:
                 return None
-            ours |= type(args[position]) is Array
+            wrapped |= type(args[position]) is Array
             has_large |= source.array is not None and cnp.PyArray_SIZE(<cnp.ndarray>source.array) >= LARGE
             sources.append(source)
             # f gets an Array of its own, which an `out=` may rebind
@@ -205,10 +205,10 @@ def gradient(f, tuple args, dict kwargs, tuple positions, bint single, bint with
         warn_independent(transform, *independent(plan, begun))
     # Where no recorder but this one ever saw the nodes, no other sweep will want their values.
     cdef bint alone = has_large and recorder.had_all()
-    found = [zeros_like(source, ours) if x_bar is None else hand_over_new(x_bar, ours)
+    found = [zeros_like(source, wrapped) if x_bar is None else hand_over_new(x_bar, wrapped)
              for x_bar, source in zip(plan.pull(seed_of(y), alone), sources)]
     result = found[0] if single else tuple(found)
-    return (hand_over(y, ours), result) if with_value else result
+    return (hand_over(y, wrapped), result) if with_value else result
 
 
 # -- forward -------------------------------------------------------------------------------

@@ -258,7 +258,7 @@ cdef object of_itself(Array x, list targets, list seeds):
 
 
 cdef class Accumulator(Level):
-    """A forward level that gives tangents to values of ours for as long as it is open."""
+    """a forward level that gives tangents to Arrays for as long as it is open."""
 
     def __cinit__(self):
         self.primals, self.x_dots = [], []

@@ -76,13 +76,13 @@ cdef class Tracer(Recorder):
     cdef dict captured    # address of an ndarray -> its slot
     cdef dict copies      # address of an ndarray that is a parameter -> the copy in the recording
     cdef list caught      # the calls under way that may be run again, if a value escapes from them
-    cdef dict stand_ins   # serial of a variable -> the Array read in its place
+    cdef dict placeholders   # serial of a variable -> the Array read in its place
 
     def __init__(self, warn, lifts):
         self.lifts, self.lifted = lifts, []
         self.levels = open_levels()
         self.instructions, self.avals, self.guards, self.inputs, self.variables = [], [], [], [], []
-        self.constants, self.slots, self.captured, self.stand_ins = {}, {}, {}, {}
+        self.constants, self.slots, self.captured, self.placeholders = {}, {}, {}, {}
         self.alive, self.copies, self.caught = [], {}, []
         self.warn, self.failed = warn, ""
 
@@ -132,15 +132,15 @@ cdef class Tracer(Recorder):
         return x
 
     cdef Array read_variable(self, object variable, Array snapshot):
-        cdef Array stand_in = self.stand_ins.get(variable.serial)
-        if stand_in is not None:
-            return stand_in
-        stand_in = new_array(snapshot.array, snapshot.number, snapshot.node or new_leaf(), None)
-        cdef long slot = self.new_slot(stand_in.shape, stand_in.dtype)
-        self.bind_slot(stand_in.node, slot)
-        self.stand_ins[variable.serial] = stand_in
+        cdef Array placeholder = self.placeholders.get(variable.serial)
+        if placeholder is not None:
+            return placeholder
+        placeholder = new_array(snapshot.array, snapshot.number, snapshot.node or new_leaf(), None)
+        cdef long slot = self.new_slot(placeholder.shape, placeholder.dtype)
+        self.bind_slot(placeholder.node, slot)
+        self.placeholders[variable.serial] = placeholder
         self.variables.append((variable, slot))
-        return stand_in
+        return placeholder
 
     cdef long constant(self, object value):
         """Return the slot of a value that does not depend on the inputs."""
