@@ -111,7 +111,7 @@ class Allocator:
         for t, step in enumerate(steps):
             for op in step:
                 for slot in () if isinstance(op, CallOp) else op.outputs:
-                    outlives = last[slot] > t or isinstance(op, MatmulOp) or op.name == "add_into"  # type: ignore[attr-defined]
+                    outlives = last[slot] > t or isinstance(op, MatmulOp) or op.kernel == "add_into"  # type: ignore[attr-defined]
                     size = self.lowering.views[slot].size
                     if outlives and size != 1 and slot not in offsets and not self.is_array(slot):
                         offsets[slot] = arena.allocate(size + PADDING)

@@ -62,7 +62,7 @@ class GroupMaker:
         self.made: dict[Ref, int] = {}
         self.blocks = defaultdict(list)
         for op in step:
-            if op.name == "add_into":
+            if op.kernel == "add_into":
                 self.blocks[op.outputs[0]].append(op)
         self.first_blocks = {slot: self._initialize(slot, blocks) for slot, blocks in self.blocks.items()}
         self.starts = {slot: max(op.target.offset for op in blocks) for slot, blocks in self.blocks.items()}
@@ -71,17 +71,17 @@ class GroupMaker:
 
     def group(self) -> LoopGroup:
         for op in self.step:
-            if op.name == "add_into":
+            if op.kernel == "add_into":
                 self._add_block(op)
-            elif op.name == "sum":
+            elif op.kernel == "sum":
                 self.loops.append(SumLoop((self._block(op.inputs[0]),), len(self.sums)))
                 self.sums.append(Span(*self.allocator.place(op.outputs[0]), 1))
-            elif op.name == "take":
+            elif op.kernel == "take":
                 self._make(TakeLoop(self._out(op), *self.allocator.place(op.inputs[0].root), op.indices))
             else:
                 inputs = tuple([self._ref(view) for view in op.inputs])
-                self._make(NumpyLoop(op.op, self._out(op), inputs) if op.name == "loop" else
-                           KernelLoop(op.name, self._out(op), inputs))
+                self._make(NumpyLoop(op.op, self._out(op), inputs) if op.kernel == "loop" else
+                           KernelLoop(op.kernel, self._out(op), inputs))
         self._fuse_products()
         return self._with_scratch()
 

@@ -89,14 +89,14 @@ class ElementwiseOp(LoweredOp):
 
     Attributes
     ----------
-    name : str
-        A kernel; "loop", the inner loop of `op`; or "add_into", which adds to the elements of `target` in an array
-        that is initially zero.
+    kernel : str
+        A kernel of the machine; or "loop", the inner loop of `op`; "sum", of all elements; "take", of the elements with
+        known indices; "add_into", which adds to the elements of `target` in an array that is initially zero.
     op : Op, optional
     target : View or ScatterIndex, optional
     """
 
-    name: str
+    kernel: str
     op: Any = None
     target: Any = None
 

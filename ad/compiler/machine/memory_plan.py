@@ -161,7 +161,7 @@ class _ScalarCodeMaker:
     def make(self, step: Sequence[Any]) -> ScalarCode:
         for op in step:
             operands = [self.operand(view) for view in op.inputs]
-            if op.name == "add_into":
+            if op.kernel == "add_into":
                 self._accumulate(op, operands[0])
             else:
                 self._compute(op, operands)
@@ -190,7 +190,7 @@ class _ScalarCodeMaker:
     def _compute(self, op: ScalarOp, operands: list[int]) -> None:
         base, offset = self.allocator.place(op.outputs[0])
         out = offset if base == REGISTERS else self.allocator.new_register()
-        opcode = SCALAR_CODES.get(op.op, "loop") if op.name == "loop" else op.name
+        opcode = SCALAR_CODES.get(op.op, "loop") if op.kernel == "loop" else op.kernel
         if not self._join_sin_cos(opcode, out, operands[0]):
             a, b, c = (operands + [0, 0])[:3]
             self.code.append(ScalarInstruction(opcode, out, a, b, c, op.op))

@@ -36,9 +36,11 @@ def _is_same_step(op: LoweredOp, producer: LoweredOp, view: View) -> bool:
     """Return whether an op may share the step of the op that makes what it reads."""
     if isinstance(op, ScalarOp):
         return isinstance(producer, ScalarOp)
-    if not isinstance(op, LoopOp) or not isinstance(producer, LoopOp) or op.name == "take":
+    if not isinstance(op, LoopOp) or not isinstance(producer, LoopOp) or op.kernel == "take":
         return False
-    return producer.name not in ("sum", "add_into") and producer.n == op.n and view.is_flat and view.size == producer.n
+    if producer.kernel in ("sum", "add_into") or producer.n != op.n:
+        return False
+    return view.is_flat and view.size == producer.n
 
 
 class _DependencyGraph:
@@ -119,8 +121,8 @@ def fused(step: list[Any], readers: Mapping[int, int]) -> list[Any]:
 
 def _fuse(first: LoweredOp, second: ElementwiseOp, k: int) -> ElementwiseOp | None:
     """Return one op for two, the second of which reads the first as input k; None if there is no such kernel."""
-    if not isinstance(first, ElementwiseOp) or (first.name, second.name, k) not in PAIRS:
+    if not isinstance(first, ElementwiseOp) or (first.kernel, second.kernel, k) not in PAIRS:
         return None
-    name = PAIRS[first.name, second.name, k]
-    operands = first.inputs * (2 if first.name == "square" else 1)
-    return replace(second, name=name, inputs=(*operands, *second.inputs[:k], *second.inputs[k + 1:]))
+    kernel = PAIRS[first.kernel, second.kernel, k]
+    operands = first.inputs * (2 if first.kernel == "square" else 1)
+    return replace(second, kernel=kernel, inputs=(*operands, *second.inputs[:k], *second.inputs[k + 1:]))

@@ -131,8 +131,8 @@ class SlotTable:
             return POWERS[self.number(inputs[1])], inputs[:1]
         return KERNELS.get(op), inputs
 
-    def emit(self, name: str, views: tuple[View, ...], out: int, op: Op | None = None,
+    def emit(self, kernel: str, views: tuple[View, ...], out: int, op: Op | None = None,
              target: View | ScatterIndex | None = None) -> None:
         """Append an elementwise op."""
         kind = ScalarOp if views[0].size == 1 else LoopOp
-        self.ops.append(kind(views, (out,), name, op, target))
+        self.ops.append(kind(views, (out,), kernel, op, target))
