@@ -22,7 +22,7 @@ from ad.compiler.ir.graph import Graph, Instruction
 from ad.compiler.ir.guards import Guard
 from ad.engine.graph import Aval, Op
 from ad.ops import nondifferentiable
-from ad.ops.table import TABLE
+from ad.ops.table import TABLE, import_later
 from ad.trees import LEAF, PartialTree, TreeDef
 
 __all__ = ["Contents", "decode_structure", "encode_structure", "from_bytes", "load", "save", "to_bytes"]
@@ -168,7 +168,7 @@ def _op(encoded: Any) -> Op:
     if type(encoded) is not str:
         return _numpy_op(*encoded)
     if encoded not in TABLE and importlib.util.find_spec("scipy"):
-        importlib.import_module("ad.ops.special")
+        import_later()
     op = TABLE[encoded].op if encoded in TABLE else None
     if op is None:
         raise ValueError(f"there is no op {encoded!r}")

@@ -1,7 +1,4 @@
 """The table of ops. Importing it makes every entry and tells the core which serve its operators."""
-from importlib import import_module
-from typing import Any
-
 from ad.engine import forward as _forward  # noqa: F401 - `apply` calls it by a hook
 from ad.engine import graph, native_steps, roles
 from ad.engine import powers as _powers  # noqa: F401 - likewise
@@ -26,7 +23,7 @@ from ad.ops import (  # noqa: F401
 from ad.ops.forms import bilinear, case, composite, custom, linear, stacked
 from ad.ops.reductions import reduction
 from ad.ops.refusals import refuse
-from ad.ops.table import FUNCTIONS, LATER, TABLE, UFUNCS, Entry
+from ad.ops.table import FUNCTIONS, LATER, TABLE, UFUNCS, Entry, op_named, ops_named
 from ad.ops.traits import Batching, Traits, traits_of
 
 __all__ = [
@@ -38,18 +35,8 @@ _SERVING = (
     "add subtract multiply divide power floor_divide remainder negative positive absolute identity scale scale_dots "
     "conjugate getitem reshape broadcast_to sum_to astype"
 )
-
-
-def op_named(name: str) -> Any:
-    """Return the op of an entry of the table; the special functions' entries are made when they are first asked for."""
-    if name not in TABLE:
-        for module in LATER:
-            import_module(module)
-    return TABLE[name].op
-
-
 graph.bind_natives([entry.op for entry in TABLE.values() if entry.form == "elementwise" and entry.op])
-native_steps.specialise(*[op_named(name) for name in ("getitem", "put_zeros", "sum")])
+native_steps.specialise(*ops_named("getitem put_zeros sum"))
 roles.install(
     **{name: TABLE[name].op for name in _SERVING.split()}, getitem_function=indexing.getitem,
     either=TABLE["either"].function, smooth_power=powers.smooth_power,

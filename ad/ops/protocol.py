@@ -3,7 +3,6 @@
 A derivative is never lost silently: a function without a rule raises if one of its arguments is being
 differentiated; otherwise NumPy evaluates it.
 """
-import importlib
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -18,7 +17,7 @@ from ad.ops import reductions, scans
 from ad.ops.exponentials import log_sum_exp
 from ad.ops.nondifferentiable import NONDIFFERENTIABLE, by_numpy, evaluate, is_live, plain_values
 from ad.ops.refusals import refuse
-from ad.ops.table import FUNCTIONS, TABLE, UFUNCS
+from ad.ops.table import FUNCTIONS, TABLE, UFUNCS, import_later
 
 __all__ = ["array_function", "array_ufunc"]
 
@@ -87,7 +86,7 @@ def _is_for_another(inputs: Sequence[Any]) -> bool:
 def _rule(ufunc: Any) -> Any:
     """The table's function for a ufunc, or None; SciPy's entries are made when one is first asked for."""
     if ufunc not in UFUNCS and "scipy.special" in sys.modules and _name(ufunc).startswith("scipy"):
-        importlib.import_module("ad.ops.special")
+        import_later()
     return UFUNCS.get(ufunc)
 
 

@@ -13,7 +13,7 @@ from ad.ops.documentation import EXACT, Accuracy, Point
 from ad.ops.domains import REAL
 from ad.ops.traits import TRAITS, Traits, traits_of
 
-__all__ = ["FUNCTIONS", "LATER", "TABLE", "UFUNCS", "Entry", "register"]
+__all__ = ["FUNCTIONS", "LATER", "TABLE", "UFUNCS", "Entry", "import_later", "op_named", "ops_named", "register"]
 
 _Function = Callable[..., Any]
 
@@ -99,6 +99,27 @@ def _is_importing_later() -> bool:
     return "ad.ops.scipy_support" in sys.modules
 
 
+def import_later() -> None:
+    """Make the entries of the modules in `LATER`: those of SciPy's functions."""
+    for module in LATER:
+        importlib.import_module(module)
+
+
+def op_named(name: str) -> Any:
+    """Return the op of an entry of the table; the special functions' entries are made when they are first asked for."""
+    if name not in TABLE:
+        import_later()
+    return TABLE[name].op
+
+
+def ops_named(names: str) -> list[Op]:
+    """Return the ops of entries whose names are separated by blanks, without composites, which have none.
+
+    For modules that look their ops up once, when they are imported; from there on an op is told by its identity.
+    """
+    return [op for name in names.split() if (op := TABLE[name].op) is not None]
+
+
 def register(entry: Entry, method: bool | str = False, function: _Function | None = None,
              traits: Traits | None = None) -> None:
     """Add an entry to the tables.
@@ -114,8 +135,7 @@ def register(entry: Entry, method: bool | str = False, function: _Function | Non
     """
     function = function or entry.function
     if entry.name not in TABLE and LATER and not _is_importing_later() and importlib.util.find_spec("scipy"):
-        for module in LATER:
-            importlib.import_module(module)
+        import_later()
     if TABLE.setdefault(entry.name, entry) is not entry:
         raise ValueError(f"ad: the table has an op {entry.name!r} already; give this one another name")
     if entry.op is not None and traits is not None:

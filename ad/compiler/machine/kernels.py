@@ -1,11 +1,10 @@
 """The ops that the machine has kernels for, by the op itself: an op of someone else may have the same name."""
 import numpy as np
 
-from ad.compiler.ir.table import ops_named
 from ad.compiler.machine.loops import KERNEL_ARITIES, has_loop
 from ad.engine.graph import Op
-from ad.ops import TABLE
 from ad.ops.nondifferentiable import nondifferentiable_op
+from ad.ops.table import TABLE, ops_named
 from ad.ops.traits import traits_of
 
 __all__ = ["COMPARISONS", "KERNELS", "PAIRS", "SCALAR_CODES", "has_loop"]

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from ad.compiler.ir.table import ops_named
 from ad.compiler.machine.kernels import COMPARISONS, KERNELS, has_loop
 from ad.compiler.machine.lowered_ops import CallOp, MatmulOp
 from ad.compiler.machine.slot_table import FLOAT64_DTYPE, SlotTable
 from ad.compiler.machine.sparse_lowering import SparseLowering
 from ad.compiler.machine.view_lowering import VIEWS, ViewLowering
 from ad.engine.graph import Op
+from ad.ops.table import ops_named
 
 __all__ = ["NATIVE", "Lowering"]
 

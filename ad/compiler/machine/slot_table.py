@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from ad.compiler.ir.table import ops_named
 from ad.compiler.machine.kernels import KERNELS
 from ad.compiler.machine.lowered_ops import CallOp, LoopOp, LoweredOp, ScalarOp, View, contiguous
 from ad.compiler.machine.sparse_blocks import ScatterIndex, SparseBlock
 from ad.engine.graph import Op
+from ad.ops.table import ops_named
 
 __all__ = ["FLOAT64_DTYPE", "SlotTable"]
 

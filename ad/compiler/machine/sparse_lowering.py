@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from ad.compiler.ir.table import ops_named
 from ad.compiler.machine.lowered_ops import LoopOp, View, as_strided, contiguous
 from ad.compiler.machine.slot_table import FLOAT64_DTYPE, SlotTable
 from ad.compiler.machine.sparse_blocks import (
@@ -20,6 +19,7 @@ from ad.compiler.machine.sparse_blocks import (
 from ad.compiler.machine.view_lowering import ViewLowering, element_offset, pick
 from ad.engine.graph import Op
 from ad.ops.indexing import is_basic
+from ad.ops.table import ops_named
 
 __all__ = ["SparseLowering"]
 

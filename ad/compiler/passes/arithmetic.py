@@ -3,12 +3,12 @@ import math
 
 import numpy as np
 
-from ad.compiler.ir.table import ops_named
 from ad.compiler.passes.factors import MODERATE, enlarging, may_join, moderate, normal, power_of_two, times
 from ad.compiler.passes.rewriting import Rewriting
 from ad.compiler.passes.rules import FLOATING, Rule, RuleTable
 from ad.compiler.passes.shapes import broadcast
 from ad.engine.graph import Aval, Op
+from ad.ops.table import ops_named
 
 __all__ = ["RULES"]
 

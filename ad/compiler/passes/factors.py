@@ -3,10 +3,10 @@ import math
 
 import numpy as np
 
-from ad.compiler.ir.table import ops_named
 from ad.compiler.passes.rewriting import Rewriting
 from ad.compiler.passes.rules import REAL
 from ad.engine.graph import Aval
+from ad.ops.table import ops_named
 
 __all__ = ["MODERATE", "enlarging", "may_join", "moderate", "normal", "power_of_two", "times"]
 

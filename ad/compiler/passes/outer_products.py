@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from ad.compiler.ir.graph import Graph, Instruction, Slots
-from ad.compiler.ir.table import ops_named
 from ad.engine.graph import Aval, Op
+from ad.ops.table import ops_named
 
 __all__ = ["outer_products"]
 

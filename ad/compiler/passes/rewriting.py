@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from ad.compiler.ir import strided
 from ad.compiler.ir.graph import Graph, Instruction, Slots
-from ad.compiler.ir.table import ops_named
 from ad.compiler.passes.rules import ANY, REAL, RuleTable
 from ad.engine.graph import Aval, Op
 from ad.ops.shape_rules import is_view
+from ad.ops.table import ops_named
 
 __all__ = ["Rewriting", "fold"]
 

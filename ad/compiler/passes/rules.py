@@ -7,8 +7,8 @@ if it does not apply. A rule for numbers gets the value of a constant real scala
 from collections.abc import Callable, Iterator
 from typing import TypeAlias, TypeVar
 
-from ad.compiler.ir.table import ops_named
 from ad.engine.graph import Op
+from ad.ops.table import ops_named
 
 __all__ = ["ANY", "FLOATING", "REAL", "Rule", "RuleTable", "Rules"]
 

@@ -6,12 +6,12 @@ import numpy as np
 
 from ad.compiler.ir.graph import Slots
 from ad.compiler.ir.keys import frozen
-from ad.compiler.ir.table import ops_named
 from ad.compiler.passes.factors import moderate, times
 from ad.compiler.passes.rewriting import Rewriting
 from ad.compiler.passes.rules import ANY, FLOATING, RuleTable
 from ad.engine.graph import Aval, Op
 from ad.ops.indexing import is_basic
+from ad.ops.table import ops_named
 
 __all__ = ["RULES", "broadcast"]
 

@@ -12,11 +12,11 @@ import numpy as np
 from ad._core import Array, apply
 from ad.compiler.ir.graph import Graph, Instruction, Slots
 from ad.compiler.ir.interpreting import interpret_graph
-from ad.compiler.ir.table import ops_named
 from ad.compiler.tracing.one_by_one import one_by_one
 from ad.compiler.tracing.tracer import slot_of, trace
 from ad.engine.graph import Aval, Op
 from ad.engine.inspection import lift_constant
+from ad.ops.table import ops_named
 from ad.ops.traits import traits_of
 
 __all__ = ["LaneLifting", "pull_lanes", "with_lanes"]
