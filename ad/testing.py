@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ad._core import Array, constant
 from ad.engine.forward import Dual
 from ad.engine.sweep import pull_back, run_recorded
+from ad.ops.batching import zeros_like
 from ad.ops.elementwise import identity
 from ad.trees import flatten
 
@@ -99,7 +100,7 @@ def reverse(flat: _Flat, xs: Sequence[Any], y_bars: Sequence[Any]) -> list[Any]:
     connected = [(y, constant(_cast_like(y_bar, y))) for y, y_bar in zip(ys, y_bars) if isinstance(y, Array)]
     targets, seeds = [list(part) for part in zip(*connected)] or ([], [])
     x_bars = pull_back(recorder, targets, aliases, seeds) if targets else [None] * len(xs)
-    return [constant(np.zeros(x.shape, x.dtype)) if x_bar is None else x_bar for x, x_bar in zip(xs, x_bars)]
+    return [zeros_like(x) if x_bar is None else x_bar for x, x_bar in zip(xs, x_bars)]
 
 
 def _cast_like(y_bar: Any, y: Array) -> NDArray[Any]:

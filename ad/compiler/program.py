@@ -17,6 +17,7 @@ from ad.compiler.ir.interpreting import interpret_graph
 from ad.compiler.ir.keys import frozen
 from ad.compiler.machine import machine_for
 from ad.compiler.machine.vm import Machine
+from ad.compiler.tracing.recording import visible_value
 from ad.engine.graph import Aval
 from ad.engine.inspection import concrete
 from ad.engine.variable import Variable, stop_gradient
@@ -150,7 +151,7 @@ class Program:
         for guard, value in zip(self.guards, found):
             value = concrete(value) if guard.kind == "array" else stop_gradient(value)
             if not guard.holds(value):
-                raise lost_guard(guard, public_value(value) if isinstance(value, Array) else value)
+                raise lost_guard(guard, visible_value(value))
 
     def values(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         """Return the values of the inputs in the arguments of a call.

@@ -9,7 +9,7 @@ from ad._core import apply
 from ad.ops.table import TABLE
 from ad.ops.traits import Batching
 
-__all__ = ["aligned_tangent", "lane_count", "linear_over_lanes", "over_lanes", "total", "with_lanes"]
+__all__ = ["aligned_tangent", "lane_count", "linear_over_lanes", "over_lanes", "total", "with_lanes", "zeros_like"]
 
 
 def over_lanes(rule: Callable[..., Any], dots: Sequence[Any], xs: Sequence[Any], tangents: Any = False) -> Any:
@@ -29,7 +29,7 @@ def over_lanes(rule: Callable[..., Any], dots: Sequence[Any], xs: Sequence[Any],
 def linear_over_lanes(op: Any, batching: Batching, x_dots: Sequence[Any], xs: Sequence[Any], y: Any,
                       params: tuple[Any, ...]) -> Any:
     """A linear op on tangents, of which some or all may have lanes; None stands for a tangent of zeros."""
-    dots = tuple(_zeros_like(x) if x_dot is None else x_dot for x_dot, x in zip(x_dots, xs))
+    dots = tuple(zeros_like(x) if x_dot is None else x_dot for x_dot, x in zip(x_dots, xs))
     k = lane_count(dots, xs)
     if k is None:
         return apply(op, dots, params)
@@ -80,5 +80,6 @@ def total(terms: Iterable[Any]) -> Any:
     return result
 
 
-def _zeros_like(x: Any) -> Any:
+def zeros_like(x: Any) -> Any:
+    """An Array of zeros with the shape and dtype of another."""
     return _core.constant(np.zeros(x.shape, x.dtype))

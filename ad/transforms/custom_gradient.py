@@ -17,7 +17,7 @@ from ad.engine.recorder import keep_rule
 from ad.engine.tape import Tape, is_differentiating
 from ad.engine.variable import Variable, stop_gradient
 from ad.errors import MissingRule, kind, lost_recording, no_place, not_a_function
-from ad.ops.batching import over_lanes
+from ad.ops.batching import over_lanes, zeros_like
 from ad.ops.table import TABLE
 from ad.transforms.cotangents import broadcast_cotangent
 from ad.transforms.replay import ALL_VALUES, Rerun
@@ -302,7 +302,7 @@ class _CustomCall:
 
     def pushed(self, x_dots: dict[int, Any], xs: tuple[Any, ...], y: Any) -> Any:
         """Compute the output's tangent by the registered rule."""
-        tangents = [x_dots[i] if i in x_dots else _zeros(x) for i, x in enumerate(xs)]
+        tangents = [x_dots[i] if i in x_dots else zeros_like(x) for i, x in enumerate(xs)]
         y_dot = self.forward(self.rebuild_args(self.with_inputs(xs, self.leaves)),
                              self.rebuild_args(self.with_inputs(tangents, [0.0] * len(self.leaves))))
         parts = flatten(y_dot)[0]
@@ -323,7 +323,7 @@ class _CustomCall:
         recorder, y_bars, x_bars = sweep.run_recorded(lambda *y_bars: self.cotangents(grad_fn, y_bars, xs), ones)
         used = [i for i in x_dots if x_bars[i] is not None]
         found = sweep.pull_back(recorder, [x_bars[i] for i in used], y_bars, [x_dots[i] for i in used])
-        y_dots = tuple([_zeros(part) if y_dot is None else y_dot for y_dot, part in zip(found, ys)])
+        y_dots = tuple([zeros_like(part) if y_dot is None else y_dot for y_dot, part in zip(found, ys)])
         return y_dots if self.outputs > 1 else y_dots[0]
 
 
@@ -379,10 +379,6 @@ def _weakly(method: Callable[..., Any]) -> Callable[..., Any]:
 
 def _as_ndarray(part: Any) -> NDArray[Any]:
     return public_value(part) if isinstance(part, Array) else np.asarray(part)
-
-
-def _zeros(x: Array) -> Array:
-    return constant(np.zeros(x.shape, x.dtype))
 
 
 def _takes_variables(grad_fn: Callable[..., Any]) -> bool:
