@@ -1,5 +1,5 @@
 """Contract of the core: values, and the one way through them, `apply`."""
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from ad.engine.graph cimport Node, Op
 from ad.engine.types cimport Operand
@@ -14,6 +14,19 @@ cdef class Array:
     cdef bint modulus                # whether it is a power of the modulus
     cdef uint32_t changes            # how often this was rebound, or made a start of derivatives
     cdef uint32_t base_changes       # how often what `base` is made of was, when that was remembered
+    # For `engine.writing`:
+    cdef Array owner                 # the Array that this is a view of, or None
+    cdef Op view_op                  # the op that makes the view of the owner,
+    cdef tuple view_params           # with these params
+    cdef dict pending                # elements written whose derivatives are not those of the array yet; or None
+    cdef uint64_t settled_at         # `clock.writes` when this was known to be up to date
+    cdef uint32_t writes             # how often elements of this were written
+    cdef uint32_t owner_writes       # how often those of the owner had been, when the view was computed
+    cdef bint unsettled              # whether it is a view or has `pending`
+    cdef bint is_sole_owner          # whether nothing else should share the memory of `array`, which is written to
+    cdef bint is_compact             # whether it is a view that has a copy of the elements of its owner
+    cdef bint is_read_only           # whether it is a view that cannot be written to
+    cdef bint has_history            # whether one of the fields for writing is set
     cdef object __weakref__
     cdef Array read(self)
     cdef Array read_unwatched(self)
@@ -30,8 +43,26 @@ cdef struct Hooks:
     Array (*blank_dual)()
     object (*power_of)(Op op, object a, object b, Array y)
     int (*remember)(Op op, tuple inputs, tuple params, Array y) except -1
+    int (*settle)(Array x) except -1
+    int (*write)(Array x, object index, object value) except -1
+    object (*write_whole)(Array x, object y)
+    Array (*read_pending)(Array x, object index)
+    bint (*gives_view)(Array x, Op op, tuple params) except -1
 
 cdef Hooks hooks
+
+
+cdef struct Clock:
+    uint64_t writes                  # how often an Array was written to, in all threads
+
+cdef Clock clock
+
+
+cdef inline int settle(Array x) except -1:
+    """Bring an Array up to date with what was written to it, or to what it is a view of."""
+    if x.unsettled and x.settled_at != clock.writes:
+        hooks.settle(x)
+    return 0
 
 
 cdef Array wrap(object value, Node node=*, tuple tangents=*)
@@ -42,9 +73,10 @@ cdef object raw_value(Array x)
 cdef object read_only(Array x)
 cpdef object public_value(Array x)
 cdef int force(Array x) except -1
-cdef bint is_live(Array x) noexcept
+cdef bint is_live(Array x) except -1
 cdef int note_cut(Array x, str what) except -1
-cpdef bint is_traced(Array x) noexcept
+cpdef bint is_traced(Array x) except -1
+cdef bint is_followed(Array x) except -1
 cpdef bint is_watched(Array x)
 cdef object record_guard(Array x, str kind, object value)
 cdef Array new_array(object array, double number, Node node, tuple tangents)
@@ -52,4 +84,5 @@ cdef Array new_array(object array, double number, Node node, tuple tangents)
 cdef object apply1(Op op, object a)
 cdef object apply2(Op op, object a, object b)
 cpdef object apply(Op op, tuple inputs, tuple params=*)
+cdef Array apply_given(Op op, tuple inputs, tuple params, object value)
 cdef object refuse_operands(Op op, tuple inputs)

@@ -34,7 +34,7 @@ import operator
 
 import numpy as np
 
-from ad.errors import conversion_error, no_item_assignment
+from ad.errors import conversion_error
 from ad.errors import kind as kind_of
 
 cnp.import_array()
@@ -50,6 +50,8 @@ cdef FreeList spare_arrays  # Arrays come and go with every op
 # -- what is above ---------------------------------------------------------------------------
 
 cdef Hooks hooks
+cdef Clock clock
+clock.writes = 1
 
 
 # -- from operands to values ---------------------------------------------------------------
@@ -65,6 +67,7 @@ cdef inline void read_array(Array x, Operand *operand):
 cdef inline object read_operand(object a, Operand *operand):
     """Fill in an operand; returns what must stay alive while it is used, None if it is no number."""
     if type(a) is Array:
+        settle(<Array>a)
         read_array(<Array>a, operand)
         return a
     if type(a) is float:
@@ -91,6 +94,7 @@ cdef object read_other(object a, Operand *operand):
         return a
     if isinstance(a, Array):
         a = (<Array>a).read()
+        settle(<Array>a)
         read_array(<Array>a, operand)
         return a
     if not isinstance(a, cnp.ndarray):
@@ -244,7 +248,10 @@ cdef object apply1(Op op, object a):
         y = op.native.value(operand.x, 0)
         if not float_flags() or not heeds_flags():
             return kept_power(op, held, None, finish_numbers(op, &operand, 1, y))
-    return kept_power(op, held, None, evaluate_held(op, &operand, 1))
+    out = kept_power(op, held, None, evaluate_held(op, &operand, 1))
+    if op.write is not None and isinstance(a, Array) and held is a:
+        link_if_view(out, a, op, (), (<Array>out).array)
+    return out
 
 
 cdef object evaluate_held(Op op, Operand *operands, int n):
@@ -381,10 +388,59 @@ cpdef object apply(Op op, tuple inputs, tuple params=None):
         y = finish(op, operands, n, params, &output)
         if op.power == BY_RADICAND or op.power == CARRIES and any_remembers(alive):
             hooks.remember(op, tuple(alive), params, y)
+        if op.write is not None and isinstance(inputs[0], Array) and alive[0] is inputs[0]:
+            link_if_view(y, alive[0], op, params, value)
         return y
     finally:
         let_go(operands, n_held)
         PyMem_Free(operands)
+
+
+cdef Array apply_given(Op op, tuple inputs, tuple params, object value):
+    """`apply` for Arrays, where the output's value is known."""
+    cdef Operand operands[2]
+    cdef Operand output
+    cdef int i, n = len(inputs)
+    for i in range(n):
+        read_operand(inputs[i], &operands[i])
+    hold(operands, n)
+    try:
+        set_output(&output, value)
+        return finish(op, operands, n, params, &output)
+    finally:
+        let_go(operands, n)
+
+
+# -- views ---------------------------------------------------------------------------------
+
+cdef inline bint shares_memory(object y, object x) noexcept:
+    """Whether the ndarray `y` is a view of the ndarray `x`, or of what that is a view of."""
+    cdef PyObject *base
+    if not isinstance(y, cnp.ndarray) or x is None:
+        return False
+    base = <PyObject *>cnp.PyArray_BASE(<cnp.ndarray>y)
+    return y is x or base != NULL and (
+        base == <PyObject *>x or base == <PyObject *>cnp.PyArray_BASE(<cnp.ndarray>x))
+
+
+cdef int link_if_view(Array y, Array x, Op op, tuple params, object value) except -1:
+    """Note that `y` is a view of `x`, if the raw value that the op has given for it is a view in NumPy's sense."""
+    if isinstance(value, cnp.ndarray) and (
+            hooks.gives_view(x, op, params) if x.is_compact else shares_memory(value, x.array)):
+        link_view(y, x, op, params)
+    return 0
+
+
+cdef inline int link_view(Array y, Array x, Op op, tuple params) except -1:
+    """Note that `y` is a view of `x`: what is written to one shows in the other."""
+    y.owner, y.view_op, y.view_params, y.owner_writes, y.settled_at = x, op, params, x.writes, clock.writes
+    y.unsettled = y.has_history = True
+    y.is_compact = x.is_compact
+    if x.is_sole_owner and y.array is not None:
+        # A view of NumPy's would share the memory, and the next write would copy the whole.
+        y.array = y.array.copy(order="K")
+        y.is_compact = True
+    return 0
 
 
 # -- arrays --------------------------------------------------------------------------------
@@ -412,6 +468,7 @@ cdef Array lift(object value):
     """The Array of any operand; a variable is read."""
     cdef Operand operand
     if type(value) is Array:
+        settle(<Array>value)
         return value
     value = read_operand(value, &operand)
     if value is None:
@@ -421,6 +478,7 @@ cdef Array lift(object value):
 
 cdef object raw_value(Array x):
     """The raw value: an ndarray, or an np.float64."""
+    settle(x)
     force(x)
     return FLOAT64_TYPE(x.number) if x.array is None else x.array
 
@@ -431,9 +489,10 @@ cdef object only_number(Array x):
     return value.item() if x.array is None or x.array.ndim == 0 else float(value)
 
 
-cdef bint is_live(Array x) noexcept:
+cdef bint is_live(Array x) except -1:
     """Whether an op on `x` would be recorded now, or would carry tangents."""
     cdef State state = current()
+    settle(x)
     if state.recording and x.node is not None and x.node.seq >= state.floor:
         return True
     if x.tangents is not None:
@@ -443,18 +502,20 @@ cdef bint is_live(Array x) noexcept:
     return is_busy_elsewhere(state) and x.node is not None and is_live_elsewhere(<NodePtr>x.node)
 
 
-cpdef bint is_traced(Array x) noexcept:
+cpdef bint is_traced(Array x) except -1:
     """Whether a program that is being recorded computes `x`."""
+    settle(x)
     return x.node is not None and tracer_of(<NodePtr>x.node) is not None
 
 
-cdef bint is_followed(Array x):
+cdef bint is_followed(Array x) except -1:
     """Whether something would be lost if `x` became a plain value."""
     return is_live(x) or is_traced(x)
 
 
 cpdef bint is_watched(Array x):
     """Whether a tape, a transform or a forward level would see an op on `x`. Tracers are ignored."""
+    settle(x)
     cdef Recorder tracer = None if x.node is None else tracer_of(<NodePtr>x.node)
     cdef Recorder recorder
     if tracer is None:
@@ -467,6 +528,7 @@ cpdef bint is_watched(Array x):
 
 cdef object record_guard(Array x, str kind, object value):
     """Return what Python code is given of a value; the program being traced, if any, records it as a guard."""
+    settle(x)
     cdef Recorder tracer = None if x.node is None else tracer_of(<NodePtr>x.node)
     if tracer is not None:
         tracer.guard(<NodePtr>x.node, kind, value)
@@ -477,6 +539,7 @@ cdef inline int escape(Array x, str what) except -1:
     """Tell the program being traced, if any, that a value escapes from it: Python code has it, and may keep it."""
     cdef Recorder tracer
     x = x.read_unwatched()
+    settle(x)
     if x.node is None and x.tangents is None:
         return 0
     tracer = None if x.node is None else tracer_of(<NodePtr>x.node)
@@ -820,6 +883,49 @@ cdef class Array:
     def __rxor__(self, other):
         return np.bitwise_xor(other, self)
 
+    # -- operators that write
+
+    def __iadd__(self, other):
+        return hooks.write_whole(self, apply2(roles.add, self, other))
+
+    def __isub__(self, other):
+        return hooks.write_whole(self, apply2(roles.subtract, self, other))
+
+    def __imul__(self, other):
+        return hooks.write_whole(self, apply2(roles.multiply, self, other))
+
+    def __itruediv__(self, other):
+        return hooks.write_whole(self, apply2(roles.divide, self, other))
+
+    def __ipow__(self, other):
+        return hooks.write_whole(self, apply2(roles.power, self, other))
+
+    def __ifloordiv__(self, other):
+        return hooks.write_whole(self, apply2(roles.floor_divide, self, other))
+
+    def __imod__(self, other):
+        return hooks.write_whole(self, apply2(roles.remainder, self, other))
+
+    def __imatmul__(self, other):
+        return hooks.write_whole(self, self.__matmul__(other))
+
+    def __iand__(self, other):
+        return hooks.write_whole(self, np.bitwise_and(self, other))
+
+    def __ior__(self, other):
+        return hooks.write_whole(self, np.bitwise_or(self, other))
+
+    def __ixor__(self, other):
+        return hooks.write_whole(self, np.bitwise_xor(self, other))
+
+    def __ilshift__(self, other):
+        return hooks.write_whole(self, np.left_shift(self, other))
+
+    def __irshift__(self, other):
+        return hooks.write_whole(self, np.right_shift(self, other))
+
+    # -- comparisons
+
     def __richcmp__(self, other, int how):
         cdef Array x = lift(self)
         if isinstance(other, (list, tuple)):
@@ -844,6 +950,10 @@ cdef class Array:
     __hash__ = None
 
     def __getitem__(self, index):
+        if self.pending is not None:
+            found = hooks.read_pending(self, index)
+            if found is not None:
+                return found
         if type(index) is slice and not has_array(index):
             found = take_slice(self, index)
             if found is not None:
@@ -851,7 +961,7 @@ cdef class Array:
         return roles.getitem_function(self, index)
 
     def __setitem__(self, index, value):
-        raise no_item_assignment()
+        hooks.write(self, index, value)
 
     # -- NumPy's protocols
 
@@ -864,6 +974,28 @@ cdef class Array:
 
 cdef destructor free_array = (<PyTypeObject *>Array).tp_dealloc
 cdef Py_ssize_t weakrefs_at = (<PyTypeObject *>Array).tp_weaklistoffset
+
+
+cdef list dropped = []  # owners of views that wait to be let go: a chain of views may be too long for recursion
+cdef int drops = 0      # how many views are being let go, each by the next
+
+
+cdef void forget_writes(Array x) noexcept:
+    """Clear the fields for writing."""
+    global drops
+    cdef Array owner = x.owner
+    x.owner = x.view_op = x.view_params = x.pending = None
+    x.writes = 0
+    x.unsettled = x.is_sole_owner = x.is_compact = x.is_read_only = x.has_history = False
+    if owner is not None:
+        if drops == 64:
+            dropped.append(owner)
+            return
+        drops += 1
+        owner = None
+        drops -= 1
+        while drops == 0 and dropped:
+            dropped.pop()
 
 
 cdef void dealloc_array(PyObject *x) noexcept:
@@ -883,6 +1015,8 @@ cdef void dealloc_array(PyObject *x) noexcept:
         (<Array>x).tangents = None
     if (<Array>x).base is not None:
         (<Array>x).base = None
+    if (<Array>x).has_history:
+        forget_writes(<Array>x)
     (<Array>x).changes = 0
     if spare_arrays.n == FREE_LIST_SIZE:  # asked last: what was let go above may have filled the list
         free_array(x)
@@ -917,6 +1051,7 @@ cdef object take_slice(Array x, slice index):
     """x[index] for a one-dimensional float64 array; None where the general way must do."""
     cdef Operand operand, output
     cdef Py_ssize_t start, stop, step, n
+    cdef Array given = x
     PySlice_Unpack(index, &start, &stop, &step)  # asked first: a bound may be an object that runs Python code
     x = lift(x)
     if (x.array is None or cnp.PyArray_NDIM(<cnp.ndarray>x.array) != 1
@@ -935,6 +1070,8 @@ cdef object take_slice(Array x, slice index):
         let_go(&operand, 1)
     if x.base is not None:
         hooks.remember(roles.getitem, (x,), (index,), y)
+    if x is given:  # and not the value of a variable
+        link_view(y, x, roles.getitem, (index,))
     return y
 
 

@@ -155,17 +155,6 @@ def test_functions_without_a_rule_that_have_a_twin(f, advice):
     assert advice in str(raised.value)
 
 
-@pytest.mark.parametrize("change, twin", [
-    (lambda x: x.sort(), "np.sort(x)"), (lambda x: x.fill(0.0), "np.full_like(x, value)"),
-    (lambda x: x.put([0], 1.0), "np.where(mask, values, x)"), (lambda x: x.partition(1), "np.partition(x, kth)"),
-    (lambda x: x.resize(3, 1), "np.reshape(x, shape)")], ids=["sort", "fill", "put", "partition", "resize"])
-def test_methods_that_change_an_array(change, twin):
-    with pytest.raises(TypeError) as raised:
-        ad.grad(lambda x: np.sum(change(x)))(X)
-    message = str(raised.value)
-    assert "not changed in place" in message and f"Write y = {twin}." in message and "test_callers.py, line" in message
-
-
 def test_a_model_that_cannot_be_followed():
     with pytest.raises(TypeError, match=r"^ad\.optimize\.curve_fit: f cannot.*Or call scipy\.optimize\.curve_fit, for"):
         ad.optimize.curve_fit(lambda t, a: np.array([math.exp(a) * s for s in t]), X, 2 * X)

@@ -208,11 +208,6 @@ def test_index_uses_integers():
         [10, 20][ad.constant(1.0)]
 
 
-def test_item_assignment_says_what_to_do():
-    with pytest.raises(TypeError, match=r"np\.where.*np\.stack"):
-        ad.constant([1.0, 2.0])[0] = 3.0
-
-
 def test_the_ndarray_given_out_is_read_only():
     x = ad.constant([1.0, 2.0])
     with pytest.raises(ValueError, match="read-only"):

@@ -85,11 +85,13 @@ def test_out_of_several_outputs():
     np.testing.assert_allclose(gradient(f, X)[0], 2 * np.modf(X)[0])
 
 
-def test_augmented_assignment_makes_a_new_array():
+def test_augmented_assignment_writes_to_the_array():
     x = y = ad.constant([1.0, 2.0])
     y += 1.0
-    np.testing.assert_array_equal(x.numpy(), [1, 2])
-    np.testing.assert_array_equal(y.numpy(), [2, 3])
+    np.testing.assert_array_equal(x.numpy(), [2, 3])
+    a = b = ad.constant(1.0)
+    b += 1.0  # a number cannot be written to
+    assert float(a) == 1.0 and float(b) == 2.0
 
 
 # -- where=, dtype=, casting= ----------------------------------------------------------------
@@ -193,8 +195,6 @@ def test_methods_without_rule_name_themselves():
             np.add.reduceat(x, [0, 1])
         with pytest.raises(TypeError, match=r"np\.add\.at"):
             np.add.at(np.zeros((2, 3)), 0, x[0])
-        with pytest.raises(MissingRule, match=r"np\.add\.at"):
-            np.add.at(x, 0, 1.0)
 
     watched(check)
 

@@ -139,7 +139,6 @@ def mistakes(x: ad.Array) -> None:
     ad.compile(3.0)  # type: ignore[call-overload]
     compiled("x")  # type: ignore[arg-type]
     log1pexp("x")  # type: ignore[arg-type]
-    x[0] = 1.0  # type: ignore[index]
     ad.Array([1.0])  # type: ignore[arg-type]
     ad.optimizers.Adam(beta1=0.9)  # type: ignore[call-arg]
     ad.optimizers.SGD("fast")  # type: ignore[arg-type]

@@ -44,6 +44,7 @@ cdef class Op:
     cdef bint joins                  # its operands are one value, computed in two ways: see `engine.powers`
     cdef readonly object radicand    # what the output is a root of: see `engine.powers`; or None
     cdef readonly object carry       # a power of the output from that of an operand: see `engine.powers`; or None
+    cdef public object write         # of an op whose output is a view: see `ops/traits.py`; or None
     cdef readonly int outputs, arity
     cdef bint elementwise
     cdef bint nondifferentiable      # nothing flows through it

@@ -54,8 +54,8 @@ cdef list plans_of(Recorder recorder, list targets, list sources)
 cdef list pull_plans(list plans, list sources, list seeds)
 
 
-# Adds a node's cotangent to its input's slot without going through Python; false if it cannot.
-ctypedef bint (*NativePull)(Node node, Saved *y_bar, Saved *slot) except -1
+# Adds the cotangents of a node's inputs to their slots without the op's rule; false if it cannot.
+ctypedef bint (*NativePull)(Node node, Saved *y_bar, int *edges, Saved *slots) except -1
 
 # The output's tangent from the input's, which may have a lane axis in front; None if it cannot.
 ctypedef object (*NativePush)(Node node, Array x_dot)

@@ -438,7 +438,7 @@ cdef int pull_node(Node node, Saved *y_bar, int *edges, Saved *slots, bint gener
         return 0
     # These steps are linear and read no value, so the cotangent of a constant cotangent is constant.
     if op_of(node).pull != NULL and y_bar.kind != BOXED:
-        if (<NativePull>op_of(node).pull)(node, y_bar, &slots[edges[0]]):
+        if (<NativePull>op_of(node).pull)(node, y_bar, edges, slots):
             return 0
     if op_of(node).form == "pick":
         return pull_pick(node, y_bar, &slots[edges[0]])

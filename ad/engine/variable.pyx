@@ -12,7 +12,7 @@ import operator
 
 import numpy as np
 
-from ad.errors import lost_part, no_assignment, no_change, not_an_output
+from ad.errors import lost_part, no_assignment, no_change
 
 cdef long variables_made = 0
 cdef dict RANKS = {"b": 0, "i": 1, "u": 1, "f": 2, "c": 3}  # a dtype holds the values of those with ranks up to its own
@@ -180,6 +180,12 @@ cdef class Variable(Array):
     def __imatmul__(self, other):
         return self.change(operator.matmul, "@=", other)
 
+    def __setitem__(self, index, value):
+        self.refuse_cut("[...] =", value)
+        new = np.array(self.numpy())
+        new[roles.plain_index(index)] = value.numpy() if isinstance(value, Array) else value
+        self.assign(new)
+
     cdef Variable change(self, operation, str how, other):
         """Assign the result of an operation with the value now."""
         self.refuse_cut(how, other)
@@ -243,15 +249,6 @@ def stop_gradient(x):
         return x
     note_cut(x, "ad.stop_gradient")
     return roles.detached(x) if is_traced(lift(x)) else wrap(raw_value(lift(x)))
-
-
-def rebind(Array target, Array value):
-    """Make `target` stand for `value` from now on: what `out=target` asks of an op."""
-    if type(target) is not Array:
-        raise not_an_output(target)
-    target.array, target.number, target.node, target.tangents = value.array, value.number, value.node, value.tangents
-    target.base = None
-    target.changes += 1
 
 
 give_name(Variable, b"ad.Variable")

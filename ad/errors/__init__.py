@@ -8,9 +8,9 @@ from ad.errors.remedies import instead_of, remedy
 
 __all__ = [
     "CALLS", "IndependentWarning", "MissingRule", "another_argument", "another_call", "another_input", "cannot_write",
-    "changes_in_place", "conversion_error", "differences_instead", "is_untraceable", "kind", "lost_guard",
-    "lost_lanes", "lost_part", "lost_recording", "lost_rule", "missing_rule", "needs_scipy", "no_assignment",
-    "no_change", "no_derivative", "no_item_assignment", "no_place", "not_a_function", "not_an_output", "not_argnums",
+    "conversion_error", "differences_instead", "is_untraceable", "kind", "lost_guard",
+    "lost_in_integers", "lost_lanes", "lost_part", "lost_recording", "lost_rule", "missing_rule", "needs_scipy",
+    "no_assignment", "no_change", "no_derivative", "no_place", "not_a_function", "not_an_output", "not_argnums",
     "shown", "unsupported_argument", "warn_independent",
 ]
 
@@ -154,19 +154,11 @@ def differences_instead(caller: str, error: BaseException) -> Any:
     return type(what)(f"{caller}: f cannot be differentiated. {what} Or {instead}, for finite differences by SciPy.")
 
 
-def no_item_assignment() -> TypeError:
-    """Error for `x[i] = v`."""
-    caller = find_caller()
+def lost_in_integers(dtype: Any) -> TypeError:
+    """Error for writing a value that is being differentiated to an array of integers or booleans."""
     return TypeError(
-        f"ad: {caller.text or 'x[i] = v'}: arrays are not changed in place{_at(caller)}. Build the result with "
-        "np.where, np.concatenate or np.stack, or collect the pieces in a list."
-    )
-
-
-def changes_in_place(name: str, instead: str) -> TypeError:
-    """Error for a method of ndarray that changes it in place, as `x.sort()`."""
-    return TypeError(
-        f"ad: x.{name}(): arrays are not changed in place{_at(find_caller())}. Write y = {instead}."
+        f"ad: an array of dtype {dtype} cannot hold a value that is being differentiated{_at(find_caller())}. "
+        "Make the array with dtype=float."
     )
 
 

@@ -2,6 +2,7 @@
 from ad.engine import forward as _forward  # noqa: F401 - `apply` calls it by a hook
 from ad.engine import graph, native_steps, roles
 from ad.engine import powers as _powers  # noqa: F401 - likewise
+from ad.engine import writing as _writing  # noqa: F401 - likewise
 from ad.ops import (  # noqa: F401
     elementwise,
     exponentials,
@@ -19,6 +20,7 @@ from ad.ops import (  # noqa: F401
     selection,
     shaping,
     sorting,
+    writing,
 )
 from ad.ops.forms import bilinear, case, composite, custom, linear, stacked
 from ad.ops.reductions import reduction
@@ -33,15 +35,16 @@ __all__ = [
 
 _SERVING = (
     "add subtract multiply divide power floor_divide remainder negative positive absolute identity scale scale_dots "
-    "conjugate getitem reshape broadcast_to sum_to astype"
+    "conjugate getitem setitem reshape broadcast_to stack sum_to astype"
 )
 graph.bind_natives([entry.op for entry in TABLE.values() if entry.form == "elementwise" and entry.op])
-native_steps.specialise(*ops_named("getitem put_zeros sum"))
+native_steps.specialise(*ops_named("getitem setitem put_zeros sum"))
 roles.install(
     **{name: TABLE[name].op for name in _SERVING.split()}, getitem_function=indexing.getitem,
     either=TABLE["either"].function, smooth_power=powers.smooth_power,
     asarray=joining.asarray, stacked=stacked, matmul_function=matrix_products.matmul, compare=nondifferentiable.compare,
-    detached=nondifferentiable.detached, refuse=refuse,
+    detached=nondifferentiable.detached, refuse=refuse, plain_index=indexing.plain_index,
+    prepare_write=writing.prepare_write,
 )
 LATER.append("ad.ops.special")
 graph.install_lookup(op_named)

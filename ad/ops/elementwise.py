@@ -10,6 +10,7 @@ import numpy as np
 
 from ad._core import Array
 from ad.engine.variable import stop_gradient
+from ad.engine.writing import assign
 from ad.errors import MissingRule
 from ad.ops.domains import AT_LEAST_ONE, BETWEEN_STEPS, NONZERO, POSITIVE, REAL, UNIT
 from ad.ops.forms import Accuracy, case, composite, elementwise, inexact, linear, numpy_signature, point, stacked
@@ -396,8 +397,20 @@ def conjugate(x: Any) -> Any:
     return np.conjugate(x)
 
 
-real = elementwise("real", np.real, 1, domain=REAL, moves=True, keeps_reals=True, carry=_power_if_real)
-imag = elementwise("imag", np.imag, lambda x, _y: -1j if x.dtype.kind == "c" else 0.0, domain=REAL, moves=True)
+
+
+def _write_real(x: Any, y: Any) -> None:
+    assign(x, y + 1j * imag(x) if x.dtype.kind == "c" else y)
+
+
+def _write_imag(x: Any, y: Any) -> None:
+    assign(x, real(x) + 1j * y)
+
+
+real = elementwise("real", np.real, 1, domain=REAL, moves=True, keeps_reals=True, carry=_power_if_real,
+                   write=_write_real)
+imag = elementwise("imag", np.imag, lambda x, _y: -1j if x.dtype.kind == "c" else 0.0, domain=REAL, moves=True,
+                   write=_write_imag)
 _angle = elementwise(
     "angle", None, lambda x, _y: -1j / x if x.dtype.kind == "c" else 0.0, domain=NONZERO, singular="nan at 0",
     fn=np.angle,

@@ -34,6 +34,7 @@ import numpy as np
 from ad._core import Array, apply
 from ad.engine.graph import Op
 from ad.engine.public_functions import add_method, elementwise_function
+from ad.engine.writing import without_views
 from ad.errors import unsupported_argument
 from ad.ops import shape_rules
 from ad.ops.batching import aligned_tangent, linear_over_lanes, over_lanes, total
@@ -117,6 +118,7 @@ def elementwise(
     op = Op(name, "elementwise", fn or numpy[0], partials=partials, needs=needs, dots=known.dots)
     op.shape_rule = shape_rule or (shape_rules.elementwise_shape(op.fn) if shape_rules.is_elementwise(op.fn) else None)
     op.set_power(known.exponent, known.radicand, known.carry)
+    op.write = known.write
     inputs = "x" if len(partials) == 1 else "x1, x2"
     signature = f"{name}({inputs}, /, **kwargs)\n--\n\n"  # as CPython wants it of a built-in function
     function = elementwise_function(op, signature + documentation(name, None, numpy, singular, accuracy))
@@ -149,6 +151,7 @@ def _define(
     op.shape_rule = shape_rule
     carry = (lambda power, i, p, xs, params: apply(op, (power,), params)) if known.carry == "moved" else known.carry
     op.set_power(None, known.radicand, carry)
+    op.write = known.write
     public: Any = variadic_function(op, binder, function) if variadic else public_function(op, binder, function, numpy)
     present(public, function, name, numpy, singular)
     public.op = op
@@ -327,24 +330,26 @@ def _conjugate(x: Any) -> Any:
 
 def composite(
     *numpy: _Function, domain: Any = None, cases: Sequence[Any] = (), singular: str = "",
-    points: Sequence[Point] = (), method: bool | str = False, sequence: bool = False
+    points: Sequence[Point] = (), method: bool | str = False, sequence: bool = False, view: bool = False
 ) -> _Decorator:
     """A function written in other ops; its derivatives are theirs. Decorates that function.
 
     Lists that hold Arrays are stacked before it is called, unless it takes a `sequence` of arrays. If it has no rule
-    for its arguments (it raises MissingRule), NumPy evaluates the call where nothing is being differentiated.
+    for its arguments (it raises MissingRule), NumPy evaluates the call where nothing is being differentiated. Only with
+    `view` may its result be a view, to which one writes what shows in the argument, as NumPy's function has it.
     """
     singular = singular_text(points, singular)
 
     def define(function: Any) -> Any:
         original = numpy[0] if numpy else None
+        finished: _Function = _unchanged if view else without_views
         code = function.__code__
         named = code.co_varnames[:code.co_argcount + code.co_kwonlyargcount]
         open_ended = code.co_flags & inspect.CO_VARKEYWORDS
 
         def public(*args: Any, **kwargs: Any) -> Any:
             if original is None:
-                return function(*args, **kwargs)
+                return finished(function(*args, **kwargs))
             if not has_array(args) and not has_array(kwargs.values()):
                 return original(*args, **kwargs)
             given = {k: v for k, v in kwargs.items() if v is not np._NoValue}
@@ -353,9 +358,9 @@ def composite(
                     if option not in named and not open_ended:
                         raise unsupported_argument(name, option, given[option])
                 if sequence:
-                    return function(*args, **given)
-                return function(*[_operand(i == 0, value) for i, value in enumerate(args)],
-                                **{key: _operand(key == named[0], value) for key, value in given.items()})
+                    return finished(function(*args, **given))
+                return finished(function(*[_operand(i == 0, value) for i, value in enumerate(args)],
+                                          **{key: _operand(key == named[0], value) for key, value in given.items()}))
             except Exception as refusal:
                 return evaluated_by_numpy(numpy, args, kwargs, refusal)
 
@@ -366,6 +371,10 @@ def composite(
         return public
 
     return define
+
+
+def _unchanged(value: Any) -> Any:
+    return value
 
 
 def _operand(is_main: bool, value: Any) -> Any:

@@ -1,4 +1,5 @@
 """Selection of elements, and its transpose, which puts elements into an array of zeros."""
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 from ad._core import Array, apply, is_traced
 from ad.engine.inspection import concrete, is_any_tracing
 from ad.engine.kernels import add_rows
+from ad.engine.writing import link
 from ad.errors import MissingRule
 from ad.ops.batching import over_lanes
 from ad.ops.domains import REAL
@@ -19,8 +21,9 @@ from ad.ops.shaping import astype, broadcast_to, moveaxis, ravel, reshape, swapa
 from ad.ops.traits import Batching
 
 __all__ = [
-    "bincount", "compress", "delete", "diag", "diagflat", "diagonal", "extract", "flip", "fliplr", "flipud", "getitem",
-    "is_basic", "plain_index", "put_zeros", "rot90", "take", "take_along_axis", "trace",
+    "behind_lanes", "bincount", "compress", "delete", "diag", "diagflat", "diagonal", "extract", "flip", "fliplr",
+    "flipud", "getitem", "has_repeats", "is_basic", "plain_index", "put_zeros", "rot90", "take", "take_along_axis",
+    "trace", "with_bounds",
 ]
 
 # -- selection and its transpose --------------------------------------------------------------------------
@@ -36,7 +39,15 @@ def is_basic(index: Any) -> bool:
     return True
 
 
-def _behind_lanes(index: Any) -> Any:
+def has_repeats(index: Any, shape: tuple[int, ...]) -> bool:
+    """Whether an index may pick an element more than once."""
+    if is_basic(index) or _is_mask(index):
+        return False
+    picked = np.arange(math.prod(shape)).reshape(shape)[index]
+    return bool(np.unique(picked).size < picked.size)
+
+
+def behind_lanes(index: Any) -> Any:
     """The index behind a lane axis; None if it would put the lanes elsewhere."""
     parts = index if isinstance(index, tuple) else (index,)
     if not is_basic(index):
@@ -47,7 +58,7 @@ def _behind_lanes(index: Any) -> Any:
 
 
 def _getitem_lanes(ndim: int, index: Any) -> Any:
-    shifted = _behind_lanes(index)
+    shifted = behind_lanes(index)
     return None if shifted is None else (shifted,)
 
 
@@ -63,8 +74,12 @@ def _pull_getitem(y_bar: Any, x: Any, index: Any) -> Any:
     return put_zeros(y_bar, index, x.shape)
 
 
+def _write_elements(x: Any, y: Any, index: Any) -> None:
+    x[index] = y
+
+
 @linear(transpose=_pull_getitem, domain=REAL, batching=Batching(params=_getitem_lanes),
-        shape_rule=_shape_rule, moves=True, carry="moved")
+        shape_rule=_shape_rule, moves=True, carry="moved", write=_write_elements)
 def _getitem(x: Any, index: Any) -> Any:
     return x[index]
 
@@ -186,8 +201,10 @@ def plain_index(index: Any) -> Any:
     return index
 
 
-def _with_bounds(part: Any) -> Any:
-    """The slice with integers in the place of Arrays: a recording guards their values."""
+def with_bounds(part: Any) -> Any:
+    """A part of an index; a slice with integers in the place of Arrays, whose values a recording guards."""
+    if type(part) is not slice:
+        return part
     bounds = part.start, part.stop, part.step
     if not any(isinstance(bound, Array) for bound in bounds):
         return part
@@ -213,11 +230,11 @@ def getitem(x: Any, index: Any) -> Any:
     try:
         if type(index) is slice:
             if is_any_tracing():
-                index = _with_bounds(index)
+                index = with_bounds(index)
         elif type(index) is not int:
             if is_any_tracing():
                 if type(index) is tuple:
-                    index = tuple([_with_bounds(part) if type(part) is slice else part for part in index])
+                    index = tuple(map(with_bounds, index))
                 index, parts = take_out(index, _is_position)
                 if parts:
                     return apply(gather.op, (x, *parts), (index,))
@@ -230,7 +247,7 @@ def getitem(x: Any, index: Any) -> Any:
 
 def _put_lanes(x_dots: Any, xs: Any, _y: Any, index: Any, shape: Any) -> Any:
     (x_dot,) = x_dots
-    shifted = _behind_lanes(index)
+    shifted = behind_lanes(index)
     if shifted is not None:
         return put_zeros(x_dot, shifted, (x_dot.shape[0], *shape))
     return moveaxis(put_zeros(moveaxis(x_dot, 0, -1), index, (*shape, x_dot.shape[0])), -1, 0)
@@ -367,23 +384,23 @@ def bincount(x: Any, weights: Any = None, minlength: Any = 0) -> Any:
 # -- reversed axes --------------------------------------------------------------------------------------
 
 
-@composite(np.flip, domain=REAL, cases=(case((2, 3)), case((2, 3), axis=1), case((2, 3, 4), axis=(0, -1))))
+@composite(np.flip, domain=REAL, view=True, cases=(case((2, 3)), case((2, 3), axis=1), case((2, 3, 4), axis=(0, -1))))
 def flip(m: Any, axis: Any = None) -> Any:
     axes = range(m.ndim) if axis is None else np.lib.array_utils.normalize_axis_tuple(axis, m.ndim)
     return getitem(m, tuple(slice(None, None, -1) if i in axes else slice(None) for i in range(m.ndim)))
 
 
-@composite(np.flipud, domain=REAL, cases=(case((2, 3)),))
+@composite(np.flipud, domain=REAL, view=True, cases=(case((2, 3)),))
 def flipud(m: Any) -> Any:
     return flip(m, 0)
 
 
-@composite(np.fliplr, domain=REAL, cases=(case((2, 3)),))
+@composite(np.fliplr, domain=REAL, view=True, cases=(case((2, 3)),))
 def fliplr(m: Any) -> Any:
     return flip(m, 1)
 
 
-@composite(np.rot90, domain=REAL, cases=(case((2, 3)), case((2, 3), k=2), case((2, 3, 4), k=-1, axes=(1, 2))))
+@composite(np.rot90, domain=REAL, view=True, cases=(case((2, 3)), case((2, 3), k=2), case((2, 3, 4), k=-1, axes=(1, 2))))
 def rot90(m: Any, k: Any = 1, axes: Any = (0, 1)) -> Any:
     first, second = np.lib.array_utils.normalize_axis_tuple(axes, m.ndim)
     k %= 4
@@ -403,7 +420,7 @@ def _diagonal_index(rows: Any, columns: Any, offset: Any) -> tuple[Any, Any]:
     return i - min(offset, 0), i + max(offset, 0)
 
 
-@composite(np.diagonal, domain=REAL, method=True, cases=(
+@composite(np.diagonal, domain=REAL, view=True, method=True, cases=(
     case((3, 3)), case((2, 3), offset=1), case((2, 3, 4), axis1=1, axis2=2), case((2, 3, 4), -1, 2, 0), case((2, 3), 9),
 ))
 def diagonal(a: Any, offset: Any = 0, axis1: Any = 0, axis2: Any = 1) -> Any:
@@ -411,7 +428,11 @@ def diagonal(a: Any, offset: Any = 0, axis1: Any = 0, axis2: Any = 1) -> Any:
         raise ValueError("diag requires an array of at least two dimensions")
     a = moveaxis(a, (axis1, axis2), (-2, -1))
     rows, columns = a.shape[-2:]
-    return getitem(a, (..., *_diagonal_index(rows, columns, offset)))
+    index = (..., *_diagonal_index(rows, columns, offset))
+    y = getitem(a, index)
+    if isinstance(a, Array):
+        link(y, a, _getitem.op, (index,))
+    return y
 
 
 @composite(np.trace, domain=REAL, method=True, cases=(case((3, 3)), case((2, 3), 1), case((2, 3, 4), 0, 1, 2)))
@@ -419,7 +440,7 @@ def trace(a: Any, offset: Any = 0, axis1: Any = 0, axis2: Any = 1, dtype: Any = 
     return diagonal(a, offset, axis1, axis2).sum(-1, dtype, out)
 
 
-@composite(np.diag, domain=REAL, cases=(case((3,)), case((2,), k=-1), case((3, 3)), case((2, 3), k=1), case((0,))))
+@composite(np.diag, domain=REAL, view=True, cases=(case((3,)), case((2,), k=-1), case((3, 3)), case((2, 3), k=1), case((0,))))
 def diag(v: Any, k: Any = 0) -> Any:
     if v.ndim == 2:
         return diagonal(v, k)

@@ -235,7 +235,7 @@ def _cut(name: str, numpy: Any, axis_of: Any, cases: Any) -> Any:
 
     public = along_its_axis if axis_of else along_any
     public.__name__ = name
-    return composite(numpy, domain=REAL, cases=cases)(public)
+    return composite(numpy, domain=REAL, cases=cases, view=True)(public)
 
 
 split = _cut("split", np.split, None, (case((4,), 2), case((2, 5), [1, 3], axis=1), case((3,), [2, 9])))

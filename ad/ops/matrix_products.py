@@ -7,6 +7,7 @@ import numpy as np
 
 from ad._core import Array
 from ad.engine.public_functions import add_method
+from ad.engine.writing import assign
 from ad.ops.costs import matrix_product
 from ad.ops.domains import REAL
 from ad.ops.elementwise import conjugate
@@ -28,8 +29,13 @@ def _pull_transpose(y_bar: Any, x: Any) -> Any:
     return matrix_transpose(y_bar)
 
 
+def _write_transposed(x: Any, y: Any) -> None:
+    assign(x, matrix_transpose(y))
+
+
 @linear(np.matrix_transpose, np.linalg.matrix_transpose, transpose=_pull_transpose,
-        batching=SAME_PARAMS, domain=REAL, cases=(case((2, 3)), case((4, 2, 3))), shape_rule=view)
+        batching=SAME_PARAMS, domain=REAL, cases=(case((2, 3)), case((4, 2, 3))), shape_rule=view,
+        write=_write_transposed)
 def matrix_transpose(x: Any) -> Any:
     """The last two axes exchanged."""
     return np.swapaxes(x, -1, -2)

@@ -15,7 +15,7 @@ from ad._core import Array, apply, is_traced, public_value
 from ad.engine.graph import Op
 from ad.engine.inspection import concrete, is_any_tracing, is_differentiated, metadata_view, note_failure
 from ad.engine.public_functions import add_method
-from ad.errors import MissingRule, cannot_write, changes_in_place, missing_rule
+from ad.errors import MissingRule, cannot_write, missing_rule
 from ad.ops import shape_rules
 from ad.ops.axes import behind_lanes
 from ad.ops.refusals import refuse
@@ -265,22 +265,6 @@ def _tobytes(x: Any, order: Any = "C") -> bytes:
 
 
 add_method("tobytes", _tobytes)
-
-
-def _changing_method(name: str, instead: str) -> _Function:
-    def method(x: Any, *args: Any, **kwargs: Any) -> NoReturn:
-        raise changes_in_place(name, instead)
-
-    method.__name__ = name
-    method.__doc__ = f"As ndarray.{name}, but raises TypeError: arrays are not changed in place. Write y = {instead}."
-    return method
-
-
-for _name, _instead in {
-    "fill": "np.full_like(x, value)", "partition": "np.partition(x, kth)", "put": "np.where(mask, values, x)",
-    "resize": "np.reshape(x, shape)", "sort": "np.sort(x)",
-}.items():
-    add_method(_name, _changing_method(_name, _instead))
 
 
 def _round(x: Any, ndigits: Any = None) -> Any:

@@ -10,14 +10,16 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ad._core import Array, constant, is_traced
-from ad.engine import roles, variable
+from ad.engine import roles
 from ad.engine.inspection import find_tracer, is_tracing
+from ad.engine.writing import assign
 from ad.errors import cannot_write, missing_rule
 from ad.ops import reductions, scans
 from ad.ops.exponentials import log_sum_exp
 from ad.ops.nondifferentiable import NONDIFFERENTIABLE, by_numpy, evaluate, is_live, plain_values
 from ad.ops.refusals import refuse
 from ad.ops.table import FUNCTIONS, TABLE, UFUNCS, import_later
+from ad.ops.writing import WRITERS, write_at, writes_to_array
 
 __all__ = ["array_function", "array_ufunc"]
 
@@ -49,6 +51,8 @@ def array_ufunc(ufunc: Any, method: str, inputs: Sequence[Any], kwargs: dict[str
 
 def array_function(function: Any, types: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """What `Array.__array_function__` does."""
+    if function in WRITERS and writes_to_array(function, args, kwargs):
+        return _write_by(function, args, kwargs)
     if kwargs.get("out") is not None:
         return _call_into(function, types, args, **kwargs)
     public = FUNCTIONS.get(function)
@@ -72,6 +76,14 @@ def _call_into(function: Any, types: Any, args: Sequence[Any], *, out: Any, **kw
         return _write(out, y, _name_of_function(function), "same_kind")
     except Exception:
         refuse(function, args, {**kwargs, "out": out})
+        raise
+
+
+def _write_by(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+    try:
+        WRITERS[function](*args, **kwargs)
+    except Exception:
+        refuse(function, args, kwargs)
         raise
 
 
@@ -194,7 +206,7 @@ def _write(target: Any, y: Any, name: str, casting: Any) -> Any:
         y = TABLE["astype"].function(y, target.dtype)
     if y.shape != target.shape:
         y = np.broadcast_to(y, target.shape)
-    variable.rebind(target, y if isinstance(y, Array) else constant(y))
+    assign(target, y if isinstance(y, Array) else constant(y))
     return target
 
 
@@ -249,9 +261,9 @@ def _reduceat(ufunc: Any, inputs: Sequence[Any], kwargs: dict[str, Any]) -> Any:
 
 
 def _at(ufunc: Any, inputs: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    """`ufunc.at`, which writes in place: into an ndarray, and only values that are not being differentiated."""
+    """`ufunc.at`, which writes in place."""
     if isinstance(inputs[0], Array):
-        raise missing_rule(_name(ufunc, "at"), "Arrays are not changed in place; use the result of np.add, or")
+        return write_at(ufunc, *inputs)
     if is_live(inputs) or is_tracing() or find_tracer([x for x in inputs if isinstance(x, Array)]):
         raise cannot_write(_name(ufunc, "at"))
     return ufunc.at(*plain_values(inputs), **kwargs)

@@ -7,6 +7,7 @@ from ad._core import Array, apply, is_traced
 from ad.engine.inspection import metadata_view
 from ad.engine.public_functions import add_method
 from ad.engine.variable import stop_gradient
+from ad.engine.writing import assign
 from ad.errors import MissingRule
 from ad.ops import elementwise, shape_rules
 from ad.ops.axes import behind_lanes
@@ -87,6 +88,10 @@ add_method("imag", property(elementwise.imag))
 # -- broadcasting -----------------------------------------------------------------------------------
 
 
+def _read_only(_x: Any, _y: Any, *_params: Any) -> None:
+    raise ValueError("assignment destination is read-only")
+
+
 def _broadcast_lanes(x_dots: Any, xs: Any, y: Any, shape: Any) -> Any:
     (x_dot,) = x_dots
     k, *rest = x_dot.shape
@@ -99,7 +104,7 @@ def _pull_broadcast(y_bar: Any, x: Any, shape: Any) -> Any:
 
 
 @linear(transpose=_pull_broadcast, batching=Batching(rule=_broadcast_lanes), domain=REAL,
-        shape_rule=shape_rules.view, moves=True, carry="moved")
+        shape_rule=shape_rules.view, moves=True, carry="moved", write=_read_only)
 def _broadcast_to(array: Any, shape: Any) -> Any:
     return np.broadcast_to(array, shape)
 
@@ -114,7 +119,7 @@ def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
     return np.broadcast_to(stacked(array), shape)
 
 
-@composite(np.broadcast_arrays, domain=REAL, cases=(case((3,), (2, 1)),))
+@composite(np.broadcast_arrays, domain=REAL, view=True, cases=(case((3,), (2, 1)),))
 def broadcast_arrays(*args: Any, subok: bool = False) -> Any:
     shape = np.broadcast_shapes(*(a.shape if isinstance(a, Array) else np.shape(a) for a in args))
     return tuple([broadcast_to(a, shape) for a in args])
@@ -152,8 +157,12 @@ def _pull_reshape(y_bar: Any, x: Any, shape: Any, order: Any = "C") -> Any:
     return reshape(y_bar, x.shape, order)
 
 
+def _write_reshaped(x: Any, y: Any, shape: Any, order: Any = "C") -> None:
+    assign(x, reshape(y, x.shape, order))
+
+
 @linear(transpose=_pull_reshape, domain=REAL, batching=Batching(rule=_reshape_lanes),
-        shape_rule=shape_rules.view, moves=True, carry="moved")
+        shape_rule=shape_rules.view, moves=True, carry="moved", write=_write_reshaped)
 def _reshape(a: Any, shape: Any, order: Any = "C") -> Any:
     return np.reshape(a, shape, order)
 
@@ -199,7 +208,7 @@ def _reshape_method(x: Any, *shape: Any, order: Any = "C", copy: Any = None) -> 
 add_method("reshape", _reshape_method)
 
 
-@composite(np.ravel, domain=REAL, cases=(case((2, 3)), case((2, 3), order="F"), case(())), method=True)
+@composite(np.ravel, domain=REAL, view=True, cases=(case((2, 3)), case((2, 3), order="F"), case(())), method=True)
 def ravel(a: Any, order: Any = "C") -> Any:
     return reshape(a, (a.size,), order if order == "C" else memory_order(a, order))
 
@@ -218,12 +227,12 @@ def _reshaped_by(function: Any, a: Any, *args: Any) -> Any:
     return reshape(a, function(np.asarray(metadata_view(a)), *args).shape)
 
 
-@composite(np.squeeze, domain=REAL, cases=(case((1, 3, 1)), case((1, 3, 1), axis=0), case((1, 1))), method=True)
+@composite(np.squeeze, domain=REAL, view=True, cases=(case((1, 3, 1)), case((1, 3, 1), axis=0), case((1, 1))), method=True)
 def squeeze(a: Any, axis: Any = None) -> Any:
     return _reshaped_by(np.squeeze, a, axis)
 
 
-@composite(np.expand_dims, domain=REAL, cases=(case((2, 3), axis=1), case((3,), axis=(0, -1)), case((), axis=0)))
+@composite(np.expand_dims, domain=REAL, view=True, cases=(case((2, 3), axis=1), case((3,), axis=(0, -1)), case((), axis=0)))
 def expand_dims(a: Any, axis: Any) -> Any:
     return _reshaped_by(np.expand_dims, a, axis)
 
@@ -234,7 +243,7 @@ def _atleast(function: Any) -> Any:
         return found[0] if len(found) == 1 else tuple(found)
 
     atleast.__name__ = function.__name__
-    return composite(function, domain=REAL, cases=(case(()), case((3,)), case((2, 3))))(atleast)
+    return composite(function, domain=REAL, view=True, cases=(case(()), case((3,)), case((2, 3))))(atleast)
 
 
 atleast_1d, atleast_2d, atleast_3d = _atleast(np.atleast_1d), _atleast(np.atleast_2d), _atleast(np.atleast_3d)
@@ -256,8 +265,12 @@ def _pull_transpose(y_bar: Any, x: Any, axes: Any) -> Any:
     return transpose(y_bar, _inverse(axes))
 
 
+def _write_transposed(x: Any, y: Any, axes: Any) -> None:
+    assign(x, transpose(y, _inverse(axes)))
+
+
 @linear(transpose=_pull_transpose, domain=REAL, batching=Batching(params=_transpose_behind_lanes),
-        shape_rule=shape_rules.view, moves=True, carry="moved")
+        shape_rule=shape_rules.view, moves=True, carry="moved", write=_write_transposed)
 def _transpose(a: Any, axes: Any) -> Any:
     return np.asarray(a).transpose(axes)
 
@@ -284,14 +297,14 @@ add_method("transpose", _transpose_method)
 add_method("T", property(transpose))
 
 
-@composite(np.swapaxes, domain=REAL, cases=(case((2, 3, 4), 0, -1), case((2, 3), 0, 0)), method=True)
+@composite(np.swapaxes, domain=REAL, view=True, cases=(case((2, 3, 4), 0, -1), case((2, 3), 0, 0)), method=True)
 def swapaxes(a: Any, axis1: Any, axis2: Any) -> Any:
     axes = list(range(a.ndim))
     axes[axis1], axes[axis2] = axes[axis2], axes[axis1]
     return transpose(a, tuple(axes))
 
 
-@composite(np.moveaxis, domain=REAL, cases=(
+@composite(np.moveaxis, domain=REAL, view=True, cases=(
     case((2, 3, 4), 0, -1), case((2, 3, 4), source=(0, 1), destination=(-1, 0)),
 ))
 def moveaxis(a: Any, source: Any, destination: Any) -> Any:
@@ -308,7 +321,7 @@ def _axes(axis: Any, ndim: int) -> Any:
     return np.lib.array_utils.normalize_axis_tuple(axis, ndim)
 
 
-@composite(np.rollaxis, domain=REAL, cases=(case((2, 3, 4), 2), case((2, 3, 4), 0, 2)))
+@composite(np.rollaxis, domain=REAL, view=True, cases=(case((2, 3, 4), 2), case((2, 3, 4), 0, 2)))
 def rollaxis(a: Any, axis: Any, start: Any = 0) -> Any:
     tried(np.rollaxis, a, axis, start)
     (axis,), start = _axes(axis, a.ndim), int(start + a.ndim if start < 0 else start)

@@ -67,6 +67,9 @@ class Traits(NamedTuple):
     carry : callable or "moved", optional
         The op moves or scales: `carry(power, i, p, inputs, params)` computes its output to the power p from input i to
         that power, or returns None. "moved": the op on that power.
+    write : callable, optional
+        The output is a view of the first input, in NumPy's sense: `write(x, y, *params)` writes the elements of `y` to
+        `x`, an Array, where the view has them.
     dots : tuple of int
         The inputs of an elementwise op whose partial is itself a (co)tangent: where it is zero, the product with it is.
     """
@@ -80,6 +83,7 @@ class Traits(NamedTuple):
     exponent: float | str | None = None
     radicand: Callable[..., Any] | None = None
     carry: Any = None
+    write: Callable[..., None] | None = None
     dots: tuple[int, ...] = ()
 
 
