@@ -16,14 +16,18 @@ class Roles:
     positive: Op
     absolute: Op
     getitem: Op
+    setitem: Op
     identity: Op
     scale: Op
     scale_dots: Op
     conjugate: Op
     reshape: Op
     broadcast_to: Op
+    stack: Op
     sum_to: Op
     astype: Op
+    plain_index: Callable[..., Any]
+    prepare_write: Callable[..., Any]
     getitem_function: Callable[..., Any]
     matmul_function: Callable[..., Any]
     compare: Callable[..., Any]

@@ -308,6 +308,15 @@ def without_views(y):
     return new_array(x.array, x.number, x.node, x.tangents)
 
 
+def is_contiguous(Array x, str order):
+    """Whether the elements of `x` lie one after the other in C or Fortran order, where it has the layout of NumPy's."""
+    settle(x)
+    if x.array is None:
+        return True
+    flags = (strided(x) if x.is_compact else x.array).flags
+    return flags.c_contiguous if order == "C" else flags.f_contiguous
+
+
 def link(Array y, Array x, Op op, tuple params):
     """Make of `y`, what the op gives of `x`, a view that cannot be written to, but shows what is written to `x`."""
     if x.read() is x:

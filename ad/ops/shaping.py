@@ -7,7 +7,7 @@ from ad._core import Array, apply, is_traced
 from ad.engine.inspection import metadata_view
 from ad.engine.public_functions import add_method
 from ad.engine.variable import stop_gradient
-from ad.engine.writing import assign
+from ad.engine.writing import assign, is_contiguous, without_views
 from ad.errors import MissingRule
 from ad.ops import elementwise, shape_rules
 from ad.ops.axes import behind_lanes
@@ -210,7 +210,9 @@ add_method("reshape", _reshape_method)
 
 @composite(np.ravel, domain=REAL, view=True, cases=(case((2, 3)), case((2, 3), order="F"), case(())), method=True)
 def ravel(a: Any, order: Any = "C") -> Any:
-    return reshape(a, (a.size,), order if order == "C" else memory_order(a, order))
+    order = order if order == "C" else memory_order(a, order)
+    y = reshape(a, (a.size,), order)
+    return y if not isinstance(a, Array) or is_contiguous(a, order) else without_views(y)
 
 
 @composite(domain=REAL, cases=(case((2, 3)), case((2, 3), order="F")), method=True)
