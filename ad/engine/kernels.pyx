@@ -6,10 +6,14 @@ A ufunc call costs about 0.3 µs before it computes anything. Its inner loop, in
 does not support; the caller then calls NumPy.
 """
 from cpython.contextvars cimport PyContextVar_CheckExact, get_value
+from cpython.ref cimport Py_INCREF
 from libc.string cimport memcpy, memset
 
 cimport numpy as cnp
-from ad.engine.pool cimport data_of, empty_like, empty_vector, is_contiguous, is_vector, same_shape, size_of
+from ad.engine.pool cimport (
+    PyArray_NewFromDescr, data_of, empty_like, empty_vector, has_own_memory, is_contiguous, is_vector, same_shape,
+    size_of,
+)
 
 import contextvars
 
@@ -293,6 +297,84 @@ def add_rows(cnp.ndarray out, numbers, x):
         else:
             for j in range(width):
                 to[number * width + j] += row[i * width + j]
+    return True
+
+
+cdef enum:
+    MAX_NDIM = 64  # of an ndarray
+
+
+cdef int add_reach(cnp.ndarray x, npy_intp n, npy_intp axis, npy_intp step, npy_intp *low, npy_intp *high) except -1:
+    """Widen the range of indices of x by those that n steps along an axis reach."""
+    if not 0 <= axis < cnp.PyArray_NDIM(x) or n > 1 and step and (n - 1) > (x.shape[axis] - 1) // max(step, -step):
+        raise ValueError(f"{n} elements {step} apart do not fit in axis {axis} of the shape {(<object>x).shape}")
+    if step < 0:
+        low[axis] += (n - 1) * step
+    else:
+        high[axis] += (n - 1) * step
+    return 0
+
+
+def strided_view(cnp.ndarray x, shape, axes, steps, start):
+    """Return a read-only view of x with elements that lie at constant distances; an element may occur several times.
+
+    Its element at index j is `x[i]` with i = start, and steps[k] * j[k] added to i[axes[k]] for each k. Raises
+    ValueError if that is outside of x.
+    """
+    cdef npy_intp[MAX_NDIM] sizes, strides, low, high
+    cdef npy_intp k, axis, step, size = 1
+    cdef int nd = len(shape), ndim = cnp.PyArray_NDIM(x)
+    cdef char *data = cnp.PyArray_BYTES(x)
+    if nd > MAX_NDIM or not len(axes) == len(steps) == nd or len(start) != ndim:
+        raise ValueError("a view has as many axes and steps as its shape, and starts at an index of the array")
+    for k in range(nd):
+        sizes[k] = shape[k]
+        size = min(size, sizes[k])
+    if size < 0:
+        raise ValueError(f"negative dimensions in the shape {shape}")
+    for k in range(ndim):
+        low[k] = high[k] = start[k]
+        data += low[k] * cnp.PyArray_STRIDE(x, <int>k) if size else 0
+    for k in range(nd):
+        axis, step = axes[k], steps[k]
+        if size:
+            add_reach(x, sizes[k], axis, step, low, high)
+        strides[k] = step * cnp.PyArray_STRIDE(x, <int>axis) if 0 <= axis < ndim else 0
+    for k in range(ndim):
+        if size and not 0 <= low[k] <= high[k] < x.shape[k]:
+            raise ValueError(f"a view would read the elements {low[k]} to {high[k]} of an axis of {x.shape[k]}")
+    Py_INCREF(x.dtype)  # NewFromDescr steals it
+    view = PyArray_NewFromDescr(cnp.ndarray, x.dtype, nd, sizes, strides, data, 0, None)
+    cnp.set_array_base(view, x)
+    return view
+
+
+cdef void add_elements(int nd, const npy_intp *shape, char *to, const npy_intp *strides, const char *data,
+                       const npy_intp *data_strides) noexcept:
+    """Add float64 elements to others, one after the other; the strides are in bytes."""
+    cdef npy_intp _i, n = shape[0] if nd else 1
+    cdef npy_intp stride = strides[0] if nd else 0, data_stride = data_strides[0] if nd else 0
+    for _i in range(n):
+        if nd > 1:
+            add_elements(nd - 1, shape + 1, to, strides + 1, data, data_strides + 1)
+        else:
+            (<double *>to)[0] += (<const double *>data)[0]
+        to += stride
+        data += data_stride
+
+
+def add_to_view(cnp.ndarray out, x, axes, steps, start):
+    """Add x to the elements of out that `strided_view` would show, where one may occur several times.
+
+    Returns False and does nothing if `out` is not contiguous, or x is no array of aligned float64.
+    """
+    if not is_contiguous(<PyObject *>out) or not has_own_memory(<PyObject *>out):
+        return False
+    if not cnp.PyArray_CheckExact(x) or x.dtype.num != cnp.NPY_DOUBLE or not cnp.PyArray_ISBEHAVED_RO(<cnp.ndarray>x):
+        return False
+    cdef cnp.ndarray view = strided_view(out, x.shape, axes, steps, start)
+    add_elements(cnp.PyArray_NDIM(view), cnp.PyArray_DIMS(view), cnp.PyArray_BYTES(view), cnp.PyArray_STRIDES(view),
+                 cnp.PyArray_BYTES(<cnp.ndarray>x), cnp.PyArray_STRIDES(<cnp.ndarray>x))
     return True
 
 

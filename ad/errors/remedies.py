@@ -102,6 +102,7 @@ BUILTINS = {
     "numpy.r_": "Use np.concatenate([x, [1.0]])", "numpy.c_": "Use np.column_stack([x, y])",
     "numpy.arange": "Use a + step * np.arange(n)", "numpy.fromiter": STACK,
     "numpy.vectorize": "Call the function on arrays",
+    "numpy.lib.stride_tricks.as_strided": "Use np.lib.stride_tricks.sliding_window_view, or as_strided of ad.numpy",
     **{f"numpy.{name}": f"Keep x itself, or use x.astype(np.{name})" for name in (
         "complex64", "complex128", "float16", "float32", "float64", "longdouble")},
     "ndarray.dot": "Use a @ x", "copy.copy": "Keep x itself", "copy.deepcopy": "Keep x itself",

@@ -20,6 +20,7 @@ from ad.ops import (  # noqa: F401
     selection,
     shaping,
     sorting,
+    windows,
     writing,
 )
 from ad.ops.forms import bilinear, case, composite, custom, linear, stacked

@@ -23,8 +23,8 @@ from ad.ops.table import ops_named
 
 __all__ = ["NATIVE", "Lowering"]
 
-CLIP, CONCATENATE, MATMUL, PUT_ZEROS, SUM, SUM_TO = ops_named("clip concatenate matmul put_zeros sum sum_to")
-NATIVE = VIEWS | {CONCATENATE, MATMUL, PUT_ZEROS, SUM, SUM_TO}  # ops, other than elementwise ones, that may be no call
+(CLIP, MATMUL), ADDING = ops_named("clip matmul"), ops_named("add_strided concatenate put_zeros sum sum_to")
+NATIVE = VIEWS | {MATMUL, *ADDING}  # ops, other than elementwise ones, that may be no call
 SMALL_PRODUCT = 4096  # multiplications up to which a product is computed without BLAS
 
 

@@ -46,7 +46,7 @@ def restrict(
 ) -> tuple[int, tuple[int, ...]] | None:
     """Re-express `target`, a view of a C-ordered array, as (offset, strides) in an array of this shape and strides.
 
-    None if that view is not strided there, or if one element occurs in the target more than once.
+    None if that view is not strided there, or if a stride shows that one element occurs in the target more than once.
     """
     if isinstance(target, ScatterIndex) or target.size == 0:
         return None
@@ -95,7 +95,13 @@ def disjoint(blocks: list[SparseBlock]) -> bool:
 
 
 def _overlaps_itself(target: View) -> bool:
-    return any(n > 1 and stride == 0 for n, stride in zip(target.shape, target.strides))
+    """Return whether an element may occur more than once: an axis steps no further than the axes inside it reach."""
+    reach = 0
+    for stride, n in sorted((abs(stride), n) for n, stride in zip(target.shape, target.strides) if n > 1):
+        if stride <= reach:
+            return True
+        reach += stride * (n - 1)
+    return False
 
 
 def nonzeros(array: NDArray[Any]) -> tuple[int, int, NDArray[np.float64]] | None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ad.compiler.machine.lowered_ops import LoopOp, View, as_strided, contiguous
 from ad.compiler.machine.slot_table import FLOAT64_DTYPE, SlotTable
@@ -23,8 +24,9 @@ from ad.ops.table import ops_named
 
 __all__ = ["SparseLowering"]
 
-(ADD, CONCATENATE, MULTIPLY, NEGATIVE, PUT_ZEROS, SCALE, SCALE_DOTS, SUBTRACT, SUM, SUM_TO) = ops_named(
-    "add concatenate multiply negative put_zeros scale scale_dots subtract sum sum_to"
+(ADD, ADD_STRIDED, CONCATENATE, MULTIPLY, NEGATIVE, PUT_ZEROS, SCALE, SCALE_DOTS, STRIDED, SUBTRACT, SUM,
+ SUM_TO) = ops_named(
+    "add add_strided concatenate multiply negative put_zeros scale scale_dots strided subtract sum sum_to"
 )
 LARGE = 1 << 22  # elements above which NumPy clears an array faster: the system provides zeroed pages on demand
 
@@ -42,9 +44,9 @@ class SparseLowering:
     def rules(self) -> dict[Op, Callable[..., bool]]:
         """Return the rule of each op; a rule returns whether it lowered the instruction."""
         return {
-            PUT_ZEROS: self._put_zeros, CONCATENATE: self._concatenate, ADD: self._add, SUBTRACT: self._subtract,
-            NEGATIVE: self._scale, SCALE: self._scale, SCALE_DOTS: self._scale, MULTIPLY: self._multiply,
-            SUM: self._sum, SUM_TO: self._sum_to,
+            PUT_ZEROS: self._put_zeros, ADD_STRIDED: self._add_strided, CONCATENATE: self._concatenate,
+            ADD: self._add, SUBTRACT: self._subtract, NEGATIVE: self._scale, SCALE: self._scale,
+            SCALE_DOTS: self._scale, MULTIPLY: self._multiply, SUM: self._sum, SUM_TO: self._sum_to,
         }
 
     def _blocks_of(self, slot: int) -> list[SparseBlock] | None:
@@ -77,7 +79,15 @@ class SparseLowering:
         if not is_basic(index):
             return self._scatter(index, shape, x, out)
         whole = np.empty(shape)
-        part = pick(whole, index)
+        return self._put_at(x, whole, pick(whole, index), out)
+
+    def _add_strided(self, _op: Op, params: tuple[Any, ...], inputs: tuple[int, ...], out: int) -> bool:
+        (x,), (shape, *place) = inputs, params
+        whole = np.empty(shape)
+        return self._put_at(x, whole, STRIDED.fn(whole, self.slots.shape(x), *place), out)
+
+    def _put_at(self, x: int, whole: NDArray[Any], part: NDArray[Any], out: int) -> bool:
+        """Put the array in slot x into zeros, where `part` lies in `whole`."""
         strides = tuple(stride // FLOAT64_DTYPE.itemsize for stride in part.strides)
         target = View(out, element_offset(whole, part), part.shape, strides)
         moved = translate(self._blocks_of(x), target) if self.slots.shape(x) == part.shape else None
