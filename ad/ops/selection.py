@@ -139,10 +139,15 @@ def of_dtype(value: Any, dtype: Any) -> Any:
 # -- by conditions and by triangles -----------------------------------------------------------------
 
 
-@composite(np.select, domain=REAL, sequence=True, cases=(case([_CONDITION, ~_CONDITION], [(3,), (3,)]),))
+@composite(np.select, domain=REAL, sequence=True, cases=(
+    case([_CONDITION, ~_CONDITION], [(3,), (3,)]), case([[True, False], [False, False]], [(2,), (2,)], ()),
+    case([True, False], [(3,), ()]),
+))
 def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     if len(condlist) != len(choicelist):
         raise ValueError("list of cases must be same length as list of conditions")
+    condlist = [stacked(condition) for condition in condlist]
+    condlist = [condition if isinstance(condition, Array) else np.asarray(condition) for condition in condlist]
     if any(condition.dtype != bool for condition in condlist):
         raise TypeError("ad.select: the conditions must be arrays of bool")
     found = default
