@@ -57,6 +57,11 @@ RESULTS = {  # function -> its result, if that is not of type _A
     "lstsq": "tuple[_A, Any, Any, Any]", "modf": "tuple[_A, _A]",
 }
 BY_HAND = {  # function -> its whole stub
+    "apply_along_axis": "def apply_along_axis(\n    func1d: Callable[..., Any], axis: int, arr: _A, *args: Any, "
+                        "**kwargs: Any\n) -> Any: ...",
+    "apply_over_axes": "def apply_over_axes(func: Callable[..., Any], a: _A, axes: int | Sequence[int]) -> Any: ...",
+    "piecewise": "def piecewise(x: _A, condlist: ArrayLike, funclist: Sequence[Any], *args: Any, **kw: Any) -> Any: "
+                 "...",
     "where": "@overload\ndef where(condition: ArrayLike) -> tuple[NDArray[np.intp], ...]: ...\n"
              "@overload\ndef where(condition: ArrayLike, x: _A, y: _A) -> _A: ...",
 }

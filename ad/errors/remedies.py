@@ -80,8 +80,7 @@ MODULES = {  # the longest name that fits decides
 WITHOUT_RULE = {
     **dict.fromkeys("copyto fill_diagonal place put put_along_axis putmask".split(),
                     "Arrays are not changed in place; use np.where(mask, x, y)"),
-    "apply_along_axis": "Call the function on whole arrays with axis=, or use ad.vmap",
-    "apply_over_axes": "Give axis= a tuple of axes", "choose": "Use np.select", "piecewise": "Use np.select",
+    "choose": "Use np.select",
     "correlate": "Use np.convolve(a, np.conj(v[::-1]), mode)", "resize": "Use np.tile or np.concatenate",
     "cov": "Write it out: d @ np.conj(d.T) / (n - 1) with d = x - np.mean(x, axis=1, keepdims=True)",
     "corrcoef": "Write it out with np.mean and np.std",
@@ -101,7 +100,9 @@ BUILTINS = {
     "numpy.full": "Use np.ones(shape) * x", "numpy.linspace": "Use a + (b - a) * np.linspace(0, 1, n)",
     "numpy.r_": "Use np.concatenate([x, [1.0]])", "numpy.c_": "Use np.column_stack([x, y])",
     "numpy.arange": "Use a + step * np.arange(n)", "numpy.fromiter": STACK,
-    "numpy.vectorize": "Call the function on arrays",
+    "numpy.vectorize": "Call the function on arrays, or use ad.numpy.vectorize",
+    "numpy.ndenumerate": "Use ad.numpy.ndenumerate, or zip(np.ndindex(x.shape), x.flat)",
+    "numpy.broadcast": "Use np.broadcast_arrays",
     "numpy.lib.stride_tricks.as_strided": "Use np.lib.stride_tricks.sliding_window_view, or as_strided of ad.numpy",
     **{f"numpy.{name}": f"Keep x itself, or use x.astype(np.{name})" for name in (
         "complex64", "complex128", "float16", "float32", "float64", "longdouble")},

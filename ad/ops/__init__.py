@@ -11,6 +11,7 @@ from ad.ops import (  # noqa: F401
     indexing,
     joining,
     linalg,
+    mapping,
     matrix_products,
     nondifferentiable,
     powers,

@@ -47,6 +47,7 @@ from ad.ops.binding import (
     variadic_function,
 )
 from ad.ops.documentation import EXACT, Accuracy, Point, case, documentation, inexact, point, present, singular_text
+from ad.ops.nondifferentiable import FINAL
 from ad.ops.table import TABLE, Entry, register
 from ad.ops.traits import BROADCASTS, ONE_BY_ONE, Batching, Traits
 
@@ -330,13 +331,15 @@ def _conjugate(x: Any) -> Any:
 
 def composite(
     *numpy: _Function, domain: Any = None, cases: Sequence[Any] = (), singular: str = "",
-    points: Sequence[Point] = (), method: bool | str = False, sequence: bool = False, view: bool = False
+    points: Sequence[Point] = (), method: bool | str = False, sequence: bool = False, view: bool = False,
+    final: bool = False
 ) -> _Decorator:
     """A function written in other ops; its derivatives are theirs. Decorates that function.
 
     Lists that hold Arrays are stacked before it is called, unless it takes a `sequence` of arrays. If it has no rule
-    for its arguments (it raises MissingRule), NumPy evaluates the call where nothing is being differentiated. Only with
-    `view` may its result be a view, to which one writes what shows in the argument, as NumPy's function has it.
+    for its arguments (it raises MissingRule), NumPy evaluates the call where nothing is being differentiated. Nothing
+    of this if it is `final`: it is called whatever the arguments are, and what it raises is what the caller gets. Only
+    with `view` may its result be a view, to which one writes what shows in the argument, as NumPy's function has it.
     """
     singular = singular_text(points, singular)
 
@@ -348,7 +351,7 @@ def composite(
         open_ended = code.co_flags & inspect.CO_VARKEYWORDS
 
         def public(*args: Any, **kwargs: Any) -> Any:
-            if original is None:
+            if original is None or final:
                 return finished(function(*args, **kwargs))
             if not has_array(args) and not has_array(kwargs.values()):
                 return original(*args, **kwargs)
@@ -365,6 +368,7 @@ def composite(
                 return evaluated_by_numpy(numpy, args, kwargs, refusal)
 
         name = function.__name__.rstrip("_")
+        FINAL.update(numpy if final else ())
         present(public, function, name, numpy, singular)
         register(Entry(name, public, "composite", numpy=numpy, domain=domain, cases=cases, points=points,
                        singular=singular), method)

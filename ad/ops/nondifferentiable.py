@@ -23,7 +23,7 @@ from ad.ops.table import TABLE
 from ad.ops.traits import BROADCASTS, TRAITS, Batching, Traits
 
 __all__ = [
-    "DETACHED", "NONDIFFERENTIABLE", "Hole", "by_numpy", "call_op", "evaluate", "filled", "is_live",
+    "DETACHED", "FINAL", "NONDIFFERENTIABLE", "Hole", "by_numpy", "call_op", "evaluate", "filled", "is_live",
     "nondifferentiable_op", "opaque_op", "plain_values", "take_out",
 ]
 
@@ -51,6 +51,7 @@ NONDIFFERENTIABLE = STATIC | SHAPED | _functions(
     "count_nonzero digitize in1d isclose iscomplex isin isneginf isposinf isreal lexsort min_scalar_type nanargmax "
     "nanargmin save savetxt savez searchsorted"
 ) | {np.maximum.accumulate, np.minimum.accumulate}  # by which `cummax` and `cummin` find where a record stands
+FINAL: set[_Function] = set()  # NumPy is not asked about a call of these that raised: they call functions of the user
 
 
 def plain_values(tree: Any) -> Any:
@@ -83,6 +84,8 @@ def by_numpy(function: Any, args: Any, kwargs: Any, refusal: Exception) -> Any:
         NumPy's own, if it refuses the call. Otherwise `refusal`, where a value in it is being differentiated, or it
         writes into an Array.
     """
+    if function in FINAL:
+        raise refusal
     if is_live((args, kwargs)) or isinstance(kwargs.get("out"), Array):
         refuse(function, args, kwargs)
         raise refusal

@@ -16,6 +16,7 @@ from ad.engine.writing import assign
 from ad.errors import cannot_write, missing_rule
 from ad.ops import reductions, scans
 from ad.ops.exponentials import log_sum_exp
+from ad.ops.mapping import call_on_elements
 from ad.ops.nondifferentiable import NONDIFFERENTIABLE, by_numpy, evaluate, is_live, plain_values
 from ad.ops.refusals import refuse
 from ad.ops.table import FUNCTIONS, TABLE, UFUNCS, import_later
@@ -107,6 +108,11 @@ def _has_derivative(ufunc: Any) -> bool:
     return not any(types in ufunc.types for types in ("d->?", "dd->?"))
 
 
+def _calls_python(ufunc: Any) -> bool:
+    """Whether it may be one of `np.frompyfunc`: it has one loop, on objects."""
+    return len(ufunc.types) == 1 and set(ufunc.types[0]) == {"O", "-", ">"} and ufunc.signature is None
+
+
 def _name(ufunc: Any, method: str = "__call__") -> str:
     """The expression by which a user calls it: np.add.reduce."""
     home = next(
@@ -126,6 +132,8 @@ def _name_of_function(function: Any) -> str:
 
 def _call(ufunc: Any, inputs: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     function = _rule(ufunc)
+    if function is None and not kwargs and _calls_python(ufunc) and is_live(inputs):
+        return call_on_elements(ufunc, inputs)
     if function is None:
         return _evaluate(ufunc, "__call__", inputs, kwargs)
     out, where = kwargs.pop("out", None), kwargs.pop("where", True)

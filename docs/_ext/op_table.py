@@ -11,7 +11,7 @@ from ad.ops.nondifferentiable import NONDIFFERENTIABLE
 MODULES = (
     "elementwise", "selection", "reductions", "scans", "matrix_products", "contractions", "products", "solvers",
     "factorisations", "matrix_functions", "linalg", "fourier", "shaping", "indexing", "windows", "joining", "filling",
-    "sorting", "powers", "exponentials", "bessel", "special",
+    "sorting", "mapping", "powers", "exponentials", "bessel", "special",
 )
 COLUMNS = {
     "Name": 18, "Stands for": 22, "Form": 12, "Modes": 12, "Where there is a choice": 20, "Where digits are lost": 16,
