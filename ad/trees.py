@@ -6,7 +6,6 @@ container. Views of a dict and deques count as lists, other mappings as dicts. E
 import collections
 import collections.abc
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import fields
 from typing import Any
 
 from ad.errors import kind as kind_of
@@ -126,14 +125,21 @@ def _parts(tree: Any) -> tuple[type, Any, Any] | None:
     if isinstance(tree, collections.abc.Mapping):
         return dict, tuple(tree), tuple(tree.values())
     if hasattr(kind, "__dataclass_fields__") and not isinstance(tree, type):
-        names = tuple([field.name for field in fields(kind)])
+        names = tuple([field.name for field in _fields(kind)])
         return kind, names, tuple(getattr(tree, name) for name in names)
     return None
 
 
+def _fields(kind: Any) -> tuple[Any, ...]:
+    """Return the fields of a dataclass."""
+    from dataclasses import fields  # not with the library: few trees have dataclasses, and it takes a millisecond
+
+    return fields(kind)
+
+
 def _instance(kind: type, named: dict[str, Any]) -> Any:
     """Make an instance of a dataclass with these fields."""
-    given = {field.name for field in fields(kind) if field.init}
+    given = {field.name for field in _fields(kind) if field.init}
     made = kind(**{name: part for name, part in named.items() if name in given})
     for name in named.keys() - given:
         object.__setattr__(made, name, named[name])  # a frozen one, too

@@ -16,8 +16,6 @@ from ad.engine.graph cimport NodePtr, raw
 from ad.engine.recorder cimport current
 from ad.engine.types cimport ARRAY
 
-import threading
-
 import numpy as np
 
 cnp.import_array()
@@ -51,7 +49,9 @@ cdef class Deferred:
     """
 
     def __cinit__(self):
-        self.waiting, self.pending, self.lock = [], set(), threading.RLock()
+        from threading import RLock  # here, as few programs record: a millisecond of the time to import the library
+
+        self.waiting, self.pending, self.lock = [], set(), RLock()
 
     cdef bint holds(self, PyObject *array) noexcept:
         """Whether an array, or an array that it is a view of, is pending."""

@@ -7,7 +7,6 @@ from ad.engine.recorder cimport Recorder, State, current, is_busy_elsewhere, new
 from ad.engine.roles cimport roles
 from ad.engine.types cimport give_name
 
-import copy
 import operator
 
 import numpy as np
@@ -209,7 +208,9 @@ cdef class Variable(Array):
     def __deepcopy__(self, memo):
         memo[id(self)] = found = restored(type(self), raw_value(self), self.trainable, self.name, {})
         if hasattr(self, "__dict__"):
-            found.__dict__.update(copy.deepcopy(self.__dict__, memo))
+            from copy import deepcopy
+
+            found.__dict__.update(deepcopy(self.__dict__, memo))
         return found
 
     def __reduce__(self):

@@ -1,10 +1,10 @@
 """Errors and warnings: each function returns the error of one mistake, with a message that names cause and remedy."""
 import sys
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ad.errors.callers import Caller, find_caller
-from ad.errors.remedies import instead_of, remedy
+if TYPE_CHECKING:
+    from ad.errors.callers import Caller
 
 __all__ = [
     "CALLS", "IndependentWarning", "MissingRule", "another_argument", "another_call", "another_input", "cannot_write",
@@ -33,6 +33,13 @@ def shown(value: Any) -> str:
     """Return a short representation of a value on one line."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 40 else f"{text:.37}..."
+
+
+def find_caller() -> "Caller":
+    """Return the `Caller` of the conversion under way."""
+    from ad.errors import callers  # only once there is an error: most programs need neither this nor the remedies
+
+    return callers.find_caller()
 
 
 class MissingRule(NotImplementedError):
@@ -75,6 +82,8 @@ def no_derivative(transform: str, dtype: Any) -> TypeError:
 
 def missing_rule(what: str, instead: str = "") -> MissingRule:
     """Error for a NumPy callable (named by `what`) that has no derivative rule."""
+    from ad.errors.remedies import instead_of, remedy
+
     caller = find_caller()
     if caller.function.startswith("numpy.") and caller.function.replace("numpy", "np", 1) != what:
         instead = instead or f"{remedy(caller.function)}; or"  # NumPy itself made the call
@@ -115,6 +124,8 @@ def _call(transform: str) -> str:
 
 def conversion_error(how: str) -> TypeError:
     """Error for a conversion that would silently cut a value off from its derivative; names the call that asks."""
+    from ad.errors.remedies import remedy
+
     caller = find_caller()
     if caller.writes:
         return _untraceable(
@@ -129,7 +140,7 @@ def conversion_error(how: str) -> TypeError:
     )
 
 
-def _at(caller: Caller) -> str:
+def _at(caller: "Caller") -> str:
     """Return the line of the user's code in brackets."""
     return f" ({caller.place}: {caller.text})" if caller.text else ""
 
