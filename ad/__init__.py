@@ -18,44 +18,59 @@ except ModuleNotFoundError as error:
         f"ad is not built: its compiled module {error.name} is missing in {__path__[0]}. In a checkout run "
         "`python setup.py build_ext --inplace` (CONTRIBUTING.md has the set-up), or install it by `pip install .`"
     ) from error
-from ad import fft, linalg
 from ad.engine.forward import Dual
 from ad.engine.variable import Variable, stop_gradient
 from ad.errors import IndependentWarning, MissingRule
-from ad.ops import TABLE, protocol  # noqa: F401
+from ad.ops import protocol  # noqa: F401
 from ad.ops.joining import asarray
-from ad.transforms import batch_jacobian, grad, hessian, hvp, jacobian, jvp, linearize, value_and_grad, vjp
-from ad.transforms.custom_gradient import custom_gradient
-from ad.transforms.gradient_tape import ForwardAccumulator, GradientTape, UnconnectedGradients
+from ad.ops.table import TABLE, find
 
 __version__ = "0.1.0"
 
-# Imported at the first access: name -> the module that has it, or that it is.
-_LAZY = {
-    "Program": "ad.compiler.program", "compile": "ad.compiler.compile", "get_num_threads": "ad.compiler.machine.loops",
-    "load": "ad.compiler.program", "optimize": "ad.optimize", "optimizers": "ad.optimizers",
-    "record": "ad.compiler.record", "set_num_threads": "ad.compiler.machine.loops", "special": "ad.special",
-    "testing": "ad.testing", "vmap": "ad.compiler.vmap",
-}
+# Imported at the first access: the module that has these names, or that is the one.
+_LAZY = {name: module for module, names in {
+    "ad.compiler.compile": "compile",
+    "ad.compiler.machine.loops": "get_num_threads set_num_threads",
+    "ad.compiler.program": "Program load",
+    "ad.compiler.record": "record",
+    "ad.compiler.vmap": "vmap",
+    "ad.fft": "fft",
+    "ad.linalg": "linalg",
+    "ad.optimize": "optimize",
+    "ad.optimizers": "optimizers",
+    "ad.special": "special",
+    "ad.testing": "testing",
+    "ad.transforms": "batch_jacobian grad hessian hvp jacobian jvp linearize value_and_grad vjp",
+    "ad.transforms.custom_gradient": "custom_gradient",
+    "ad.transforms.gradient_tape": "ForwardAccumulator GradientTape UnconnectedGradients",
+}.items() for name in names.split()}
 _FUNCTIONS = {
     name: entry.function for name, entry in TABLE.items() if entry.numpy and callable(getattr(np, name, None))
 }
 globals().update(_FUNCTIONS)  # not by __getattr__, because calls like `ad.sin(x)` are frequent
+# Functions of the families of the table that are imported when one of theirs is first used.
+_RARE = (
+    "convolve", "cross", "einsum", "inner", "kron", "matvec", "median", "outer",
+    "partition", "percentile", "polyval", "quantile", "sort", "tensordot", "unique", "vdot", "vecdot", "vecmat",
+)
 
 __all__ = [
-    "Array", "Dual", "ForwardAccumulator", "GradientTape", "IndependentWarning", "MissingRule", "UnconnectedGradients",
-    "Variable", "asarray", "batch_jacobian", "constant", "custom_gradient", "fft", "grad", "hessian", "hvp", "jacobian",
-    "jvp", "linalg", "linearize", "stop_gradient", "value_and_grad", "vjp", *_LAZY, *_FUNCTIONS,
+    "Array", "Dual", "IndependentWarning", "MissingRule", "Variable", "asarray", "constant", "stop_gradient",
+    *_LAZY, *_FUNCTIONS, *_RARE,
 ]
 
 
 def __getattr__(name):
-    if name not in _LAZY:
+    if name in _RARE:
+        found = find(TABLE, name).function
+    elif name in _LAZY:
+        module = import_module(_LAZY[name])
+        found = module if module.__name__ == f"ad.{name}" else getattr(module, name)
+    else:
         raise AttributeError(f"module 'ad' has no attribute {name!r}")
-    module = import_module(_LAZY[name])
-    found = globals()[name] = getattr(module, name, module)
+    globals()[name] = found
     return found
 
 
 def __dir__():
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *__all__})

@@ -69,7 +69,7 @@ BY_HAND = {  # function -> its whole stub
 
 def functions_of(module: Any) -> dict[str, Any]:
     """Return the functions of a public module that the table makes."""
-    names = module._FUNCTIONS if module.__name__ == "ad" else module.__all__
+    names = (*module._FUNCTIONS, *module._RARE) if module.__name__ == "ad" else module.__all__
     return {name: getattr(module, name) for name in names}
 
 

@@ -5,7 +5,6 @@ in NumPy's own format: first the text of a JSON document, then the arrays that i
 name. A file is accepted only if its digest is right and its content makes a consistent program.
 """
 import hashlib
-import importlib.util
 import io
 import json
 import os
@@ -22,7 +21,7 @@ from ad.compiler.ir.graph import Graph, Instruction
 from ad.compiler.ir.guards import Guard
 from ad.engine.graph import Aval, Op
 from ad.ops import nondifferentiable
-from ad.ops.table import TABLE, import_later
+from ad.ops.table import TABLE, find, has_scipy, import_later
 from ad.trees import LEAF, PartialTree, TreeDef
 
 __all__ = ["Contents", "decode_structure", "encode_structure", "from_bytes", "load", "save", "to_bytes"]
@@ -167,7 +166,7 @@ def _op(encoded: Any) -> Op:
     """Return the op of the table with this name, or the op of the NumPy function that `_op_name` described."""
     if type(encoded) is not str:
         return _numpy_op(*encoded)
-    if encoded not in TABLE and importlib.util.find_spec("scipy"):
+    if find(TABLE, encoded) is None and has_scipy():
         import_later()
     op = TABLE[encoded].op if encoded in TABLE else None
     if op is None:

@@ -10,14 +10,14 @@ from ad.engine.public_functions import add_method
 from ad.engine.writing import assign
 from ad.ops.costs import matrix_product
 from ad.ops.domains import REAL
-from ad.ops.elementwise import conjugate
-from ad.ops.forms import case, custom, linear
+from ad.ops.elementwise import conjugate, multiply
+from ad.ops.forms import case, composite, custom, linear
 from ad.ops.joining import asarray
 from ad.ops.shape_rules import view
 from ad.ops.shaping import reshape
 from ad.ops.traits import SAME_PARAMS, Batching
 
-__all__ = ["adjoint", "as_matrices", "matmul", "matrix_transpose", "operand"]
+__all__ = ["adjoint", "as_matrices", "dot", "matmul", "matrix_transpose", "operand"]
 
 
 def operand(x: Any) -> Any:
@@ -133,3 +133,13 @@ def _shape_rule(x1: Any, x2: Any) -> Any:
                case((2, 1, 2, 3), (4, 3, 2)), case((0, 3), (3, 2)), case((2, 0), (0, 3))))
 def matmul(x1: Any, x2: Any) -> Any:
     return np.matmul(x1, x2)
+
+
+@composite(np.dot, domain=REAL, method=True,
+           cases=(case((3,), (3,)), case((2, 3), (3,)), case((2, 3), (3, 2)), case((2, 2, 3), (3,)),
+                  case((2, 3), (2, 3, 2)), case((), (2, 3)), case((2,), ())))
+def dot(a: Any, b: Any) -> Any:
+    a, b = operand(a), operand(b)
+    if a.ndim == 0 or b.ndim == 0:
+        return multiply(a, b)
+    return matmul(a, b) if b.ndim <= 2 else np.tensordot(a, b, axes=(-1, -2))

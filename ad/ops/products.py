@@ -19,21 +19,11 @@ from ad.ops.shaping import reshape
 from ad.ops.traits import Batching
 
 __all__ = [
-    "convolve", "cross", "cross_along", "cross_of_vectors", "dot", "inner", "kron", "matvec", "multi_dot", "outer",
+    "convolve", "cross", "cross_along", "cross_of_vectors", "inner", "kron", "matvec", "multi_dot", "outer",
     "outer_of_vectors", "polyval", "tensordot", "vdot", "vecdot", "vecmat", "widened",
 ]
 
 normalize_axis_index = np.lib.array_utils.normalize_axis_index
-
-
-@composite(np.dot, domain=REAL, method=True,
-           cases=(case((3,), (3,)), case((2, 3), (3,)), case((2, 3), (3, 2)), case((2, 2, 3), (3,)),
-                  case((2, 3), (2, 3, 2)), case((), (2, 3)), case((2,), ())))
-def dot(a: Any, b: Any) -> Any:
-    a, b = operand(a), operand(b)
-    if a.ndim == 0 or b.ndim == 0:
-        return multiply(a, b)
-    return matmul(a, b) if b.ndim <= 2 else tensordot(a, b, axes=(-1, -2))
 
 
 @composite(np.inner, domain=REAL, cases=(case((3,), (3,)), case((2, 3), (3,)), case((2, 3), (4, 3)), case((), (3,))))

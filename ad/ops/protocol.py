@@ -16,10 +16,9 @@ from ad.engine.writing import assign
 from ad.errors import cannot_write, missing_rule
 from ad.ops import reductions, scans
 from ad.ops.exponentials import log_sum_exp
-from ad.ops.mapping import call_on_elements
 from ad.ops.nondifferentiable import NONDIFFERENTIABLE, by_numpy, evaluate, is_live, plain_values
 from ad.ops.refusals import refuse
-from ad.ops.table import FUNCTIONS, TABLE, UFUNCS, import_later
+from ad.ops.table import FUNCTIONS, TABLE, UFUNCS, find, import_later
 from ad.ops.writing import WRITERS, write_at, writes_to_array
 
 __all__ = ["array_function", "array_ufunc"]
@@ -57,6 +56,8 @@ def array_function(function: Any, types: Any, args: Sequence[Any], kwargs: dict[
     if kwargs.get("out") is not None:
         return _call_into(function, types, args, **kwargs)
     public = FUNCTIONS.get(function)
+    if public is None and function not in NONDIFFERENTIABLE:
+        public = find(FUNCTIONS, function)
     if public is not None:
         try:
             return public(*args, **kwargs)
@@ -97,7 +98,9 @@ def _is_for_another(inputs: Sequence[Any]) -> bool:
 
 
 def _rule(ufunc: Any) -> Any:
-    """The table's function for a ufunc, or None; SciPy's entries are made when one is first asked for."""
+    """The table's function for a ufunc, or None; entries that are made later are made when one is first asked for."""
+    if ufunc.signature is not None:  # of the families' functions, only generalised ufuncs are ufuncs
+        find(UFUNCS, ufunc)
     if ufunc not in UFUNCS and "scipy.special" in sys.modules and _name(ufunc).startswith("scipy"):
         import_later()
     return UFUNCS.get(ufunc)

@@ -1,9 +1,8 @@
 """The table: an entry for every op and every function written in ops, by name and by the callables it stands for."""
 import importlib
-import importlib.util
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,9 +12,14 @@ from ad.ops.documentation import EXACT, Accuracy, Point
 from ad.ops.domains import REAL
 from ad.ops.traits import TRAITS, Traits, traits_of
 
-__all__ = ["FUNCTIONS", "LATER", "TABLE", "UFUNCS", "Entry", "import_later", "op_named", "ops_named", "register"]
+__all__ = [
+    "FAMILIES", "FUNCTIONS", "LATER", "TABLE", "UFUNCS", "Entry", "find", "has_scipy", "import_families",
+    "import_later", "op_named", "ops_named", "register",
+]
 
 _Function = Callable[..., Any]
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 
 class Entry:
@@ -91,12 +95,36 @@ def _sample(x: Any, domain: _Function, rng: "np.random.Generator", dtype: Any) -
 TABLE: dict[str, Entry] = {}
 UFUNCS: dict[_Function, _Function] = {}  # NumPy ufunc -> public function
 FUNCTIONS: dict[_Function, _Function] = {}  # NumPy function -> public function
-LATER: list[str] = []  # modules whose entries are made when one is first used; their names are taken from the start
+# Modules whose entries are made when one is first used; their names are taken from the start.
+FAMILIES: list[str] = []  # those of NumPy's rarer functions, in the order in which one is looked for
+LATER: list[str] = []  # those of SciPy's functions
 
 
 def _is_importing_later() -> bool:
     """Whether SciPy's entries are being made, or are there: all their modules import this one first."""
     return "ad.ops.scipy_support" in sys.modules
+
+
+def import_families() -> None:
+    """Make the entries of the modules in `FAMILIES`."""
+    for module in FAMILIES:
+        importlib.import_module(module)
+
+
+def find(table: dict[_Key, _Value], key: _Key) -> _Value | None:
+    """Return what one of the tables has for a key, or None; families are imported until one has made its entry."""
+    for module in FAMILIES:
+        if key in table:
+            break
+        importlib.import_module(module)
+    return table.get(key)
+
+
+def has_scipy() -> bool:
+    """Whether SciPy is installed."""
+    from importlib.util import find_spec  # not with the library, for the time that it takes
+
+    return find_spec("scipy") is not None
 
 
 def import_later() -> None:
@@ -106,8 +134,8 @@ def import_later() -> None:
 
 
 def op_named(name: str) -> Any:
-    """Return the op of an entry of the table; the special functions' entries are made when they are first asked for."""
-    if name not in TABLE:
+    """Return the op of an entry of the table; entries that are made later are made when they are first asked for."""
+    if find(TABLE, name) is None:
         import_later()
     return TABLE[name].op
 
@@ -117,7 +145,14 @@ def ops_named(names: str) -> list[Op]:
 
     For modules that look their ops up once, when they are imported; from there on an op is told by its identity.
     """
-    return [op for name in names.split() if (op := TABLE[name].op) is not None]
+    return [op for name in names.split() if (op := op_named(name)) is not None]
+
+
+def _make_later_entries() -> None:
+    """Make all entries that are made later, SciPy's if it is installed."""
+    import_families()
+    if LATER and not _is_importing_later() and has_scipy():
+        import_later()
 
 
 def register(entry: Entry, method: bool | str = False, function: _Function | None = None,
@@ -134,8 +169,8 @@ def register(entry: Entry, method: bool | str = False, function: _Function | Non
     traits : Traits, optional
     """
     function = function or entry.function
-    if entry.name not in TABLE and LATER and not _is_importing_later() and importlib.util.find_spec("scipy"):
-        import_later()
+    if entry.name not in TABLE and not entry.function.__module__.startswith("ad.ops."):
+        _make_later_entries()  # whose names are taken
     if TABLE.setdefault(entry.name, entry) is not entry:
         raise ValueError(f"ad: the table has an op {entry.name!r} already; give this one another name")
     if entry.op is not None and traits is not None:

@@ -10,9 +10,9 @@ from ad.compiler.ir.keys import frozen
 from ad.compiler.machine.lowered_ops import LoopOp, View, as_strided
 from ad.compiler.machine.slot_table import FLOAT64_DTYPE, SlotTable
 from ad.engine.graph import Op
-from ad.ops import shape_rules
+from ad.ops import TABLE, shape_rules
 from ad.ops.indexing import is_basic
-from ad.ops.table import TABLE, ops_named
+from ad.ops.table import ops_named
 from ad.ops.traits import TRAITS
 
 __all__ = ["VIEWS", "ViewLowering", "element_offset", "pick"]
