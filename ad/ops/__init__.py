@@ -53,7 +53,9 @@ roles.install(
     prepare_write=writing.prepare_write,
 )
 graph.install_lookup(op_named)
-table.FAMILIES += ["ad.ops.products", "ad.ops.sorting", "ad.ops.linalg", "ad.ops.fourier", "ad.ops.windows", "ad.ops.mapping"]
+table.FAMILIES += [f"ad.ops.{name}" for name in (
+    "splitting", "differences", "nan_reductions", "products", "sorting", "linalg", "fourier", "windows", "mapping",
+)]
 table.LATER.append("ad.ops.special")
 
 

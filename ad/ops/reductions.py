@@ -16,15 +16,12 @@ from ad.ops.forms import OUTPUT, case, composite, custom, linear, needed_values,
 from ad.ops.forms import elementwise as elementwise_op
 from ad.ops.nondifferentiable import evaluate
 from ad.ops.refusals import as_flag
-from ad.ops.scans import diff, exclusive, flipped
+from ad.ops.scans import exclusive, flipped
 from ad.ops.selection import of_dtype
 from ad.ops.selection import where as choose
 from ad.ops.shaping import broadcast_to, moveaxis, reshape
 
-__all__ = [
-    "average", "max", "mean", "min", "nanmax", "nanmean", "nanmin", "nanstd", "nansum", "nanvar", "prod", "ptp", "std",
-    "sum", "trapezoid", "var",
-]
+__all__ = ["average", "max", "mean", "min", "prod", "ptp", "std", "sum", "var"]
 
 # -- axes -----------------------------------------------------------------------------------------
 
@@ -87,19 +84,19 @@ def _rules_over_axes(partial: Any) -> tuple[Any, Any]:
 # -- arguments ------------------------------------------------------------------------------------
 
 
-def _counts(mask: Any, axis: Any, keepdims: bool, total: Any) -> Any:
+def counts(mask: Any, axis: Any, keepdims: bool, total: Any) -> Any:
     """How many elements of a mask are true, in the floating type that a sum of them has."""
     return np.sum(mask, axis=axis, keepdims=keepdims, dtype=np.result_type(total.dtype, np.float16))
 
 
-def _warn_where(empty: Any, text: Any, level: Any = 5) -> None:
+def warn_where(empty: Any, text: Any, level: Any = 5) -> None:
     """Give NumPy's warning about slices without numbers to the caller of an entry; replays of a program give none."""
     empty = value_or_tracer(empty)
     if empty is not False and not isinstance(empty, Array) and np.any(empty):
         warnings.warn(text, RuntimeWarning, stacklevel=level)
 
 
-def _is_exact(dtype: Any) -> bool:
+def is_exact(dtype: Any) -> bool:
     """Whether it is a dtype of integers or bools, through which no derivative flows."""
     return dtype is not None and np.dtype(dtype).kind not in "fc"
 
@@ -149,21 +146,21 @@ def sum(
     if dtype is not None or out is not None or where is not True or initial != 0:
         _unserved("sum", out=out)
         a = a if where is True else choose(where, a, 0)
-        if _is_exact(dtype):
+        if is_exact(dtype):
             return evaluate(np.sum, (a, axis, dtype), {"keepdims": keepdims, "initial": initial})
         found = sum(a if dtype is None else a.astype(dtype), axis, keepdims=keepdims)
         return found + of_dtype(initial, found.dtype)
     return apply(_sum.op, (a,), (axis, as_flag(keepdims)))
 
 
-def _mean(
+def quiet_mean(
     a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = True
 ) -> Any:
     """The mean, without a warning where there is nothing."""
     if where is not True:
         where = _whole_mask(where, a)
         total = sum(a, axis, dtype, out, keepdims, where=where)
-        return total / _counts(where, axis, keepdims, total)
+        return total / counts(where, axis, keepdims, total)
     return sum(a, axis, dtype, out, keepdims) / count(a, axis)
 
 
@@ -175,11 +172,11 @@ def mean(
     a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = True
 ) -> Any:
     _check_axis(a, axis)
-    if _is_exact(dtype):
+    if is_exact(dtype):
         _unserved("mean", out=out)
         return evaluate(np.mean, (a, axis, dtype), {"keepdims": keepdims, "where": where})
-    _warn_where(where is True and count(a, axis) == 0, "Mean of empty slice")
-    return _mean(a, axis, dtype, out, keepdims, where=where)
+    warn_where(where is True and count(a, axis) == 0, "Mean of empty slice")
+    return quiet_mean(a, axis, dtype, out, keepdims, where=where)
 
 
 @composite(np.var, domain=REAL, method=True, cases=(
@@ -192,18 +189,18 @@ def var(
 ) -> Any:
     _check_axis(a, axis)
     ddof = _degrees(ddof, correction)
-    if _is_exact(dtype):
+    if is_exact(dtype):
         _unserved("var", out=out, mean=mean)
         return evaluate(np.var, (a, axis, dtype, None, ddof), {"keepdims": keepdims, "where": where})
     a = a if dtype is None else a.astype(dtype)
     where = where if where is True else _whole_mask(where, a)
-    squares = _squares(a - (_mean(a, axis, keepdims=True, where=where) if mean is None else mean))
+    squares = squared_moduli(a - (quiet_mean(a, axis, keepdims=True, where=where) if mean is None else mean))
     total = sum(squares, axis, None, out, keepdims, where=where)
     if where is True:
         freedom = count(a, axis) - ddof
-        _warn_where(freedom <= 0, "Degrees of freedom <= 0 for slice")
+        warn_where(freedom <= 0, "Degrees of freedom <= 0 for slice")
         return total / builtins.max(freedom, 0)
-    return total / np.maximum(_counts(where, axis, keepdims, total) - ddof, 0)
+    return total / np.maximum(counts(where, axis, keepdims, total) - ddof, 0)
 
 
 def _degrees(ddof: Any, correction: Any) -> Any:
@@ -215,7 +212,7 @@ def _degrees(ddof: Any, correction: Any) -> Any:
     return correction
 
 
-def _squares(x: Any) -> Any:
+def squared_moduli(x: Any) -> Any:
     if x.dtype.kind == "c":
         return elementwise.square(x.real) + elementwise.square(x.imag)
     return x * x
@@ -241,7 +238,7 @@ def std(
     a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: bool = False, *,
     where: Any = True, mean: Any = None, correction: Any = np._NoValue
 ) -> Any:
-    if _is_exact(dtype):
+    if is_exact(dtype):
         _unserved("std", out=out, mean=mean)
         ddof = _degrees(ddof, correction)
         return evaluate(np.std, (a, axis, dtype, None, ddof), {"keepdims": keepdims, "where": where})
@@ -322,23 +319,10 @@ def prod(
         return np.prod(stacked(a), axis, dtype, out, keepdims, initial, where)
     _unserved("prod", out=out)
     a = a if where is True else choose(where, a, 1)
-    if _is_exact(dtype):
+    if is_exact(dtype):
         return evaluate(np.prod, (a, axis, dtype), {"keepdims": keepdims, "initial": initial})
     found = apply(_prod.op, (a if dtype is None else a.astype(dtype),), (axis, as_flag(keepdims)))
     return found if type(initial) is int and initial == 1 else found * of_dtype(initial, found.dtype)
-
-
-@composite(np.trapezoid, domain=REAL, cases=(
-    case((5,)), case((2, 4), dx=0.5), case((3, 2), np.array([0.0, 1.0, 3.0]), axis=0), case((2, 3), (2, 3)),
-    case((4,), (4,)), case((1,)),
-))
-def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: Any = -1) -> Any:
-    y, x = (part if part is None or isinstance(part, Array) else np.asarray(part) for part in (y, x))
-    before, after = ((slice(None),) * (axis % y.ndim) + (part,) for part in (slice(None, -1), slice(1, None)))
-    width = dx if x is None else diff(x, axis=axis if x.ndim > 1 else -1)
-    if x is not None and x.ndim == 1:
-        width = reshape(width, (-1,) + (1,) * (y.ndim - 1 - axis % y.ndim))
-    return sum(width * (y[after] + y[before]) / 2.0, axis)
 
 
 # -- extremes -------------------------------------------------------------------------------------
@@ -423,82 +407,3 @@ min = _extreme_function(np.min, np.amin, _min.op, elementwise.minimum)
 @composite(np.ptp, domain=REAL, cases=(case((4,)), case((2, 3), axis=1, keepdims=True)))
 def ptp(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False) -> Any:
     return max(a, axis, out, keepdims) - min(a, axis, out, keepdims)
-
-
-# -- without the nans -----------------------------------------------------------------------------
-
-
-def _numbers(a: Any) -> tuple[Any, Any]:
-    """Where `a` is not nan, and `a` with 0 in the place of nans."""
-    mask = ~np.isnan(a)
-    return mask, choose(mask, a, 0)
-
-
-_WITH_NAN = (case((4,)), case((2, 3), axis=1), case(np.array([1.0, np.nan, 3.0])))
-
-
-@composite(np.nansum, domain=REAL, cases=_WITH_NAN)
-def nansum(
-    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, initial: Any = 0,
-    where: Any = True
-) -> Any:
-    return sum(_numbers(a)[1], axis, dtype, out, keepdims, initial, where)
-
-
-@composite(np.nanmean, domain=REAL, cases=_WITH_NAN)
-def nanmean(
-    a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = True
-) -> Any:
-    _check_inexact(a, dtype)
-    mask, a = _numbers(a)
-    mask = mask & where
-    _warn_where(~np.any(mask, axis=axis), "Mean of empty slice")
-    reduce = _mean if a.dtype.kind in "fc" else mean  # NumPy's checks the axis of a number for integers only
-    with np.errstate(invalid="ignore"):
-        return reduce(a, axis, dtype, out, keepdims, where=mask)
-
-
-@composite(np.nanvar, domain=REAL, cases=_WITH_NAN)
-def nanvar(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: bool = False) -> Any:
-    _check_inexact(a, dtype)
-    if a.dtype.kind not in "fc":
-        return var(a, axis, dtype, out, ddof, keepdims)
-    mask, a = _numbers(a)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        deviation = choose(mask, a - _mean(a, axis, keepdims=True, where=mask), 0)
-        total = sum(_squares(deviation), axis, dtype, out, keepdims)
-        freedom = _counts(mask, axis, keepdims, total) - ddof
-        _warn_where(freedom <= 0, "Degrees of freedom <= 0 for slice.")
-        return total / np.where(freedom > 0, freedom, np.nan)
-
-
-def _check_inexact(a: Any, dtype: Any) -> None:
-    if a.dtype.kind in "fc" and _is_exact(dtype):
-        raise TypeError("If a is inexact, then dtype must be inexact")
-
-
-@composite(np.nanstd, domain=REAL, cases=_WITH_NAN, singular="as std")
-def nanstd(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: bool = False) -> Any:
-    return root(nanvar(a, axis, dtype, out, ddof, keepdims))
-
-
-def _among_numbers(reduce: Any, ufunc: Any, worst: Any, a: Any, axis: Any, out: Any, keepdims: bool) -> Any:
-    """The extreme of the elements that are not nan; of a slice of nans it is nan, as in NumPy."""
-    if a.size == 0:
-        ufunc.reduce(np.empty(a.shape), axis)  # which raises in NumPy's words, if it has to
-    if a.dtype.kind not in "fc":
-        return reduce(a, axis, out, keepdims)
-    nans = np.isnan(a)
-    alone = np.all(nans, axis=axis, keepdims=True)
-    _warn_where(alone, "All-NaN slice encountered", 6)
-    return reduce(choose(nans & ~alone, worst, a), axis, out, keepdims)
-
-
-@composite(np.nanmax, domain=REAL, cases=_WITH_NAN, singular="as max")
-def nanmax(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False) -> Any:
-    return _among_numbers(max, np.fmax, -np.inf, a, axis, out, keepdims)
-
-
-@composite(np.nanmin, domain=REAL, cases=_WITH_NAN, singular="as min")
-def nanmin(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False) -> Any:
-    return _among_numbers(min, np.fmin, np.inf, a, axis, out, keepdims)
