@@ -51,9 +51,9 @@ globals().update(_FUNCTIONS)  # not by __getattr__, because calls like `ad.sin(x
 # Functions of the families of the table that are imported when one of theirs is first used.
 _RARE = (
     "append", "array_split", "block", "convolve", "cross", "diff", "dsplit", "ediff1d", "einsum", "gradient", "hsplit",
-    "inner", "insert", "interp", "kron", "matvec", "median", "nanmax", "nanmean", "nanmin", "nanstd", "nansum",
-    "nanvar", "outer", "pad", "partition", "percentile", "polyval", "quantile", "sort", "split", "tensordot", "tile",
-    "trapezoid", "unique", "vdot", "vecdot", "vecmat", "vsplit",
+    "inner", "insert", "interp", "kron", "linspace", "logspace", "matvec", "median", "nanmax", "nanmean", "nanmin",
+    "nanstd", "nansum", "nanvar", "outer", "pad", "partition", "percentile", "polyval", "quantile", "sort", "split",
+    "tensordot", "tile", "trapezoid", "unique", "vdot", "vecdot", "vecmat", "vsplit",
 )
 
 __all__ = [

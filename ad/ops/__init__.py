@@ -12,7 +12,6 @@ from ad.engine import writing as _writing  # noqa: F401 - likewise
 from ad.ops import (  # noqa: F401
     elementwise,
     exponentials,
-    filling,
     indexing,
     joining,
     matrix_products,
@@ -54,7 +53,8 @@ roles.install(
 )
 graph.install_lookup(op_named)
 table.FAMILIES += [f"ad.ops.{name}" for name in (
-    "splitting", "differences", "nan_reductions", "products", "sorting", "linalg", "fourier", "windows", "mapping",
+    "filling", "splitting", "differences", "nan_reductions", "products", "sorting", "linalg", "fourier", "windows",
+    "mapping",
 )]
 table.LATER.append("ad.ops.special")
 

@@ -86,9 +86,10 @@ def documentation(
 
 def _title(numpy: Callable[..., Any]) -> str:
     """The first sentence of a NumPy or SciPy function's documentation."""
-    paragraphs = [text.strip() for text in (numpy.__doc__ or "").split("\n\n", 2)]
-    titles = [text for text in paragraphs if text and not text.startswith(f"{numpy.__name__}(")]
-    return " ".join(titles[0].split()) if titles else numpy.__name__
+    text = (numpy.__doc__ or "")[:1000].lstrip()  # not all of it: `import ad` does this for every entry
+    while text.startswith(f"{numpy.__name__}("):  # the signature of a ufunc: SciPy's may have two
+        text = text.partition("\n\n")[2].lstrip()
+    return " ".join(text.partition("\n\n")[0].split()) or numpy.__name__
 
 
 def present(

@@ -1,31 +1,17 @@
-"""Arrays made of Arrays: filled with one value, or with equal steps between two."""
+"""Arrays with equal steps between two values."""
 import operator
 from typing import Any
 
 import numpy as np
 
-from ad._core import Array
 from ad.ops.domains import REAL
 from ad.ops.elementwise import floor, power
 from ad.ops.forms import case, composite
 from ad.ops.joining import asarray
-from ad.ops.nondifferentiable import evaluate
 from ad.ops.selection import where
-from ad.ops.shaping import astype, broadcast_to, moveaxis
+from ad.ops.shaping import astype, moveaxis
 
-__all__ = ["full_like", "linspace", "logspace"]
-
-
-@composite(np.full_like, domain=REAL, cases=(case((2, 3), ()), case((2, 3), (3,)), case((2,), (), shape=(1, 2))))
-def full_like(
-    a: Any, fill_value: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None, *,
-    device: Any = None
-) -> Any:
-    if not isinstance(fill_value, Array):
-        return evaluate(np.full_like, (a, fill_value, dtype, order, subok, shape), {})
-    np.full_like(np.empty(0), 0.0, dtype, order, subok, device=device)  # raises for a wrong option
-    a = asarray(a)
-    return broadcast_to(astype(fill_value, a.dtype if dtype is None else dtype), a.shape if shape is None else shape)
+__all__ = ["linspace", "logspace"]
 
 
 @composite(np.linspace, domain=(REAL, REAL), cases=(

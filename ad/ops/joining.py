@@ -1,4 +1,4 @@
-"""Ops that join arrays, and that repeat or roll their elements."""
+"""Ops that join arrays, repeat or roll their elements, and fill an array with one."""
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -13,14 +13,25 @@ from ad.ops.domains import REAL
 from ad.ops.elementwise import power
 from ad.ops.forms import case, composite, linear, numpy_signature, stacked
 from ad.ops.indexing import getitem, plain_index, take
+from ad.ops.nondifferentiable import evaluate
 from ad.ops.refusals import one_axis
 from ad.ops.shape_rules import in_order
-from ad.ops.shaping import atleast_1d, atleast_2d, atleast_3d, broadcast_to, expand_dims, ravel, reshape, transpose
+from ad.ops.shaping import (
+    astype,
+    atleast_1d,
+    atleast_2d,
+    atleast_3d,
+    broadcast_to,
+    expand_dims,
+    ravel,
+    reshape,
+    transpose,
+)
 from ad.ops.table import TABLE
 from ad.ops.traits import Batching
 
 __all__ = [
-    "asarray", "column_stack", "concatenate", "dstack", "hstack", "repeat", "roll", "stack", "vstack",
+    "asarray", "column_stack", "concatenate", "dstack", "full_like", "hstack", "repeat", "roll", "stack", "vstack",
 ]
 
 
@@ -135,6 +146,18 @@ def asarray(value: Any) -> Any:
     """
     found = stacked(value)
     return found if isinstance(found, (Array, np.ndarray)) else np.asarray(found)
+
+
+@composite(np.full_like, domain=REAL, cases=(case((2, 3), ()), case((2, 3), (3,)), case((2,), (), shape=(1, 2))))
+def full_like(
+    a: Any, fill_value: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None, *,
+    device: Any = None
+) -> Any:
+    if not isinstance(fill_value, Array):
+        return evaluate(np.full_like, (a, fill_value, dtype, order, subok, shape), {})
+    np.full_like(np.empty(0), 0.0, dtype, order, subok, device=device)  # raises for a wrong option
+    a = asarray(a)
+    return broadcast_to(astype(fill_value, a.dtype if dtype is None else dtype), a.shape if shape is None else shape)
 
 
 def _joined_by(numpy: Any, shaped: Any, axis: Any, cases: Any) -> Any:
