@@ -11,7 +11,6 @@ from ad.engine import powers as _powers  # noqa: F401 - likewise
 from ad.engine import writing as _writing  # noqa: F401 - likewise
 from ad.ops import (  # noqa: F401
     elementwise,
-    exponentials,
     indexing,
     joining,
     matrix_products,

@@ -15,7 +15,6 @@ from ad.engine.inspection import find_tracer, is_tracing
 from ad.engine.writing import assign
 from ad.errors import cannot_write, missing_rule
 from ad.ops import reductions, scans
-from ad.ops.exponentials import log_sum_exp
 from ad.ops.nondifferentiable import NONDIFFERENTIABLE, by_numpy, evaluate, is_live, plain_values
 from ad.ops.refusals import refuse
 from ad.ops.table import FUNCTIONS, TABLE, UFUNCS, find, import_later
@@ -27,7 +26,7 @@ _Function: TypeAlias = Callable[..., Any]
 
 REDUCTIONS: dict[_Function, _Function] = {
     np.add: reductions.sum, np.multiply: reductions.prod, np.maximum: reductions.max, np.minimum: reductions.min,
-    np.logaddexp: log_sum_exp,
+    np.logaddexp: reductions.log_sum_exp,
 }
 SCANS: dict[_Function, _Function] = {
     np.add: scans.cumsum, np.multiply: scans.cumprod, np.maximum: scans.cummax, np.minimum: scans.cummin,

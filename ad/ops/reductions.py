@@ -8,6 +8,7 @@ import numpy as np
 
 from ad._core import Array, apply
 from ad.engine.inspection import value_or_tracer
+from ad.engine.variable import stop_gradient
 from ad.errors import unsupported_argument
 from ad.ops import elementwise
 from ad.ops.axes import REDUCES, count, extreme_shape_rule, from_the_end, kept_shape, reduced_shape_rule
@@ -21,7 +22,7 @@ from ad.ops.selection import of_dtype
 from ad.ops.selection import where as choose
 from ad.ops.shaping import broadcast_to, moveaxis, reshape
 
-__all__ = ["average", "max", "mean", "min", "prod", "ptp", "std", "sum", "var"]
+__all__ = ["average", "largest", "log_sum_exp", "max", "mean", "min", "prod", "ptp", "std", "sum", "var"]
 
 # -- axes -----------------------------------------------------------------------------------------
 
@@ -407,3 +408,19 @@ min = _extreme_function(np.min, np.amin, _min.op, elementwise.minimum)
 @composite(np.ptp, domain=REAL, cases=(case((4,)), case((2, 3), axis=1, keepdims=True)))
 def ptp(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False) -> Any:
     return max(a, axis, out, keepdims) - min(a, axis, out, keepdims)
+
+
+# -- sums of exponentials, shifted by the largest, so that nothing overflows --------------------------
+
+
+def largest(x: Any, axis: Any) -> Any:
+    """The largest element, as a constant: the shift cancels out of the result and of its derivatives."""
+    return np.max(stop_gradient(x).real, axis=axis, keepdims=True)
+
+
+def log_sum_exp(x: Any, axis: Any, keepdims: bool = False, factors: Any = None, top: Any = None) -> Any:
+    """log(sum(factors exp(x))), of which `top` is the largest x that counts; infinities share the gradient equally."""
+    top = largest(x, axis) if top is None else top
+    terms = elementwise.exp(elementwise.gap(x, top))
+    total = sum(terms if factors is None else factors * terms, axis, keepdims=keepdims)
+    return elementwise.log(total) + np.reshape(top, total.shape)

@@ -32,10 +32,9 @@ from ad.ops.elementwise import (
     sqrt,
     square,
 )
-from ad.ops.exponentials import largest, log_sum_exp
 from ad.ops.forms import Accuracy, case, composite, elementwise, inexact, point
 from ad.ops.joining import asarray
-from ad.ops.reductions import sum
+from ad.ops.reductions import largest, log_sum_exp, sum
 from ad.ops.scipy_support import floats, missing_rule_for, numbers_from, real_only, scipy_special
 from ad.ops.selection import where
 from ad.ops.shape_rules import elementwise_shape

@@ -11,8 +11,8 @@ from ad.ops.nondifferentiable import NONDIFFERENTIABLE
 MODULES = (
     "elementwise", "selection", "reductions", "nan_reductions", "scans", "differences", "matrix_products",
     "contractions", "products", "solvers", "factorisations", "matrix_functions", "linalg", "fourier", "shaping",
-    "indexing", "writing", "windows", "joining", "splitting", "filling", "sorting", "mapping", "powers",
-    "exponentials", "bessel", "special",
+    "indexing", "writing", "windows", "joining", "splitting", "filling", "sorting", "mapping", "powers", "bessel",
+    "special",
 )
 COLUMNS = {
     "Name": 18, "Stands for": 22, "Form": 12, "Modes": 12, "Where there is a choice": 20, "Where digits are lost": 16,
