@@ -3,6 +3,8 @@
 Containers are dicts (in order of insertion), lists, tuples, namedtuples and dataclass instances; None is an empty
 container. Views of a dict and deques count as lists, other mappings as dicts. Everything else is a leaf.
 """
+from __future__ import annotations
+
 import collections
 import collections.abc
 from collections.abc import Callable, Iterable, Iterator
@@ -24,10 +26,10 @@ class TreeDef:
     __slots__ = ("children", "keys", "kind", "size")
     kind: type
     keys: tuple[Any, ...] | range
-    children: tuple["TreeDef", ...]
+    children: tuple[TreeDef, ...]
     size: int
 
-    def __init__(self, kind: type, keys: tuple[Any, ...] | range = (), children: "tuple[TreeDef, ...]" = ()) -> None:
+    def __init__(self, kind: type, keys: tuple[Any, ...] | range = (), children: tuple[TreeDef, ...] = ()) -> None:
         self.kind, self.keys, self.children = kind, keys, children
         self.size = sum(child.size for child in children)
 

@@ -1,4 +1,6 @@
 """Errors and warnings: each function returns the error of one mistake, with a message that names cause and remedy."""
+from __future__ import annotations
+
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -35,7 +37,7 @@ def shown(value: Any) -> str:
     return text if len(text) <= 40 else f"{text:.37}..."
 
 
-def find_caller() -> "Caller":
+def find_caller() -> Caller:
     """Return the `Caller` of the conversion under way."""
     from ad.errors import callers  # only once there is an error: most programs need neither this nor the remedies
 
@@ -140,7 +142,7 @@ def conversion_error(how: str) -> TypeError:
     )
 
 
-def _at(caller: "Caller") -> str:
+def _at(caller: Caller) -> str:
     """Return the line of the user's code in brackets."""
     return f" ({caller.place}: {caller.text})" if caller.text else ""
 

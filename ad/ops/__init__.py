@@ -3,6 +3,8 @@
 Those of the rarer functions, the modules of `FAMILIES`, are made when one of these is first used, or when `TABLE`,
 `FUNCTIONS` or `UFUNCS` of this package are: here the tables are complete, but for SciPy's functions.
 """
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any
 
 from ad.engine import forward as _forward  # noqa: F401 - `apply` calls it by a hook

@@ -1,4 +1,6 @@
 """Axes: those that a reduction sums over, and the same axes behind a leading axis of lanes."""
+from __future__ import annotations
+
 import math
 from typing import Any, TypeAlias
 

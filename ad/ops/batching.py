@@ -1,4 +1,6 @@
 """Rules over lanes: a leading axis of tangents, with one entry for each direction."""
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 

@@ -2,6 +2,8 @@
 
 Sources of the formulas: DLMF chapter 10.
 """
+from __future__ import annotations
+
 import math
 from typing import Any
 

@@ -1,4 +1,6 @@
 """From a NumPy-like call to the inputs and the static parameters of an op: the public functions of the forms."""
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn

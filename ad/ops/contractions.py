@@ -1,4 +1,6 @@
 """Einstein's summation: `einsum`, of one operand a linear op, of two a bilinear one; more are contracted in pairs."""
+from __future__ import annotations
+
 import builtins
 import string
 from typing import Any

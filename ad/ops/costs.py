@@ -2,6 +2,8 @@
 
 Each function takes the avals of inputs and outputs, and the op's params.
 """
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Sequence
 from typing import Any

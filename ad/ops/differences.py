@@ -1,4 +1,6 @@
 """Differences of neighbours: slopes, interpolation between points, the trapezoidal rule."""
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

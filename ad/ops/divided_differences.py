@@ -2,6 +2,8 @@
 
 The mathematics is in docs/theory/linalg.md. Everything here works on ndarrays of float64.
 """
+from __future__ import annotations
+
 import functools
 import math
 from typing import Any

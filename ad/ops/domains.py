@@ -1,4 +1,6 @@
 """Where the tests, the documentation and the benchmarks sample the inputs of an op."""
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -25,32 +27,32 @@ UNIT_INTERVAL = _between(0.1, 0.9)
 AT_LEAST_ONE = _between(1.2, 3.0)
 
 
-def NONZERO(rng: "np.random.Generator", shape: Shape) -> Any:
+def NONZERO(rng: np.random.Generator, shape: Shape) -> Any:
     return rng.uniform(0.3, 2.0, shape) * rng.choice([-1.0, 1.0], shape)
 
 
-def BETWEEN_STEPS(rng: "np.random.Generator", shape: Shape) -> Any:
+def BETWEEN_STEPS(rng: np.random.Generator, shape: Shape) -> Any:
     """Away from where rounding up, down or to the nearest integer jumps."""
     return rng.integers(-2, 2, shape) + rng.uniform(0.1, 0.4, shape)
 
 
-def INVERTIBLE(rng: "np.random.Generator", shape: Shape) -> Any:
+def INVERTIBLE(rng: np.random.Generator, shape: Shape) -> Any:
     """Square matrices (..., n, n) far from singular, with distinct singular values."""
     return rng.uniform(-1, 1, shape) + 2.5 * np.eye(shape[-1]) * np.arange(1, shape[-1] + 1)
 
 
-def FULL_RANK(rng: "np.random.Generator", shape: Shape) -> Any:
+def FULL_RANK(rng: np.random.Generator, shape: Shape) -> Any:
     """Matrices (..., m, n) of full rank, with distinct singular values."""
     return rng.uniform(-1, 1, shape) + 2.5 * np.eye(shape[-2], shape[-1]) * np.arange(1, shape[-1] + 1)
 
 
-def SYMMETRIC(rng: "np.random.Generator", shape: Shape) -> Any:
+def SYMMETRIC(rng: np.random.Generator, shape: Shape) -> Any:
     """Symmetric matrices with well separated eigenvalues."""
     noise = rng.uniform(-1, 1, shape)
     return (noise + np.swapaxes(noise, -1, -2)) / 2 + 3 * np.diag(np.arange(1.0, shape[-1] + 1))
 
 
-def SPD(rng: "np.random.Generator", shape: Shape) -> Any:
+def SPD(rng: np.random.Generator, shape: Shape) -> Any:
     """Symmetric positive definite matrices."""
     noise = rng.uniform(-1, 1, shape)
     return noise @ np.swapaxes(noise, -1, -2) + shape[-1] * np.diag(np.arange(1.0, shape[-1] + 1))

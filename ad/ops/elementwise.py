@@ -2,6 +2,8 @@
 
 In a partial, `x` (or `x1`, `x2`) are the inputs and `y` is the output.
 """
+from __future__ import annotations
+
 import math
 import operator
 from typing import Any

@@ -2,6 +2,8 @@
 
 An op with several outputs is followed by the function that gives them NumPy's named tuple.
 """
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -1,4 +1,6 @@
 """Arrays with equal steps between two values."""
+from __future__ import annotations
+
 import operator
 from typing import Any
 

@@ -24,6 +24,8 @@ All but `composite` also take the fields of `Traits` (`ad/ops/traits.py`), and `
 dtype of the output (`ad/ops/shape_rules.py`). `linear` and `custom` take `reduction_kernel`, a ufunc and its identity,
 for a reduction with the params `(axis, keepdims)`.
 """
+from __future__ import annotations
+
 import builtins
 import inspect
 from collections.abc import Callable, Sequence

@@ -4,6 +4,8 @@ The ops are the transforms along one axis, in two pairs: `fft` and `ifft` are ea
 `irfft` are, too, up to weights: a bin of half a spectrum counts once or twice in the whole. The other functions are
 written with these.
 """
+from __future__ import annotations
+
 import operator
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,6 @@
 """Selection of elements, and its transpose, which puts elements into an array of zeros."""
+from __future__ import annotations
+
 import math
 import operator
 from collections.abc import Callable

@@ -1,4 +1,6 @@
 """Ops that join arrays, repeat or roll their elements, and fill an array with one."""
+from __future__ import annotations
+
 import itertools
 from collections.abc import Callable
 from typing import Any

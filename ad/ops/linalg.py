@@ -3,6 +3,8 @@
 Functions of a Hermitian matrix read one triangle of it, as NumPy's do; their derivative is that of the
 function of the Hermitian part (JAX's and PyTorch's convention), so that the gradient is Hermitian.
 """
+from __future__ import annotations
+
 # Least squares and norms are made here; the rest comes from `solvers`, `factorisations` and `matrix_functions`.
 import math
 from typing import Any

@@ -3,6 +3,8 @@
 Their derivatives are right at equal eigenvalues, to all orders: they are sums over divided differences of the function
 (docs/theory/linalg.md), and not derivatives of eigenvectors.
 """
+from __future__ import annotations
+
 import itertools
 import math
 import string

@@ -1,4 +1,6 @@
 """The matrix product, and transposes of matrices."""
+from __future__ import annotations
+
 import builtins
 import math
 from typing import Any

@@ -1,4 +1,6 @@
 """Reductions over axes that leave out nans."""
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

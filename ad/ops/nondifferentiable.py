@@ -2,6 +2,8 @@
 
 Only in a program that is being recorded each of them becomes an op, through which no derivative flows.
 """
+from __future__ import annotations
+
 import functools
 import inspect
 import operator

@@ -1,4 +1,6 @@
 """Powers of the radicands of roots and moduli: see `ad/engine/powers.pyx`."""
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

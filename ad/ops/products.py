@@ -1,4 +1,6 @@
 """Products written with `matmul` and `einsum`; cross products, convolutions and polynomials."""
+from __future__ import annotations
+
 import builtins
 import itertools
 import string

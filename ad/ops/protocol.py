@@ -3,6 +3,8 @@
 A derivative is never lost silently: a function without a rule raises if one of its arguments is being
 differentiated; otherwise NumPy evaluates it.
 """
+from __future__ import annotations
+
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias

@@ -1,4 +1,6 @@
 """Reductions over axes."""
+from __future__ import annotations
+
 import builtins
 import warnings
 from collections.abc import Callable

@@ -3,6 +3,8 @@
 If a function of the table fails, NumPy's function is called on ndarrays with the same arguments: if it fails, too, the
 caller gets its error. So the functions of the table need only notice that a call is wrong; NumPy says what is wrong.
 """
+from __future__ import annotations
+
 import operator
 import warnings
 from collections.abc import Callable

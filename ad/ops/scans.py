@@ -1,4 +1,6 @@
 """Ops along an axis whose elements depend on those before them."""
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -1,4 +1,6 @@
 """What the entries for SciPy's functions share; importing it raises if there is no SciPy."""
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, NoReturn
 

@@ -1,4 +1,6 @@
 """Ops that choose, element by element, among several values."""
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any
 

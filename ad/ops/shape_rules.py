@@ -4,6 +4,8 @@ An op's shape rule takes what its `fn` takes. It returns the output's shape and 
 Fortran order instead of C order; or ALIASES_INPUT, for an op that reads no element. It returns None or raises where it
 cannot tell, and where the op might raise for some values: then the op is evaluated.
 """
+from __future__ import annotations
+
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias

@@ -1,4 +1,6 @@
 """Ops that change shape, order of axes or dtype: all are linear, so the transpose is the whole rule."""
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

@@ -1,4 +1,6 @@
 """Inverses, linear systems and determinants of stacks of matrices."""
+from __future__ import annotations
+
 import math
 import operator
 from typing import Any

@@ -1,4 +1,6 @@
 """Ops that sort elements: a permutation, which is constant between ties."""
+from __future__ import annotations
+
 import math
 from typing import Any
 

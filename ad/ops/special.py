@@ -6,6 +6,8 @@ which Arrays are noticed: they are called as `ad.special.softmax(x)`.
 In a partial, `x` (or `x1`, `x2`) are the inputs and `y` is the output. Constants are Python's
 numbers, which leave single precision as it is. Sources of the formulas: DLMF chapters 5 to 10.
 """
+from __future__ import annotations
+
 import math
 import operator
 from typing import Any

@@ -1,4 +1,6 @@
 """Ops that split arrays, put blocks together, insert, pad and tile."""
+from __future__ import annotations
+
 import operator
 from typing import Any
 

@@ -1,4 +1,6 @@
 """The table: an entry for every op and every function written in ops, by name and by the callables it stands for."""
+from __future__ import annotations
+
 import importlib
 import sys
 from collections.abc import Callable, Sequence
@@ -57,7 +59,7 @@ class Entry:
     def traits(self) -> Traits:
         return Traits() if self.op is None else traits_of(self.op)
 
-    def sample(self, rng: "np.random.Generator", inputs: Sequence[Any] | None = None,
+    def sample(self, rng: np.random.Generator, inputs: Sequence[Any] | None = None,
                dtype: Any = np.float64) -> list[Any]:
         """Positional arguments to call the entry with.
 
@@ -79,7 +81,7 @@ class Entry:
         return f"<table entry {self.name} ({self.form})>"
 
 
-def _sample(x: Any, domain: _Function, rng: "np.random.Generator", dtype: Any) -> Any:
+def _sample(x: Any, domain: _Function, rng: np.random.Generator, dtype: Any) -> Any:
     if isinstance(x, list):
         return [_sample(part, domain, rng, dtype) for part in x]
     if not isinstance(x, tuple):
