@@ -30,8 +30,9 @@ def test_an_import_makes_no_family():
 
 
 def test_the_names_of_numpys_functions_that_are_made_later():
-    names = {name for name, entry in TABLE.items() if entry.numpy and callable(getattr(np, name, None))}
-    assert names - {*ad._FUNCTIONS} == {*ad._RARE} and len(ad._RARE) == len({*ad._RARE})
+    names = run("from ad.ops import TABLE; print(*[name for name, entry in TABLE.items() if entry.numpy])")
+    later = {name for name in names if callable(getattr(np, name, None))} - {*ad._FUNCTIONS}
+    assert later == {*ad._RARE} and len(later) == len(ad._RARE)
 
 
 @pytest.mark.parametrize("name", LATER)
