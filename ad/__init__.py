@@ -23,7 +23,8 @@ from ad.engine.variable import Variable, stop_gradient
 from ad.errors import IndependentWarning, MissingRule
 from ad.ops import protocol  # noqa: F401
 from ad.ops.joining import asarray
-from ad.ops.table import TABLE, find
+from ad.ops.table import TABLE
+from ad.ops.table import find as _find
 
 __version__ = "0.1.0"
 
@@ -48,7 +49,7 @@ _FUNCTIONS = {
     name: entry.function for name, entry in TABLE.items() if entry.numpy and callable(getattr(np, name, None))
 }
 globals().update(_FUNCTIONS)  # not by __getattr__, because calls like `ad.sin(x)` are frequent
-# Functions of the families of the table that are imported when one of theirs is first used.
+# NumPy's functions in modules of `ad.ops.table.FAMILIES`, which are imported when one of theirs is first used.
 _RARE = (
     "append", "array_split", "block", "convolve", "cross", "diff", "dsplit", "ediff1d", "einsum", "gradient", "hsplit",
     "inner", "insert", "interp", "kron", "linspace", "logspace", "matvec", "median", "nanmax", "nanmean", "nanmin",
@@ -64,7 +65,7 @@ __all__ = [
 
 def __getattr__(name):
     if name in _RARE:
-        found = find(TABLE, name).function
+        found = _find(TABLE, name).function
     elif name in _LAZY:
         module = import_module(_LAZY[name])
         found = module if module.__name__ == f"ad.{name}" else getattr(module, name)
