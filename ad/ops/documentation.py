@@ -1,7 +1,9 @@
 """What an entry tells readers and tests besides its rule: sample calls, singular points, accuracy, the docstring."""
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 __all__ = ["EXACT", "Accuracy", "Point", "case", "documentation", "inexact", "point", "present", "singular_text"]
 
@@ -11,17 +13,25 @@ def case(*inputs: Any, **params: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return inputs, params
 
 
-class Accuracy(NamedTuple):
+class Accuracy:
     """How accurate the first derivatives of an elementwise entry are in float64: bounds that the tests hold.
 
     Most entries are within 8 ulp everywhere. Where more would cost too much, `reason` says what loses digits.
+
+    Attributes
+    ----------
+    reason : str
+    relative : float
+        ulps of the derivative f'.
+    absolute : float
+        ulps of max(1, |f'|).
+    low, high : float
+        The bounds hold for inputs from `low` to `high`.
     """
 
-    reason: str = ""
-    relative: float = 8.0      # ulps of the derivative f'
-    absolute: float = 8.0      # ulps of max(1, |f'|)
-    low: float = -math.inf     # the bounds hold for inputs from here
-    high: float = math.inf     # to here
+    def __init__(self, reason: str = "", relative: float = 8.0, absolute: float = 8.0, low: float = -math.inf,
+                 high: float = math.inf) -> None:
+        self.reason, self.relative, self.absolute, self.low, self.high = reason, relative, absolute, low, high
 
 
 EXACT = Accuracy()
@@ -32,12 +42,11 @@ def inexact(reason: str, absolute: float = 8.0, low: float = -math.inf, high: fl
     return Accuracy(reason, math.inf, absolute, low, high)
 
 
-class Point(NamedTuple):
+class Point:
     """A point at which a rule makes a choice, and the derivatives of each order there."""
 
-    inputs: tuple[Any, ...]
-    params: dict[str, Any]
-    derivatives: tuple[Any, ...]
+    def __init__(self, inputs: tuple[Any, ...], params: dict[str, Any], derivatives: tuple[Any, ...]) -> None:
+        self.inputs, self.params, self.derivatives = inputs, params, derivatives
 
     def __str__(self) -> str:
         given = [_text(x) for x in self.inputs]
