@@ -51,10 +51,11 @@ _FUNCTIONS = {
 globals().update(_FUNCTIONS)  # not by __getattr__, because calls like `ad.sin(x)` are frequent
 # NumPy's functions in modules of `ad.ops.table.FAMILIES`, which are imported when one of theirs is first used.
 _RARE = (
-    "append", "array_split", "block", "convolve", "cross", "diff", "dsplit", "ediff1d", "einsum", "gradient", "hsplit",
-    "inner", "insert", "interp", "kron", "linspace", "logspace", "matvec", "median", "nanmax", "nanmean", "nanmin",
-    "nanstd", "nansum", "nanvar", "outer", "pad", "partition", "percentile", "polyval", "quantile", "sort", "split",
-    "tensordot", "tile", "trapezoid", "unique", "vdot", "vecdot", "vecmat", "vsplit",
+    "append", "apply_along_axis", "apply_over_axes", "array_split", "block", "convolve", "cross", "diff", "dsplit",
+    "ediff1d", "einsum", "gradient", "hsplit", "inner", "insert", "interp", "kron", "linspace", "logspace", "matvec",
+    "median", "nanmax", "nanmean", "nanmin", "nanstd", "nansum", "nanvar", "outer", "pad", "partition", "percentile",
+    "piecewise", "polyval", "quantile", "sort", "split", "tensordot", "tile", "trapezoid", "unique", "vdot", "vecdot",
+    "vecmat", "vsplit",
 )
 
 __all__ = [

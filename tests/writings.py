@@ -76,7 +76,8 @@ def copies(rng, shape):
     index = any_index(rng, shape)
     return [
         lambda a: a.copy(), lambda a: np.copy(a), lambda a: a.flatten(), lambda a: a * 0.5 + 0.1, lambda a: np.sin(a),
-        lambda a: +a, lambda a: a[index] * 1.0, lambda a: np.concatenate([a, a]), lambda a: np.where(a.real > 0.3, a, 0.2),
+        lambda a: +a, lambda a: a[index] * 1.0, lambda a: np.concatenate([a, a]),
+        lambda a: np.where(a.real > 0.3, a, 0.2),
         lambda a: np.stack([a, a])[0], lambda a: np.tile(a, 1), lambda a: np.repeat(a, 1, axis=0),
     ][rng.integers(12)]
 

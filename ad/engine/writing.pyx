@@ -96,11 +96,17 @@ cdef int bring_up_to_date(Array x) except -1:
 
 
 cdef int compute_view(Array view) except -1:
-    cdef Array y, owner = view.owner
+    cdef Array y, bare, owner = view.owner
     if view.owner_writes != owner.writes:
-        y = apply(view.view_op, (owner,), view.view_params)
+        bare = new_array(owner.array, owner.number, owner.node, owner.tangents)
+        if view.view_op is roles.getitem:  # a program that is being recorded may compute the index
+            y = roles.getitem_function(bare, *view.view_params)
+        else:
+            y = apply(view.view_op, (bare,), view.view_params)
         stand_for(view, y)
-        view.is_compact = y.is_compact
+        view.is_compact = owner.is_compact
+        if owner.is_sole_owner and view.array is not None:
+            view.array, view.is_compact = view.array.copy(order="K"), True
         view.changes += 1
         view.writes += 1
         view.owner_writes = owner.writes
@@ -317,11 +323,13 @@ def is_contiguous(Array x, str order):
     return flags.c_contiguous if order == "C" else flags.f_contiguous
 
 
-def link(Array y, Array x, Op op, tuple params):
-    """Make of `y`, what the op gives of `x`, a view that cannot be written to, but shows what is written to `x`."""
+def link(Array y, Array x, tuple params, bint is_read_only):
+    """Make of `y`, the elements `getitem(x, *params)`, a view that shows what is written to `x`."""
     if x.read() is x:
-        y.owner, y.view_op, y.view_params, y.owner_writes, y.settled_at = x, op, params, x.writes, clock.writes
-        y.unsettled = y.has_history = y.is_read_only = True
+        y.owner, y.view_op, y.view_params = x, roles.getitem, params
+        y.owner_writes, y.settled_at = x.writes, clock.writes
+        y.unsettled = y.has_history = True
+        y.is_read_only = is_read_only
 
 
 hooks.settle, hooks.write = bring_up_to_date, write

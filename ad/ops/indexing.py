@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ad import trees
 from ad._core import Array, apply, is_traced
 from ad.engine.inspection import concrete, is_any_tracing
 from ad.engine.kernels import add_rows
@@ -239,7 +240,7 @@ def getitem(x: Any, index: Any) -> Any:
                     index = tuple(map(with_bounds, index))
                 index, parts = take_out(index, _is_position)
                 if parts:
-                    return apply(gather.op, (x, *parts), (index,))
+                    return _gathered(x, parts, index, given)
             index = plain_index(index)
         return apply(_getitem.op, (x,), (index,))
     except Exception:
@@ -290,6 +291,19 @@ def _is_mask(index: Any) -> bool:
 def put_zeros(x: Any, index: Any, shape: Any) -> Any:
     """Zeros of this shape, with `x` added at `index` (repeated indices add up)."""
     return apply(_put_zeros.op, (x,), (index, shape))
+
+
+def _gathered(x: Any, parts: Any, index: Any, given: Any) -> Any:
+    """`x[given]`, where a program that is being recorded computes the parts that fill the holes in the index."""
+    y = apply(gather.op, (x, *parts), (index,))
+    numbers = not any(part.ndim for part in parts) and is_basic(trees.map_nested(_zero_in_hole, index))
+    if numbers and y.ndim and isinstance(x, Array):
+        link(y, x, (given,), is_read_only=False)
+    return y
+
+
+def _zero_in_hole(part: Any) -> Any:
+    return 0 if type(part) is Hole else part
 
 
 # -- take ---------------------------------------------------------------------------------------------
@@ -386,7 +400,9 @@ def bincount(x: Any, weights: Any = None, minlength: Any = 0) -> Any:
 # -- reversed axes --------------------------------------------------------------------------------------
 
 
-@composite(np.flip, domain=REAL, view=True, cases=(case((2, 3)), case((2, 3), axis=1), case((2, 3, 4), axis=(0, -1))))
+@composite(np.flip, domain=REAL, view=True, cases=(
+    case((2, 3)), case((2, 3), axis=1), case((2, 3, 4), axis=(0, -1)),
+))
 def flip(m: Any, axis: Any = None) -> Any:
     axes = range(m.ndim) if axis is None else np.lib.array_utils.normalize_axis_tuple(axis, m.ndim)
     return getitem(m, tuple(slice(None, None, -1) if i in axes else slice(None) for i in range(m.ndim)))
@@ -402,7 +418,9 @@ def fliplr(m: Any) -> Any:
     return flip(m, 1)
 
 
-@composite(np.rot90, domain=REAL, view=True, cases=(case((2, 3)), case((2, 3), k=2), case((2, 3, 4), k=-1, axes=(1, 2))))
+@composite(np.rot90, domain=REAL, view=True, cases=(
+    case((2, 3)), case((2, 3), k=2), case((2, 3, 4), k=-1, axes=(1, 2)),
+))
 def rot90(m: Any, k: Any = 1, axes: Any = (0, 1)) -> Any:
     first, second = np.lib.array_utils.normalize_axis_tuple(axes, m.ndim)
     k %= 4
@@ -433,7 +451,7 @@ def diagonal(a: Any, offset: Any = 0, axis1: Any = 0, axis2: Any = 1) -> Any:
     index = (..., *_diagonal_index(rows, columns, offset))
     y = getitem(a, index)
     if isinstance(a, Array):
-        link(y, a, _getitem.op, (index,))
+        link(y, a, (index,), is_read_only=True)
     return y
 
 
@@ -442,7 +460,9 @@ def trace(a: Any, offset: Any = 0, axis1: Any = 0, axis2: Any = 1, dtype: Any = 
     return diagonal(a, offset, axis1, axis2).sum(-1, dtype, out)
 
 
-@composite(np.diag, domain=REAL, view=True, cases=(case((3,)), case((2,), k=-1), case((3, 3)), case((2, 3), k=1), case((0,))))
+@composite(np.diag, domain=REAL, view=True, cases=(
+    case((3,)), case((2,), k=-1), case((3, 3)), case((2, 3), k=1), case((0,)),
+))
 def diag(v: Any, k: Any = 0) -> Any:
     if v.ndim == 2:
         return diagonal(v, k)

@@ -3,6 +3,8 @@
 NumPy's function runs on the numbers of the elements: it decides what the function of the user is called with, and where
 its results go. The function is given the elements that have these numbers, and its results are numbered in their turn.
 """
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -142,7 +144,7 @@ class vectorize(np.vectorize):  # noqa: N801 - it is NumPy's name
                 pass
         return self._on_numbers(*args, **kwargs)
 
-    def _by_numpy(self, function: Any, otypes: Any) -> "np.vectorize":
+    def _by_numpy(self, function: Any, otypes: Any) -> np.vectorize:
         return np.vectorize(function, otypes, excluded=self.excluded, cache=self.cache, signature=self.signature)
 
     def _on_numbers(self, *args: Any, **kwargs: Any) -> Any:

@@ -137,6 +137,8 @@ def _name_of_function(function: Any) -> str:
 def _call(ufunc: Any, inputs: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     function = _rule(ufunc)
     if function is None and not kwargs and _calls_python(ufunc) and is_live(inputs):
+        from ad.ops.mapping import call_on_elements  # rare, as its module
+
         return call_on_elements(ufunc, inputs)
     if function is None:
         return _evaluate(ufunc, "__call__", inputs, kwargs)

@@ -231,12 +231,16 @@ def _reshaped_by(function: Any, a: Any, *args: Any) -> Any:
     return reshape(a, function(np.asarray(metadata_view(a)), *args).shape)
 
 
-@composite(np.squeeze, domain=REAL, view=True, cases=(case((1, 3, 1)), case((1, 3, 1), axis=0), case((1, 1))), method=True)
+@composite(np.squeeze, domain=REAL, view=True, method=True, cases=(
+    case((1, 3, 1)), case((1, 3, 1), axis=0), case((1, 1)),
+))
 def squeeze(a: Any, axis: Any = None) -> Any:
     return _reshaped_by(np.squeeze, a, axis)
 
 
-@composite(np.expand_dims, domain=REAL, view=True, cases=(case((2, 3), axis=1), case((3,), axis=(0, -1)), case((), axis=0)))
+@composite(np.expand_dims, domain=REAL, view=True, cases=(
+    case((2, 3), axis=1), case((3,), axis=(0, -1)), case((), axis=0),
+))
 def expand_dims(a: Any, axis: Any) -> Any:
     return _reshaped_by(np.expand_dims, a, axis)
 

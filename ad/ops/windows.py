@@ -1,4 +1,6 @@
 """Windows: views in which an element may occur several times, and their transpose, which adds up what overlaps."""
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np

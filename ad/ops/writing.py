@@ -1,5 +1,8 @@
 """Elements that are written: the op `setitem`, and the functions and methods of NumPy that change an array in place."""
+from __future__ import annotations
+
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -17,7 +20,6 @@ from ad.ops.refusals import as_index, refuse
 from ad.ops.selection import where
 from ad.ops.shape_rules import in_order
 from ad.ops.shaping import astype, broadcast_to, ravel, reshape
-from ad.ops.sorting import partition, sort
 from ad.ops.traits import Batching
 
 __all__ = ["WRITERS", "prepare_write", "setitem", "write_at", "writes_to_array"]
@@ -102,8 +104,10 @@ def _as_dtype(value: Any, dtype: Any) -> Any:
 
 def _fitted(x: Array, value: Array, shape: tuple[int, ...]) -> Array:
     """The value in this shape, and as a real number where `x` holds no others."""
-    if value.dtype.kind == "c" and x.dtype.kind == "f":
-        value = astype(value, x.dtype)
+    if value.dtype.kind == "c" and x.dtype.kind != "c":
+        warnings.warn("Casting complex values to real discards the imaginary part", np.exceptions.ComplexWarning,
+                      stacklevel=4)
+        value = astype(value, x.dtype) if x.dtype.kind == "f" else np.real(value)
     if value.shape == shape:
         return value
     extra = value.ndim - len(shape)
@@ -180,7 +184,7 @@ def _repeated(values: Any, n: int) -> Any:
 
 def _write_flat(x: Any, positions: Any, values: Any) -> None:
     """Write values at positions in C order."""
-    x[np.unravel_index(positions % x.size if x.size else positions, x.shape)] = values
+    x[np.unravel_index(np.where(positions < 0, positions + x.size, positions), x.shape)] = values
 
 
 @_writer(np.fill_diagonal)
@@ -207,7 +211,7 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any = -1) -> None:
 def write_at(ufunc: Any, a: Any, indices: Any, *others: Any) -> None:
     """`ufunc.at(a, indices, *others)`: an element that is picked again is changed again.
 
-    In each round every element is written once: those that are picked for the first time, for the second time, and so on.
+    In each round every element is written once: those picked for the first time, for the second time, and so on.
     """
     indices = plain_index(indices)
     positions = np.arange(a.size).reshape(a.shape)[indices]
@@ -241,12 +245,12 @@ def _sort(x: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable
     """As ndarray.sort: sort the elements along an axis, in place."""
     if axis is None:
         raise TypeError("'NoneType' object cannot be interpreted as an integer")
-    assign(x, sort(x, axis, kind, order, stable=stable))
+    assign(x, np.sort(x, axis, kind, order, stable=stable))  # through the table, which imports sorting then
 
 
 def _partition(x: Any, kth: Any, axis: Any = -1, kind: Any = "introselect", order: Any = None) -> None:
     """As ndarray.partition: move the elements smaller than the kth before it, in place."""
-    assign(x, partition(x, kth, as_index(axis), kind, order))
+    assign(x, np.partition(x, kth, as_index(axis), kind, order))
 
 
 def _put(x: Any, indices: Any, values: Any, mode: Any = "raise") -> None:
