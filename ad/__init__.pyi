@@ -7,8 +7,10 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ad import fft as fft
 from ad import linalg as linalg
+from ad import numpy as numpy
 from ad import optimize as optimize
 from ad import optimizers as optimizers
+from ad import scipy as scipy
 from ad import special as special
 from ad import testing as testing
 from ad._core import _A, Array, _Axis, _Elementwise2, _Indices, _Mask, _Product, _Shape, constant
@@ -44,13 +46,13 @@ __all__ = [
     "ldexp", "linalg", "linearize", "linspace", "load", "log", "log10", "log1p", "log2", "logaddexp", "logaddexp2",
     "logspace", "matmul", "matrix_transpose", "matvec", "max", "maximum", "mean", "median", "min", "minimum", "modf",
     "moveaxis", "multiply", "nan_to_num", "nanmax", "nanmean", "nanmin", "nanstd", "nansum", "nanvar", "negative",
-    "optimize", "optimizers", "outer", "pad", "partition", "percentile", "polyval", "positive", "power", "prod", "ptp",
-    "quantile", "rad2deg", "ravel", "real", "reciprocal", "record", "remainder", "repeat", "reshape", "rint", "roll",
-    "rollaxis", "rot90", "round", "select", "set_num_threads", "sign", "sin", "sinh", "sort", "special", "split",
-    "sqrt", "square", "squeeze", "stack", "std", "stop_gradient", "subtract", "sum", "swapaxes", "take",
-    "take_along_axis", "tan", "tanh", "tensordot", "testing", "tile", "trace", "transpose", "trapezoid", "tril",
-    "triu", "trunc", "unique", "value_and_grad", "var", "vdot", "vecdot", "vecmat", "vjp", "vmap", "vsplit", "vstack",
-    "where"
+    "numpy", "optimize", "optimizers", "outer", "pad", "partition", "percentile", "polyval", "positive", "power",
+    "prod", "ptp", "quantile", "rad2deg", "ravel", "real", "reciprocal", "record", "remainder", "repeat", "reshape",
+    "rint", "roll", "rollaxis", "rot90", "round", "scipy", "select", "set_num_threads", "sign", "sin", "sinh", "sort",
+    "special", "split", "sqrt", "square", "squeeze", "stack", "std", "stop_gradient", "subtract", "sum", "swapaxes",
+    "take", "take_along_axis", "tan", "tanh", "tensordot", "testing", "tile", "trace", "transpose", "trapezoid",
+    "tril", "triu", "trunc", "unique", "value_and_grad", "var", "vdot", "vecdot", "vecmat", "vjp", "vmap", "vsplit",
+    "vstack", "where"
 ]
 
 add: _Elementwise2

@@ -11,7 +11,7 @@ import ad
 ROOT = Path(ad.__file__).parent
 # From the lowest to the highest. A module belongs to the longest of these names that it begins with.
 LAYERS = (
-    ("ad.errors", "ad.trees", "ad.data"),
+    ("ad.errors", "ad.trees", "ad.data", "ad.mirrors"),
     ("ad._core", "ad.engine"),
     ("ad.ops",),
     ("ad.linalg", "ad.fft", "ad.special"),
@@ -20,6 +20,8 @@ LAYERS = (
     ("ad.compiler.passes", "ad.compiler.machine", "ad.compiler.tracing"),
     ("ad.compiler",),
     ("ad.optimize", "ad.optimizers", "ad.testing"),
+    ("ad.scipy",),
+    ("ad.numpy",),
     ("ad", "ad.__main__"),
 )
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}

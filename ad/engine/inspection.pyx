@@ -4,7 +4,7 @@
 `apply` and `Array` need none of it.
 """
 from ad._core cimport (
-    Array, is_traced, is_watched, lift, public_value, read_only, record_guard,
+    Array, is_traced, is_watched, lift, public_value, read_only, record_guard, wrap,
 )
 from ad.engine.graph cimport NodePtr
 from ad.engine.recorder cimport Recorder, State, current, n_tracing, tracer_of
@@ -38,6 +38,19 @@ def concrete(value):
 def is_differentiated(value):
     """Whether a derivative could flow through a value; none does through integers and truths."""
     return isinstance(value, Array) and value.dtype.kind in "fc" and is_watched(lift(value))
+
+
+def as_array(value):
+    """Return an Array of an ndarray, without a derivative; the elements are not copied."""
+    return wrap(value)
+
+
+# -- what this thread does -------------------------------------------------------------------
+
+def is_differentiating():
+    """Whether a tape, a transform or a recording in this thread would see ops on its values."""
+    cdef State state = current()
+    return state.n_recording > 0 or len(state.levels) > 0
 
 
 # -- the program that is being recorded ----------------------------------------------------

@@ -12,6 +12,7 @@ from ad.engine import graph, native_steps, roles
 from ad.engine import powers as _powers  # noqa: F401 - likewise
 from ad.engine import writing as _writing  # noqa: F401 - likewise
 from ad.ops import (  # noqa: F401
+    creation,
     elementwise,
     indexing,
     joining,
