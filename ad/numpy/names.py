@@ -1,7 +1,7 @@
 """What takes the place of NumPy's own objects in `ad.numpy`: module name -> name -> object."""
 import functools
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
@@ -100,10 +100,10 @@ def _ours(original: Any) -> Any:
 def _names_of(module: types.ModuleType) -> dict[str, Any]:
     made: dict[Any, Any] = {}  # NumPy's `concat` is its `concatenate`, and ours is, too
     for value in vars(module).values():
-        if callable(value) and getattr(value, "__hash__", None) and value not in made:
+        if callable(value) and isinstance(value, Hashable) and value not in made:
             made[value] = _ours(value)
     return {name: made[value] for name, value in vars(module).items()
-            if callable(value) and not name.startswith("_") and made.get(value) is not None}
+            if callable(value) and not name.startswith("_") and isinstance(value, Hashable) and made[value] is not None}
 
 
 NAMES: dict[str, dict[str, Any]] = {module.__name__: _names_of(module) for module in (np, np.linalg, np.fft)}
