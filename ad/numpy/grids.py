@@ -30,7 +30,8 @@ class _Directive:
         try:
             numbers = [int(x) for x in text.split(",")]
         except ValueError:
-            raise ValueError(f"unknown special directive {text!r}") from None
+            which = f" {text!r}" if "," in text else ""
+            raise ValueError(f"unknown special directive{which}") from None
         self.axis, self.ndmin, self.first = numbers + [self.axis, self.ndmin, self.first][len(numbers):]
 
     def shaped(self, x: Any, is_slice: bool) -> Any:

@@ -91,6 +91,8 @@ def _converted(
     except Exception:
         refuse(function, (value, dtype), {})
         raise
+    if x.dtype.kind not in INEXACT + OTHERS:
+        raise TypeError(f"ad: np.{name} of Arrays makes an array of numbers, and not one of dtype {x.dtype}")
     y = as_dtype(x, dtype)
     if copied is False and y is not value:
         np.array([0.0], copy=False)  # raises
@@ -175,7 +177,11 @@ def _full(shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C", **de
     if not has_array((fill_value,)):
         return held(np.full(shape, fill_value, dtype, order, **device), True)
     np.full(0, 0.0, None, order, **device)  # raises for a wrong option
-    return copy(broadcast_to(as_dtype(joined(fill_value), dtype), shape))
+    try:
+        return copy(broadcast_to(as_dtype(joined(fill_value), dtype), shape))
+    except Exception:
+        refuse(np.full, (shape, fill_value, dtype), {})
+        raise
 
 
 @_creation(np.full_like)
