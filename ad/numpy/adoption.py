@@ -10,8 +10,8 @@ from ad.mirrors import counterpart
 __all__ = ["adopt"]
 
 _LOCK = threading.Lock()
-# Modules that are adopted now: name -> how often, and the globals that were replaced, with what took their place.
-_ADOPTED: dict[int, tuple[int, dict[str, tuple[Any, Any]]]] = {}
+# Modules that are adopted now, by identity: the module, how often, and its globals: what was there, what is there now.
+_ADOPTED: dict[int, tuple[types.ModuleType, int, dict[str, tuple[Any, Any]]]] = {}
 
 
 class adopt:
@@ -53,21 +53,23 @@ class adopt:
         module = importlib.import_module(self.module) if isinstance(self.module, str) else self.module
         self.module = module
         with _LOCK:
-            depth, replaced = _ADOPTED.get(id(module), (0, {}))
+            _, depth, replaced = _ADOPTED.get(id(module), (module, 0, {}))
             for name, value in list(vars(module).items()):
                 ours = counterpart(value) if not name.startswith("__") else value
                 if ours is not value:
                     replaced[name] = value, ours
                     setattr(module, name, ours)
-            _ADOPTED[id(module)] = depth + 1, replaced
+            _ADOPTED[id(module)] = module, depth + 1, replaced
         return module
 
     def __exit__(self, *error: object) -> None:
         module: Any = self.module
         with _LOCK:
-            depth, replaced = _ADOPTED.pop(id(module))
+            if id(module) not in _ADOPTED:
+                raise RuntimeError("ad.numpy.adopt: left a module that is not adopted; enter it first")
+            _, depth, replaced = _ADOPTED.pop(id(module))
             if depth > 1:
-                _ADOPTED[id(module)] = depth - 1, replaced
+                _ADOPTED[id(module)] = module, depth - 1, replaced
                 return
             for name, (value, ours) in replaced.items():
                 if vars(module).get(name) is ours:
