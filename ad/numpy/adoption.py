@@ -40,7 +40,7 @@ class adopt:
     >>> model = types.ModuleType("model")
     >>> exec("import numpy as np\\ndef f(x):\\n    y = np.array([x, x * x])\\n    return y.sum()", vars(model))
     >>> with ad.numpy.adopt(model):
-    ...     ad.grad(model.f)(3.0)
+    ...     print(ad.grad(model.f)(3.0))
     7.0
     """
 
