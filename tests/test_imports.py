@@ -29,6 +29,7 @@ LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
 HOOKS = {
     ("ad.ops.matrix_functions", "ad.transforms"):
         "the derivative of a function of matrices takes derivatives of the scalar function that the caller gives",
+    ("ad.ops.standard", "ad.numpy"): "`Array.__array_namespace__` returns it",
 }
 CIMPORT = re.compile(r"^\s*(?:from\s+(ad[\w.]*)\s+c?import\s+(\([^)]*\)|[^\n#]*)|c?import\s+(ad[\w.]*))", re.MULTILINE)
 BY_NAME = re.compile(r'import_module\("(ad[\w.]*)"\)')

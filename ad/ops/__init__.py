@@ -23,6 +23,7 @@ from ad.ops import (  # noqa: F401
     scans,
     selection,
     shaping,
+    standard,
     table,
     writing,
 )

@@ -43,8 +43,8 @@ ALONG = _functions(  # reduce or order along one axis, or all, of the first argu
     "all any argmax argmin argpartition argsort count_nonzero nanargmax nanargmin"
 )
 STATIC = _functions(  # their results depend on shapes and dtypes only
-    "can_cast common_type empty_like full_like iscomplexobj isrealobj may_share_memory ndim ones_like "
-    "result_type shape shares_memory size tril_indices_from triu_indices_from zeros_like"
+    "can_cast common_type diag_indices_from empty_like full_like iscomplexobj isrealobj may_share_memory ndim "
+    "ones_like result_type shape shares_memory size tril_indices_from triu_indices_from zeros_like"
 )
 WRITING = _functions("copyto fill_diagonal place put put_along_axis putmask")
 SHAPED = _functions("argwhere bincount flatnonzero nonzero")  # the shape of their results depends on the values
@@ -52,7 +52,9 @@ NONDIFFERENTIABLE = STATIC | SHAPED | _functions(
     "all allclose any argmax argmin argpartition argsort array2string array_equal array_equiv array_repr array_str "
     "count_nonzero digitize in1d isclose iscomplex isin isneginf isposinf isreal lexsort min_scalar_type nanargmax "
     "nanargmin save savetxt savez searchsorted"
-) | {np.maximum.accumulate, np.minimum.accumulate}  # by which `cummax` and `cummin` find where a record stands
+) | {np.linalg.matrix_rank} | {
+    np.maximum.accumulate, np.minimum.accumulate,  # by which `cummax` and `cummin` find where a record stands
+}
 FINAL: set[_Function] = set()  # NumPy is not asked about a call of these that raised: they call functions of the user
 
 
