@@ -32,12 +32,14 @@ def strict():
 
 
 def test_the_namespace():
+    version = getattr(np, "__array_api_version__", "2022.12")
     for x in (ad.constant([1.0]), ad.Variable(2.0), ad.Dual(1.0, 1.0)):
-        assert x.__array_namespace__() is np and x.__array_namespace__(api_version="2024.12") is np
+        assert x.__array_namespace__() is np and x.__array_namespace__(api_version=version) is np
     with pytest.raises(ValueError, match="1999"):
         ad.constant(1.0).__array_namespace__(api_version="1999.12")
-    assert np.__array_namespace_info__().default_device() == "cpu"
-    assert np.__array_namespace_info__().dtypes()["float64"] == np.float64
+    if hasattr(numpy, "__array_namespace_info__"):  # since NumPy 2.1
+        assert np.__array_namespace_info__().default_device() == "cpu"
+        assert np.__array_namespace_info__().dtypes()["float64"] == np.float64
     assert np.isdtype(np.float64, "real floating") and not np.isdtype(np.int64, "real floating")
     assert np.finfo(np.float32).eps == numpy.finfo("f").eps and np.iinfo(np.int8).max == 127
 
@@ -72,12 +74,13 @@ def test_devices():
 def test_dlpack():
     x = ad.constant(MATRIX)
     assert x.__dlpack_device__() == numpy.ones(1).__dlpack_device__()
-    found = numpy.from_dlpack(x)
-    assert numpy.array_equal(found, MATRIX) and not found.flags.writeable
-    assert numpy.array_equal(numpy.from_dlpack(x, copy=True), MATRIX)
+    assert numpy.array_equal(numpy.from_dlpack(x), MATRIX)
+    if hasattr(numpy, "unstack"):  # since NumPy 2.1 it tells what is read-only
+        assert not numpy.from_dlpack(x).flags.writeable
+        assert numpy.array_equal(numpy.from_dlpack(x, copy=True), MATRIX)
+        with pytest.raises(BufferError):
+            x.__dlpack__(copy=False)
     assert x.__dlpack__() is not None  # for a consumer that knows nothing of read-only memory: a copy
-    with pytest.raises(BufferError):
-        x.__dlpack__(copy=False)
     assert numpy.from_dlpack(ad.constant(2.0)) == 2.0
 
 

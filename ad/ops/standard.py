@@ -85,7 +85,8 @@ def _dlpack(self: Array, *, stream: Any = None, max_version: tuple[int, int] | N
         raise conversion_error("__dlpack__")
     old = max_version is None or max_version < (1, 0)
     value: Any = np.array(public_value(self), copy=True if old and copy is not False else None)
-    return value.__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
+    options = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
+    return value.__dlpack__(**{name: option for name, option in options.items() if option is not None})
 
 
 def _dlpack_device(self: Array) -> tuple[int, int]:
