@@ -1,5 +1,6 @@
 """`ad.numpy`: functions that make arrays, beside NumPy's own, outside and inside of derivatives."""
 import pickle
+import threading
 
 import numpy
 import pytest
@@ -232,3 +233,39 @@ def test_like():
         return numpy.sum(numpy.array([x, 2 * x], like=x) ** 2)
 
     assert ad.grad(f)(3.0) == 30.0
+
+
+def test_threads():
+    """A thread that a differentiated function starts joins its values; arrays that it makes of numbers are plain."""
+    def f(x):
+        found = []
+
+        def work():
+            found.append(np.sum(np.array([x, 2 * x]) ** 2) + np.stack([[x], [1.0]])[0, 0] + np.sum([x, 1.0]))
+            found.append(np.zeros(2))
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        assert type(found[1]) is numpy.ndarray
+        return found[0]
+
+    assert ad.grad(f)(3.0) == 32.0
+
+
+def test_other_threads_are_outside():
+    kinds, entered, done = [], threading.Event(), threading.Event()
+
+    def work():
+        with ad.GradientTape():
+            entered.set()
+            done.wait(10)
+            kinds.append(type(np.zeros(2)))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert entered.wait(10)
+    kinds += [type(np.zeros(2)), type(np.array([ad.constant(1.0), 2.0])), type(np.linspace(0, 1, 3))]
+    done.set()
+    thread.join()
+    assert kinds == [numpy.ndarray] * 3 + [ad.Array]

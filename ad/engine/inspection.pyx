@@ -4,10 +4,10 @@
 `apply` and `Array` need none of it.
 """
 from ad._core cimport (
-    Array, is_traced, is_watched, lift, public_value, read_only, record_guard, wrap,
+    Array, is_live, is_traced, is_watched, lift, public_value, read_only, record_guard, wrap,
 )
 from ad.engine.graph cimport NodePtr
-from ad.engine.recorder cimport Recorder, State, current, n_tracing, tracer_of
+from ad.engine.recorder cimport Recorder, State, current, is_busy_elsewhere, n_tracing, tracer_of
 
 
 # -- values --------------------------------------------------------------------------------
@@ -47,10 +47,26 @@ def as_array(value):
 
 # -- what this thread does -------------------------------------------------------------------
 
-def is_differentiating():
-    """Whether a tape, a transform or a recording in this thread would see ops on its values."""
+def is_differentiating(tuple arguments=()):
+    """Whether a tape, a transform or a recording of this thread would see ops on its values.
+
+    With the arguments of a call: whether one of another thread would see that call, too.
+    """
     cdef State state = current()
-    return state.n_recording > 0 or len(state.levels) > 0
+    if state.n_recording > 0 or len(state.levels) > 0:
+        return True
+    return is_busy_elsewhere(state) and is_any_live(arguments)
+
+
+cdef bint is_any_live(values):
+    """Whether an op on an Array in nested lists would be recorded."""
+    for value in values:
+        if isinstance(value, Array):
+            if is_live(<Array>value):
+                return True
+        elif isinstance(value, (list, tuple)) and is_any_live(value):
+            return True
+    return False
 
 
 # -- the program that is being recorded ----------------------------------------------------

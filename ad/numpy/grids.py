@@ -72,7 +72,7 @@ def _joined(concatenator: Any, key: Any) -> Any:
 
 def _concatenator(original: Any) -> Any:
     def getitem(self: Any, key: Any) -> Any:
-        if not is_differentiating() or isinstance(key, str):
+        if not is_differentiating(key if isinstance(key, tuple) else (key,)) or isinstance(key, str):
             return original[key]
         return _joined(self, key) if _has_array(key) else held(original[key])
 

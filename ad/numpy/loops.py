@@ -90,7 +90,7 @@ class vectorize(np.vectorize):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         pyfunc: Any = self.pyfunc
-        if pyfunc is np._NoValue or not is_differentiating():
+        if pyfunc is np._NoValue or not is_differentiating(args):
             return super().__call__(*args, **kwargs)
         mapped = {key: value for key, value in [*enumerate(args), *kwargs.items()] if key not in self.excluded}
 

@@ -40,7 +40,7 @@ def _switched(original: _Function, ours: _Function) -> _Function:
     """NumPy's function, but ours while something is differentiated or recorded."""
 
     def function(*args: Any, **kwargs: Any) -> Any:
-        if not is_differentiating():
+        if not is_differentiating(args):
             return original(*args, **kwargs)
         like = kwargs.pop("like", None)
         if like is not None and not isinstance(like, Array):
@@ -54,7 +54,7 @@ def _dispatched(original: _Function) -> _Function:
     """A function that dispatches on its arguments, and here on what lists hold, too."""
 
     def function(*args: Any, **kwargs: Any) -> Any:
-        if is_differentiating() and has_array(args):
+        if is_differentiating(args) and has_array(args):
             return array_function(original, (), args, kwargs)
         return original(*args, **kwargs)
 
@@ -65,7 +65,7 @@ def _building(original: _Function) -> _Function:
     """`_dispatched`, of a function that makes a new array."""
 
     def function(*args: Any, **kwargs: Any) -> Any:
-        if not is_differentiating():
+        if not is_differentiating(args):
             return original(*args, **kwargs)
         if has_array(args):
             return array_function(original, (), args, kwargs)
