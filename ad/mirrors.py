@@ -8,7 +8,6 @@ import importlib.util
 import sys
 import types
 from collections.abc import Callable, Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from typing import Any
 
@@ -62,15 +61,19 @@ class _Mirror(types.ModuleType):
         return sorted({*dir(self._original), *self._ours})
 
 
-class _Finder(MetaPathFinder, Loader):
-    """Finds the modules below `ad.numpy` and `ad.scipy` that have no file."""
+class _Finder:
+    """Finds the modules below `ad.numpy` and `ad.scipy` that have no file."""  # importlib.abc is slow to import
 
     def find_spec(self, fullname: str, path: Sequence[str] | None = None,
                   target: types.ModuleType | None = None) -> ModuleSpec | None:
         original = fullname.removeprefix(PREFIX)
         if fullname == original or original in _ROOTS or original.partition(".")[0] not in _ROOTS:
             return None
-        return ModuleSpec(fullname, self) if importlib.util.find_spec(original) is not None else None
+        loader: Any = self
+        return ModuleSpec(fullname, loader) if importlib.util.find_spec(original) is not None else None
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Let Python make the module."""
 
     def exec_module(self, module: types.ModuleType) -> None:
         name = module.__name__.removeprefix(PREFIX)
@@ -78,7 +81,7 @@ class _Finder(MetaPathFinder, Loader):
         if _is_mirrored(name):
             ours = _ROOTS[name.partition(".")[0]].get(name, dict)
             found = _Mirror(module.__name__, original, ours())
-            found.__spec__, found.__loader__ = module.__spec__, self
+            found.__spec__ = module.__spec__
         sys.modules[module.__name__] = found
 
 
