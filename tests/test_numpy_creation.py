@@ -253,6 +253,16 @@ def test_threads():
     assert ad.grad(f)(3.0) == 32.0
 
 
+def test_duals():
+    """A `Dual` has no block that something could be inside of: functions see it among their arguments."""
+    x = ad.Dual(3.0, 1.0)
+    y = np.sum(np.array([x, 2 * x]) ** 2) + np.stack([[x], [1.0]])[0, 0] + np.sum([x, 1.0])
+    y = y + np.float64(x) + np.r_[x][0]
+    assert y.primal == 45 + 3 + 4 + 3 + 3 and y.tangent == 30 + 4
+    assert np.vectorize(lambda v: v * v)(x).tangent == 6.0 and np.full(2, x).tangent.tolist() == [1.0, 1.0]
+    assert type(np.zeros(2)) is numpy.ndarray
+
+
 def test_other_threads_are_outside():
     kinds, entered, done = [], threading.Event(), threading.Event()
 

@@ -7,7 +7,7 @@ from ad._core cimport (
     Array, is_live, is_traced, is_watched, lift, public_value, read_only, record_guard, wrap,
 )
 from ad.engine.graph cimport NodePtr
-from ad.engine.recorder cimport Recorder, State, current, is_busy_elsewhere, n_tracing, tracer_of
+from ad.engine.recorder cimport Recorder, State, current, n_tracing, tracer_of
 
 
 # -- values --------------------------------------------------------------------------------
@@ -48,14 +48,12 @@ def as_array(value):
 # -- what this thread does -------------------------------------------------------------------
 
 def is_differentiating(tuple arguments=()):
-    """Whether a tape, a transform or a recording of this thread would see ops on its values.
+    """Whether a tape, a transform or a recording of this thread is open.
 
-    With the arguments of a call: whether one of another thread would see that call, too.
+    With the arguments of a call: also whether there is a `Dual` in them, or a value that another thread differentiates.
     """
     cdef State state = current()
-    if state.n_recording > 0 or len(state.levels) > 0:
-        return True
-    return is_busy_elsewhere(state) and is_any_live(arguments)
+    return state.n_recording > 0 or len(state.levels) > 0 or is_any_live(arguments)
 
 
 cdef bint is_any_live(values):
