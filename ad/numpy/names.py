@@ -15,6 +15,7 @@ from ad.numpy.grids import GRIDS
 from ad.numpy.loops import LOOPS, ndenumerate, vectorize
 from ad.ops.binding import has_array
 from ad.ops.creation import CREATION, held
+from ad.ops.nondifferentiable import NONDIFFERENTIABLE
 from ad.ops.protocol import array_function
 from ad.ops.table import FUNCTIONS
 
@@ -50,11 +51,15 @@ def _switched(original: _Function, ours: _Function) -> _Function:
     return _presented(function, original)
 
 
+def _has_array(args: Any, kwargs: dict[str, Any]) -> bool:
+    return has_array(args) or bool(kwargs) and has_array(kwargs.values())
+
+
 def _dispatched(original: _Function) -> _Function:
     """A function that dispatches on its arguments, and here on what lists hold, too."""
 
     def function(*args: Any, **kwargs: Any) -> Any:
-        if is_differentiating(args) and has_array(args):
+        if is_differentiating(args) and _has_array(args, kwargs):
             return array_function(original, (), args, kwargs)
         return original(*args, **kwargs)
 
@@ -67,7 +72,7 @@ def _building(original: _Function) -> _Function:
     def function(*args: Any, **kwargs: Any) -> Any:
         if not is_differentiating(args):
             return original(*args, **kwargs)
-        if has_array(args):
+        if _has_array(args, kwargs):
             return array_function(original, (), args, kwargs)
         y = original(*args, **kwargs)
         return y if any(np.may_share_memory(y, x) for x in (*args, *kwargs.values()) if isinstance(x, np.ndarray)) \
@@ -92,7 +97,7 @@ def _ours(original: Any) -> Any:
         return _switched(original, ours)
     if original in FREQUENCIES:
         return _switched(original, lambda *args, **kwargs: held(original(*args, **kwargs)))
-    if original in FUNCTIONS and not isinstance(original, np.ufunc):
+    if original in FUNCTIONS or original in NONDIFFERENTIABLE:
         return _dispatched(original)
     return None
 
