@@ -196,3 +196,33 @@ def test_arrays_of_objects_are_not_made():
         ad.grad(lambda x: np.array([x, "a"]))(1.0)
     with pytest.raises(TypeError, match="matrix"):
         ad.grad(lambda x: np.r_["r", x])(1.0)
+
+
+# -- truths and integers that a recording computes --------------------------------------------------
+
+RECORDED = {
+    "array of truths": lambda x: np.sum(np.array(x > 1) * x),
+    "list of truths": lambda x: np.sum(np.array([x[0] > 1, x[1] > 1, True]) * x),
+    "truths as numbers": lambda x: np.sum(np.array([x[0] > 1, x[1] > 1, 1], dtype=float) * x ** 2),
+    "copy": lambda x: np.sum(np.where(np.copy(x > 1), x, x ** 2)),
+    "full": lambda x: np.sum(np.full(3, x[0] > 1) * x),
+    "indices": lambda x: np.sum(x[np.array([np.argmax(x), np.argmin(x)])] ** 2),
+    "an index": lambda x: x[np.array(np.argmax(x))] ** 2,
+    "stack": lambda x: np.sum(np.stack([x > 1, x < 2]) * x),
+    "zeros_like": lambda x: np.sum(np.zeros_like(x > 1) + np.ones_like(np.argsort(x)) * x),
+    "where a list": lambda x: np.sum(np.where([x[0] > 1, False, True], x, 0.0)),
+    "r_": lambda x: np.sum(np.r_[np.argmax(x), 1] * x[:2]),
+}
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_truths_and_integers_of_a_recording(name):
+    f, points = RECORDED[name], numpy.random.default_rng(2).uniform(0.5, 2.5, (6, 3))
+    gradient = ad.grad(f)
+    compiled, value = ad.compile(gradient), ad.compile(f)
+    for x in points:
+        want = differences(f, x)
+        assert numpy.allclose(gradient(x), want, rtol=1e-6, atol=1e-6)
+        assert numpy.array_equal(compiled(x), gradient(x)) and numpy.allclose(value(x), f(x), rtol=1e-14)
+    if name not in ("indices", "an index", "r_"):
+        assert numpy.allclose(ad.vmap(gradient)(points), [gradient(x) for x in points])

@@ -192,3 +192,21 @@ def test_scipy_optimize_is_called_as_scipys():
     assert numpy.allclose(popt, [2.0, -1.0])
     with pytest.raises(TypeError):
         ours.minimize(lambda x: x @ x, [0.0], no_such_option=1)
+
+
+def test_without_scipy():
+    code = """
+import sys, types
+sys.modules["scipy"] = None
+import ad, numpy
+module = types.ModuleType("module")
+module.np = numpy
+with ad.numpy.adopt(module):
+    print(module.np is ad.numpy)
+try:
+    from ad.scipy import stats
+except ImportError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("True\nad.scipy needs SciPy: pip install")
