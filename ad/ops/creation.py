@@ -203,7 +203,7 @@ def _arange(*args: Any, dtype: Any = None, **device: Any) -> Any:
     n = max(0, int(np.ceil((stop - start) / step)))
     number = np.arange(n).astype(kind)
     y = start + number * ((start + step) - start)  # the order in which NumPy computes it
-    return as_dtype(y, kind if dtype is None else dtype)
+    return held(as_dtype(y, kind if dtype is None else dtype))
 
 
 def _bounds(args: Sequence[Any], bounds: dict[str, Any]) -> tuple[Any, Any, Any]:
