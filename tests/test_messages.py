@@ -148,7 +148,7 @@ def test_arguments(mistake, error, message):
 
 CUT_OFF = "would make a constant of a value that is being differentiated or recorded."
 ON_PURPOSE = "cut it off on purpose with x.numpy() or ad.stop_gradient(x)."
-STACK = "np.stack([x, y]) or ad.asarray([x, y])"
+STACK = "np.stack([x, y]) or ad.asarray([x, y]), or import ad.numpy as np"
 PIECES = "Collect the pieces in a list and use np.stack(pieces)"
 WRITTEN = (
     "ad: np.add cannot write a value that is being differentiated into a plain ndarray, which would cut it off. Use "

@@ -91,7 +91,7 @@ WITHOUT_RULE = {
     "linalg.eig": "Use np.linalg.eigh of a Hermitian matrix",
     "linalg.eigvals": "Use np.linalg.eigvalsh of a Hermitian matrix",
 }
-STACK = "Use np.stack([x, y]) or ad.asarray([x, y])"
+STACK = "Use np.stack([x, y]) or ad.asarray([x, y]), or import ad.numpy as np"
 DISPATCHING = ("numpy", "numpy.fft", "numpy.linalg", "numpy.ufunc")
 BUILTINS = {
     "float": "Keep x itself, or use x.item(), which keeps the derivative",
