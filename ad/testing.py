@@ -9,7 +9,7 @@ from ad._core import Array, constant
 from ad.engine.forward import Dual
 from ad.engine.sweep import pull_back, run_recorded
 from ad.ops.batching import zeros_like
-from ad.ops.elementwise import identity
+from ad.ops.ufuncs import identity
 from ad.trees import flatten
 
 __all__ = ["check_grads"]

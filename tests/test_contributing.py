@@ -10,7 +10,7 @@ import test_singular
 import test_table
 
 import ad
-from ad.ops import FUNCTIONS, TABLE, UFUNCS, elementwise, reductions
+from ad.ops import FUNCTIONS, TABLE, UFUNCS, reductions, ufuncs
 from ad.ops.axes import REDUCES
 
 CONTRIBUTING = Path(__file__).parent.parent / "CONTRIBUTING.md"
@@ -34,7 +34,7 @@ def entry_of_snippet(k, module):
 
 @pytest.fixture
 def new_entry():
-    with entry_of_snippet(0, elementwise) as entry:
+    with entry_of_snippet(0, ufuncs) as entry:
         yield entry
 
 

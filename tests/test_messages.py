@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import ad
-from ad.ops import elementwise
 from ad.ops.domains import REAL
+from ad.ops.forms import elementwise
 
 X = np.array([0.0, 1.0, 2.0])
 PLACE = re.compile(rf" \({re.escape(__file__)}, line \d+: .*?\)(?=\. )")  # see test_callers
@@ -294,6 +294,6 @@ def test_an_integer_has_no_gradient():
 
 def test_an_op_of_a_name_that_is_taken():
     tanh = ad.ops.TABLE["tanh"]
-    check(lambda: elementwise.elementwise("tanh", np.tanh, 1.0, domain=REAL), ValueError,
+    check(lambda: elementwise("tanh", np.tanh, 1.0, domain=REAL), ValueError,
           "ad: the table has an op 'tanh' already; give this one another name")
     assert ad.ops.TABLE["tanh"] is tanh

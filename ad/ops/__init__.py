@@ -13,7 +13,6 @@ from ad.engine import powers as _powers  # noqa: F401 - likewise
 from ad.engine import writing as _writing  # noqa: F401 - likewise
 from ad.ops import (  # noqa: F401
     creation,
-    elementwise,
     indexing,
     joining,
     matrix_products,
@@ -25,6 +24,7 @@ from ad.ops import (  # noqa: F401
     shaping,
     standard,
     table,
+    ufuncs,
     writing,
 )
 from ad.ops.forms import bilinear, case, composite, custom, linear, stacked

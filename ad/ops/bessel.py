@@ -8,10 +8,10 @@ import math
 from typing import Any
 
 from ad.ops.domains import NONZERO, POSITIVE, REAL
-from ad.ops.elementwise import INF, absolute, sign, sinh, sqrt
 from ad.ops.forms import elementwise, inexact, point
 from ad.ops.scipy_support import missing_rule_for, numbers_from, real_only, scipy_special
 from ad.ops.selection import where
+from ad.ops.ufuncs import INF, absolute, sign, sinh, sqrt
 
 __all__ = ["i0", "i0e", "i1", "i1e", "iv", "ive", "j0", "j1", "jv", "k0", "k1", "kv", "y0", "y1", "yv"]
 

@@ -13,13 +13,13 @@ from ad.errors import MissingRule
 from ad.ops.contractions import einsum
 from ad.ops.costs import of_matrix
 from ad.ops.domains import FULL_RANK, INVERTIBLE, REAL, SPD, SYMMETRIC
-from ad.ops.elementwise import absolute, imag, quotient, real
 from ad.ops.forms import case, composite, custom
 from ad.ops.matrix_products import adjoint, matmul
 from ad.ops.reductions import max as largest
 from ad.ops.shaping import reshape
 from ad.ops.solvers import SMALL, inv, is_complex, solve, substituted
 from ad.ops.traits import BROADCASTS, Batching
+from ad.ops.ufuncs import absolute, imag, quotient, real
 
 __all__ = ["cholesky", "cholesky_cotangent", "eigh", "eigh_parts", "eigvalsh", "qr", "svd", "svdvals"]
 

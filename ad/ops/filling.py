@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from ad.ops.domains import REAL
-from ad.ops.elementwise import floor, power
 from ad.ops.forms import case, composite
 from ad.ops.joining import asarray
 from ad.ops.selection import where
 from ad.ops.shaping import astype, moveaxis
+from ad.ops.ufuncs import floor, power
 
 __all__ = ["linspace", "logspace"]
 

@@ -16,12 +16,12 @@ from ad.errors import unsupported_argument
 from ad.ops.axes import behind_lanes
 from ad.ops.costs import transform
 from ad.ops.domains import REAL
-from ad.ops.elementwise import conjugate
 from ad.ops.forms import case, composite, linear
 from ad.ops.indexing import getitem, put_zeros
 from ad.ops.joining import roll
 from ad.ops.shape_rules import in_order
 from ad.ops.traits import Batching
+from ad.ops.ufuncs import conjugate
 
 __all__ = [
     "fft", "fft2", "fftn", "fftshift", "hfft", "ifft", "ifft2", "ifftn", "ifftshift", "ihfft", "irfft", "irfft2",

@@ -12,7 +12,6 @@ from ad.errors import MissingRule
 from ad.ops.axes import behind_lanes
 from ad.ops.binding import has_array
 from ad.ops.domains import REAL
-from ad.ops.elementwise import power
 from ad.ops.forms import case, composite, linear, numpy_signature, stacked
 from ad.ops.indexing import getitem, plain_index, take
 from ad.ops.nondifferentiable import evaluate
@@ -31,6 +30,7 @@ from ad.ops.shaping import (
 )
 from ad.ops.table import TABLE
 from ad.ops.traits import Batching
+from ad.ops.ufuncs import power
 
 __all__ = [
     "asarray", "column_stack", "concatenate", "dstack", "full_like", "hstack", "repeat", "roll", "stack", "vstack",

@@ -15,7 +15,6 @@ from ad.ops.axes import kept_shape, reduced_shape_rule
 from ad.ops.contractions import einsum
 from ad.ops.costs import of_matrix
 from ad.ops.domains import FULL_RANK, NONZERO, REAL
-from ad.ops.elementwise import absolute, conjugate, phase, quotient, real, scale
 from ad.ops.factorisations import cholesky, eigh, eigvalsh, qr, svd, svdvals
 from ad.ops.forms import case, composite, custom, point
 from ad.ops.matrix_functions import expmh, funmh, logmh, powmh, sqrtmh
@@ -25,6 +24,7 @@ from ad.ops.reductions import sum as sum_
 from ad.ops.shaping import reshape
 from ad.ops.solvers import det, inv, is_complex, matrix_power, pinv, slogdet, solve, tensorinv, tensorsolve
 from ad.ops.traits import BROADCASTS, Batching
+from ad.ops.ufuncs import absolute, conjugate, phase, quotient, real, scale
 
 __all__ = [
     "cholesky", "det", "eigh", "eigvalsh", "expmh", "funmh", "inv", "logmh", "lstsq", "matrix_norm", "matrix_power",

@@ -11,12 +11,12 @@ from ad._core import Array
 from ad.engine.public_functions import add_method
 from ad.engine.writing import assign
 from ad.ops.domains import REAL
-from ad.ops.elementwise import conjugate, multiply
 from ad.ops.forms import case, composite, custom, linear
 from ad.ops.joining import asarray
 from ad.ops.shape_rules import view
 from ad.ops.shaping import reshape
 from ad.ops.traits import SAME_PARAMS, Batching
+from ad.ops.ufuncs import conjugate, multiply
 
 __all__ = ["adjoint", "as_matrices", "dot", "matmul", "matrix_transpose", "operand"]
 

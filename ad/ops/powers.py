@@ -7,10 +7,10 @@ import numpy as np
 
 from ad._core import Array
 from ad.ops.domains import REAL
-from ad.ops.elementwise import absolute, positive, power
 from ad.ops.forms import case, linear
 from ad.ops.selection import where
 from ad.ops.traits import SAME_PARAMS
+from ad.ops.ufuncs import absolute, positive, power
 
 __all__ = ["either", "smooth_power"]
 

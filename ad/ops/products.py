@@ -12,13 +12,13 @@ from ad._core import Array, apply
 from ad.errors import MissingRule
 from ad.ops.contractions import contract, einsum, rearrange
 from ad.ops.domains import REAL
-from ad.ops.elementwise import conjugate, multiply
 from ad.ops.forms import bilinear, case, composite, numpy_signature, stacked
 from ad.ops.indexing import getitem, put_zeros
 from ad.ops.joining import asarray
 from ad.ops.matrix_products import matmul, operand
 from ad.ops.shaping import reshape
 from ad.ops.traits import Batching
+from ad.ops.ufuncs import conjugate, multiply
 
 __all__ = [
     "convolve", "cross", "cross_along", "cross_of_vectors", "inner", "kron", "matvec", "multi_dot", "outer",

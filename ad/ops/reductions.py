@@ -12,11 +12,21 @@ from ad._core import Array, apply
 from ad.engine.inspection import value_or_tracer
 from ad.engine.variable import stop_gradient
 from ad.errors import unsupported_argument
-from ad.ops import elementwise
+from ad.ops import ufuncs
 from ad.ops.axes import REDUCES, count, extreme_shape_rule, from_the_end, kept_shape, reduced_shape_rule
 from ad.ops.domains import NONZERO, POSITIVE, REAL
-from ad.ops.forms import OUTPUT, case, composite, custom, linear, needed_values, numpy_signature, point, stacked
-from ad.ops.forms import elementwise as elementwise_op
+from ad.ops.forms import (
+    OUTPUT,
+    case,
+    composite,
+    custom,
+    elementwise,
+    linear,
+    needed_values,
+    numpy_signature,
+    point,
+    stacked,
+)
 from ad.ops.nondifferentiable import evaluate
 from ad.ops.refusals import as_flag
 from ad.ops.scans import exclusive, flipped
@@ -73,10 +83,10 @@ def _rules_over_axes(partial: Any) -> tuple[Any, Any]:
 
     def push(x_dot: Any, x: Any, y: Any, axis: Any, keepdims: bool) -> Any:
         slope = partial(x, kept(y, x, axis), axis)
-        return sum(elementwise.scale(x_dot, slope), from_the_end(x.ndim, axis), keepdims=keepdims)
+        return sum(ufuncs.scale(x_dot, slope), from_the_end(x.ndim, axis), keepdims=keepdims)
 
     def pull(y_bar: Any, x: Any, y: Any, axis: Any, _keepdims: Any) -> Any:
-        return elementwise.scale(spread(y_bar, x, axis), partial(x, kept(y, x, axis), axis))
+        return ufuncs.scale(spread(y_bar, x, axis), partial(x, kept(y, x, axis), axis))
 
     rules: tuple[Any, Any] = push, pull
     for rule in rules:
@@ -217,15 +227,15 @@ def _degrees(ddof: Any, correction: Any) -> Any:
 
 def squared_moduli(x: Any) -> Any:
     if x.dtype.kind == "c":
-        return elementwise.square(x.real) + elementwise.square(x.imag)
+        return ufuncs.square(x.real) + ufuncs.square(x.imag)
     return x * x
 
 
 def _half_inverse(_x: Any, y: Any) -> Any:
-    return elementwise.quotient(0.5, y)
+    return ufuncs.quotient(0.5, y)
 
 
-root = elementwise_op(
+root = elementwise(
     "root", None, _half_inverse, domain=POSITIVE, fn=np.sqrt, singular="the square root, with derivative 0 at 0",
     radicand=lambda x: ((lambda: x), 0.5),
     points=(point(0.0, first=0, second=0, third=0),),
@@ -253,7 +263,7 @@ def std(
     case((2, 3), axis=0, weights=np.array([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]), keepdims=True),
 ))
 def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: bool = False) -> Any:
-    a = elementwise.positive(a)
+    a = ufuncs.positive(a)
     if weights is None:
         found, scale = mean(a, axis, keepdims=keepdims), a.dtype.type(count(a, axis))
         if not found.size:
@@ -403,8 +413,8 @@ def _extreme_function(numpy: Any, alias: Any, op: Any, pair: Any) -> Any:
     return numpy_signature(numpy.__name__, numpy, alias, method=True, cases=_EXTREMES)(extreme)
 
 
-max = _extreme_function(np.max, np.amax, _max.op, elementwise.maximum)
-min = _extreme_function(np.min, np.amin, _min.op, elementwise.minimum)
+max = _extreme_function(np.max, np.amax, _max.op, ufuncs.maximum)
+min = _extreme_function(np.min, np.amin, _min.op, ufuncs.minimum)
 
 
 @composite(np.ptp, domain=REAL, cases=(case((4,)), case((2, 3), axis=1, keepdims=True)))
@@ -423,6 +433,6 @@ def largest(x: Any, axis: Any) -> Any:
 def log_sum_exp(x: Any, axis: Any, keepdims: bool = False, factors: Any = None, top: Any = None) -> Any:
     """log(sum(factors exp(x))), of which `top` is the largest x that counts; infinities share the gradient equally."""
     top = largest(x, axis) if top is None else top
-    terms = elementwise.exp(elementwise.gap(x, top))
+    terms = ufuncs.exp(ufuncs.gap(x, top))
     total = sum(terms if factors is None else factors * terms, axis, keepdims=keepdims)
-    return elementwise.log(total) + np.reshape(top, total.shape)
+    return ufuncs.log(total) + np.reshape(top, total.shape)

@@ -10,7 +10,6 @@ from ad.engine.inspection import value_or_tracer
 from ad.errors import MissingRule
 from ad.ops.axes import ALONG_AXIS
 from ad.ops.domains import NONZERO, REAL
-from ad.ops.elementwise import scale, scale_dots
 from ad.ops.forms import case, composite, custom, linear, numpy_signature, point, stacked
 from ad.ops.indexing import flip, getitem, take_along_axis
 from ad.ops.joining import concatenate
@@ -19,6 +18,7 @@ from ad.ops.refusals import one_axis
 from ad.ops.shape_rules import in_order
 from ad.ops.shaping import moveaxis, ravel
 from ad.ops.traits import Batching
+from ad.ops.ufuncs import scale, scale_dots
 
 __all__ = ["cummax", "cummin", "cumprod", "cumsum", "exclusive", "flipped", "recurrence"]
 

@@ -11,7 +11,7 @@ from ad.engine.public_functions import add_method
 from ad.engine.variable import stop_gradient
 from ad.engine.writing import assign, is_contiguous, without_views
 from ad.errors import MissingRule
-from ad.ops import elementwise, shape_rules
+from ad.ops import shape_rules, ufuncs
 from ad.ops.axes import behind_lanes
 from ad.ops.domains import REAL
 from ad.ops.forms import case, composite, linear, numpy_signature, stacked
@@ -80,12 +80,12 @@ def astype(x: Any, dtype: Any, order: Any = "K", casting: Any = "unsafe", subok:
 def copy(a: Any, order: Any = "K", subok: bool = False) -> Any:
     if order != "K":
         np.copy(_EMPTY, order)
-    return elementwise.identity(a)
+    return ufuncs.identity(a)
 
 
-add_method("conj", elementwise.conjugate)
-add_method("real", property(elementwise.real))
-add_method("imag", property(elementwise.imag))
+add_method("conj", ufuncs.conjugate)
+add_method("real", property(ufuncs.real))
+add_method("imag", property(ufuncs.imag))
 
 # -- broadcasting -----------------------------------------------------------------------------------
 

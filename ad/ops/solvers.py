@@ -11,12 +11,12 @@ from ad.errors import MissingRule
 from ad.ops.contractions import einsum
 from ad.ops.costs import of_matrix
 from ad.ops.domains import FULL_RANK, INVERTIBLE, REAL
-from ad.ops.elementwise import conjugate, imag, real
 from ad.ops.forms import case, composite, custom
 from ad.ops.matrix_products import adjoint, matmul, matrix_transpose, operand
 from ad.ops.products import widened
 from ad.ops.shaping import broadcast_to, reshape
 from ad.ops.traits import BROADCASTS, Batching
+from ad.ops.ufuncs import conjugate, imag, real
 
 __all__ = [
     "SMALL", "det", "inv", "is_complex", "matrix_power", "pinv", "slogdet", "solve", "solve_matrix",

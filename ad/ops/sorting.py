@@ -10,7 +10,6 @@ from ad._core import Array
 from ad.engine.inspection import concrete
 from ad.errors import MissingRule
 from ad.ops.domains import REAL
-from ad.ops.elementwise import floor
 from ad.ops.forms import case, composite
 from ad.ops.indexing import getitem, take, take_along_axis
 from ad.ops.joining import asarray
@@ -18,6 +17,7 @@ from ad.ops.nondifferentiable import evaluate
 from ad.ops.reductions import mean
 from ad.ops.selection import clip, where
 from ad.ops.shaping import broadcast_to, moveaxis, ravel, reshape
+from ad.ops.ufuncs import floor
 
 __all__ = ["median", "partition", "percentile", "quantile", "sort", "unique"]
 

@@ -18,7 +18,14 @@ from ad._core import Array
 from ad.engine.variable import stop_gradient
 from ad.ops.bessel import i0, i0e, i1, i1e, iv, ive, j0, j1, jv, k0, k1, kv, y0, y1, yv
 from ad.ops.domains import POSITIVE, REAL, UNIT, UNIT_INTERVAL
-from ad.ops.elementwise import (
+from ad.ops.forms import Accuracy, case, composite, elementwise, inexact, point
+from ad.ops.joining import asarray
+from ad.ops.reductions import largest, log_sum_exp, sum
+from ad.ops.scipy_support import floats, missing_rule_for, numbers_from, real_only, scipy_special
+from ad.ops.selection import where
+from ad.ops.shape_rules import elementwise_shape
+from ad.ops.table import TABLE, UFUNCS
+from ad.ops.ufuncs import (
     INF,
     LN10,
     absolute,
@@ -34,13 +41,6 @@ from ad.ops.elementwise import (
     sqrt,
     square,
 )
-from ad.ops.forms import Accuracy, case, composite, elementwise, inexact, point
-from ad.ops.joining import asarray
-from ad.ops.reductions import largest, log_sum_exp, sum
-from ad.ops.scipy_support import floats, missing_rule_for, numbers_from, real_only, scipy_special
-from ad.ops.selection import where
-from ad.ops.shape_rules import elementwise_shape
-from ad.ops.table import TABLE, UFUNCS
 
 __all__ = [
     "beta", "betaln", "boxcox", "cbrt", "digamma", "entr", "erf", "erfc", "erfcinv", "erfcx", "erfinv", "exp10", "exp2",

@@ -9,7 +9,7 @@ from ad.ops import FUNCTIONS, TABLE
 from ad.ops.nondifferentiable import NONDIFFERENTIABLE
 
 MODULES = (
-    "elementwise", "selection", "reductions", "nan_reductions", "scans", "differences", "matrix_products",
+    "ufuncs", "selection", "reductions", "nan_reductions", "scans", "differences", "matrix_products",
     "contractions", "products", "solvers", "factorisations", "matrix_functions", "linalg", "fourier", "shaping",
     "indexing", "writing", "windows", "joining", "splitting", "filling", "sorting", "mapping", "powers", "bessel",
     "special",
