@@ -54,8 +54,9 @@ from ad.ops.table import TABLE, Entry, register
 from ad.ops.traits import BROADCASTS, ONE_BY_ONE, Batching, Traits
 
 __all__ = [
-    "OUTPUT", "TABLE", "Accuracy", "Batching", "Entry", "bilinear", "case", "composite", "custom", "elementwise",
-    "inexact", "linear", "needed_values", "numpy_signature", "point", "stacked",
+    "OUTPUT", "TABLE", "Accuracy", "Batching", "Entry", "Made", "bilinear", "bilinear_rules", "case", "composite",
+    "composite_function", "custom", "elementwise", "inexact", "linear", "linear_rules", "needed_values",
+    "numpy_signature", "point", "pull_rule", "push_rule", "stacked",
 ]
 
 OUTPUT = 1 << 31
@@ -199,29 +200,12 @@ def linear(*numpy: _Function, transpose: Any, inputs: int | None = 1, **options:
     **options
         As for all forms.
     """
-    batching = options.get("batching", ONE_BY_ONE)
 
     def define(function: Any) -> Any:
-        transposes = _tuple(transpose)
-
-        def vjp(i: int, y_bar: Any, xs: Any, y: Any, params: Any) -> Any:
-            if inputs is None:
-                return transpose(y_bar, i, xs, *params)
-            return transposes[i](y_bar, *xs, *params)
-
-        def jvp(x_dots: Any, xs: Any, y: Any, params: Any) -> Any:
-            if len(xs) == 1:  # the commonest, once for every op of a forward sweep
-                (x_dot,), (x,) = x_dots, xs
-                if x_dot.ndim == x.ndim:
-                    return apply(public.op, x_dots, params)
-                if batching.rule is not None:
-                    return batching.rule(x_dots, xs, y, *params)
-                shifted = batching.params(x.ndim, *params) if batching.params else None
-                if shifted is not None:
-                    return apply(public.op, x_dots, shifted)
-            return linear_over_lanes(public.op, batching, x_dots, xs, y, params)
-
+        made = Made()
+        jvp, vjp = linear_rules(made, _tuple(transpose), inputs, options.get("batching", ONE_BY_ONE))
         public = _define(function, "linear", numpy, inputs=inputs, jvp=jvp, vjp=vjp, needs=(0,), **options)
+        made.op = public.op
         return public
 
     return define
@@ -240,24 +224,12 @@ def bilinear(*numpy: _Function, transposes: tuple[_Function, _Function], **optio
     **options
         As for all forms.
     """
-    batching = options.get("batching", ONE_BY_ONE)
 
     def define(function: Any) -> Any:
-        needs = [needed_values(rule, 1, 2) for rule in transposes]
-
-        def vjp(i: int, y_bar: Any, xs: Any, y: Any, params: Any) -> Any:
-            return transposes[i](y_bar, *_conjugated(xs, needs[i]), *params)
-
-        def jvp(x_dots: Any, xs: Any, y: Any, params: Any) -> Any:
-            return total(
-                over_lanes(
-                    lambda d, i=i: apply(public.op, (*xs[:i], d, *xs[i + 1 :]), params),
-                    (aligned_tangent(x_dots[i], i, xs, params, batching.tangents),), (xs[i],), batching.tangents,
-                )
-                for i in (0, 1) if x_dots[i] is not None
-            )
-
+        made, needs = Made(), [needed_values(rule, 1, 2) for rule in transposes]
+        jvp, vjp = bilinear_rules(made, transposes, needs, options.get("batching", ONE_BY_ONE))
         public = _define(function, "bilinear", numpy, inputs=2, jvp=jvp, vjp=vjp, needs=needs, **options)
+        made.op = public.op
         return public
 
     return define
@@ -287,7 +259,6 @@ def custom(
     **options
         As for all forms.
     """
-    batching = options.get("batching", ONE_BY_ONE)
 
     def define(function: Any) -> Any:
         jvps, vjps = _tuple(jvp), _tuple(vjp)
@@ -295,25 +266,88 @@ def custom(
         needs = [needed_values(a, 1, count) | needed_values(b, 1, count) for a, b in zip(jvps, vjps)]
         if outputs > 1:
             needs = [bits | OUTPUT for bits in needs]
-
         read = [needed_values(rule, 1, count) for rule in vjps] if conjugates else ()
-
-        def pull(i: int, y_bar: Any, xs: Any, y: Any, params: Any) -> Any:
-            if read:
-                xs, y = _conjugated(xs, read[i]), y if read[i] < OUTPUT else _conjugate(y)
-            return vjps[i](y_bar, *xs, y, *params)
-
-        def push(x_dots: Any, xs: Any, y: Any, params: Any) -> Any:
-            return total(
-                over_lanes(lambda d, i=i: jvps[i](d, *xs, y, *params),
-                           (aligned_tangent(x_dots[i], i, xs, params, batching.tangents),), (xs[i],), batching.tangents)
-                for i in range(len(xs)) if x_dots[i] is not None
-            )
-
+        pull, push = pull_rule(vjps, read), push_rule(jvps, options.get("batching", ONE_BY_ONE))
         return _define(function, "custom", numpy, inputs=inputs, outputs=outputs, jvp=push, vjp=pull, needs=needs,
                        **options)
 
     return define
+
+
+# -- the rules of these forms, as the core calls them: jvp(x_dots, xs, y, params), vjp(i, y_bar, xs, y, params) -------
+
+
+class Made:
+    """The op that rules belong to, which is made after them."""
+
+    op: Op
+
+
+def linear_rules(made: Made, transposes: Sequence[_Function], inputs: int | None,
+                 batching: Batching) -> tuple[_Function, _Function]:
+    """Return the forward and the reverse rule of an op that is linear in its inputs."""
+
+    def vjp(i: int, y_bar: Any, xs: Any, y: Any, params: Any) -> Any:
+        if inputs is None:
+            return transposes[0](y_bar, i, xs, *params)
+        return transposes[i](y_bar, *xs, *params)
+
+    def jvp(x_dots: Any, xs: Any, y: Any, params: Any) -> Any:
+        if len(xs) == 1:  # the commonest, once for every op of a forward sweep
+            (x_dot,), (x,) = x_dots, xs
+            if x_dot.ndim == x.ndim:
+                return apply(made.op, x_dots, params)
+            if batching.rule is not None:
+                return batching.rule(x_dots, xs, y, *params)
+            shifted = batching.params(x.ndim, *params) if batching.params else None
+            if shifted is not None:
+                return apply(made.op, x_dots, shifted)
+        return linear_over_lanes(made.op, batching, x_dots, xs, y, params)
+
+    return jvp, vjp
+
+
+def bilinear_rules(made: Made, transposes: Sequence[_Function], needs: Sequence[int],
+                   batching: Batching) -> tuple[_Function, _Function]:
+    """Return the forward and the reverse rule of an op of two inputs that is linear in each."""
+
+    def vjp(i: int, y_bar: Any, xs: Any, y: Any, params: Any) -> Any:
+        return transposes[i](y_bar, *_conjugated(xs, needs[i]), *params)
+
+    def jvp(x_dots: Any, xs: Any, y: Any, params: Any) -> Any:
+        return total(
+            over_lanes(
+                lambda d, i=i: apply(made.op, (*xs[:i], d, *xs[i + 1 :]), params),
+                (aligned_tangent(x_dots[i], i, xs, params, batching.tangents),), (xs[i],), batching.tangents,
+            )
+            for i in (0, 1) if x_dots[i] is not None
+        )
+
+    return jvp, vjp
+
+
+def pull_rule(vjps: Sequence[_Function], read: Sequence[int]) -> _Function:
+    """Return the reverse rule that calls one for each input; `read` has the values that each reads, to conjugate."""
+
+    def pull(i: int, y_bar: Any, xs: Any, y: Any, params: Any) -> Any:
+        if read:
+            xs, y = _conjugated(xs, read[i]), y if read[i] < OUTPUT else _conjugate(y)
+        return vjps[i](y_bar, *xs, y, *params)
+
+    return pull
+
+
+def push_rule(jvps: Sequence[_Function], batching: Batching) -> _Function:
+    """Return the forward rule that adds up what the rule of each input gives."""
+
+    def push(x_dots: Any, xs: Any, y: Any, params: Any) -> Any:
+        return total(
+            over_lanes(lambda d, i=i: jvps[i](d, *xs, y, *params),
+                       (aligned_tangent(x_dots[i], i, xs, params, batching.tangents),), (xs[i],), batching.tangents)
+            for i in range(len(xs)) if x_dots[i] is not None
+        )
+
+    return push
 
 
 def _conjugated(xs: Sequence[Any], read: int) -> tuple[Any, ...]:
@@ -346,37 +380,45 @@ def composite(
     singular = singular_text(points, singular)
 
     def define(function: Any) -> Any:
-        original = numpy[0] if numpy else None
-        finished: _Function = _unchanged if view else without_views
-        code = function.__code__
-        named = code.co_varnames[:code.co_argcount + code.co_kwonlyargcount]
-        open_ended = code.co_flags & inspect.CO_VARKEYWORDS
-
-        def public(*args: Any, **kwargs: Any) -> Any:
-            if original is None or final:
-                return finished(function(*args, **kwargs))
-            if not has_array(args) and not has_array(kwargs.values()):
-                return original(*args, **kwargs)
-            given = {k: v for k, v in kwargs.items() if v is not np._NoValue}
-            try:
-                for option in given:
-                    if option not in named and not open_ended:
-                        raise unsupported_argument(name, option, given[option])
-                if sequence:
-                    return finished(function(*args, **given))
-                return finished(function(*[_operand(i == 0, value) for i, value in enumerate(args)],
-                                          **{key: _operand(key == named[0], value) for key, value in given.items()}))
-            except Exception as refusal:
-                return evaluated_by_numpy(numpy, args, kwargs, refusal)
-
         name = function.__name__.rstrip("_")
         FINAL.update(numpy if final else ())
+        public = composite_function(function, numpy, sequence, view, final)
         present(public, function, name, numpy, singular)
         register(Entry(name, public, "composite", numpy=numpy, domain=domain, cases=cases, points=points,
                        singular=singular), method)
         return public
 
     return define
+
+
+def composite_function(
+    function: Any, numpy: Sequence[_Function], sequence: bool = False, view: bool = False, final: bool = False
+) -> _Function:
+    """Return the public function of a composite: see `composite`."""
+    original = numpy[0] if numpy else None
+    finished: _Function = _unchanged if view else without_views
+    name, code = function.__name__.rstrip("_"), function.__code__
+    named = code.co_varnames[:code.co_argcount + code.co_kwonlyargcount]
+    open_ended = code.co_flags & inspect.CO_VARKEYWORDS
+
+    def public(*args: Any, **kwargs: Any) -> Any:
+        if original is None or final:
+            return finished(function(*args, **kwargs))
+        if not has_array(args) and not has_array(kwargs.values()):
+            return original(*args, **kwargs)
+        given = {k: v for k, v in kwargs.items() if v is not np._NoValue}
+        try:
+            for option in given:
+                if option not in named and not open_ended:
+                    raise unsupported_argument(name, option, given[option])
+            if sequence:
+                return finished(function(*args, **given))
+            return finished(function(*[_operand(i == 0, value) for i, value in enumerate(args)],
+                                     **{key: _operand(key == named[0], value) for key, value in given.items()}))
+        except Exception as refusal:
+            return evaluated_by_numpy(numpy, args, kwargs, refusal)
+
+    return public
 
 
 def _unchanged(value: Any) -> Any:
