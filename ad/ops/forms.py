@@ -54,12 +54,13 @@ from ad.ops.table import TABLE, Entry, register
 from ad.ops.traits import BROADCASTS, ONE_BY_ONE, Batching, Traits
 
 __all__ = [
-    "OUTPUT", "TABLE", "Accuracy", "Batching", "Entry", "Made", "bilinear", "bilinear_rules", "case", "composite",
-    "composite_function", "custom", "elementwise", "inexact", "linear", "linear_rules", "needed_values",
+    "ALL_VALUES", "OUTPUT", "TABLE", "Accuracy", "Batching", "Entry", "Made", "bilinear", "bilinear_rules", "case",
+    "composite", "composite_function", "custom", "elementwise", "inexact", "linear", "linear_rules", "needed_values",
     "numpy_signature", "point", "pull_rule", "push_rule", "stacked",
 ]
 
-OUTPUT = 1 << 31
+# Of the bits for the values that a rule needs: the output, and all inputs and outputs.
+OUTPUT, ALL_VALUES = 1 << 31, (1 << 32) - 1
 
 _Function = Callable[..., Any]
 _Decorator = Callable[[_Function], Any]

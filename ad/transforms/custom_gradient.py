@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ad._core import Array, apply, constant, is_traced, is_watched, public_value
-from ad.engine import sweep
 from ad.engine.graph import Op
 from ad.engine.inspection import find_tracer
 from ad.engine.recorder import keep_rule
@@ -18,9 +17,11 @@ from ad.engine.tape import Tape, is_differentiating
 from ad.engine.variable import Variable, stop_gradient
 from ad.errors import MissingRule, kind, lost_recording, no_place, not_a_function
 from ad.ops.batching import over_lanes, zeros_like
+from ad.ops.forms import ALL_VALUES
 from ad.ops.table import TABLE
+from ad.ops.transposing import apply_transpose
 from ad.transforms.cotangents import broadcast_cotangent
-from ad.transforms.replay import ALL_VALUES, Rerun
+from ad.transforms.replay import Rerun
 from ad.trees import flatten, flatten_optional
 
 __all__ = ["custom_gradient"]
@@ -319,10 +320,8 @@ class _CustomCall:
         """
         ys = y if self.outputs > 1 else (y,)
         _, grad_fn = self.run(self.with_inputs(xs, self.leaves))
-        ones = [constant(np.ones(part.shape, part.dtype)) for part in ys]
-        recorder, y_bars, x_bars = sweep.run_recorded(lambda *y_bars: self.cotangents(grad_fn, y_bars, xs), ones)
-        used = [i for i in x_dots if x_bars[i] is not None]
-        found = sweep.pull_back(recorder, [x_bars[i] for i in used], y_bars, [x_dots[i] for i in used])
+        found = apply_transpose(lambda *y_bars: self.cotangents(grad_fn, y_bars, xs), ys,
+                                [x_dots.get(i) for i in range(len(xs))])
         y_dots = tuple([zeros_like(part) if y_dot is None else y_dot for y_dot, part in zip(found, ys)])
         return y_dots if self.outputs > 1 else y_dots[0]
 

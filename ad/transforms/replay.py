@@ -13,10 +13,9 @@ from ad.engine.inspection import Untraced
 from ad.engine.variable import Variable
 from ad.errors import MissingRule
 from ad.ops.batching import over_lanes
+from ad.ops.forms import ALL_VALUES
 
-__all__ = ["ALL_VALUES", "Rerun"]
-
-ALL_VALUES = (1 << 32) - 1  # of `Op.needs`: the rule needs the values of all inputs and outputs
+__all__ = ["Rerun"]
 
 
 class Rerun:

@@ -7,8 +7,8 @@ import numpy as np
 
 from ad.engine.graph import Op
 from ad.ops.batching import over_lanes, total
+from ad.ops.forms import ALL_VALUES
 from ad.ops.table import TABLE
-from ad.transforms.replay import ALL_VALUES
 
 __all__ = ["one_by_one"]
 
