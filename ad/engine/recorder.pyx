@@ -14,7 +14,7 @@ from ad.engine.types cimport (
     ARRAY, BROADCASTS, BroadcastClass, SAME_AVAL, SCALAR, SCALARS, SHAPE, SHAPE_SCALAR, SHAPE_VECTOR, Saved,
 )
 
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from weakref import WeakKeyDictionary
 
 cnp.import_array()
@@ -158,6 +158,23 @@ cdef int switch() except -1:
     (<dict>PyThreadState_GetDict())[State] = state  # which holds it for `ad_state`
     ad_state, ad_context = <PyObject *>state, ad_context_now()
     return 0
+
+
+def call_apart(f, xs, params):
+    """Return f(*xs, **params), called where the recorders and levels of this thread are those of another thread.
+
+    What `f` differentiates is then of no concern to them, and gives plain values. A value that `f` captures and that
+    they follow is followed there too: it cannot become a constant unnoticed.
+    """
+    cdef State state = current()
+    if not state.recorders and not state.levels:
+        return f(*xs, **params)
+    return copy_context().run(_call_in_new_state, f, xs, params)
+
+
+def _call_in_new_state(f, xs, params):
+    STATE.set(None)  # of this context alone; the first use of it makes one
+    return f(*xs, **params)
 
 
 cdef uint64_t now() noexcept:
