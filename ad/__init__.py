@@ -2,8 +2,8 @@
 
 Reverse mode by `GradientTape` and the transforms (`grad`, `vjp`, ...), forward mode by dual numbers (`jvp`, `Dual`,
 `ForwardAccumulator`), both together for Hessians. Every function of the op table has NumPy's name here (`ad.sin`,
-`ad.linalg.solve`, `ad.fft.rfft`); those of SciPy are in `ad.special`. `ad.optimize` gives exact derivatives to SciPy's
-optimizers.
+`ad.linalg.solve`, `ad.fft.rfft`); those of SciPy are in `ad.special`, and `ad.ops` makes ops of other functions.
+`ad.optimize` gives exact derivatives to SciPy's optimizers.
 """
 from importlib import import_module
 
@@ -18,6 +18,7 @@ except ModuleNotFoundError as error:
         f"ad is not built: its compiled module {error.name} is missing in {__path__[0]}. In a checkout run "
         "`python setup.py build_ext --inplace` (CONTRIBUTING.md has the set-up), or install it by `pip install .`"
     ) from error
+from ad import ops
 from ad.engine.forward import Dual
 from ad.engine.variable import Variable, stop_gradient
 from ad.errors import IndependentWarning, MissingRule
@@ -61,7 +62,7 @@ _RARE = (
 )
 
 __all__ = [
-    "Array", "Dual", "IndependentWarning", "MissingRule", "Variable", "asarray", "constant", "stop_gradient",
+    "Array", "Dual", "IndependentWarning", "MissingRule", "Variable", "asarray", "constant", "ops", "stop_gradient",
     *_LAZY, *_FUNCTIONS, *_RARE,
 ]
 

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from ad import fft as fft
 from ad import linalg as linalg
 from ad import numpy as numpy
+from ad import ops as ops
 from ad import optimize as optimize
 from ad import optimizers as optimizers
 from ad import scipy as scipy
@@ -46,7 +47,7 @@ __all__ = [
     "ldexp", "linalg", "linearize", "linspace", "load", "log", "log10", "log1p", "log2", "logaddexp", "logaddexp2",
     "logspace", "matmul", "matrix_transpose", "matvec", "max", "maximum", "mean", "median", "min", "minimum", "modf",
     "moveaxis", "multiply", "nan_to_num", "nanmax", "nanmean", "nanmin", "nanstd", "nansum", "nanvar", "negative",
-    "numpy", "optimize", "optimizers", "outer", "pad", "partition", "percentile", "polyval", "positive", "power",
+    "numpy", "ops", "optimize", "optimizers", "outer", "pad", "partition", "percentile", "polyval", "positive", "power",
     "prod", "ptp", "quantile", "rad2deg", "ravel", "real", "reciprocal", "record", "remainder", "repeat", "reshape",
     "rint", "roll", "rollaxis", "rot90", "round", "scipy", "select", "set_num_threads", "sign", "sin", "sinh", "sort",
     "special", "split", "sqrt", "square", "squeeze", "stack", "std", "stop_gradient", "subtract", "sum", "swapaxes",

@@ -12,8 +12,9 @@ import pytest
 
 import ad
 from ad._core import Array
-from ad.ops import FUNCTIONS, TABLE, UFUNCS, custom
+from ad.ops import TABLE, UFUNCS
 from ad.ops.domains import SPD, SYMMETRIC
+from ad.ops.forms import custom
 from ad.testing import check_grads, forward, reverse
 
 if importlib.util.find_spec("scipy"):
@@ -470,17 +471,6 @@ def test_native_value_is_numpys(name):
 
 
 # -- entries of users --------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def own_entries():
-    """The tables, which a test may add entries to."""
-    tables = TABLE, UFUNCS, FUNCTIONS
-    saved = [dict(table) for table in tables]
-    yield
-    for table, entries in zip(tables, saved):
-        table.clear()
-        table.update(entries)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.complex128])

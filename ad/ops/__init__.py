@@ -2,9 +2,13 @@
 
 Those of the rarer functions, the modules of `FAMILIES`, are made when one of these is first used, or when `TABLE`,
 `FUNCTIONS` or `UFUNCS` of this package are: here the tables are complete, but for SciPy's functions.
+
+`elementwise`, `linear`, `bilinear`, `custom` and `composite` make ops of a user's own: see `ad/ops/own_forms.py`. The
+modules of the table take the forms of these names from `ad.ops.forms`.
 """
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ad.engine import forward as _forward  # noqa: F401 - `apply` calls it by a hook
@@ -27,19 +31,22 @@ from ad.ops import (  # noqa: F401
     ufuncs,
     writing,
 )
-from ad.ops.forms import bilinear, case, composite, custom, linear, stacked
+from ad.ops.forms import case, stacked
 from ad.ops.reductions import reduction
 from ad.ops.refusals import refuse
 from ad.ops.table import Entry, op_named, ops_named
 from ad.ops.traits import Batching, Traits, traits_of
 
 if TYPE_CHECKING:
+    from ad.ops.own_forms import bilinear, composite, custom, elementwise, linear
     from ad.ops.table import FUNCTIONS, TABLE, UFUNCS
 
 __all__ = [
     "FUNCTIONS", "TABLE", "UFUNCS", "Batching", "Entry", "Traits", "bilinear", "case", "composite", "custom",
-    "linear", "reduction", "traits_of",
+    "elementwise", "linear", "reduction", "traits_of",
 ]
+
+_OF_USERS = ("bilinear", "composite", "custom", "elementwise", "linear")  # imported at the first access
 
 _SERVING = (
     "add subtract multiply divide power floor_divide remainder negative positive absolute identity scale scale_dots "
@@ -63,7 +70,14 @@ table.LATER.append("ad.ops.special")
 
 
 def __getattr__(name: str) -> Any:
-    if name not in ("FUNCTIONS", "TABLE", "UFUNCS"):
+    if name in ("FUNCTIONS", "TABLE", "UFUNCS"):
+        table.import_families()
+        return getattr(table, name)
+    if name not in _OF_USERS:
         raise AttributeError(f"module 'ad.ops' has no attribute {name!r}")
-    table.import_families()
-    return getattr(table, name)
+    found = globals()[name] = getattr(import_module("ad.ops.own_forms"), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_OF_USERS})

@@ -1,11 +1,12 @@
 """Traits of ops: what other layers know of an op. They are given at its definition and found by the op itself."""
 from collections.abc import Callable
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from ad.engine.graph import Op
 from ad.ops import shape_rules
 
-__all__ = ["BROADCASTS", "ONE_BY_ONE", "SAME_PARAMS", "TRAITS", "Batching", "Traits", "traits_of"]
+__all__ = ["BROADCASTS", "ONE_BY_ONE", "OWN_TRAITS", "SAME_PARAMS", "TRAITS", "Batching", "Traits", "traits_of"]
 
 
 class Batching(NamedTuple):
@@ -88,12 +89,13 @@ class Traits(NamedTuple):
 
 
 TRAITS: dict[Op, Traits] = {}
+OWN_TRAITS: WeakKeyDictionary[Op, Traits] = WeakKeyDictionary()  # of ops of users, which come and go
 _DEFAULT, _BROADCASTING = Traits(), Traits(BROADCASTS)
 
 
 def traits_of(op: Op) -> Traits:
     """The traits of an op, also of one that is in no table."""
-    traits = TRAITS.get(op)
+    traits = TRAITS.get(op) or OWN_TRAITS.get(op)
     if traits is not None:
         return traits
     return _BROADCASTING if shape_rules.is_elementwise(op.fn) and not op.parameters else _DEFAULT
