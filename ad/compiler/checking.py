@@ -12,6 +12,7 @@ from ad.compiler.ir.graph import Graph, Instruction, Slots
 from ad.compiler.ir.guards import KEYS, Guard
 from ad.compiler.machine import lowering
 from ad.engine.graph import Aval, Op
+from ad.ops.own_op import is_own
 from ad.ops.shape_rules import ALIASES_INPUT
 from ad.trees import PartialTree
 
@@ -114,6 +115,8 @@ def _zeros(aval: Aval) -> Any:
 
 def _abstract_outputs(op: Op, params: tuple[Any, ...], values: list[Any]) -> Sequence[_ShapeAndDtype] | None:
     """Return the shape and dtype of each output, or None for an op whose outputs the machine checks at each call."""
+    if is_own(op) and not isinstance(op.fn, np.ufunc):
+        return None  # a function of a user is not called before the program is
     if op.form == "elementwise" or isinstance(op.fn, np.ufunc) and op.fn.signature is None:
         return _elementwise(op, params, values)
     told = _shape_rule(op, params, values)

@@ -297,13 +297,16 @@ class Program:
         Raises
         ------
         TypeError
-            If an op of the program is not in the table, such as that of a function under `custom_gradient`.
+            If an op of the program is not in the table, such as that of a function under `custom_gradient`; or is one
+            by `ad.ops` that no name of a module leads to.
         """
         serialization.save(_contents(self), path)
 
 
 def load(path: str | os.PathLike[str]) -> Program:
     """Read the program that `Program.save` wrote to a file. Nothing in the file is run.
+
+    Ops by `ad.ops` are taken from the modules that define them, which must be imported before.
 
     Parameters
     ----------
@@ -316,7 +319,8 @@ def load(path: str | os.PathLike[str]) -> Program:
     Raises
     ------
     ValueError
-        If the file is no saved program, damaged, cut short, or of a newer version of the format.
+        If the file is no saved program, damaged, cut short, or of a newer version of the format; or if a module that
+        it takes an op from is not imported.
     TypeError
         If `path` is no path.
     """
@@ -330,7 +334,7 @@ def to_bytes(program: Program) -> bytes:
 
 def from_bytes(content: bytes, what: str = "ad: a pickled program") -> Program:
     """Return the program in the bytes of a file; `what` names the source in error messages."""
-    return Program(*serialization.from_bytes(content, what))
+    return Program(*serialization.from_bytes(content, what, imports=True))
 
 
 def _contents(program: Program) -> serialization.Contents:

@@ -2,7 +2,8 @@
 
 A file is a fixed head (a mark, the version of the format, the length and the SHA-256 digest of the rest), then arrays
 in NumPy's own format: first the text of a JSON document, then the arrays that it refers to by number. Ops are saved by
-name. A file is accepted only if its digest is right and its content makes a consistent program.
+name, those of users by the names of a module and of the op in it. A file is accepted only if its digest is right and
+its content makes a consistent program.
 """
 import hashlib
 import io
@@ -21,6 +22,7 @@ from ad.compiler.ir.graph import Graph, Instruction
 from ad.compiler.ir.guards import Guard
 from ad.engine.graph import Aval, Op
 from ad.ops import nondifferentiable
+from ad.ops.own_op import MissingOwnOp, is_own, own_op_at, reference_of
 from ad.ops.table import TABLE, find, has_scipy, import_later
 from ad.trees import LEAF, PartialTree, TreeDef
 
@@ -88,7 +90,7 @@ def to_bytes(contents: Contents) -> bytes:
     return HEAD.pack(MARK, VERSION, len(body), hashlib.sha256(body).digest()) + body
 
 
-def from_bytes(content: bytes, what: str) -> Contents:
+def from_bytes(content: bytes, what: str, imports: bool = False) -> Contents:
     """Return what the bytes of a file hold.
 
     Parameters
@@ -96,6 +98,8 @@ def from_bytes(content: bytes, what: str) -> Contents:
     content : bytes
     what : str
         The name of the source in error messages.
+    imports : bool
+        Whether to import the modules that have the ops of users.
 
     Returns
     -------
@@ -113,7 +117,9 @@ def from_bytes(content: bytes, what: str) -> Contents:
         arrays = []
         while stream.tell() < len(body):
             arrays.append(_read_array(stream))
-        return _contents(document, arrays)
+        return _contents(document, arrays, imports)
+    except MissingOwnOp as error:
+        raise ValueError(f"{what}: {error}") from None
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, MemoryError,
             RecursionError) as error:
         raise ValueError(f"{what} is damaged: {' '.join(str(error).split()) or type(error).__name__}") from None
@@ -144,6 +150,8 @@ def _read_array(stream: BinaryIO) -> NDArray[Any]:
 
 
 def _op_name(op: Op) -> Any:
+    if is_own(op):
+        return dict(zip(("module", "name"), reference_of(op)))
     if op.form in ("nondifferentiable", OPAQUE):
         name: Any = [op.name, op.outputs, *op.parameters, *[OPAQUE][op.form != OPAQUE:]]
     else:
@@ -158,12 +166,14 @@ def _op_name(op: Op) -> Any:
     if known is not op:
         raise TypeError(f"ad: a program with the op {op.name!r} cannot be saved: it is not in the table, and none of "
                         "NumPy's own functions, where its reader would look; write the function in ops of ad and "
-                        "NumPy, not under custom_gradient or as another library's ufunc")
+                        "NumPy, or make it an op by ad.ops; not under custom_gradient or as another library's ufunc")
     return name
 
 
-def _op(encoded: Any) -> Op:
-    """Return the op of the table with this name, or the op of the NumPy function that `_op_name` described."""
+def _op(encoded: Any, imports: bool = False) -> Op:
+    """Return the op of the table with this name, or the op of a user or of NumPy's that `_op_name` described."""
+    if type(encoded) is dict:
+        return own_op_at(**encoded, imports=imports)
     if type(encoded) is not str:
         return _numpy_op(*encoded)
     if find(TABLE, encoded) is None and has_scipy():
@@ -256,10 +266,10 @@ def _dtype(name: Any) -> np.dtype[Any]:
 # -- programs ---------------------------------------------------------------------------------------
 
 
-def _contents(document: dict[str, Any], arrays: _Arrays) -> Contents:
+def _contents(document: dict[str, Any], arrays: _Arrays, imports: bool) -> Contents:
     graph = Graph(
         tuple(document["inputs"]), tuple(document["outputs"]),
-        tuple([Instruction(_op(op), _decode(params, arrays), tuple(inputs), tuple(outputs), line)
+        tuple([Instruction(_op(op, imports), _decode(params, arrays), tuple(inputs), tuple(outputs), line)
                for op, params, inputs, outputs, line in document["instructions"]]),
         {slot: _decode(value, arrays) for slot, value in document["constants"]},
         tuple([Aval(tuple(shape), _dtype(dtype)) for shape, dtype in document["avals"]]),
