@@ -1,6 +1,7 @@
 """Every public function, class and method says in NumPy's style what it takes: all of it, and nothing else."""
 import ast
 import enum
+import importlib
 import inspect
 import re
 from pathlib import Path
@@ -12,7 +13,8 @@ from ad.ops import TABLE
 
 pytest.importorskip("scipy")  # ad.optimize
 
-MODULES = [ad, ad.optimize, ad.optimizers, ad.optimizers.schedules, ad.testing]
+MODULES = [ad, ad.optimize, ad.optimizers, ad.optimizers.schedules, ad.testing,
+           importlib.import_module("ad.ops.own_forms")]
 SOURCES = [ast.parse(path.read_text(encoding="utf-8")) for ending in ("py", "pyi")
            for path in Path(ad.__file__).parent.rglob(f"*.{ending}")]
 CLASSES = {node.name: node for source in SOURCES for node in source.body if isinstance(node, ast.ClassDef)}
