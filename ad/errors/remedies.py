@@ -63,10 +63,10 @@ WRITTEN = {
 SOLVING = ("cho_solve", "lu_solve", "solve_banded", "solve_toeplitz", "solve_triangular", "solveh_banded")
 HERMITIAN = {"expm": "expmh", "funm": "funmh", "logm": "logmh", "sqrtm": "sqrtmh"}
 SPECIAL = ("log_softmax", "logsumexp", "softmax")
-OWN_RULE = "wrap the call in ad.custom_gradient, with its derivative"
+OWN_RULE = "make an op of the call by ad.ops.custom, with its derivative"
 MODULES = {  # the longest name that fits decides
     "scipy.integrate": "Integrate by steps that are written in NumPy (Runge-Kutta, Simpson's rule), or " + OWN_RULE,
-    "scipy.optimize": "Solve on plain numbers (x.numpy()), and " + OWN_RULE + ": that of the implicit function theorem",
+    "scipy.optimize": "Solve on plain numbers: " + OWN_RULE + ", that of the implicit function theorem",
     "scipy.interpolate": "Use np.interp, or " + OWN_RULE,
     "scipy.sparse": "Multiply by a dense array (A.toarray() @ x), or " + OWN_RULE,
     "scipy.fft": "Write it in functions of np.fft, or " + OWN_RULE,
