@@ -11,10 +11,11 @@ import sys
 import warnings
 
 import numpy as np
+import own_ops_samples as samples
 
 import ad
 from ad.compiler import serialization
-from ad.compiler.program import from_bytes, to_bytes
+from ad.compiler.program import Program, from_bytes, to_bytes
 
 NUMBERS = (0, 1, 2, 3, -1, -2, 5, 7, 8, 40, 300)
 MOST = 1 << 22  # elements of all slots of a program that is run
@@ -35,6 +36,7 @@ def programs():
     yield ad.record(ad.grad(model, argnums=(0, 1)))(x, a)
     yield ad.record(ad.hvp(lambda x: np.sum(np.exp(x[1:] * x[:-1]))))(x, x)
     yield ad.record(lambda a: np.linalg.inv(a @ a.T + np.eye(4)).sum(axis=0))(a)
+    yield ad.record(ad.grad(lambda x: np.sum(samples.erf(x[:3]) * samples.power_sum(x[2:5] + 1, x[0], k=2))))(x)
     yield ad.record(ad.vmap(lambda x: np.stack([x, x[::-1]]).sum(axis=0)))(a)
 
 
@@ -102,7 +104,7 @@ def main(count, seed):
     for _ in range(count):
         content = assembled(*mutated(*choice.choice(bases), choice))
         try:
-            program = from_bytes(content)
+            program = Program(*serialization.from_bytes(content, "a file"))  # as `ad.load`, which imports nothing
         except ValueError:
             continue
         loaded += 1

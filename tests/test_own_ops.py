@@ -1,6 +1,7 @@
 """Ops of users, by ad.ops: every form in every mode, with rules in both modes or in one."""
 import itertools
 import threading
+import weakref
 
 import numpy as np
 import own_ops_samples as samples
@@ -131,6 +132,19 @@ def test_a_rule_for_all_inputs_is_called_once_in_a_sweep():
     assert len(called) == 3
     close(a_bar, 2 * X + 3 * X**2 * 2 * X)
     close(b_bar, X + X**3)
+
+
+def test_what_a_rule_for_all_inputs_returned_is_freed():
+    made = []
+
+    def vjp(y_bar, a, b, y):
+        x_bars = y_bar * b, y_bar * a
+        made.extend(map(weakref.ref, x_bars))
+        return x_bars
+
+    product = ad.ops.custom(lambda a, b: a * b, vjp=vjp)
+    ad.grad(lambda a: np.sum(product(a, X)))(X)
+    assert len(made) == 2 and [ref() for ref in made] == [None, None]
 
 
 def test_third_derivatives_in_every_nesting():

@@ -3,7 +3,9 @@
 An op of a user's own calls a function of which nothing is known but its values: it may call C, or a solver. It gets
 plain ndarrays and numbers, and is called again in each replay of a program.
 """
+import functools
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -165,6 +167,14 @@ def _signature(function: Any) -> inspect.Signature | None:
     return found.replace(parameters=[p for p in parameters if p.kind is not p.VAR_KEYWORD])
 
 
+def _references_of_a_new_array() -> int:
+    y = np.empty(1)
+    return sys.getrefcount(y)
+
+
+_OF_A_NEW_ARRAY = _references_of_a_new_array()  # where only a local variable has it
+
+
 class Opaque:
     """A plain function as the function of an op.
 
@@ -187,23 +197,24 @@ class Opaque:
     def __call__(self, *args: Any) -> Any:
         count = self.parameters.inputs
         xs, params = [self._plain(x) for x in args[:count]], args[count:]
-        y = call_apart(self.function, xs, self.parameters.keywords(params))
+        y = call_apart(self.function, xs, self.parameters.keywords(params) if params else {})
         if self.outputs > 1:
             return tuple([self._number(part) for part in self._parts(y)])
-        value = self._number(y)
-        if self.broadcasts:
+        is_own = type(y) is np.ndarray and sys.getrefcount(y) == _OF_A_NEW_ARRAY and y.flags.owndata
+        value = y if is_own and y.ndim and y.dtype.kind in "biufc" else self._number(y)
+        if self.broadcasts and (count > 1 or np.shape(value) != np.shape(xs[0])):
             self._check_shape(value, np.broadcast_shapes(*map(np.shape, xs)), "the shape that its inputs broadcast to")
         return value if self.shape_rule is None else self._as_told(value, self.shape_rule(*xs, *params))
 
     def _plain(self, x: Any) -> Any:
         """Return an input as an array that cannot be written to, or as a number, which is a Python float, too."""
-        value = np.asarray(x)
+        value: Any = x if type(x) is np.ndarray else np.float64(x) if type(x) is float else np.asarray(x)
         if value.dtype.kind not in "biufc":
             raise TypeError(f"ad: {self.name} takes arrays and numbers, not {kind(x)} of dtype {value.dtype}")
         if not value.ndim:
             return value[()]
         value = value.view(np.ndarray)
-        value.flags.writeable = False
+        value.setflags(write=False)
         return value
 
     def _parts(self, y: Any) -> Sequence[Any]:
@@ -266,11 +277,15 @@ class ElementByElement:
         arrays: Sequence[NDArray[Any]] = np.broadcast_arrays(*xs)
         dtype: Any = np.result_type(*xs)
         dtype = dtype if dtype.kind in "fc" else np.dtype(float)
-        numbers = [self.function(*each, **params) for each in zip(*[array.ravel().tolist() for array in arrays])]
-        wrong = [y for y in numbers if not isinstance(y, _NUMBERS) and not _is_number(y)]
-        if wrong:
-            return wrong[0]  # which is refused
-        y = np.asarray(numbers) if numbers else np.empty(0, dtype)
+        function = functools.partial(self.function, **params) if params else self.function
+        numbers = [*map(function, *[array.ravel().tolist() for array in arrays])]
+        try:
+            y = np.asarray(numbers) if numbers else np.empty(0, dtype)
+        except ValueError:  # sequences of several lengths
+            y = np.empty((0, 0))
+        if y.dtype.kind not in "biufc" or y.ndim != 1:
+            wrong = [y for y in numbers if not isinstance(y, _NUMBERS) and not _is_number(y)]
+            return wrong[0] if wrong else y  # which is refused
         dtype = np.result_type(dtype, np.complex64) if y.dtype.kind == "c" else dtype
         return y.astype(dtype).reshape(arrays[0].shape)
 

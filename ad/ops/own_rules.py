@@ -170,13 +170,15 @@ class _Shared:
         return lambda y_bar, *rest: self.all(y_bar, rest)[i]
 
     def all(self, y_bar: Any, rest: tuple[Any, ...]) -> Sequence[Any]:
+        """Return the cotangents of all inputs."""
+        if self.parameters.inputs == 1 or not isinstance(rest[0], Array):
+            return self._parts(self.rule(y_bar, *rest))
         given = [x for x in (*(y_bar if isinstance(y_bar, tuple) else (y_bar,)), *rest) if isinstance(x, Array)]
         known, found, _ = getattr(self.latest, "entry", ((), [], None))
         if not found or len(known) != len(given) or any(ref() is not x for ref, x in zip(known, given)):
             found = [*self._parts(self.rule(y_bar, *rest))]
-            if self.parameters.inputs > 1 and isinstance(rest[0], Array):
-                drop = weakref.ref(rest[0], functools.partial(_clear, found))
-                self.latest.entry = [*map(weakref.ref, given)], found, drop
+            drop = weakref.ref(rest[0], functools.partial(_clear, found))
+            self.latest.entry = [*map(weakref.ref, given)], found, drop
         return [*found]
 
     def _parts(self, x_bars: Any) -> Sequence[Any]:
