@@ -74,6 +74,7 @@ def test_the_sample_runs():
     np.testing.assert_allclose(typing_sample.duals(), 2 * np.cos(2) + np.sin(2), rtol=1e-15)
     np.testing.assert_allclose(ad.grad(typing_sample.log1pexp)(0.0), 0.5)
     np.testing.assert_allclose(typing_sample.programs(x), 2 * x)
+    np.testing.assert_allclose(typing_sample.own_ops(x), np.sum(x**2) / 4)
     np.testing.assert_allclose(typing_sample.minimum(x), 1, rtol=1e-6)
     assert np.all(np.abs(typing_sample.optimizers()) < [1.0, 2.0])
     assert typing_sample.arrays(ad.constant([1.0, -3.0]), np.ones(2)).numpy() == 0.5

@@ -4,7 +4,7 @@ Each form is a decorator, and a function of a function. It makes an op of a func
 rules as the table has them of those that the user gives.
 """
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from ad.engine.graph import Op
 from ad.errors import not_a_function
@@ -27,10 +27,22 @@ from ad.ops.traits import BROADCASTS, ONE_BY_ONE, SAME_PARAMS, Batching, Traits
 
 __all__ = ["bilinear", "composite", "custom", "elementwise", "linear"]
 
+_Y = TypeVar("_Y")
+_F = TypeVar("_F", bound=Callable[..., Any])
 _Function = Callable[..., Any]
 _LANES = Batching(params=SAME_PARAMS.params)  # the rules take tangents of one direction at a time
 
 
+@overload
+def elementwise(
+    function: None = None, /, *, partials: Any, vectorize: bool = False, inputs: int | None = None,
+    name: str | None = None, stands_for: Any = ()
+) -> Callable[[Callable[..., _Y]], OwnOp[_Y]]: ...
+@overload
+def elementwise(
+    function: Callable[..., _Y], /, *, partials: Any, vectorize: bool = False, inputs: int | None = None,
+    name: str | None = None, stands_for: Any = ()
+) -> OwnOp[_Y]: ...
 def elementwise(
     function: Any = None, /, *, partials: Any, vectorize: bool = False, inputs: int | None = None,
     name: str | None = None, stands_for: Any = ()
@@ -75,7 +87,7 @@ def elementwise(
     array([1.128379, 0.415107])
     """
 
-    def define(function: Any) -> OwnOp:
+    def define(function: Any) -> OwnOp[Any]:
         home = home_of_caller()
         rules = partials if isinstance(partials, tuple) else (partials,)
         parameters = _parameters("elementwise", function, inputs, name, len(rules))
@@ -106,6 +118,16 @@ def _elementwise_op(fn: Any, parameters: Parameters, rules: tuple[Any, ...]) -> 
     return op
 
 
+@overload
+def linear(
+    function: None = None, /, *, transpose: Any, inputs: int | None = None, shape_rule: _Function | None = None,
+    lanes: bool = False, name: str | None = None, stands_for: Any = ()
+) -> Callable[[Callable[..., _Y]], OwnOp[_Y]]: ...
+@overload
+def linear(
+    function: Callable[..., _Y], /, *, transpose: Any, inputs: int | None = None, shape_rule: _Function | None = None,
+    lanes: bool = False, name: str | None = None, stands_for: Any = ()
+) -> OwnOp[_Y]: ...
 def linear(
     function: Any = None, /, *, transpose: Any, inputs: int | None = None, shape_rule: _Function | None = None,
     lanes: bool = False, name: str | None = None, stands_for: Any = ()
@@ -149,7 +171,7 @@ def linear(
     array([3., 2.])
     """
 
-    def define(function: Any) -> OwnOp:
+    def define(function: Any) -> OwnOp[Any]:
         home, made = home_of_caller(), Made()
         parameters = _parameters("linear", function, inputs, name, _count(transpose))
         pulls = pulls_of_vjp(transpose, parameters, Results(parameters, 1), "transpose", with_output=False)
@@ -161,6 +183,16 @@ def linear(
     return define if function is None else define(function)
 
 
+@overload
+def bilinear(
+    function: None = None, /, *, transposes: tuple[_Function, _Function], shape_rule: _Function | None = None,
+    lanes: bool = False, name: str | None = None, stands_for: Any = ()
+) -> Callable[[Callable[..., _Y]], OwnOp[_Y]]: ...
+@overload
+def bilinear(
+    function: Callable[..., _Y], /, *, transposes: tuple[_Function, _Function], shape_rule: _Function | None = None,
+    lanes: bool = False, name: str | None = None, stands_for: Any = ()
+) -> OwnOp[_Y]: ...
 def bilinear(
     function: Any = None, /, *, transposes: tuple[_Function, _Function], shape_rule: _Function | None = None,
     lanes: bool = False, name: str | None = None, stands_for: Any = ()
@@ -197,7 +229,7 @@ def bilinear(
     array([2., 4.])
     """
 
-    def define(function: Any) -> OwnOp:
+    def define(function: Any) -> OwnOp[Any]:
         home, made = home_of_caller(), Made()
         rules = transposes if isinstance(transposes, tuple) else (transposes,)
         parameters = _parameters("bilinear", function, 2, name, 2)
@@ -211,6 +243,18 @@ def bilinear(
     return define if function is None else define(function)
 
 
+@overload
+def custom(
+    function: None = None, /, *, jvp: Any = None, vjp: Any = None, inputs: int | None = None, outputs: int = 1,
+    conjugates: bool = True, shape_rule: _Function | None = None, lanes: bool = False, name: str | None = None,
+    stands_for: Any = ()
+) -> Callable[[Callable[..., _Y]], OwnOp[_Y]]: ...
+@overload
+def custom(
+    function: Callable[..., _Y], /, *, jvp: Any = None, vjp: Any = None, inputs: int | None = None, outputs: int = 1,
+    conjugates: bool = True, shape_rule: _Function | None = None, lanes: bool = False, name: str | None = None,
+    stands_for: Any = ()
+) -> OwnOp[_Y]: ...
 def custom(
     function: Any = None, /, *, jvp: Any = None, vjp: Any = None, inputs: int | None = None, outputs: int = 1,
     conjugates: bool = True, shape_rule: _Function | None = None, lanes: bool = False, name: str | None = None,
@@ -275,7 +319,7 @@ def custom(
     (np.float64(5.0), np.float64(4.0))
     """
 
-    def define(function: Any) -> OwnOp:
+    def define(function: Any) -> OwnOp[Any]:
         home = home_of_caller()
         parameters = _parameters("custom", function, inputs, name, _count(vjp) or _count(jvp))
         if jvp is None and vjp is None:
@@ -305,6 +349,10 @@ def _custom_rules(jvp: Any, vjp: Any, parameters: Parameters, outputs: int, conj
     return push_rule(pushes or jvps_of_pull(pull, results), batching), pull, needs
 
 
+@overload
+def composite(function: None = None, /, *, stands_for: Any = ()) -> Callable[[_F], _F]: ...
+@overload
+def composite(function: _F, /, *, stands_for: Any = ()) -> _F: ...
 def composite(function: Any = None, /, *, stands_for: Any = ()) -> Any:
     """Make a function that is written in operations of `ad` and NumPy stand for others.
 
@@ -377,7 +425,7 @@ def _op(form: str, function: _Function, parameters: Parameters, shape_rule: _Fun
     return op
 
 
-def _finished(own: OwnOp, stands_for: Any) -> OwnOp:
+def _finished(own: OwnOp[Any], stands_for: Any) -> OwnOp[Any]:
     """Return an op, once it stands for what it is asked to."""
     stand_for(own.__name__, stands_for, own)
     return own

@@ -8,7 +8,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import numpy as np
@@ -23,6 +23,7 @@ from ad.ops.traits import OWN_TRAITS, Traits
 
 __all__ = ["MissingOwnOp", "OwnOp", "home_of_caller", "is_own", "own_op_at", "reference_of", "stand_for"]
 
+_Y = TypeVar("_Y")
 _Function = Callable[..., Any]
 
 
@@ -30,7 +31,7 @@ class MissingOwnOp(ImportError):
     """A saved program calls an op of a user that is not there, or whose module is not imported."""
 
 
-class OwnOp:
+class OwnOp(Generic[_Y]):
     """An op of a user: called as the function that it was made of, with values of any kind.
 
     Attributes
@@ -52,11 +53,10 @@ class OwnOp:
         OWN_TRAITS[op] = traits
         _OWN[op] = ref(self)
 
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> _Y:
         values, params = self._parameters.bind(args, kwargs)
-        if has_array(values):
-            return apply(self.op, values, params)
-        return self.op.fn(*values, *params)
+        y: _Y = apply(self.op, values, params) if has_array(values) else self.op.fn(*values, *params)
+        return y
 
     def __repr__(self) -> str:
         return f"<{self.op.form} op {self.__name__} of {self.__module__}>"
@@ -83,7 +83,7 @@ class OwnOp:
             "that can be imported, not in a function")
 
 
-_OWN: WeakKeyDictionary[Op, "ReferenceType[OwnOp]"] = WeakKeyDictionary()
+_OWN: WeakKeyDictionary[Op, "ReferenceType[OwnOp[Any]]"] = WeakKeyDictionary()
 
 
 def is_own(op: Op) -> bool:
