@@ -160,7 +160,7 @@ WRITTEN = (
 def no_rule(function):
     return (f"ad: {function} has no rule, in reverse or in forward mode, and was called on a value that is being "
             "differentiated. Write it in functions that have one, or cut the value off on purpose with x.numpy() or "
-            "ad.stop_gradient(x). To give it a rule: make an op of it by ad.ops.custom, with stands_for=.")
+            "ad.stop_gradient(x). To give it a rule, make an op of it by ad.ops.custom.")
 
 
 def add_in_place(x):

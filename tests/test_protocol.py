@@ -187,7 +187,7 @@ def test_outer(ufunc):
 
 def test_methods_without_rule_name_themselves():
     def check(x):
-        with pytest.raises(MissingRule, match=r"np\.subtract\.reduce has no rule.*CONTRIBUTING"):
+        with pytest.raises(MissingRule, match=r"np\.subtract\.reduce has no rule.*ad\.ops\.custom"):
             np.subtract.reduce(x)
         with pytest.raises(MissingRule, match=r"np\.divide\.accumulate"):
             np.divide.accumulate(x)
@@ -254,7 +254,7 @@ def test_zeros_like_is_plain_zeros():
 
 def test_missing_ufunc():
     def check(x):
-        with pytest.raises(MissingRule, match=r"np\.spacing has no rule, in reverse or in forward.*one entry"):
+        with pytest.raises(MissingRule, match=r"np\.spacing has no rule, in reverse or in forward.*make an op"):
             np.spacing(x)
 
     watched(check)

@@ -92,8 +92,7 @@ def missing_rule(what: str, instead: str = "") -> MissingRule:
     return MissingRule(
         f"ad: {what} has no rule, in reverse or in forward mode, and was called on a value that is being "
         f"differentiated{_at(caller)}. {instead or instead_of(what)} cut the value "
-        "off on purpose with x.numpy() or ad.stop_gradient(x). To give it a rule: make an op of it by ad.ops.custom, "
-        "with stands_for=."
+        "off on purpose with x.numpy() or ad.stop_gradient(x). To give it a rule, make an op of it by ad.ops.custom."
     )
 
 
