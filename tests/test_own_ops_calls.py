@@ -1,8 +1,11 @@
 """Calls of ops of users: what they take and return, and errors, which name the op and say what to do."""
+import ast
 import functools
 import inspect
 import math
 import re
+import subprocess
+import sys
 
 import numpy as np
 import own_ops_samples as samples
@@ -122,6 +125,15 @@ def test_a_python_int_is_a_number_like_others():
     f = ad.compile(ad.value_and_grad(lambda x: steps(x) * x))
     for x in (-1.0, 2.0, -3.0):
         assert f(x) == ((0, 2 * x * x) if x < 0 else (x**3, 3 * x**2))
+
+
+def test_importing_ad_takes_no_time_for_them():
+    code = "import sys, ad; before = {*sys.modules}; ad.ops.custom; print(sorted({*sys.modules} - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"ad.ops.own_forms", "ad.ops.own_rules", "ad.ops.opaque"} <= {*ast.literal_eval(done.stdout)}
+    assert {"bilinear", "composite", "custom", "elementwise", "linear"} <= {*dir(ad.ops)}
+    with pytest.raises(AttributeError, match="module 'ad.ops' has no attribute 'custm'"):
+        ad.ops.custm  # noqa: B018
 
 
 # -- what the function must return -------------------------------------------------------------------------

@@ -288,7 +288,7 @@ def test_ops_are_freed():
 
 
 def library_of_c():
-    library = ctypes.CDLL(ctypes.util.find_library("m"))
+    library = ctypes.CDLL(ctypes.util.find_library("m") or "ucrtbase")  # which is its name on Windows
     library.lgamma.argtypes, library.lgamma.restype = [ctypes.c_double], ctypes.c_double
     return library
 
