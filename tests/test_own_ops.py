@@ -163,6 +163,34 @@ def test_a_partial_that_is_a_number():
     close(ad.jacobian(thrice)(X, X), 3 * np.eye(3))
 
 
+@pytest.mark.parametrize("n", [3, 10])
+def test_many_inputs(n):
+    def weighted(*xs):
+        return sum((k + 1) * x**2 for k, x in enumerate(xs))
+
+    xs = tuple([X + k for k in range(n)])
+    partials = tuple([lambda *rest, k=k: 2 * (k + 1) * rest[k] for k in range(n)])
+    ad.testing.check_grads(ad.ops.elementwise(weighted, inputs=n, partials=partials), xs)
+    together = ad.ops.custom(weighted, inputs=n, vjp=lambda y_bar, *rest: tuple(
+        [2 * (k + 1) * y_bar * rest[k] for k in range(n)]))
+    ad.testing.check_grads(together, xs)
+
+
+def test_views_and_memory_orders():
+    doubled = ad.ops.custom(lambda a: np.asfortranarray(a) * 2, vjp=lambda y_bar, a, y: 2 * y_bar)
+    transposed = ad.ops.custom(lambda a: a.T, vjp=lambda y_bar, a, y: y_bar.T)
+    a = np.arange(6.0).reshape(2, 3)
+    for f, plain in ((lambda a: doubled(a).T @ doubled(a), lambda a: 4 * a.T @ a),
+                     (lambda a: doubled(a)[::-1] + doubled(a), lambda a: 2 * a[::-1] + 2 * a),
+                     (lambda a: transposed(a) * 1.0, lambda a: a.T), (transposed, lambda a: a.T)):
+        compiled = ad.compile(f)
+        for k in range(3):
+            close(compiled(a + k), plain(a + k))
+        close(ad.jacobian(f)(a), ad.jacobian(plain)(a))
+    assert ad.grad(lambda x: np.sum(doubled(x)))(np.zeros((0, 3))).shape == (0, 3)
+    assert ad.vmap(doubled)(np.zeros((0, 3))).shape == (0, 3)
+
+
 def test_what_a_rule_does_not_read_is_not_kept():
     reads_output = ad.ops.custom(np.exp, vjp=lambda y_bar, _x, y: y_bar * y, name="f")
     reads_input = ad.ops.custom(lambda a, b: a * b, vjp=(lambda g, _a, b, _y: g * b, lambda g, _a, b, _y: g * b))
