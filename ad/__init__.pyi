@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -35,25 +35,25 @@ def asarray(value: Any) -> Any: ...
 
 __all__ = [
     "Array", "Dual", "ForwardAccumulator", "GradientTape", "IndependentWarning", "MissingRule", "Program",
-    "UnconnectedGradients", "Variable", "absolute", "add", "angle", "append", "arccos", "arccosh", "arcsin", "arcsinh",
-    "arctan", "arctan2", "arctanh", "array_split", "asarray", "astype", "atleast_1d", "atleast_2d", "atleast_3d",
-    "average", "batch_jacobian", "bincount", "block", "broadcast_arrays", "broadcast_to", "cbrt", "ceil", "clip",
-    "column_stack", "compile", "compress", "concatenate", "conjugate", "constant", "convolve", "copy", "copysign",
-    "cos", "cosh", "cross", "cumprod", "cumsum", "custom_gradient", "deg2rad", "delete", "diag", "diagflat",
-    "diagonal", "diff", "divide", "divmod", "dot", "dsplit", "dstack", "ediff1d", "einsum", "exp", "exp2",
-    "expand_dims", "expm1", "extract", "fabs", "fft", "flip", "fliplr", "flipud", "float_power", "floor",
-    "floor_divide", "fmax", "fmin", "fmod", "frexp", "full_like", "get_num_threads", "grad", "gradient", "heaviside",
-    "hessian", "hsplit", "hstack", "hvp", "hypot", "imag", "inner", "insert", "interp", "jacobian", "jvp", "kron",
-    "ldexp", "linalg", "linearize", "linspace", "load", "log", "log10", "log1p", "log2", "logaddexp", "logaddexp2",
-    "logspace", "matmul", "matrix_transpose", "matvec", "max", "maximum", "mean", "median", "min", "minimum", "modf",
-    "moveaxis", "multiply", "nan_to_num", "nanmax", "nanmean", "nanmin", "nanstd", "nansum", "nanvar", "negative",
-    "numpy", "ops", "optimize", "optimizers", "outer", "pad", "partition", "percentile", "polyval", "positive", "power",
-    "prod", "ptp", "quantile", "rad2deg", "ravel", "real", "reciprocal", "record", "remainder", "repeat", "reshape",
-    "rint", "roll", "rollaxis", "rot90", "round", "scipy", "select", "set_num_threads", "sign", "sin", "sinh", "sort",
-    "special", "split", "sqrt", "square", "squeeze", "stack", "std", "stop_gradient", "subtract", "sum", "swapaxes",
-    "take", "take_along_axis", "tan", "tanh", "tensordot", "testing", "tile", "trace", "transpose", "trapezoid",
-    "tril", "triu", "trunc", "unique", "value_and_grad", "var", "vdot", "vecdot", "vecmat", "vjp", "vmap", "vsplit",
-    "vstack", "where"
+    "UnconnectedGradients", "Variable", "absolute", "add", "angle", "append", "apply_along_axis", "apply_over_axes",
+    "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "array_split", "asarray", "astype",
+    "atleast_1d", "atleast_2d", "atleast_3d", "average", "batch_jacobian", "bincount", "block", "broadcast_arrays",
+    "broadcast_to", "cbrt", "ceil", "clip", "column_stack", "compile", "compress", "concatenate", "conjugate",
+    "constant", "convolve", "copy", "copysign", "cos", "cosh", "cross", "cumprod", "cumsum", "custom_gradient",
+    "deg2rad", "delete", "diag", "diagflat", "diagonal", "diff", "divide", "divmod", "dot", "dsplit", "dstack",
+    "ediff1d", "einsum", "exp", "exp2", "expand_dims", "expm1", "extract", "fabs", "fft", "flip", "fliplr", "flipud",
+    "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod", "frexp", "full_like", "get_num_threads", "grad",
+    "gradient", "heaviside", "hessian", "hsplit", "hstack", "hvp", "hypot", "imag", "inner", "insert", "interp",
+    "jacobian", "jvp", "kron", "ldexp", "linalg", "linearize", "linspace", "load", "log", "log10", "log1p", "log2",
+    "logaddexp", "logaddexp2", "logspace", "matmul", "matrix_transpose", "matvec", "max", "maximum", "mean", "median",
+    "min", "minimum", "modf", "moveaxis", "multiply", "nan_to_num", "nanmax", "nanmean", "nanmin", "nanstd", "nansum",
+    "nanvar", "negative", "numpy", "ops", "optimize", "optimizers", "outer", "pad", "partition", "percentile",
+    "piecewise", "polyval", "positive", "power", "prod", "ptp", "quantile", "rad2deg", "ravel", "real", "reciprocal",
+    "record", "remainder", "repeat", "reshape", "rint", "roll", "rollaxis", "rot90", "round", "scipy", "select",
+    "set_num_threads", "sign", "sin", "sinh", "sort", "special", "split", "sqrt", "square", "squeeze", "stack", "std",
+    "stop_gradient", "subtract", "sum", "swapaxes", "take", "take_along_axis", "tan", "tanh", "tensordot", "testing",
+    "tile", "trace", "transpose", "trapezoid", "tril", "triu", "trunc", "unique", "value_and_grad", "var", "vdot",
+    "vecdot", "vecmat", "vjp", "vmap", "vsplit", "vstack", "where"
 ]
 
 add: _Elementwise2
@@ -224,6 +224,10 @@ def min(
 ) -> _A: ...
 def ptp(a: _A, axis: _Axis = None, out: None = None, keepdims: bool = False) -> _A: ...
 def append(arr: _A, values: ArrayLike, axis: int | None = None) -> _A: ...
+def apply_along_axis(
+    func1d: Callable[..., Any], axis: int, arr: _A, *args: Any, **kwargs: Any
+) -> Any: ...
+def apply_over_axes(func: Callable[..., Any], a: _A, axes: int | Sequence[int]) -> Any: ...
 def array_split(ary: _A, indices_or_sections: _Indices, axis: int = 0) -> list[_A]: ...
 def block(arrays: Any) -> Any: ...
 def convolve(a: _A, v: _A, mode: str = "full") -> _A: ...
@@ -280,6 +284,7 @@ def percentile(
     a: _A, q: ArrayLike, axis: _Axis = None, out: None = None, overwrite_input: bool = False, method: str = "linear",
     keepdims: bool = False, *, weights: ArrayLike | None = None
 ) -> _A: ...
+def piecewise(x: _A, condlist: ArrayLike, funclist: Sequence[Any], *args: Any, **kw: Any) -> Any: ...
 def polyval(p: _A | Sequence[_A], x: _A) -> _A: ...
 def quantile(
     a: _A, q: ArrayLike, axis: _Axis = None, out: None = None, overwrite_input: bool = False, method: str = "linear",

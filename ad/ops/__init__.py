@@ -16,7 +16,6 @@ from ad.engine import graph, native_steps, roles
 from ad.engine import powers as _powers  # noqa: F401 - likewise
 from ad.engine import writing as _writing  # noqa: F401 - likewise
 from ad.ops import (  # noqa: F401
-    creation,
     indexing,
     joining,
     matrix_products,
@@ -64,7 +63,7 @@ roles.install(
 graph.install_lookup(op_named)
 table.FAMILIES += [f"ad.ops.{name}" for name in (
     "filling", "splitting", "differences", "nan_reductions", "products", "sorting", "linalg", "fourier", "windows",
-    "mapping",
+    "mapping", "creation",
 )]
 table.LATER.append("ad.ops.special")
 

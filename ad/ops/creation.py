@@ -3,6 +3,8 @@
 They are what a function of `ad.numpy` does while something is differentiated or recorded, and what NumPy calls for
 `like=x` with an Array x. Of plain numbers they give an Array without a derivative, with NumPy's elements and dtype.
 """
+from __future__ import annotations
+
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -12,8 +14,9 @@ import numpy as np
 from ad._core import Array
 from ad.engine.inspection import as_array, is_tracing, metadata_view
 from ad.ops.binding import has_array
-from ad.ops.filling import full_like, linspace, logspace
+from ad.ops.filling import linspace, logspace
 from ad.ops.joining import asarray as joined
+from ad.ops.joining import full_like
 from ad.ops.refusals import refuse
 from ad.ops.shaping import astype, broadcast_to, copy, reshape
 from ad.ops.table import FUNCTIONS

@@ -3,6 +3,8 @@
 An op of a user's own calls a function of which nothing is known but its values: it may call C, or a solver. It gets
 plain ndarrays and numbers, and is called again in each replay of a program.
 """
+from __future__ import annotations
+
 import functools
 import inspect
 import sys
@@ -46,7 +48,7 @@ class Parameters(NamedTuple):
     signature: inspect.Signature | None = None
 
     @classmethod
-    def of(cls, name: str, function: Any, inputs: int | None, rules: int | None = None) -> "Parameters":
+    def of(cls, name: str, function: Any, inputs: int | None, rules: int | None = None) -> Parameters:
         """Return the parameters of a function.
 
         Its inputs are the first `inputs` parameters, or by default those without a default; where the signature is not

@@ -3,6 +3,8 @@
 Each form is a decorator, and a function of a function. It makes an op of a function that is called by its values, and
 rules as the table has them of those that the user gives.
 """
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, overload
 

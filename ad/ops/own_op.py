@@ -3,6 +3,8 @@
 Such an op is in no table: two of them may have one name. A program that is saved or pickled refers to one by the place
 of its function, a module and a name in it, as pickle does for any function.
 """
+from __future__ import annotations
+
 import functools
 import importlib
 import importlib.util
@@ -83,7 +85,7 @@ class OwnOp(Generic[_Y]):
             "that can be imported, not in a function")
 
 
-_OWN: WeakKeyDictionary[Op, "ReferenceType[OwnOp[Any]]"] = WeakKeyDictionary()
+_OWN: WeakKeyDictionary[Op, ReferenceType[OwnOp[Any]]] = WeakKeyDictionary()
 
 
 def is_own(op: Op) -> bool:

@@ -4,6 +4,8 @@ A rule of the table takes the static parameters by position, and there is one fo
 by keyword, may do for all inputs at once, and may be missing: as rules are written in ops, that of the other mode can
 be transposed. All errors name the op.
 """
+from __future__ import annotations
+
 import functools
 import inspect
 import threading

@@ -83,6 +83,12 @@ def copy(a: Any, order: Any = "K", subok: bool = False) -> Any:
     return ufuncs.identity(a)
 
 
+def _strides(x: Any) -> tuple[int, ...]:
+    """As ndarray.strides, of the value."""
+    return np.asarray(metadata_view(x)).strides
+
+
+add_method("strides", property(_strides))
 add_method("conj", ufuncs.conjugate)
 add_method("real", property(ufuncs.real))
 add_method("imag", property(ufuncs.imag))

@@ -1,4 +1,6 @@
 """What the array API standard adds: methods of Array, and functions that NumPy has under a second name for it."""
+from __future__ import annotations
+
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any

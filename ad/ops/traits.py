@@ -1,4 +1,6 @@
 """Traits of ops: what other layers know of an op. They are given at its definition and found by the op itself."""
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary

@@ -1,4 +1,6 @@
 """Linear maps written in ops, and their transposes: a rule of one mode from that of the other."""
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any
 

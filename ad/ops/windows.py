@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from ad._core import Array, apply
 from ad.engine.inspection import metadata_view
 from ad.engine.kernels import add_to_view, strided_view
-from ad.engine.public_functions import add_method
 from ad.errors import MissingRule
 from ad.ops import shape_rules
 from ad.ops.domains import REAL
@@ -162,11 +161,3 @@ def as_strided(x: Any, shape: Any = None, strides: Any = None, subok: bool = Fal
         return getitem(ravel(x), _numbers(given, found))
     steps = tuple([stride // x.itemsize for stride in found.strides])
     return apply(strided.op, (ravel(x),), (found.shape, (0,) * found.ndim, steps, (0,)))
-
-
-def _strides(x: Any) -> tuple[int, ...]:
-    """As ndarray.strides, of the value."""
-    return np.asarray(metadata_view(x)).strides
-
-
-add_method("strides", property(_strides))

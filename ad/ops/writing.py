@@ -245,12 +245,14 @@ def _sort(x: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable
     """As ndarray.sort: sort the elements along an axis, in place."""
     if axis is None:
         raise TypeError("'NoneType' object cannot be interpreted as an integer")
-    assign(x, np.sort(x, axis, kind, order, stable=stable))  # through the table, which imports sorting then
+    y: Any = np.sort(x, axis, kind, order, stable=stable)  # through the table, which imports `sorting` then
+    assign(x, y)
 
 
 def _partition(x: Any, kth: Any, axis: Any = -1, kind: Any = "introselect", order: Any = None) -> None:
     """As ndarray.partition: move the elements smaller than the kth before it, in place."""
-    assign(x, np.partition(x, kth, as_index(axis), kind, order))
+    y: Any = np.partition(x, kth, as_index(axis), kind, order)
+    assign(x, y)
 
 
 def _put(x: Any, indices: Any, values: Any, mode: Any = "raise") -> None:
