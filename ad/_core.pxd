@@ -16,8 +16,8 @@ cdef class Array:
     cdef uint32_t base_changes       # how often what `base` is made of was, when that was remembered
     # For `engine.writing`:
     cdef Array owner                 # the Array that this is a view of, or None
-    cdef Op view_op                  # the op that makes the view of the owner,
-    cdef tuple view_params           # with these params
+    cdef Op view_op                  # the op that makes the view of the owner; None for a slice, whose memory tells
+    cdef tuple view_params           # the params of that op
     cdef dict pending                # elements written whose derivatives are not those of the array yet; or None
     cdef uint64_t settled_at         # `clock.writes` when this was known to be up to date
     cdef uint32_t writes             # how often elements of this were written
@@ -26,7 +26,7 @@ cdef class Array:
     cdef bint is_sole_owner          # whether nothing else should share the memory of `array`, which is written to
     cdef bint is_compact             # whether it is a view that has a copy of the elements of its owner
     cdef bint is_read_only           # whether it is a view that cannot be written to
-    cdef bint has_history            # whether one of the fields for writing is set
+    cdef bint has_history            # whether a field for writing is set, other than `owner` and `unsettled`
     cdef object __weakref__
     cdef Array read(self)
     cdef Array read_unwatched(self)

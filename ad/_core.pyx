@@ -976,26 +976,30 @@ cdef destructor free_array = (<PyTypeObject *>Array).tp_dealloc
 cdef Py_ssize_t weakrefs_at = (<PyTypeObject *>Array).tp_weaklistoffset
 
 
+cdef void forget_writes(Array x) noexcept:
+    """Clear the fields for writing, but for those of every view."""
+    x.view_op = x.view_params = x.pending = None
+    x.writes = 0
+    x.is_sole_owner = x.is_compact = x.is_read_only = x.has_history = False
+
+
 cdef list dropped = []  # owners of views that wait to be let go: a chain of views may be too long for recursion
 cdef int drops = 0      # how many views are being let go, each by the next
 
 
-cdef void forget_writes(Array x) noexcept:
-    """Clear the fields for writing."""
+cdef void drop_owner(Array x) noexcept:
+    """Let go of an owner that nothing else holds."""
     global drops
     cdef Array owner = x.owner
-    x.owner = x.view_op = x.view_params = x.pending = None
-    x.writes = 0
-    x.unsettled = x.is_sole_owner = x.is_compact = x.is_read_only = x.has_history = False
-    if owner is not None:
-        if drops == 64:
-            dropped.append(owner)
-            return
-        drops += 1
-        owner = None
-        drops -= 1
-        while drops == 0 and dropped:
-            dropped.pop()
+    x.owner = None
+    if drops == 64:
+        dropped.append(owner)
+        return
+    drops += 1
+    owner = None
+    drops -= 1
+    while drops == 0 and dropped:
+        dropped.pop()
 
 
 cdef void dealloc_array(PyObject *x) noexcept:
@@ -1015,6 +1019,12 @@ cdef void dealloc_array(PyObject *x) noexcept:
         (<Array>x).tangents = None
     if (<Array>x).base is not None:
         (<Array>x).base = None
+    if (<Array>x).unsettled:
+        (<Array>x).unsettled = False
+        if (<PyObject *>(<Array>x).owner).ob_refcnt > 1:
+            (<Array>x).owner = None
+        else:
+            drop_owner(<Array>x)
     if (<Array>x).has_history:
         forget_writes(<Array>x)
     (<Array>x).changes = 0
@@ -1071,7 +1081,10 @@ cdef object take_slice(Array x, slice index):
     if x.base is not None:
         hooks.remember(roles.getitem, (x,), (index,), y)
     if x is given:  # and not the value of a variable
-        link_view(y, x, roles.getitem, (index,))
+        if x.is_sole_owner or cnp.PyArray_BASE(<cnp.ndarray>x.array) != NULL:
+            link_view(y, x, roles.getitem, (index,))
+        else:
+            (<Array>y).owner, (<Array>y).settled_at, (<Array>y).unsettled = x, clock.writes, True
     return y
 
 

@@ -57,6 +57,7 @@ cdef int replace(Array x, Array y) except -1:
     if x.is_read_only:
         raise ValueError("assignment destination is read-only")
     if x.owner is not None:
+        describe_view(x)
         x.view_op.write(x.owner, y, *x.view_params)  # first: it may raise, because the view is read-only
         x.owner_writes = x.owner.writes
     x.pending = None
@@ -97,6 +98,7 @@ cdef int bring_up_to_date(Array x) except -1:
 
 cdef int compute_view(Array view) except -1:
     cdef Array y, bare, owner = view.owner
+    describe_view(view)
     if view.owner_writes != owner.writes:
         bare = new_array(owner.array, owner.number, owner.node, owner.tangents)
         if view.view_op is roles.getitem:  # a program that is being recorded may compute the index
@@ -114,6 +116,24 @@ cdef int compute_view(Array view) except -1:
     return 0
 
 
+cdef int describe_view(Array view) except -1:
+    """Set op and params of a slice of an array that had memory of its own: they are read from the slice's memory."""
+    cdef Array owner = view.owner
+    cdef cnp.npy_intp stride, start, step, n
+    if view.view_op is not None:
+        return 0
+    base = view.array.base
+    n = cnp.PyArray_DIM(<cnp.ndarray>view.array, 0)
+    stride = cnp.PyArray_STRIDE(<cnp.ndarray>base, 0)
+    step = cnp.PyArray_STRIDE(<cnp.ndarray>view.array, 0) // stride if n > 1 else 1
+    start = (cnp.PyArray_BYTES(<cnp.ndarray>view.array) - cnp.PyArray_BYTES(<cnp.ndarray>base)) // stride if n else 0
+    stop = start + n * step
+    view.view_op, view.view_params = roles.getitem, (slice(start, stop if stop >= 0 else None, step),)
+    view.owner_writes = owner.writes - (base is not owner.array)  # which it has instead if it was written to
+    view.has_history = True
+    return 0
+
+
 cdef bint gives_view(Array x, Op op, tuple params) except -1:
     """Whether an op would give a view of `x`, if the view that `x` is had the strides that it has in NumPy."""
     y = op.fn(strided(x), *params)
@@ -122,7 +142,7 @@ cdef bint gives_view(Array x, Op op, tuple params) except -1:
 
 cdef object strided(Array view):
     """An ndarray with the shape and strides of a view in NumPy; its elements have no meaning."""
-    if view.owner is None:
+    if view.owner is None or view.view_op is None:
         return view.array
     return view.view_op.fn(strided(view.owner), *view.view_params)
 
