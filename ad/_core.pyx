@@ -388,7 +388,7 @@ cpdef object apply(Op op, tuple inputs, tuple params=None):
         y = finish(op, operands, n, params, &output)
         if op.power == BY_RADICAND or op.power == CARRIES and any_remembers(alive):
             hooks.remember(op, tuple(alive), params, y)
-        if op.write is not None and isinstance(inputs[0], Array) and alive[0] is inputs[0]:
+        if op.write is not None and value is not None and isinstance(inputs[0], Array) and alive[0] is inputs[0]:
             link_if_view(y, alive[0], op, params, value)
         return y
     finally:
