@@ -12,12 +12,13 @@ from ad._core import Array
 from ad.engine.inspection import is_differentiating
 from ad.numpy.classes import CLASSES
 from ad.numpy.grids import GRIDS
-from ad.numpy.loops import LOOPS, ndenumerate, vectorize
+from ad.numpy.loops import ndenumerate, vectorize
+from ad.ops import FUNCTIONS
 from ad.ops.binding import has_array
 from ad.ops.creation import CREATION, held
 from ad.ops.nondifferentiable import NONDIFFERENTIABLE
 from ad.ops.protocol import array_function
-from ad.ops.table import FUNCTIONS
+from ad.ops.windows import as_strided
 
 __all__ = ["NAMES"]
 
@@ -27,6 +28,8 @@ _Function = Callable[..., Any]
 BUILDING = {getattr(np, name) for name in (
     "append block column_stack concatenate diag diagflat dstack hstack insert outer pad repeat stack tile vstack"
 ).split()}
+# Functions that call a function of the user's, which may return values of ours where the arguments are plain.
+CALLING = {np.apply_along_axis, np.apply_over_axes, np.piecewise}
 FREQUENCIES = np.fft.fftfreq, np.fft.rfftfreq
 
 
@@ -92,7 +95,9 @@ def _ours(original: Any) -> Any:
         return CLASSES[original]
     if original in BUILDING:
         return _building(original)
-    ours = CREATION.get(original) or LOOPS.get(original)
+    ours = CREATION.get(original)
+    if original in CALLING:
+        return _switched(original, lambda *args, **kwargs: held(FUNCTIONS[original](*args, **kwargs)))
     if ours is not None:
         return _switched(original, ours)
     if original in FREQUENCIES:
@@ -112,6 +117,7 @@ def _names_of(module: types.ModuleType) -> dict[str, Any]:
 
 
 NAMES: dict[str, dict[str, Any]] = {module.__name__: _names_of(module) for module in (np, np.linalg, np.fft)}
+NAMES["numpy.lib.stride_tricks"] = {"as_strided": as_strided}
 NAMES["numpy"] |= {
     **GRIDS, "vectorize": vectorize, "ndenumerate": ndenumerate, "isscalar": _presented(_isscalar, np.isscalar),
 }
