@@ -62,6 +62,7 @@ cdef int replace(Array x, Array y) except -1:
         x.owner_writes = x.owner.writes
     x.pending = None
     stand_for(x, y)
+    x.is_compact = x.owner is not None
     note_write(x)
     return 0
 
