@@ -46,6 +46,7 @@ CALLS = [  # what is written, the text that is quoted, the function, the remedy
     (lambda x: float(x[0]), "float(x[0])", "float()", "x.item()"),
     (lambda x: sum(map(float, x)), "sum(map(float, x))", "float()", "x.item()"),
     (lambda x: np.array([x[0], 1.0]), "np.array([x[0], 1.0])", "numpy.array()", "np.stack([x, y])"),
+    (lambda x: np.fill_diagonal(np.eye(3), x), "np.fill_diagonal(np.eye(3), x)", "numpy.fill_diagonal()", "ad.numpy"),
     (lambda x: np.full(3, x[0]), "np.full(3, x[0])", "numpy.full()", "np.ones(shape) * x"),
     (lambda x: np.arange(3.0).dot(x), "np.arange(3.0).dot(x)", "ndarray.dot()", "a @ x"),
     (lambda x: copy.deepcopy(x), "copy.deepcopy(x)", "copy.deepcopy()", "Keep x itself"),
@@ -108,7 +109,7 @@ def test_an_assignment_to_an_element_is_named_first(f, line):
     with pytest.raises((TypeError, ValueError)) as raised:
         ad.grad(f)(X)
     error = raised.value if isinstance(raised.value, TypeError) else raised.value.__cause__
-    assert str(error).startswith(f"ad: {line}: ") and "np.stack(pieces)" in str(error)
+    assert str(error).startswith(f"ad: {line}: ") and "ad.numpy" in str(error)
 
 
 def test_tables_of_pandas():
@@ -146,7 +147,6 @@ def test_what_is_written_out_is_scipys(name):
 
 @pytest.mark.parametrize("f, advice", [
     (lambda x: np.choose([0, 1, 0], [x, 2 * x]), "Use np.select, or"),
-    (lambda x: np.copyto(np.zeros(3), x), "use np.where(mask, x, y), or"),
     (lambda x: np.meshgrid(x, x), "Use np.broadcast_arrays"), (lambda x: np.linalg.cond(np.diag(x)), "s[0] / s[-1]"),
 ])
 def test_functions_without_a_rule_that_have_a_twin(f, advice):

@@ -149,11 +149,10 @@ def test_arguments(mistake, error, message):
 CUT_OFF = "would make a constant of a value that is being differentiated or recorded."
 ON_PURPOSE = "cut it off on purpose with x.numpy() or ad.stop_gradient(x)."
 STACK = "np.stack([x, y]) or ad.asarray([x, y]), or import ad.numpy as np"
-PIECES = "Collect the pieces in a list and use np.stack(pieces)"
+WRITABLE = "Make the array with ad.numpy (import ad.numpy as np) or by ad.constant(array)"
 WRITTEN = (
-    "ad: np.add cannot write a value that is being differentiated into a plain ndarray, which would cut it off. Use "
-    "the result instead (y = np.add(x, a), not np.add(x, a, out=y); a = a + x, not a += x), or give out= an "
-    "ad.Array (ad.constant)."
+    "ad: np.add cannot write a value that is being differentiated into a plain ndarray, which would cut it off. "
+    f"{WRITABLE}; or use the result, if there is one (a = a + x, not a += x)."
 )
 
 
@@ -181,6 +180,8 @@ def add_in_place(x):
     (lambda x: pickle.dumps(x), TypeError, f"ad: pickle.dumps() {CUT_OFF} Keep x itself; or {ON_PURPOSE}"),
     (add_in_place, TypeError, WRITTEN),
     (lambda x: np.add(x, 1.0, out=np.zeros(3)), TypeError, WRITTEN),
+    (lambda x: np.copyto(np.zeros(3), x), TypeError, WRITTEN.replace("np.add cannot", "np.copyto cannot")),
+    (lambda x: np.put(np.zeros(3), [0], x[:1]), TypeError, WRITTEN.replace("np.add cannot", "np.put cannot")),
     (lambda x: np.log(x, where=X > 0), ValueError,
      "ad: np.log with where= and without out= leaves elements unset, which have no derivative. Give out=, or use ",
      "np.where(mask, value, other)."),
@@ -199,7 +200,7 @@ def test_an_item_of_a_plain_array():
         ad.grad(f)(X)
     assert PLACE.sub("", str(raised.value.__cause__)) == (
         "ad: np.zeros(3)[0] = x[0]: an element of a plain ndarray is a constant, and the value is being differentiated "
-        f"or recorded. {PIECES}; or {ON_PURPOSE}")
+        f"or recorded. {WRITABLE}; or {ON_PURPOSE}")
 
 
 # -- tapes -------------------------------------------------------------------------------------------

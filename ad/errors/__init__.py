@@ -125,13 +125,13 @@ def _call(transform: str) -> str:
 
 def conversion_error(how: str) -> TypeError:
     """Error for a conversion that would silently cut a value off from its derivative; names the call that asks."""
-    from ad.errors.remedies import remedy
+    from ad.errors.remedies import WRITABLE, remedy
 
     caller = find_caller()
     if caller.writes:
         return _untraceable(
             f"ad: {caller.text}: an element of a plain ndarray is a constant, and the value is being differentiated or "
-            f"recorded{_at(caller)}. Collect the pieces in a list and use np.stack(pieces); or {CUT}."
+            f"recorded{_at(caller)}. {WRITABLE}; or {CUT}."
         )
     asked = caller.function if how in ("float", "complex", "np.asarray") else how
     who = f"{asked or how}()" if caller.is_call or not asked else f"an operation with {asked}"
@@ -175,12 +175,12 @@ def lost_in_integers(dtype: Any) -> TypeError:
 
 
 def cannot_write(what: str) -> TypeError:
-    """Error for an ndarray as `out=` of a call whose result is being differentiated."""
-    return TypeError(
+    """Error for a call that writes a value that is being differentiated, or recorded, into an ndarray."""
+    from ad.errors.remedies import WRITABLE
+
+    return _untraceable(
         f"ad: {what} cannot write a value that is being differentiated into a plain ndarray, which would cut it off"
-        f"{_at(find_caller())}. "
-        "Use the result instead (y = np.add(x, a), not np.add(x, a, out=y); a = a + x, not a += x), "
-        "or give out= an ad.Array (ad.constant)."
+        f"{_at(find_caller())}. {WRITABLE}; or use the result, if there is one (a = a + x, not a += x)."
     )
 
 

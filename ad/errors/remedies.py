@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 
-__all__ = ["instead_of", "remedy"]
+__all__ = ["WRITABLE", "instead_of", "remedy"]
 
 # Functions of `math` and `cmath` whose counterparts have other names.
 MATH = {
@@ -78,8 +78,6 @@ MODULES = {  # the longest name that fits decides
 }
 # What to use instead of NumPy's functions that have no rule.
 WITHOUT_RULE = {
-    **dict.fromkeys("copyto fill_diagonal place put put_along_axis putmask".split(),
-                    "Arrays are not changed in place; use np.where(mask, x, y)"),
     "choose": "Use np.select",
     "correlate": "Use np.convolve(a, np.conj(v[::-1]), mode)", "resize": "Use np.tile or np.concatenate",
     "cov": "Write it out: d @ np.conj(d.T) / (n - 1) with d = x - np.mean(x, axis=1, keepdims=True)",
@@ -92,6 +90,7 @@ WITHOUT_RULE = {
     "linalg.eigvals": "Use np.linalg.eigvalsh of a Hermitian matrix",
 }
 STACK = "Use np.stack([x, y]) or ad.asarray([x, y]), or import ad.numpy as np"
+WRITABLE = "Make the array with ad.numpy (import ad.numpy as np) or by ad.constant(array)"
 DISPATCHING = ("numpy", "numpy.fft", "numpy.linalg", "numpy.ufunc")
 BUILTINS = {
     "float": "Keep x itself, or use x.item(), which keeps the derivative",
@@ -106,6 +105,7 @@ BUILTINS = {
     "numpy.lib.stride_tricks.as_strided": "Use np.lib.stride_tricks.sliding_window_view, or as_strided of ad.numpy",
     **{f"numpy.{name}": f"Keep x itself, or use x.astype(np.{name})" for name in (
         "complex64", "complex128", "float16", "float32", "float64", "longdouble")},
+    **dict.fromkeys(("numpy.fill_diagonal", "numpy.ndarray.fill", "numpy.ndarray.put"), WRITABLE),
     "ndarray.dot": "Use a @ x", "copy.copy": "Keep x itself", "copy.deepcopy": "Keep x itself",
     "pickle.dumps": "Keep x itself",
 }

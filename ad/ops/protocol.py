@@ -68,7 +68,8 @@ def array_function(function: Any, types: Any, args: Sequence[Any], kwargs: dict[
         return evaluate(function, args, kwargs)
     if not is_live((args, kwargs)):  # before the error is made, which looks through the calling frames
         return evaluate(function, args, kwargs, opaque=True)
-    return by_numpy(function, args, kwargs, missing_rule(_name_of_function(function)))
+    error = cannot_write if function in WRITERS else missing_rule
+    return by_numpy(function, args, kwargs, error(_name_of_function(function)))
 
 
 def _call_into(function: Any, types: Any, args: Sequence[Any], *, out: Any, **kwargs: Any) -> Any:
