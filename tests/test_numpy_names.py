@@ -60,7 +60,8 @@ def test_docstrings_and_signatures(module):
         if got is want or isinstance(want, types.ModuleType):
             continue
         replaced += 1
-        assert got.__doc__ == want.__doc__, name
+        is_rewritten = "Array API Standard Support" in (want.__doc__ or "")  # by SciPy, when it is imported: np.sinc
+        assert got.__doc__ == want.__doc__ or is_rewritten, name
         if callable(want):
             assert got.__name__ == want.__name__ and pickle.loads(pickle.dumps(got)) is got
             try:

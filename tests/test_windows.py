@@ -220,6 +220,17 @@ def test_plain_arrays_are_numpys():
     assert as_strided([1.0, 2.0], (2, 2), (8, 0)).tolist() == [[1.0, 1.0], [2.0, 2.0]]
 
 
+def test_of_ad_numpy():
+    def first_differences(x, stride_tricks):
+        pairs = stride_tricks.as_strided(x, (3, 2), (8, 8))
+        return np.sum((pairs[:, 1] - pairs[:, 0]) ** 2)
+
+    x = np.array([1.0, 2.0, 4.0, 7.0])
+    assert first_differences(x, ad.numpy.lib.stride_tricks) == first_differences(x, stride_tricks) == 14.0
+    gradient = ad.grad(lambda x: first_differences(x, ad.numpy.lib.stride_tricks))(x)
+    np.testing.assert_array_equal(gradient, [-2.0, -2.0, -2.0, 6.0])
+
+
 # -- the kernels ----------------------------------------------------------------------------------------
 
 

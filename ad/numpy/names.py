@@ -13,12 +13,10 @@ from ad.engine.inspection import is_differentiating
 from ad.numpy.classes import CLASSES
 from ad.numpy.grids import GRIDS
 from ad.numpy.loops import ndenumerate, vectorize
-from ad.ops import FUNCTIONS
 from ad.ops.binding import has_array
 from ad.ops.creation import CREATION, held
-from ad.ops.nondifferentiable import NONDIFFERENTIABLE
 from ad.ops.protocol import array_function
-from ad.ops.windows import as_strided
+from ad.ops.table import FUNCTIONS, TABLE, find
 
 __all__ = ["NAMES"]
 
@@ -84,9 +82,27 @@ def _building(original: _Function) -> _Function:
     return _presented(function, original)
 
 
+def _calling(original: Any) -> _Function:
+    """Our function, also for plain arguments."""
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        ours: Any = find(FUNCTIONS, original)
+        return held(ours(*args, **kwargs))
+
+    return function
+
+
 def _isscalar(element: Any) -> bool:
     """Whether it is a number: NumPy's scalars are, and an Array without axes stands for one."""
     return isinstance(element, Array) and element.ndim == 0 or np.isscalar(element)
+
+
+def _as_strided(*args: Any, **kwargs: Any) -> Any:
+    """NumPy's function, which does not dispatch; ours for an Array, and of lists that hold some."""
+    if not _has_array(args, kwargs):
+        return np.lib.stride_tricks.as_strided(*args, **kwargs)
+    entry: Any = find(TABLE, "as_strided")
+    return entry.function(*args, **kwargs)
 
 
 def _ours(original: Any) -> Any:
@@ -97,12 +113,12 @@ def _ours(original: Any) -> Any:
         return _building(original)
     ours = CREATION.get(original)
     if original in CALLING:
-        return _switched(original, lambda *args, **kwargs: held(FUNCTIONS[original](*args, **kwargs)))
+        return _switched(original, _calling(original))
     if ours is not None:
         return _switched(original, ours)
     if original in FREQUENCIES:
         return _switched(original, lambda *args, **kwargs: held(original(*args, **kwargs)))
-    if original in FUNCTIONS or original in NONDIFFERENTIABLE:
+    if hasattr(original, "_implementation") and not isinstance(original, type):  # it dispatches on its arguments
         return _dispatched(original)
     return None
 
@@ -117,7 +133,7 @@ def _names_of(module: types.ModuleType) -> dict[str, Any]:
 
 
 NAMES: dict[str, dict[str, Any]] = {module.__name__: _names_of(module) for module in (np, np.linalg, np.fft)}
-NAMES["numpy.lib.stride_tricks"] = {"as_strided": as_strided}
+NAMES["numpy.lib.stride_tricks"] = {"as_strided": _presented(_as_strided, np.lib.stride_tricks.as_strided)}
 NAMES["numpy"] |= {
     **GRIDS, "vectorize": vectorize, "ndenumerate": ndenumerate, "isscalar": _presented(_isscalar, np.isscalar),
 }
