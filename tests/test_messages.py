@@ -149,7 +149,7 @@ def test_arguments(mistake, error, message):
 CUT_OFF = "would make a constant of a value that is being differentiated or recorded."
 ON_PURPOSE = "cut it off on purpose with x.numpy() or ad.stop_gradient(x)."
 STACK = "np.stack([x, y]) or ad.asarray([x, y]), or import ad.numpy as np"
-WRITABLE = "Make the array with ad.numpy (import ad.numpy as np) or by ad.constant(array)"
+WRITABLE = "Make an array of floats with ad.numpy (import ad.numpy as np) or by ad.constant(array)"
 WRITTEN = (
     "ad: np.add cannot write a value that is being differentiated into a plain ndarray, which would cut it off. "
     f"{WRITABLE}; or use the result, if there is one (a = a + x, not a += x)."

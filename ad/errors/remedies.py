@@ -90,7 +90,7 @@ WITHOUT_RULE = {
     "linalg.eigvals": "Use np.linalg.eigvalsh of a Hermitian matrix",
 }
 STACK = "Use np.stack([x, y]) or ad.asarray([x, y]), or import ad.numpy as np"
-WRITABLE = "Make the array with ad.numpy (import ad.numpy as np) or by ad.constant(array)"
+WRITABLE = "Make an array of floats with ad.numpy (import ad.numpy as np) or by ad.constant(array)"
 DISPATCHING = ("numpy", "numpy.fft", "numpy.linalg", "numpy.ufunc")
 BUILTINS = {
     "float": "Keep x itself, or use x.item(), which keeps the derivative",
