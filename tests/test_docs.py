@@ -16,6 +16,7 @@ import pytest
 
 import ad
 from ad.ops import TABLE
+from ad.ops.writing import WRITERS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -67,6 +68,7 @@ def examples(name):
     """The examples in the docstrings of a module of ours; NumPy's are not ours to test."""
     borrowed = {function.__doc__ for entry in TABLE.values() for function in entry.numpy}
     borrowed |= {getattr(value, "__doc__", None) for value in vars(np).values()}  # which `ad.numpy` has
+    borrowed |= {value.__doc__ for value in vars(ad.numpy).values() if hasattr(value, "__wrapped__")}
     found = doctest.DocTestFinder().find(importlib.import_module(name), globs={"ad": ad, "np": np})
     return [test for test in found if test.examples and test.docstring not in borrowed]
 
@@ -87,6 +89,12 @@ def test_the_picture_of_the_speed_table_is_of_that_table():
     shown = [f"{float(number):g}x" for number in re.findall(r"\| ([\d.]+)x", table)]
     picture = (ROOT / "docs" / "_static" / "speed.svg").read_text(encoding="utf-8")
     assert len(shown) > 15 and sorted(re.findall(r">([\d.]+x)<", picture)) == sorted(shown)
+
+
+def test_the_page_about_writing_lists_the_functions_that_write():
+    page = (ROOT / "docs" / "writing.md").read_text(encoding="utf-8")
+    (functions,) = re.findall(r"^\| functions \| (.*) \|$", page, re.MULTILINE)
+    assert functions == ", ".join(f"`np.{function.__name__}`" for function in WRITERS)
 
 
 def test_how_it_works_names_what_is_there():

@@ -7,6 +7,7 @@ from docutils.parsers.rst import Directive
 
 from ad.ops import FUNCTIONS, TABLE
 from ad.ops.nondifferentiable import NONDIFFERENTIABLE
+from ad.ops.writing import WRITERS
 
 MODULES = (
     "ufuncs", "selection", "reductions", "nan_reductions", "scans", "differences", "matrix_products",
@@ -96,7 +97,7 @@ def without_rule(module):
     """The functions of a module of NumPy that raise `MissingRule` where something is being differentiated."""
     functions = [getattr(module, name) for name in sorted(module.__all__)]
     return [function.__name__ for function in functions if _asks_us(function) and function not in NONDIFFERENTIABLE
-            and function not in FUNCTIONS]
+            and function not in FUNCTIONS and function not in WRITERS]
 
 
 def _asks_us(function):
