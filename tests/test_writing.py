@@ -1,5 +1,6 @@
 """Arrays that are written to: NumPy's semantics, and derivatives in every mode."""
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -327,3 +328,60 @@ def test_positions_that_are_recorded():
     compiled = ad.compile(ad.grad(f))
     for x in (X, X[::-1].copy(), X * np.array([1, 5, 1, 1])):
         np.testing.assert_allclose(compiled(x), differences(f, x), rtol=1e-5)
+
+
+# -- what is returned, or outlives a block, as it was written ------------------------------------------------
+
+
+def written(x):
+    a = ad.constant(np.zeros(3))
+    a[0] = x
+    a[1] = a[0] * x
+    return a
+
+
+def test_elements_that_nothing_has_read_are_returned():
+    compiled, recorded = ad.compile(written), ad.record(written)(2.0)
+    for x in (2.0, 3.0):
+        want = [x, x * x, 0.0]
+        for f in (compiled, recorded, lambda x: ad.vmap(written)(np.array([x, 1.0]))[0]):
+            np.testing.assert_array_equal(f(x), want)
+        for f in (written, compiled):
+            np.testing.assert_array_equal(ad.jacobian(f)(x), [1.0, 2 * x, 0.0])
+            np.testing.assert_array_equal(ad.jvp(f, (x,), (1.0,))[1], [1.0, 2 * x, 0.0])
+
+
+def test_elements_that_nothing_has_read_are_on_the_tape():
+    w, a = ad.Variable(3.0), ad.constant(np.zeros(3))
+    with ad.GradientTape() as outer:
+        with ad.GradientTape(persistent=True) as tape:
+            a[0] = w * w
+            with tape.stop_recording():
+                b = np.sum(a)
+        np.testing.assert_array_equal(tape.jacobian(a, w).numpy(), [6.0, 0.0, 0.0])
+        assert tape.gradient(b, w) is None
+        a[2] = 2.0 * w
+    np.testing.assert_array_equal(outer.jacobian(a, w), [6.0, 0.0, 2.0])
+
+
+def test_elements_that_nothing_has_read_have_tangents():
+    w = ad.Variable(3.0)
+    with ad.ForwardAccumulator(w, ad.constant(1.0)) as accumulator:
+        a = written(w)
+    np.testing.assert_array_equal(accumulator.jvp(a), [1.0, 6.0, 0.0])
+    d = ad.Dual(np.ones(2), np.array([1.0, 3.0]))
+    view = d[:1]
+    d[0] = 5.0
+    for x, primal, tangent in ((d, [5.0, 1.0], [0.0, 3.0]), (view, [5.0], [0.0])):
+        np.testing.assert_array_equal(x.primal, primal)
+        np.testing.assert_array_equal(x.tangent, tangent)
+
+
+def test_arrays_that_are_dropped_are_not_joined():
+    w = ad.Variable(3.0)
+    with ad.GradientTape() as tape:
+        for _ in range(3):
+            reference = weakref.ref(written(w))
+        assert reference() is None
+        y = w * w
+    assert tape.gradient(y, w) == 6.0

@@ -5,7 +5,7 @@
 structures. Names with an underscore are for it.
 """
 cimport numpy as cnp
-from ad._core cimport Array, public_value, wrap
+from ad._core cimport Array, public_value, settle, wrap
 from ad.engine.forward cimport tangent_of
 from ad.engine.graph cimport Node, NodePtr
 from ad.engine.recorder cimport (
@@ -309,6 +309,7 @@ cdef class Accumulator(Level):
         for primal, x_dot in zip(self.primals, self.x_dots):
             if primal is x and self.tag:
                 return x_dot
+        settle(x)
         return tangent_of(x, self.tag)
 
 

@@ -23,10 +23,14 @@ from ad._core cimport (
     Array, apply, apply_given, clock, force, hooks, is_followed, lift, new_array, raw_value, settle, wrap,
 )
 from ad.engine.graph cimport Op
+from ad.engine.recorder cimport State, current, now
 from ad.engine.roles cimport roles
+
+from weakref import ref
 
 import numpy as np
 
+from ad.engine.recorder import unjoined_writes
 from ad.errors import lost_in_integers, not_an_output
 
 cnp.import_array()
@@ -283,8 +287,33 @@ cdef bint write_element(Array x, index, value) except -1:
             x.pending = {}
             x.unsettled = True
         x.pending[position] = float(value) if v is None else new_array(None, v.number, v.node, v.tangents)
+        expect_end(x)
     note_write(x)
     return True
+
+
+# Array with pending elements, by its address -> (a reference to it, the state that wrote to it, the moment).
+cdef dict unjoined
+
+
+cdef int expect_end(Array x) except -1:
+    """Note that the pending elements of `x` have to be joined before what records or differentiates now ends."""
+    cdef State state = current()
+    if state.n_recording > 0 or len(state.levels) > 0:
+        unjoined[<size_t><PyObject *>x] = ref(x), state, now()
+    return 0
+
+
+def join_unjoined(State state, start):
+    """Join the pending elements that were written in this thread since `start`."""
+    cdef Array x
+    for address, (reference, writer, moment) in list(unjoined.items()):
+        x = reference()
+        if x is None or x.pending is None:
+            unjoined.pop(address, None)
+        elif writer is state and moment >= start:
+            unjoined.pop(address, None)
+            join_pending(x)
 
 
 cdef object write_whole(Array x, object y):
@@ -353,5 +382,6 @@ def link(Array y, Array x, tuple params, bint is_read_only):
         y.is_read_only = is_read_only
 
 
+unjoined = unjoined_writes(join_unjoined)
 hooks.settle, hooks.write = bring_up_to_date, write
 hooks.write_whole, hooks.read_pending, hooks.gives_view = write_whole, read_pending, gives_view

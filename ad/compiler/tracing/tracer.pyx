@@ -93,6 +93,7 @@ cdef class Tracer(Recorder):
         self.state.trace(self)  # the last step: other threads find it from here on
 
     cdef void leave(self):
+        self.pause()  # which may make ops
         self.state.trace(self.outer)
         Recorder.leave(self)
 
