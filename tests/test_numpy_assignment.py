@@ -112,3 +112,47 @@ def test_a_write_into_a_plain_array_is_refused():
     with pytest.raises((TypeError, ValueError)) as error:
         ad.grad(f)(1.0)
     assert "plain ndarray" in str(error.value.__cause__ or error.value) and not plain.any()
+
+
+NUMBER_INDICES = {"true": True, "false": False, "numpy's truth": numpy.True_, "an array": numpy.array(False),
+                  "new axis": None, "new axes": (None, None), "truth and axis": (True, None), "dots": (..., None)}
+
+
+@pytest.mark.parametrize("index", NUMBER_INDICES.values(), ids=NUMBER_INDICES)
+def test_an_array_without_axes_keeps_its_shape_when_it_is_written_to(index):
+    """An index that gives it axes for the moment does not."""
+    def f(x):
+        y = np.full((), 5.0)
+        y[...] = 5 * x
+        y[index] = x * x
+        return y
+
+    want = f(numpy.float64(3.0))
+    assert want.shape == ()
+    slope = (f(numpy.float64(3.0 + 1e-6)) - f(numpy.float64(3.0 - 1e-6))) / 2e-6
+    for differentiated in (ad.value_and_grad(f), ad.compile(ad.value_and_grad(f)), lambda x: ad.jvp(f, (x,), (1.0,))):
+        value, found = differentiated(3.0)
+        assert np.shape(value) == () and value == want and found == pytest.approx(slope)
+    value = ad.vmap(f)(numpy.array([3.0, 2.0]))
+    assert numpy.array_equal(value, [f(numpy.float64(3.0)), f(numpy.float64(2.0))])
+
+
+def test_a_new_axis_in_the_index_of_a_write():
+    def f(x):
+        y = np.zeros(3)
+        y[None] = x
+        y[None, 1:] *= x[1:]
+        return y @ y
+
+    assert numpy.allclose(ad.grad(f)(POINT), [2 * POINT[0], *4 * POINT[1:] ** 3])
+
+
+def test_the_dtype_of_an_array_without_axes_stays():
+    def f(x):
+        y = np.zeros(())
+        for value in (3, numpy.float32(1.5), numpy.int64(4)):
+            y[...] = value
+            assert y.dtype == float and y.shape == ()
+        return y * x
+
+    assert ad.grad(f)(1.0) == 4.0

@@ -240,7 +240,7 @@ cdef int write(Array x, index, value) except -1:
     refuse_loss(x, value)
     if x.array is None:
         np.asarray(0.0)[index] = raw_value(value)  # the errors of NumPy
-        return replace(x, lift(value))
+        return write_number(x, value)
     if x.owner is not None:
         return replace(x, with_elements(x, value, index))
     own_memory(x)
@@ -249,6 +249,17 @@ cdef int write(Array x, index, value) except -1:
         y = apply_given(roles.setitem, (x, value), (index,), x.array)
         x.node, x.tangents = (<Array>y).node, (<Array>y).tangents
     return note_write(x)
+
+
+cdef int write_number(Array x, Array value) except -1:
+    """Write to an Array without axes; the value has the shape that the index gives: of no element, or of one."""
+    if value.size == 0:
+        return 0
+    if value.ndim != 0:
+        value = lift(apply(roles.reshape, (value,), ((), "C")))
+    if value.dtype != x.dtype:
+        value = lift(apply(roles.astype, (value,), (x.dtype,)))
+    return replace(x, value)
 
 
 cdef Array with_elements(Array x, Array value, index):

@@ -83,7 +83,7 @@ def prepare_write(x: Array, index: Any, value: Any) -> tuple[Any, Array]:
                 return None, _as_dtype(where(mask, value, x), x.dtype)
             index = tuple(map(with_bounds, index)) if type(index) is tuple else with_bounds(index)
         if type(index) is not int:
-            index = plain_index(index)
+            index = (None,) if index is None else plain_index(index)
         return index, _fitted(x, value, _picked_shape(x.shape, index))
     except Exception:
         refuse(_write_plain, (x, *given), {})
