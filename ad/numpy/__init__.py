@@ -29,6 +29,8 @@ __all__ = [*np.__all__, "adopt"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "special":  # where SciPy looks for a namespace's own functions, with SCIPY_ARRAY_API=1
+        return import_module("ad.special")
     found = getattr(np, name)
     if isinstance(found, ModuleType) and found.__name__ == f"numpy.{name}":
         return import_module(f"ad.numpy.{name}")

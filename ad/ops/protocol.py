@@ -122,10 +122,15 @@ def _name(ufunc: Any, method: str = "__call__") -> str:
     """The expression by which a user calls it: np.add.reduce."""
     home = next(
         (home for home, module in (("np", "numpy"), ("scipy.special", "scipy.special"))
-         if getattr(sys.modules.get(module), ufunc.__name__, None) is ufunc), "the ufunc",
+         if ufunc in _unwrapped(getattr(sys.modules.get(module), ufunc.__name__, None))), "the ufunc",
     )
     dot = " " if home == "the ufunc" else "."
     return f"{home}{dot}{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
+
+
+def _unwrapped(function: Any) -> tuple[Any, Any]:
+    """A function, and the one that it wraps: with SCIPY_ARRAY_API=1 those of scipy.special wrap ufuncs."""
+    return function, getattr(function, "__wrapped__", None)
 
 
 def _name_of_function(function: Any) -> str:

@@ -9,11 +9,23 @@ import numpy as np
 from ad.errors import MissingRule, needs_scipy
 
 try:
-    from scipy import special as scipy_special
+    from scipy import special
 except ImportError:
     raise needs_scipy("ad.special") from None
 
 __all__ = ["floats", "missing_rule_for", "numbers_from", "real_only", "scipy_special"]
+
+
+class _Special:
+    """`scipy.special` with its ufuncs, which SCIPY_ARRAY_API=1 wraps in functions."""
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(special, name)
+        wrapped = getattr(found, "__wrapped__", None)
+        return wrapped if isinstance(wrapped, np.ufunc) else found
+
+
+scipy_special: Any = _Special()
 
 
 def numbers_from(low: int) -> Callable[..., Any]:
