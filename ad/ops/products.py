@@ -49,10 +49,15 @@ def outer_of_vectors(x1: Any, x2: Any) -> Any:
     return outer(x1, x2)
 
 
+def _conjugated(x: Any) -> Any:
+    """The conjugate, of which NumPy's ufunc would make integers of truths."""
+    return conjugate(x) if x.dtype.kind == "c" else x
+
+
 @composite(np.vdot, domain=REAL, cases=(case((3,), (3,)), case((2, 3), (3, 2))))
 def vdot(a: Any, b: Any) -> Any:
     a, b = operand(a), operand(b)
-    return matmul(reshape(conjugate(a), (a.size,)), reshape(b, (b.size,)))
+    return matmul(reshape(_conjugated(a), (a.size,)), reshape(b, (b.size,)))
 
 
 @composite(np.tensordot, np.linalg.tensordot, domain=REAL,
@@ -182,7 +187,7 @@ def vecdot(x1: Any, x2: Any, axis: Any = -1) -> Any:
     """The inner products along an axis, conjugating the first operand."""
     x1, x2 = _moved(operand(x1), axis, -1), _moved(operand(x2), axis, -1)
     _check_core(x1.shape[-1], x2.shape[-1])
-    return einsum("...i,...i->...", conjugate(x1), x2)
+    return einsum("...i,...i->...", _conjugated(x1), x2)
 
 
 @composite(*_gufunc("matvec"), domain=REAL, cases=(case((2, 3), (3,)), case((2, 2, 3), (3,)), case((2, 3), (2, 3))))
@@ -198,7 +203,7 @@ def vecmat(x1: Any, x2: Any) -> Any:
     """Conjugated vectors times matrices, over leading axes."""
     x1, x2 = operand(x1), operand(x2)
     _check_core(x1.shape[-1], x2.shape[-2])
-    return einsum("...i,...ij->...j", conjugate(x1), x2)
+    return einsum("...i,...ij->...j", _conjugated(x1), x2)
 
 
 # -- polynomials and convolutions --------------------------------------------------------------------

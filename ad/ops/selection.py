@@ -129,8 +129,15 @@ def _clipped(a: Any, low: Any, high: Any, out: Any, kwargs: Any) -> Any:
     if out is not None or any(v is not None for v in kwargs.values()):
         raise TypeError("ad.clip takes no out= and no arguments of a ufunc: arrays are not changed in place")
     dtype = a.dtype if isinstance(a, Array) else np.asarray(a).dtype
-    lowest, highest = (np.iinfo(dtype).min, np.iinfo(dtype).max) if dtype.kind in "iu" else (-np.inf, np.inf)
+    lowest, highest = _extremes(dtype)
     return apply(_CLIP, (a, lowest if low is None else low, highest if high is None else high))
+
+
+def _extremes(dtype: Any) -> tuple[Any, Any]:
+    """Bounds that change no value of a dtype, and not the dtype."""
+    if dtype.kind == "b":
+        return False, True
+    return (np.iinfo(dtype).min, np.iinfo(dtype).max) if dtype.kind in "iu" else (-np.inf, np.inf)
 
 
 def of_dtype(value: Any, dtype: Any) -> Any:
@@ -167,12 +174,12 @@ _TRIANGLES = (case((3, 3)), case((2, 3), k=1), case((2, 3, 4), k=-1), case((3,))
 
 @composite(np.tril, domain=REAL, cases=_TRIANGLES)
 def tril(m: Any, k: Any = 0) -> Any:
-    return where(_mask(m, k), m, 0)
+    return where(_mask(m, k), m, m.dtype.type(0))
 
 
 @composite(np.triu, domain=REAL, cases=_TRIANGLES)
 def triu(m: Any, k: Any = 0) -> Any:
-    return where(_mask(m, k - 1), 0, m)
+    return where(_mask(m, k - 1), m.dtype.type(0), m)
 
 
 @composite(np.nan_to_num, domain=REAL, singular="0 where a number is put in the place of another", cases=(
