@@ -930,7 +930,7 @@ cdef class Array:
         cdef Array x = lift(self)
         if isinstance(other, (list, tuple)):
             other = roles.stacked(other)
-        if is_traced(x) or isinstance(other, Array) and is_traced(lift(other)):
+        if is_traced(x) or roles.compares_to_arrays or isinstance(other, Array) and is_traced(lift(other)):
             return roles.compare(x, other, how)
         a = raw_value(x)
         if isinstance(other, Array):

@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy
 import pytest
 
+import ad
+import ad.numpy as np
+
 scipy = pytest.importorskip("scipy")
 
 ROOT = Path(__file__).parent.parent
@@ -17,8 +20,6 @@ SAMPLE = (  # some of each kind
     "stats.skewtest stats.zscore stats.rankdata stats.wilcoxon integrate.cumulative_simpson differentiate.jacobian "
     "optimize.elementwise.find_root linalg.block_diag spatial.transform.Rotation.as_euler constants.nu2lambda"
 ).split()
-MODES = ("value", "reverse", "forward", "compiled", "vmap")
-
 
 def run(*command):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "SCIPY_ARRAY_API": "1"}
@@ -40,7 +41,7 @@ def test_the_page_has_no_wrong_result():
         "special.erf", "fft.fft", "stats.skew", "integrate.tanhsinh", "optimize.elementwise.find_root"}
 
 
-DERIVATIVES = """
+PROGRAM = """
 import numpy
 import ad
 from scipy import special
@@ -51,6 +52,21 @@ assert not isinstance(special.erf, numpy.ufunc) and isinstance(scipy_special.erf
 for function in (special.erf, scipy_special.erf, ad.special.erf, ad.numpy.special.erf):
     assert numpy.array_equal(ad.grad(lambda x: numpy.sum(function(x)))(x), 2 / numpy.sqrt(numpy.pi) * numpy.exp(-x * x))
 assert numpy.array_equal(special.erf(ad.constant(x)), special.erf(x))
+kinds = {}
+def kept(x):
+    mask = x > 0.5
+    found = {"comparison": mask, "argsort": ad.numpy.argsort(x), "arange": ad.numpy.arange(2), "isnan": numpy.isnan(x),
+             "inverted": ~mask, "astype": x.astype(int), "nonzero": ad.numpy.where(mask)[0], "any": mask.any(),
+             "counts": ad.numpy.unique_counts(x).counts, "index": ad.numpy.unique(x, return_index=True)[1]}
+    kinds.update({name: type(y) for name, y in found.items()})
+    assert numpy.array_equal(x.numpy()[mask], [1.4]) and numpy.shape(x) == (2,)
+    return numpy.sum(x[mask] ** 2) + numpy.sum(numpy.where(mask, x, 0.0)) if mask.any() else 0.0
+
+for gradient in (ad.grad(kept), ad.compile(ad.grad(kept))):
+    assert numpy.array_equal(gradient(x), [0.0, 3.8])
+    assert set(kinds.values()) == {ad.Array}, kinds
+assert isinstance(ad.constant(x) > 0.5, numpy.ndarray) and isinstance(ad.numpy.arange(2), numpy.ndarray)
+
 try:
     ad.grad(scipy_special.ellipk)(0.5)
 except ad.errors.MissingRule as error:
@@ -60,5 +76,12 @@ else:
 """
 
 
-def test_the_ufuncs_of_scipy_have_their_rules():
-    run("-c", DERIVATIVES)
+def test_ufuncs_have_their_rules_and_results_without_a_derivative_are_arrays():
+    run("-c", PROGRAM)
+
+
+def test_without_the_variable_they_are_plain():
+    kinds = []
+    ad.grad(lambda x: kinds.extend([type(x > 0.5), type(numpy.argsort(x)), type(np.arange(2))]) or np.sum(x))(
+        numpy.array([0.3, 1.4]))
+    assert set(kinds) == {numpy.ndarray}

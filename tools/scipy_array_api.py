@@ -6,6 +6,7 @@
 The calls that are tried are in scipy_calls.txt, beside this file.
 """
 import contextlib
+import dataclasses
 import importlib
 import os
 import re
@@ -48,7 +49,8 @@ whose arrays they are, if the environment has `SCIPY_ARRAY_API=1` before SciPy i
 answer is [`ad.numpy`](numpy_namespace.md), and many of these functions can be differentiated as they are.
 
 All arrays that one call is given have to be ours, constants as well: SciPy refuses a mixture of libraries. Inside a
-function that is being differentiated `ad.numpy` makes such arrays, and `np.array(values, like=x)` does everywhere.
+function that is being differentiated `ad.numpy` makes such arrays, and `np.array(values, like=x)` does everywhere. With
+`SCIPY_ARRAY_API=1`, arrays of integers and truths are ours there, too: comparisons, `argsort` and `arange` give Arrays.
 
 The tables are what happens with SciPy {scipy} and NumPy {numpy}: {reverse} of {all} functions run in reverse mode.
 
@@ -58,7 +60,7 @@ The tables are what happens with SciPy {scipy} and NumPy {numpy}: {reverse} of {
 - *–*: it runs, and the result has no derivative: it is of integers, or does not depend on the values.
 - *converts*: the function converts to NumPy's arrays, for compiled code. That is an error for a value that is being
   differentiated; [an op of your own](own_ops.md) can call it.
-- *mixes*: the function itself makes plain arrays, of integers or by a comparison, and refuses them beside ours.
+- *mixes*: SciPy itself makes a plain array, and refuses it beside ours.
 """
 TAIL = """\
 ## Not tried
@@ -158,7 +160,9 @@ def function_of(call: Call) -> Callable[[Any], list[Any]]:
 
 
 def arrays_in(y: Any) -> Iterator[Any]:
-    """The arrays in a result: in tuples, in dicts and in the fields of an object."""
+    """The arrays in a result: in tuples, in dicts and in the fields of a dataclass."""
+    if dataclasses.is_dataclass(y):
+        y = [getattr(y, field.name) for field in dataclasses.fields(y)]
     if isinstance(y, dict):
         y = tuple(y.values())
     if isinstance(y, (tuple, list)):
@@ -248,6 +252,8 @@ TRIES = dict(zip(MODES, (try_value, try_reverse, try_forward, try_compiled, try_
 def row(call: Call) -> str:
     """The row of the table for a call."""
     loss = loss_of(function_of(call))
+    if not function_of(call)(X):
+        raise ValueError(f"{call.title}: no array in the result of the sample call {call.expression}")
     with quiet():
         gradient = central_differences(loss, X)
     if not numpy.all(numpy.isfinite(gradient)):

@@ -16,6 +16,7 @@ cdef class Roles:
     cdef public object prepare_write     # index and value of `x[index] = value`, as `setitem` takes them
     cdef public object refuse            # raises NumPy's own error for these operands, where it has one
     cdef public object array_ufunc, array_function
+    cdef public bint compares_to_arrays  # whether comparisons go by `compare` while nothing is recorded, too
 
 
 cdef Roles roles

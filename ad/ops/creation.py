@@ -17,6 +17,7 @@ from ad.ops.binding import has_array
 from ad.ops.filling import linspace, logspace
 from ad.ops.joining import asarray as joined
 from ad.ops.joining import full_like
+from ad.ops.plain_results import GIVES_ARRAYS
 from ad.ops.refusals import refuse
 from ad.ops.shaping import astype, broadcast_to, copy, reshape
 from ad.ops.table import FUNCTIONS
@@ -36,7 +37,8 @@ def held(y: Any, to_be_filled: bool = False) -> Any:
     """An ndarray that nobody else has as an Array, not copied; so are those in a tuple or list; others as they are."""
     if type(y) is np.ndarray:
         kind = y.dtype.kind
-        return as_array(y) if kind in INEXACT or to_be_filled and kind in OTHERS and is_tracing() else y
+        ours = kind in INEXACT or kind in OTHERS and (GIVES_ARRAYS or to_be_filled and is_tracing())
+        return as_array(y) if ours else y
     return type(y)([held(part) for part in y]) if type(y) in (tuple, list) else y
 
 

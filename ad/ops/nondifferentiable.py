@@ -20,6 +20,7 @@ from ad.engine.public_functions import add_method
 from ad.errors import MissingRule, cannot_write, missing_rule
 from ad.ops import shape_rules
 from ad.ops.axes import behind_lanes
+from ad.ops.plain_results import plain_result
 from ad.ops.refusals import refuse
 from ad.ops.table import TABLE
 from ad.ops.traits import BROADCASTS, TRAITS, Batching, Traits
@@ -105,7 +106,7 @@ def evaluate(function: Any, args: Any, kwargs: Any, opaque: bool = False) -> Any
     otherwise no derivative flows through the op.
     """
     if not is_any_tracing():
-        return function(*plain_values(args), **plain_values(kwargs))
+        return plain_result(function(*plain_values(args), **plain_values(kwargs)), (args, tuple(kwargs.values())))
     if function in SHAPED:
         return function(*_replaced(args, concrete), **_replaced(kwargs, concrete))
     static = function in STATIC
@@ -291,7 +292,9 @@ DETACHED.shape_rule = shape_rules.view
 
 
 def compare(a: Any, b: Any, how: int) -> Any:
-    """A comparison as an op of a program; `how` is CPython's number of the operator."""
+    """A comparison, as an op of a program that is being recorded; `how` is CPython's number of the operator."""
+    if not is_any_tracing():
+        return plain_result(_OPERATORS[how](*plain_values((a, b))), (a, b))
     if b is None or isinstance(b, (str, bytes)):  # no number is equal to these
         return _OPERATORS[how](public_value(a), b)
     if not isinstance(b, (Array, np.ndarray, np.generic, int, float, complex, list, tuple)):

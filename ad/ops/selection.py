@@ -11,6 +11,7 @@ from ad.engine.inspection import value_or_tracer
 from ad.engine.public_functions import add_method
 from ad.ops.domains import REAL
 from ad.ops.forms import case, composite, custom, elementwise, numpy_signature, point, stacked
+from ad.ops.plain_results import plain_result
 from ad.ops.shape_rules import elementwise_shape
 from ad.ops.shaping import broadcast_to, reshape
 from ad.ops.table import TABLE
@@ -75,9 +76,9 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:
         raise ValueError("either both or neither of x and y should be given")
     if isinstance(x, Array) or isinstance(y, Array) or isinstance(condition, Array):
         if x is None and y is None:
-            return np.nonzero(condition)
+            return plain_result(np.nonzero(condition), (condition,))
         return apply(_where.op, (condition if isinstance(condition, Array) else np.asarray(condition), x, y))
-    return np.where(condition) if x is None and y is None else np.where(condition, x, y)
+    return plain_result(np.where(condition), ()) if x is None and y is None else np.where(condition, x, y)
 
 
 # -- clip -------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from ad.ops import shape_rules, ufuncs
 from ad.ops.axes import behind_lanes
 from ad.ops.domains import REAL
 from ad.ops.forms import case, composite, linear, numpy_signature, stacked
+from ad.ops.plain_results import plain_result
 from ad.ops.refusals import tried
 from ad.ops.traits import SAME_PARAMS, Batching
 
@@ -72,7 +73,7 @@ def astype(x: Any, dtype: Any, order: Any = "K", casting: Any = "unsafe", subok:
     if dtype.kind not in "fc":
         if is_traced(x):
             return cast(stop_gradient(x), dtype)
-        return np.asarray(x.numpy()).astype(dtype, casting=casting)
+        return plain_result(np.asarray(x.numpy()).astype(dtype, casting=casting), (x,))
     return apply(_astype.op, (x,), (dtype,))
 
 

@@ -14,6 +14,7 @@ from ad.ops.forms import case, composite
 from ad.ops.indexing import getitem, take, take_along_axis
 from ad.ops.joining import asarray
 from ad.ops.nondifferentiable import evaluate
+from ad.ops.plain_results import plain_result
 from ad.ops.reductions import mean
 from ad.ops.selection import clip, where
 from ad.ops.shaping import broadcast_to, moveaxis, ravel, reshape
@@ -54,7 +55,7 @@ def unique(
 ) -> Any:
     _, index, *rest = np.unique(concrete(ar), True, return_inverse, return_counts, axis, equal_nan=equal_nan)
     found = take(ar, index, axis)
-    others = [index, *rest] if return_index else rest
+    others = plain_result([index, *rest] if return_index else rest, (ar,))
     return (found, *others) if others else found
 
 

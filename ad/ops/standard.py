@@ -14,6 +14,7 @@ from ad.errors import conversion_error
 from ad.ops.indexing import diagonal, getitem, take, trace
 from ad.ops.joining import concatenate
 from ad.ops.matrix_products import matmul
+from ad.ops.plain_results import plain_result
 from ad.ops.scans import cumprod, cumsum
 from ad.ops.shaping import moveaxis
 from ad.ops.table import FUNCTIONS
@@ -134,7 +135,7 @@ def _unique(original: _Function) -> _Function:
 
     def unique(x: Any) -> Any:
         plain = concrete(x)
-        return original(plain)._replace(values=take(x, np.unique_all(plain).indices))
+        return plain_result(original(plain), (x,))._replace(values=take(x, np.unique_all(plain).indices))
 
     return unique
 
