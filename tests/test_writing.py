@@ -302,6 +302,38 @@ def test_threads_that_write_to_their_own_arrays():
         np.testing.assert_array_equal(gradient, found[0])
 
 
+def view_of_what_is_written(x):
+    a = ad.constant(np.zeros(3))
+    v = a[:2]
+    a[...] = x[:3] * x[:3]
+    return v
+
+
+def test_views_that_are_read_when_the_function_has_returned():
+    f, slope = view_of_what_is_written, np.diag(2 * X)[:2]
+    for g in (ad.jacobian(f), ad.jacobian(ad.compile(f)),
+              lambda x: np.stack([ad.vjp(f, x)[1](e)[0] for e in np.eye(2)]),
+              lambda x: np.stack([ad.jvp(f, (x,), (e,))[1] for e in np.eye(4)], -1)):
+        np.testing.assert_array_equal(g(X), slope)
+    np.testing.assert_array_equal(ad.vmap(f)(np.stack([X, 2 * X])), [X[:2] ** 2, 4 * X[:2] ** 2])
+    np.testing.assert_array_equal(ad.compile(f)(3 * X), 9 * X[:2] ** 2)
+    assert ad.grad(lambda x: view_of_what_is_written(x)[1:].reshape(()))(X)[1] == 2 * X[1]
+
+
+def test_views_that_are_read_after_the_tape():
+    w = ad.Variable(X)
+    with ad.GradientTape(persistent=True) as tape, ad.ForwardAccumulator(w, ad.constant(np.ones(4))) as accumulator:
+        v = view_of_what_is_written(w)
+    np.testing.assert_array_equal(accumulator.jvp(v).numpy(), 2 * X[:2])
+    v = view_of_what_is_written(w)
+    with tape:
+        v = view_of_what_is_written(w)
+    np.testing.assert_array_equal(tape.gradient(v, w).numpy(), [*2 * X[:2], 0, 0])
+    with tape:
+        v = view_of_what_is_written(w)
+    np.testing.assert_array_equal(tape.jacobian([v][0], w).numpy(), np.diag(2 * X)[:2])
+
+
 # -- recorded ------------------------------------------------------------------------------------------------
 
 

@@ -1,20 +1,21 @@
 # cython: nonecheck=True
 """Values that are written to, with NumPy's views.
 
-An `Array` is a handle, and the graph never changes. To write is to let the handle stand for another value, which the op
-`setitem` computes from the old one: `x[index] = v` is `x = setitem(x, v, index)`, and every holder of the handle sees it.
+An `Array` is a handle, and the graph never changes. To write is to let the handle stand for another value, which the
+op `setitem` computes from the old one: `x[index] = v` is `x = setitem(x, v, index)`, and every holder of the handle
+sees it.
 
-A view knows its owner, and the op that makes it of the owner. To write to a view is to write to the owner, by the op's
-`write`. A view is computed anew when it is read, if its owner has been written to since: `writes` counts how often.
-`clock.writes` counts all writes, and tells without a look at the owners that there was none.
+A view knows its owner, and the op that makes it of the owner. To write to a view is to write to the owner, by the
+op's `write`. A view is computed anew when it is read, if its owner has been written to since: `writes` counts how
+often. `clock.writes` counts all writes, and tells without a look at the owners that there was none.
 
-The ndarray of an Array that is written to belongs to it alone, and is written in place. Who else holds it, such as a node
-that keeps it for the reverse sweep, has a reference to it; then it is copied first. Views of such an Array are copies of
-the elements, so that they do not make the next write copy the whole.
+The ndarray of an Array that is written to belongs to it alone, and is written in place. Who else holds it, such as a
+node that keeps it for the reverse sweep, has a reference to it; then it is copied first. Views of such an Array are
+copies of the elements, so that they do not make the next write copy the whole.
 
 Elements that are written one by one wait in `pending`, by their positions. What reads a single element finds it there
-as it was written, without an op; what reads more joins them first, by one `stack` and one `setitem`. So a loop that fills
-an array costs what a list and `np.stack` cost.
+as it was written, without an op; what reads more joins them first, by one `stack` and one `setitem`. So a loop that
+fills an array costs what a list and `np.stack` cost.
 """
 from cpython.ref cimport PyObject
 
@@ -32,6 +33,7 @@ import numpy as np
 
 from ad.engine.recorder import unjoined_writes
 from ad.errors import lost_in_integers, not_an_output
+from ad.trees import flatten_optional
 
 cnp.import_array()
 
@@ -91,7 +93,7 @@ cdef int own_memory(Array x) except -1:
 cdef int bring_up_to_date(Array x) except -1:
     """What `settle` does: compute a view anew, if its owner has been written to, and join pending elements."""
     cdef list views = []
-    cdef Array owner = x, y
+    cdef Array owner = x
     while owner.owner is not None and owner.settled_at != clock.writes:
         views.append(owner)
         owner = owner.owner
@@ -351,6 +353,17 @@ def assign(Array x, Array y):
     if x.read() is not x:
         raise not_an_output(x)
     replace(x, y)
+
+
+cpdef int settle_result(y) except -1:
+    """Bring the Arrays in what a function returned up to date, while what it did is still recorded."""
+    if isinstance(y, Array):
+        settle(y)
+    elif y is not None:
+        for x in flatten_optional(y):
+            if isinstance(x, Array):
+                settle(x)
+    return 0
 
 
 def resize(Array x, Array y):
