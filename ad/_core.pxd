@@ -58,14 +58,9 @@ cdef struct Clock:
 cdef Clock clock
 
 
-cdef inline bint is_stale(Array x) noexcept:
-    """Whether an Array may have to be brought up to date with what was written to it, or to what it is a view of."""
-    return x.unsettled and x.settled_at != clock.writes
-
-
 cdef inline int settle(Array x) except -1:
     """Bring an Array up to date with what was written to it, or to what it is a view of."""
-    if is_stale(x):
+    if x.unsettled and x.settled_at != clock.writes:
         hooks.settle(x)
     return 0
 

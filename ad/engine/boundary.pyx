@@ -5,14 +5,13 @@
 """
 cimport numpy as cnp
 from cpython.ref cimport PyObject
-from ad._core cimport Array, alias, apply, is_live, lift, force, new_array, settle, wrap
+from ad._core cimport Array, alias, apply, is_live, lift, force, new_array, wrap
 from ad.engine.forward cimport restrict, tangent_of
 from ad.engine.pool cimport empty_like, has_own_memory, is_contiguous, track_result
 from ad.engine.recorder cimport Level, Recorder
 from ad.engine.roles cimport roles
 from ad.engine.types cimport FLOAT64_DTYPE, FLOAT64_TYPE
 from ad.engine.sweep cimport SweepPlan, begin, independent
-from ad.engine.writing cimport settle_result
 
 import numpy as np
 
@@ -195,7 +194,6 @@ def gradient(f, tuple args, dict kwargs, tuple positions, bint single, bint with
             # f gets an Array of its own, which an `out=` may rebind
             given[position] = new_array(source.array, source.number, source.node, source.tangents)
         returned = f(*given, **kwargs) if kwargs else f(*given)
-        settle_result(returned)
     finally:
         recorder.leave()
     if type(returned) is Array and (<Array>returned).array is None:
@@ -232,7 +230,6 @@ def push_level(f, list xs, list x_dots):
                 x = new_array(x.array, x.number, x.node, (x.tangents or ()) + ((level.tag, x_dot),))
             duals.append(x)
         for y in f(*duals):
-            settle(y)
             primals.append(restrict(y, level.tag))
             y_dots.append(tangent_of(y, level.tag))
     finally:

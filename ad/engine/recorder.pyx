@@ -48,21 +48,6 @@ cdef uint32_t OUTPUT_NEEDED = <uint32_t>1 << 31
 cdef long last_level = FIRST_LEVEL
 
 
-# What was written inside of a recorder or level is joined before that ends, by `engine.writing`.
-cdef dict unjoined = {}       # what the functions below were given, by the address of the array
-cdef object join_unjoined = None
-
-
-def unjoined_writes(join):
-    """Let `join(state, start)` be called where a recorder or level of a state ends that began at `start`.
-
-    Returns the dict in which there is something as long as the call is needed.
-    """
-    global join_unjoined
-    join_unjoined = join
-    return unjoined
-
-
 # -- what a thread is doing ----------------------------------------------------------------
 
 # Coroutines take turns in one thread, each in its own context. Where this module says "thread", it means a context.
@@ -347,8 +332,6 @@ cdef class Recorder:
     cdef void pause(self):
         global n_recording
         if self.recording:
-            if unjoined:
-                join_unjoined(self.state, self.start)
             self.end = now()
             self.recording = False
             self.state.recording -= 1
@@ -456,8 +439,6 @@ cdef class Level:
 
     cdef void leave(self):
         global n_levels
-        if unjoined:
-            join_unjoined(self.state, self.start)
         n_levels -= 1
         self.state.levels.remove(self)
 

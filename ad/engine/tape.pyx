@@ -5,7 +5,7 @@
 structures. Names with an underscore are for it.
 """
 cimport numpy as cnp
-from ad._core cimport Array, is_stale, public_value, settle, wrap
+from ad._core cimport Array, public_value, wrap
 from ad.engine.forward cimport tangent_of
 from ad.engine.graph cimport Node, NodePtr
 from ad.engine.recorder cimport (
@@ -18,8 +18,6 @@ import warnings
 from operator import attrgetter, itemgetter
 
 import numpy as np
-
-from ad.trees import flatten_optional
 
 cnp.import_array()
 
@@ -157,7 +155,6 @@ cdef class Tape(Recorder):
         RuntimeError
             If the tape is not persistent and has given its gradients, or has never recorded.
         """
-        self._settle(target)
         if (type(target) is not Array or output_gradients is not None or unconnected_gradients != "none"
                 or not is_inexact(<Array>target) or self.recording and self.persistent):
             return self._gradient(target, sources, output_gradients, unconnected_gradients)
@@ -171,23 +168,6 @@ cdef class Tape(Recorder):
                 found = self.pull([target], flat, [ONE])
                 return found if type(sources) is list else tuple(found)
         return self._gradient(target, sources, output_gradients, unconnected_gradients)
-
-    def _settle(self, target):
-        """Bring what the target holds up to date by ops of this tape: a view, whose owner was written to meanwhile."""
-        cdef list stale
-        if type(target) is Array and not (<Array>target).unsettled:
-            return
-        stale = [x for x in flatten_optional(target) if isinstance(x, Array) and is_stale(x)]
-        if not stale:
-            return
-        if self.active or self.start == FOREVER:
-            return
-        self.enter()
-        try:
-            for x in stale:
-                settle(x)
-        finally:
-            self.leave()
 
     def _begin(self):
         self.begin()
@@ -329,13 +309,6 @@ cdef class Accumulator(Level):
         for primal, x_dot in zip(self.primals, self.x_dots):
             if primal is x and self.tag:
                 return x_dot
-        if is_stale(x) and self.tag and not self.active:
-            self.enter()  # a view, whose owner was written to meanwhile
-            try:
-                settle(x)
-            finally:
-                self.leave()
-        settle(x)
         return tangent_of(x, self.tag)
 
 

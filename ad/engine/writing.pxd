@@ -2,4 +2,3 @@
 from ad._core cimport Array
 
 cdef int replace(Array x, Array y) except -1
-cpdef int settle_result(object y) except -1

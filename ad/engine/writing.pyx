@@ -1,21 +1,20 @@
 # cython: nonecheck=True
 """Values that are written to, with NumPy's views.
 
-An `Array` is a handle, and the graph never changes. To write is to let the handle stand for another value, which the
-op `setitem` computes from the old one: `x[index] = v` is `x = setitem(x, v, index)`, and every holder of the handle
-sees it.
+An `Array` is a handle, and the graph never changes. To write is to let the handle stand for another value, which the op
+`setitem` computes from the old one: `x[index] = v` is `x = setitem(x, v, index)`, and every holder of the handle sees it.
 
-A view knows its owner, and the op that makes it of the owner. To write to a view is to write to the owner, by the
-op's `write`. A view is computed anew when it is read, if its owner has been written to since: `writes` counts how
-often. `clock.writes` counts all writes, and tells without a look at the owners that there was none.
+A view knows its owner, and the op that makes it of the owner. To write to a view is to write to the owner, by the op's
+`write`. A view is computed anew when it is read, if its owner has been written to since: `writes` counts how often.
+`clock.writes` counts all writes, and tells without a look at the owners that there was none.
 
-The ndarray of an Array that is written to belongs to it alone, and is written in place. Who else holds it, such as a
-node that keeps it for the reverse sweep, has a reference to it; then it is copied first. Views of such an Array are
-copies of the elements, so that they do not make the next write copy the whole.
+The ndarray of an Array that is written to belongs to it alone, and is written in place. Who else holds it, such as a node
+that keeps it for the reverse sweep, has a reference to it; then it is copied first. Views of such an Array are copies of
+the elements, so that they do not make the next write copy the whole.
 
 Elements that are written one by one wait in `pending`, by their positions. What reads a single element finds it there
-as it was written, without an op; what reads more joins them first, by one `stack` and one `setitem`. So a loop that
-fills an array costs what a list and `np.stack` cost.
+as it was written, without an op; what reads more joins them first, by one `stack` and one `setitem`. So a loop that fills
+an array costs what a list and `np.stack` cost.
 """
 from cpython.ref cimport PyObject
 
@@ -24,16 +23,11 @@ from ad._core cimport (
     Array, apply, apply_given, clock, force, hooks, is_followed, lift, new_array, raw_value, settle, wrap,
 )
 from ad.engine.graph cimport Op
-from ad.engine.recorder cimport State, current, now
 from ad.engine.roles cimport roles
-
-from weakref import ref
 
 import numpy as np
 
-from ad.engine.recorder import unjoined_writes
 from ad.errors import lost_in_integers, not_an_output
-from ad.trees import flatten_optional
 
 cnp.import_array()
 
@@ -93,7 +87,7 @@ cdef int own_memory(Array x) except -1:
 cdef int bring_up_to_date(Array x) except -1:
     """What `settle` does: compute a view anew, if its owner has been written to, and join pending elements."""
     cdef list views = []
-    cdef Array owner = x
+    cdef Array owner = x, y
     while owner.owner is not None and owner.settled_at != clock.writes:
         views.append(owner)
         owner = owner.owner
@@ -300,33 +294,8 @@ cdef bint write_element(Array x, index, value) except -1:
             x.pending = {}
             x.unsettled = True
         x.pending[position] = float(value) if v is None else new_array(None, v.number, v.node, v.tangents)
-        expect_end(x)
     note_write(x)
     return True
-
-
-# Array with pending elements, by its address -> (a reference to it, the state that wrote to it, the moment).
-cdef dict unjoined
-
-
-cdef int expect_end(Array x) except -1:
-    """Note that the pending elements of `x` have to be joined before what records or differentiates now ends."""
-    cdef State state = current()
-    if state.n_recording > 0 or len(state.levels) > 0:
-        unjoined[<size_t><PyObject *>x] = ref(x), state, now()
-    return 0
-
-
-def join_unjoined(State state, start):
-    """Join the pending elements that were written in this thread since `start`."""
-    cdef Array x
-    for address, (reference, writer, moment) in list(unjoined.items()):
-        x = reference()
-        if x is None or x.pending is None:
-            unjoined.pop(address, None)
-        elif writer is state and moment >= start:
-            unjoined.pop(address, None)
-            join_pending(x)
 
 
 cdef object write_whole(Array x, object y):
@@ -353,17 +322,6 @@ def assign(Array x, Array y):
     if x.read() is not x:
         raise not_an_output(x)
     replace(x, y)
-
-
-cpdef int settle_result(y) except -1:
-    """Bring the Arrays in what a function returned up to date, while what it did is still recorded."""
-    if isinstance(y, Array):
-        settle(y)
-    elif y is not None:
-        for x in flatten_optional(y):
-            if isinstance(x, Array):
-                settle(x)
-    return 0
 
 
 def resize(Array x, Array y):
@@ -406,6 +364,5 @@ def link(Array y, Array x, tuple params, bint is_read_only):
         y.is_read_only = is_read_only
 
 
-unjoined = unjoined_writes(join_unjoined)
 hooks.settle, hooks.write = bring_up_to_date, write
 hooks.write_whole, hooks.read_pending, hooks.gives_view = write_whole, read_pending, gives_view

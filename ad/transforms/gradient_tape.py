@@ -122,7 +122,6 @@ class GradientTape(Tape):
             If the tape is not persistent and has given its gradients.
         """
         zeros = _wants_zeros(unconnected_gradients)
-        self._settle(target)
         target = _single(target, "target")
         leaves, rebuild = _sources(sources)
         self._begin()
@@ -158,7 +157,6 @@ class GradientTape(Tape):
             If the tape is not persistent and has given its gradients.
         """
         _wants_zeros(unconnected_gradients)
-        self._settle(target)
         target, source = _single(target, "target"), _single(source, "source")
         for what, x in (("target", target), ("source", source)):
             if x.ndim < 2:

@@ -13,7 +13,6 @@ from ad._core cimport Array, is_live, new_array, raw_value, wrap
 from ad.engine.deferred cimport Deferred, begin, force_deferred
 from ad.engine.graph cimport Aval, Node, NodePtr, Op, raw
 from ad.engine.kernels cimport heeds_errors
-from ad.engine.writing cimport settle_result
 from ad.engine.recorder cimport FIRST_LEVEL, Recorder, current, is_live_elsewhere, new_leaf, open_levels
 from ad.engine.types cimport FLOAT64_DTYPE, Operand, SCALAR
 from ad.engine.roles cimport roles
@@ -94,7 +93,6 @@ cdef class Tracer(Recorder):
         self.state.trace(self)  # the last step: other threads find it from here on
 
     cdef void leave(self):
-        self.pause()  # which may make ops
         self.state.trace(self.outer)
         Recorder.leave(self)
 
@@ -415,7 +413,6 @@ def trace(f, list values, warn, lifts=False):
     try:
         xs = [tracer.input(value) for value in values]
         y = f(*xs)
-        settle_result(y)
     except BaseException:
         tracer.close()
         raise
