@@ -5,7 +5,7 @@
 """
 cimport numpy as cnp
 from cpython.ref cimport PyObject
-from ad._core cimport Array, alias, apply, is_live, lift, force, new_array, wrap
+from ad._core cimport Array, alias, apply, is_live, lift, force, new_array, settle, wrap
 from ad.engine.forward cimport restrict, tangent_of
 from ad.engine.pool cimport empty_like, has_own_memory, is_contiguous, track_result
 from ad.engine.recorder cimport Level, Recorder
@@ -194,6 +194,8 @@ def gradient(f, tuple args, dict kwargs, tuple positions, bint single, bint with
             # f gets an Array of its own, which an `out=` may rebind
             given[position] = new_array(source.array, source.number, source.node, source.tangents)
         returned = f(*given, **kwargs) if kwargs else f(*given)
+        if isinstance(returned, Array):
+            settle(<Array>returned)
     finally:
         recorder.leave()
     if type(returned) is Array and (<Array>returned).array is None:

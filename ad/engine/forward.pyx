@@ -6,7 +6,7 @@
 cimport cython
 from libc.stdint cimport uint64_t
 
-from ad._core cimport Array, apply, apply2, as_value, hooks, lift, new_array, wrap
+from ad._core cimport Array, apply, apply2, as_value, hooks, lift, new_array, settle, wrap
 from ad.engine.graph cimport Node, Op, TangentNode
 from ad.engine.recorder cimport FIRST_LEVEL, Level, State, current, find_level, new_pick, recording_outside
 from ad.engine.types cimport Operand, SCALAR, give_name
@@ -222,11 +222,13 @@ cdef class Dual(Array):
     @property
     def primal(self):
         """The value without its highest tangent: an ndarray or scalar, or a Dual if nested."""
+        settle(self)
         return opened(restrict(self, dual_depth(self)))
 
     @property
     def tangent(self):
         """The highest tangent."""
+        settle(self)
         return opened(tangent_of(self, dual_depth(self)))
 
     def __repr__(self):

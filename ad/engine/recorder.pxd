@@ -27,6 +27,8 @@ cdef class Recorder:
     cdef void leave(self)
     cdef void resume(self)
     cdef void pause(self)
+    cdef void shut(self)
+    cdef void stop(self)
     cdef bint sees(self, Node node) noexcept
     cdef bint shares(self, Node leaf)
     cdef bint had_all(self) noexcept
@@ -85,8 +87,13 @@ cdef inline uint64_t owner_of(NodePtr node) noexcept:
     """Return the number of the thread that a node was made for."""
     return (<Node>node).seq & (MOMENT - 1)
 
+# Arrays with elements that wait to be joined: address -> the moment of the last write, with the thread's number.
+cdef dict waiting
+cdef int (*join_waiting)(State state, uint64_t since) except -1  # set by `engine.writing`
+
 cdef State current()
 cdef uint64_t now() noexcept
+cdef uint64_t moment_of(State state) noexcept
 cdef bint is_live_elsewhere(NodePtr node)
 cdef list recorders_elsewhere()
 cdef Recorder tracer_of(NodePtr node)

@@ -177,6 +177,21 @@ def _call_in_new_state(f, xs, params):
     return f(*xs, **params)
 
 
+cdef dict waiting = {}
+
+
+cdef inline int join_since(State state, uint64_t since) except -1:
+    """Join elements that were written since then: what saw their ops sees no others soon."""
+    if waiting:
+        join_waiting(state, since)
+    return 0
+
+
+cdef uint64_t moment_of(State state) noexcept:
+    """Return the moment of the last node or interval, with the number of a thread."""
+    return clock | state.owner
+
+
 cdef uint64_t now() noexcept:
     """Return a new moment, later than the sequence number of every node so far."""
     global clock
@@ -301,10 +316,15 @@ cdef class Recorder:
 
     cdef void leave(self):
         """End recording; the recorder is no longer open."""
+        try:
+            self.pause()
+        finally:
+            self.shut()
+
+    cdef void shut(self):
         global n_entered
         cdef State state = self.state
         cdef Recorder other
-        self.pause()
         n_entered -= 1
         state.recorders.remove(self)
         state.floor = FOREVER
@@ -330,6 +350,13 @@ cdef class Recorder:
         n_recording += 1
 
     cdef void pause(self):
+        if self.recording:
+            try:
+                join_since(self.state, self.start)
+            finally:
+                self.stop()
+
+    cdef void stop(self):
         global n_recording
         if self.recording:
             self.end = now()
@@ -439,8 +466,11 @@ cdef class Level:
 
     cdef void leave(self):
         global n_levels
-        n_levels -= 1
-        self.state.levels.remove(self)
+        try:
+            join_since(self.state, self.start)
+        finally:
+            n_levels -= 1
+            self.state.levels.remove(self)
 
 
 cdef Level find_level(State mine, long tag):

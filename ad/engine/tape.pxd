@@ -13,6 +13,7 @@ cdef class Tape(Recorder):
     cdef int begin(self) except -1
     cdef int close(self) except -1
     cdef int forget(self) except -1
+    cdef int settle_all(self, list targets) except -1
     cdef list known(self, list sources)
     cdef list pull(self, list targets, list sources, list seeds)
 

@@ -5,7 +5,7 @@
 structures. Names with an underscore are for it.
 """
 cimport numpy as cnp
-from ad._core cimport Array, public_value, wrap
+from ad._core cimport Array, public_value, settle, wrap
 from ad.engine.forward cimport tangent_of
 from ad.engine.graph cimport Node, NodePtr
 from ad.engine.recorder cimport (
@@ -119,15 +119,39 @@ cdef class Tape(Recorder):
         cdef Array x
         cdef list found = []
         for x in sources:
+            settle(x)
             if x.node is not None and self.watches(x.node):
                 found.append(x)
             elif not is_inexact(x):
                 warn_of_dtype("a source", x)
         return found
 
+    cdef int settle_all(self, list targets) except -1:
+        """Bring targets up to date with what was written; the ops that do so are a part of what was recorded."""
+        cdef Array x
+        for x in targets:
+            if not x.unsettled:
+                continue
+            if self.recording:
+                settle(x)
+            elif self.active:
+                self.resume()
+                try:
+                    settle(x)
+                finally:
+                    self.pause()
+            else:
+                self.enter()
+                try:
+                    settle(x)
+                finally:
+                    self.leave()
+        return 0
+
     cdef list pull(self, list targets, list sources, list seeds):
         """The sources' cotangents; None where they are not connected."""
         cdef list known = self.known(sources)
+        self.settle_all(targets)
         cdef list found = pull_plans(plans_of(self, targets, known), known, seeds)
         if len(known) == len(sources):
             return found
@@ -178,6 +202,7 @@ cdef class Tape(Recorder):
     def _pullback(self, Array target, list sources):
         """From a cotangent of the target to those of the sources: a function, to be called many times."""
         cdef list known = self.known(sources)
+        self.settle_all([target])
         cdef list plans = plans_of(self, [target], known)
         return lambda y_bar: scattered(pull_plans(plans, known, [y_bar]), known, sources, [target], [y_bar])
 
@@ -186,6 +211,7 @@ cdef class Tape(Recorder):
         if not is_inexact(x):
             warn_of_dtype("a watched value", x)
             return
+        settle(x)
         if x.node is None or (x.node.op != NULL and x.node.seq < current().floor
                               and not is_live_elsewhere(<NodePtr>x.node)):
             # A node older than the floor is cut off from its history already.
@@ -309,10 +335,19 @@ cdef class Accumulator(Level):
         for primal, x_dot in zip(self.primals, self.x_dots):
             if primal is x and self.tag:
                 return x_dot
+        if not x.unsettled or self.active or not self.tag:
+            settle(x)
+            return tangent_of(x, self.tag)
+        self.enter()
+        try:
+            settle(x)
+        finally:
+            self.leave()
         return tangent_of(x, self.tag)
 
 
 cdef int attach(Array x, long tag, Array x_dot) except -1:
+    settle(x)
     kept = [t for t in x.tangents or () if t[0] != tag]
     set_tangents(x, tuple(sorted(kept + [(tag, x_dot)], key=itemgetter(0))))
     return 0

@@ -17,13 +17,17 @@ as it was written, without an op; what reads more joins them first, by one `stac
 an array costs what a list and `np.stack` cost.
 """
 from cpython.ref cimport PyObject
+from libc.stdint cimport uint32_t, uint64_t
 
 cimport numpy as cnp
 from ad._core cimport (
     Array, apply, apply_given, clock, force, hooks, is_followed, lift, new_array, raw_value, settle, wrap,
 )
+from ad.engine cimport recorder
 from ad.engine.graph cimport Op
+from ad.engine.recorder cimport MOMENT, State, current, moment_of, waiting
 from ad.engine.roles cimport roles
+from ad.engine.types cimport FLOAT64_DTYPE
 
 import numpy as np
 
@@ -60,7 +64,7 @@ cdef int replace(Array x, Array y) except -1:
         describe_view(x)
         x.view_op.write(x.owner, y, *x.view_params)  # first: it may raise, because the view is read-only
         x.owner_writes = x.owner.writes
-    x.pending = None
+    forget_pending(x)
     stand_for(x, y)
     x.is_compact = x.owner is not None
     note_write(x)
@@ -99,6 +103,8 @@ cdef int bring_up_to_date(Array x) except -1:
 
 cdef int compute_view(Array view) except -1:
     cdef Array y, bare, owner = view.owner
+    cdef uint64_t writes = clock.writes  # before the op, while which another thread may write
+    cdef uint32_t owner_writes = owner.writes
     describe_view(view)
     if view.owner_writes != owner.writes:
         bare = new_array(owner.array, owner.number, owner.node, owner.tangents)
@@ -112,8 +118,10 @@ cdef int compute_view(Array view) except -1:
             view.array, view.is_compact = view.array.copy(order="K"), True
         view.changes += 1
         view.writes += 1
-        view.owner_writes = owner.writes
-    view.settled_at = clock.writes
+        if has_derivative(owner) and not has_derivative(view):
+            return 0  # nothing records now, or not the owner: who reads this later may have to compute it again
+        view.owner_writes = owner_writes
+    view.settled_at = writes
     return 0
 
 
@@ -167,9 +175,24 @@ cdef int join_pending(Array x) except -1:
         positions = np.fromiter(pending, np.intp, len(pending))
         index = positions if base.ndim == 1 else np.unravel_index(positions, base.shape)
         y = apply_given(roles.setitem, (base, y), (index,), x.array)
-    x.pending = None
-    x.unsettled = False
+    forget_pending(x)
     x.node, x.tangents = y.node, y.tangents
+    return 0
+
+
+cdef int join_waiting(State state, uint64_t since) except -1:
+    """Join the elements that a thread has written since then, in all Arrays."""
+    for address, moment in list(waiting.items()):
+        if moment >= since and moment % MOMENT == state.owner and address in waiting:
+            join_pending(<Array><PyObject *><size_t>address)
+    return 0
+
+
+cdef int forget_pending(Array x) except -1:
+    if x.pending is not None:
+        x.pending = None
+        x.unsettled = x.owner is not None
+        waiting.pop(<size_t><PyObject *>x, None)
     return 0
 
 
@@ -294,6 +317,7 @@ cdef bint write_element(Array x, index, value) except -1:
             x.pending = {}
             x.unsettled = True
         x.pending[position] = float(value) if v is None else new_array(None, v.number, v.node, v.tangents)
+        waiting[<size_t><PyObject *>x] = moment_of(current())
     note_write(x)
     return True
 
@@ -364,5 +388,6 @@ def link(Array y, Array x, tuple params, bint is_read_only):
         y.is_read_only = is_read_only
 
 
+recorder.join_waiting = join_waiting
 hooks.settle, hooks.write = bring_up_to_date, write
 hooks.write_whole, hooks.read_pending, hooks.gives_view = write_whole, read_pending, gives_view

@@ -100,14 +100,13 @@ class DifferentiatedCall:
 
     def record(self) -> tuple[sweep.SweepPlan, list[Array]]:
         """Call the function under a recorder; return the plan of a sweep to the leaves, and the outputs."""
-        return self._recorded(self.outputs, self.xs, list)
+        return self._recorded(self.outputs, self.xs)
 
-    def _recorded(self, run: Callable[..., list[Any]], leaves: list[Array],
-                  targets: Callable[[list[Any]], list[Array]]) -> tuple[sweep.SweepPlan, list[Array]]:
-        """Call `run` at these leaves under a recorder; `targets` picks the outputs out of what it returns."""
+    def _recorded(self, run: Callable[..., list[Array]],
+                  leaves: list[Array]) -> tuple[sweep.SweepPlan, list[Array]]:
+        """Call `run`, which returns the outputs, at these leaves under a recorder."""
         begun = sweep.begin()
-        recorder, sources, returned = sweep.run_recorded(run, leaves)
-        ys = targets(returned)
+        recorder, sources, ys = sweep.run_recorded(run, leaves)
         plan = sweep.SweepPlan(recorder, ys, sources)
         if self.warns and plan.is_independent():
             warn_independent(self.transform, *sweep.independent(plan, begun))
@@ -115,7 +114,7 @@ class DifferentiatedCall:
 
     def gradient(self, *leaves: Any) -> tuple[Array, list[Array | None]]:
         """Return the value, which must be a real scalar, and the cotangents of the leaves."""
-        plan, (y,) = self._recorded(self.run, list(leaves), self._scalar)
+        plan, (y,) = self._recorded(lambda *leaves: self._scalar(self.run(*leaves)), list(leaves))
         return y, boundary.pull_scalar(plan)
 
     def _scalar(self, returned: list[Any]) -> list[Array]:

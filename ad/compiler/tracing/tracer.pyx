@@ -9,7 +9,7 @@ from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t
 
 cimport numpy as cnp
-from ad._core cimport Array, is_live, new_array, raw_value, wrap
+from ad._core cimport Array, is_live, new_array, raw_value, settle, wrap
 from ad.engine.deferred cimport Deferred, begin, force_deferred
 from ad.engine.graph cimport Aval, Node, NodePtr, Op, raw
 from ad.engine.kernels cimport heeds_errors
@@ -23,6 +23,7 @@ from threading import get_ident
 
 import numpy as np
 
+from ad import trees
 from ad.ops.traits import traits_of
 from ad.compiler.ir.strided import copied, same
 from ad.compiler.ir.graph import Instruction
@@ -93,8 +94,10 @@ cdef class Tracer(Recorder):
         self.state.trace(self)  # the last step: other threads find it from here on
 
     cdef void leave(self):
-        self.state.trace(self.outer)
-        Recorder.leave(self)
+        try:
+            Recorder.leave(self)  # first: it may join elements, by ops of the program
+        finally:
+            self.state.trace(self.outer)
 
     @property
     def is_pending(self):
@@ -413,6 +416,9 @@ def trace(f, list values, warn, lifts=False):
     try:
         xs = [tracer.input(value) for value in values]
         y = f(*xs)
+        for part in trees.flatten(y)[0]:
+            if isinstance(part, Array):
+                settle(<Array>part)
     except BaseException:
         tracer.close()
         raise

@@ -1,0 +1,172 @@
+"""Values that were written to, where they are read by something else than an op: transforms, tapes, duals, programs."""
+import copy
+
+import numpy as np
+import pytest
+
+import ad
+
+X = np.array([0.5, 1.5, 2.5, 3.5])
+
+
+def by_elements(x):
+    """An array whose elements have been written one by one."""
+    a = x * 0.0
+    a[0] = x[1] * 2.0
+    a[1] = x[2] * x[2]
+    return a
+
+
+def old_view(x):
+    """A view whose owner has been written to since."""
+    a = x * 1.0
+    v = a[:2]
+    a[0] = x[1] * 2.0
+    a[1] = x[2] * x[2]
+    return v
+
+
+def old_number(x):
+    a = x * 1.0
+    v = a[0, ...]
+    a[0] = x[1] ** 2
+    return v
+
+
+def differences(f, x):
+    h = 1e-6
+    return np.stack([(f(x + h * e) - f(x - h * e)) / (2 * h) for e in np.eye(x.size)], -1)
+
+
+FUNCTIONS = [by_elements, old_view, old_number]
+functions = pytest.mark.parametrize("f", FUNCTIONS)
+
+
+@functions
+def test_what_a_function_returns(f):
+    want = differences(f, X)
+    if f is old_number:
+        for g in (ad.grad(f), ad.compile(ad.grad(f)), ad.grad(ad.compile(f)), ad.grad(lambda x: [f(x)][0])):
+            np.testing.assert_allclose(g(X), want, rtol=1e-7, atol=1e-7)
+        found, aux = ad.grad(lambda x: (f(x), f(x)), has_aux=True)(X)
+        np.testing.assert_allclose(found, want, rtol=1e-7, atol=1e-7)
+        np.testing.assert_allclose(aux, f(X))
+    np.testing.assert_allclose(ad.jacobian(f)(X), want, rtol=1e-7, atol=1e-7)
+    np.testing.assert_allclose(ad.jvp(f, (X,), (np.ones(4),))[1], want.sum(-1), rtol=1e-7, atol=1e-7)
+    np.testing.assert_allclose(ad.compile(ad.jacobian(f))(X), want, rtol=1e-7, atol=1e-7)
+    compiled = ad.compile(lambda x: {"y": [f(x)]})
+    for x in (X, X[::-1].copy()):
+        np.testing.assert_allclose(compiled(x)["y"][0], f(x), rtol=1e-14)
+    np.testing.assert_allclose(ad.vmap(f)(np.stack([X, 2 * X])), [f(X), f(2 * X)])
+
+
+@functions
+@pytest.mark.parametrize("persistent", [False, True])
+def test_targets_of_a_tape(f, persistent):
+    w = ad.Variable(X)
+    want = differences(f, X).reshape(-1, 4)
+    for target in (lambda y: y, lambda y: [y]):
+        with ad.GradientTape(persistent) as tape:
+            y = f(w)
+        np.testing.assert_allclose(tape.gradient(target(y), w), want.sum(0), rtol=1e-7, atol=1e-7)
+    with ad.GradientTape(persistent) as tape:
+        y = f(w)
+    np.testing.assert_allclose(np.reshape(tape.jacobian(y, w), want.shape), want, rtol=1e-7, atol=1e-7)
+    with ad.GradientTape(persistent) as tape:
+        y = f(w)
+        if not persistent:
+            np.testing.assert_allclose(tape.gradient(y, w), want.sum(0), rtol=1e-7, atol=1e-7)
+
+
+@functions
+def test_a_pause_of_a_tape(f):
+    w = ad.Variable(X)
+    with ad.GradientTape() as tape:
+        y = f(w)
+        with tape.stop_recording():
+            np.testing.assert_allclose(np.sum(y).numpy(), np.sum(f(X)))
+        z = np.sum(y)
+    np.testing.assert_allclose(tape.gradient(z, w), differences(f, X).reshape(-1, 4).sum(0), rtol=1e-7, atol=1e-7)
+
+
+def test_sources_of_a_tape():
+    a = ad.constant(X)
+    v = a[:2]
+    a[0] = 7.0
+    with ad.GradientTape() as tape:
+        tape.watch(v)
+        y = np.sum(v**2)
+    np.testing.assert_allclose(tape.gradient(y, v), [14.0, 3.0])
+    with ad.GradientTape(persistent=True) as tape:
+        w = ad.constant(X)
+        tape.watch(w)
+        a = by_elements(w)
+        tape.watch(a)
+        y = np.sum(a * a)
+    np.testing.assert_allclose(tape.gradient(y, a), 2.0 * a.numpy())
+
+
+@functions
+def test_an_accumulator(f):
+    x = ad.constant(X)
+    x_dot = np.array([1.0, 2.0, 3.0, 4.0])
+    want = differences(f, X) @ x_dot
+    with ad.ForwardAccumulator(x, x_dot) as acc:
+        y = f(x)
+        z = f(x)
+        np.testing.assert_allclose(acc.jvp(z), want, rtol=1e-7)
+    np.testing.assert_allclose(acc.jvp(y), want, rtol=1e-7)
+    v = old_view(ad.constant(X))
+    with ad.ForwardAccumulator(v, np.array([1.0, 2.0])) as acc:
+        y = v * v
+    np.testing.assert_allclose(acc.jvp(y), 2 * v.numpy() * [1.0, 2.0])
+
+
+@functions
+def test_duals(f):
+    d = f(ad.Dual(X, np.ones(4)))
+    np.testing.assert_allclose(d.tangent, differences(f, X).sum(-1), rtol=1e-7, atol=1e-7)
+    d = f(ad.Dual(X, np.ones(4)))
+    np.testing.assert_allclose(d.primal, f(X))
+    np.testing.assert_allclose(ad.Dual(f(ad.constant(X)), 1.0).primal, f(X))
+
+
+def test_elements_written_before_an_inner_transform_ends():
+    def f(x):
+        s = x * 1.0
+        s[0] = x[1] ** 2
+        inner = ad.grad(lambda y: s[0] * y * y)(x[2])  # reads s in the inner recording
+        s[1] = inner
+        v = s[1:]
+        s[2] = ad.jvp(lambda y: np.sum(v) * y, (x[3],), (x[0],))[1]
+        return np.sum(s * s)
+
+    def plain(x):
+        s = x * 1.0
+        s[0] = x[1] ** 2
+        s[1] = 2 * s[0] * x[2]
+        s[2] = np.sum(s[1:]) * x[0]
+        return np.sum(s * s)
+
+    np.testing.assert_allclose(f(X), plain(X))
+    np.testing.assert_allclose(ad.grad(f)(X), differences(plain, X), rtol=1e-7)
+    np.testing.assert_allclose(ad.jvp(f, (X,), (np.ones(4),))[1], differences(plain, X).sum(), rtol=1e-7)
+    np.testing.assert_allclose(ad.compile(ad.grad(f))(X), differences(plain, X), rtol=1e-7)
+
+
+@pytest.mark.parametrize("value", [3, True, np.float32(0.5), np.array(2)])
+def test_arrays_without_axes_keep_their_dtype(value):
+    n = np.array(2.0)
+    n[...] = value
+    for write in (lambda s: s.__setitem__(..., value), lambda s: s.fill(value), lambda s: np.copyto(s, value)):
+        s = ad.constant(2.0)
+        write(s)
+        assert s.dtype == float and s.shape == () and s == n
+
+
+def test_a_shallow_copy_is_an_array_of_its_own():
+    a = ad.constant(X)
+    b = copy.copy(a)
+    b[0] = 9.0
+    assert a[0] == X[0] and b[0] == 9.0
+    np.testing.assert_array_equal(ad.grad(lambda x: np.sum(copy.copy(x) ** 2))(X), 2 * X)
