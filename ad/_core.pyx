@@ -22,7 +22,7 @@ from ad.engine.kernels cimport factor_of, float_flags, heeds_flags, map1, map2, 
 from ad.engine.pool cimport is_contiguous, release_to_pool, slice1
 from ad.engine.recorder cimport (
     FIRST_LEVEL, Recorder, State, current, is_busy_elsewhere, is_level_live, is_live_elsewhere, make_node,
-    make_scalar_node, new_leaf, new_pick, tell_failure, tracer_of, waiting,
+    make_scalar_node, new_leaf, new_pick, tell_failure, tracer_of, unjoined,
 )
 from ad.engine.types cimport (
     ARRAY, FLOAT64_DTYPE, FLOAT64_TYPE, FREE_LIST_SIZE, FreeList, Operand, PyTypeObject, SCALAR, destructor,
@@ -979,7 +979,7 @@ cdef Py_ssize_t weakrefs_at = (<PyTypeObject *>Array).tp_weaklistoffset
 cdef void forget_writes(Array x) noexcept:
     """Clear the fields for writing, but for those of every view."""
     if x.pending is not None:
-        waiting.pop(<size_t><PyObject *>x, None)
+        unjoined.pop(<size_t><PyObject *>x, None)
     x.view_op = x.view_params = x.pending = None
     x.writes = 0
     x.is_sole_owner = x.is_compact = x.is_read_only = x.has_history = False

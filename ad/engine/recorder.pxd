@@ -88,8 +88,8 @@ cdef inline uint64_t owner_of(NodePtr node) noexcept:
     return (<Node>node).seq & (MOMENT - 1)
 
 # Arrays with elements that wait to be joined: address -> the moment of the last write, with the thread's number.
-cdef dict waiting
-cdef int (*join_waiting)(State state, uint64_t since) except -1  # set by `engine.writing`
+cdef dict unjoined
+cdef int (*join_unjoined)(State state, uint64_t since) except -1  # set by `engine.writing`
 
 cdef State current()
 cdef uint64_t now() noexcept

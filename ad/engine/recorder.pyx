@@ -177,13 +177,13 @@ def _call_in_new_state(f, xs, params):
     return f(*xs, **params)
 
 
-cdef dict waiting = {}
+cdef dict unjoined = {}
 
 
 cdef inline int join_since(State state, uint64_t since) except -1:
     """Join elements that were written since then: what saw their ops sees no others soon."""
-    if waiting:
-        join_waiting(state, since)
+    if unjoined:
+        join_unjoined(state, since)
     return 0
 
 

@@ -25,7 +25,7 @@ from ad._core cimport (
 )
 from ad.engine cimport recorder
 from ad.engine.graph cimport Op
-from ad.engine.recorder cimport MOMENT, State, current, moment_of, waiting
+from ad.engine.recorder cimport MOMENT, State, current, moment_of, unjoined
 from ad.engine.roles cimport roles
 from ad.engine.types cimport FLOAT64_DTYPE
 
@@ -180,10 +180,10 @@ cdef int join_pending(Array x) except -1:
     return 0
 
 
-cdef int join_waiting(State state, uint64_t since) except -1:
+cdef int join_unjoined(State state, uint64_t since) except -1:
     """Join the elements that a thread has written since then, in all Arrays."""
-    for address, moment in list(waiting.items()):
-        if moment >= since and moment % MOMENT == state.owner and address in waiting:
+    for address, moment in list(unjoined.items()):
+        if moment >= since and moment % MOMENT == state.owner and address in unjoined:
             join_pending(<Array><PyObject *><size_t>address)
     return 0
 
@@ -192,7 +192,7 @@ cdef int forget_pending(Array x) except -1:
     if x.pending is not None:
         x.pending = None
         x.unsettled = x.owner is not None
-        waiting.pop(<size_t><PyObject *>x, None)
+        unjoined.pop(<size_t><PyObject *>x, None)
     return 0
 
 
@@ -317,7 +317,7 @@ cdef bint write_element(Array x, index, value) except -1:
             x.pending = {}
             x.unsettled = True
         x.pending[position] = float(value) if v is None else new_array(None, v.number, v.node, v.tangents)
-        waiting[<size_t><PyObject *>x] = moment_of(current())
+        unjoined[<size_t><PyObject *>x] = moment_of(current())
     note_write(x)
     return True
 
@@ -388,6 +388,6 @@ def link(Array y, Array x, tuple params, bint is_read_only):
         y.is_read_only = is_read_only
 
 
-recorder.join_waiting = join_waiting
+recorder.join_unjoined = join_unjoined
 hooks.settle, hooks.write = bring_up_to_date, write
 hooks.write_whole, hooks.read_pending, hooks.gives_view = write_whole, read_pending, gives_view
