@@ -170,3 +170,70 @@ def test_a_shallow_copy_is_an_array_of_its_own():
     b[0] = 9.0
     assert a[0] == X[0] and b[0] == 9.0
     np.testing.assert_array_equal(ad.grad(lambda x: np.sum(copy.copy(x) ** 2))(X), 2 * X)
+
+
+# -- what NumPy does, at the edges ------------------------------------------------------------------
+
+
+def arrays_and_views(a):
+    """Write in ways that depend on strides, on views of single elements and on new axes."""
+    a[None] = a * 2.0  # does not change the shape
+    columns = a.T * 1.0  # in Fortran order, which writes do not change
+    columns[...] = np.ones((3, 2))
+    flat = columns.ravel(order="F")
+    columns += a[:, :3].T
+    copied = a.T.copy().ravel()
+    number = a[1, 1, ...]
+    number *= 3.0
+    columns.flat[1] = a[0, 0]
+    columns.flat = [0.5, a[0, 1]]
+    np.broadcast_arrays(a, columns.T)[0][0] = flat[2]
+    a[0].reshape(1, 3)[None, 0, 0] = copied[3]
+    return a, columns, flat, number
+
+
+def test_strides_and_single_elements():
+    x = np.arange(1.0, 7.0).reshape(2, 3)
+    for ours, numpys in zip(arrays_and_views(ad.constant(x)), arrays_and_views(x.copy())):
+        assert np.shape(ours) == np.shape(numpys)
+        np.testing.assert_array_equal(ours, numpys)
+
+
+WRITTEN = [
+    "x", "3.5", b"3.5", None, 1 + 2j, 10**400, [1.0], [[1.0]], np.ones((1, 1)), True, np.float32(0.1), np.array(3), {},
+    np.nan, [1.0, 2.0], np.datetime64("2020"),
+]
+INDICES = [0, -5, 4, True, np.True_, 0.0, [], (), None, (0, 0), slice(0, 0), slice(0, 1), slice(None, None, 0),
+           [True] * 3, np.array(1), np.uint8(1), np.array([], int), "a", ..., (0, ...)]
+
+
+@pytest.mark.parametrize("dtype", [float, int, bool, np.float32, complex])
+@pytest.mark.parametrize("index", INDICES, ids=str)
+@pytest.mark.filterwarnings("ignore::numpy.exceptions.ComplexWarning")
+def test_assignments_that_numpy_makes_or_refuses(index, dtype):
+    for value in WRITTEN:
+        a, n = ad.constant(X.astype(dtype)), X.astype(dtype)
+        wanted = None
+        try:
+            n[index] = value
+        except Exception as error:  # noqa: BLE001
+            wanted = error
+            n = X.astype(dtype)
+        if wanted is None:
+            a[index] = value
+        else:
+            with pytest.raises(type(wanted)):
+                a[index] = value
+        np.testing.assert_array_equal(a.numpy(), n, err_msg=f"{value!r}")
+
+
+def test_chains_of_views_are_not_followed_by_recursion():
+    x = ad.constant(np.zeros(8))
+    v = x
+    for _ in range(20000):
+        v = v[0:]
+    x[-1] = 5.0
+    assert v.reshape(2, 4)[1, 3] == 5.0 and v.ravel()[-1] == 5.0
+    with pytest.raises(RecursionError):
+        v[0] = 1.0
+    assert x[0] == v[0] == 0.0

@@ -78,7 +78,7 @@ def copies(rng, shape):
         lambda a: a.copy(), lambda a: np.copy(a), lambda a: a.flatten(), lambda a: a * 0.5 + 0.1, lambda a: np.sin(a),
         lambda a: +a, lambda a: a[index] * 1.0, lambda a: np.concatenate([a, a]),
         lambda a: np.where(a.real > 0.3, a, 0.2),
-        lambda a: np.stack([a, a])[0], lambda a: np.tile(a, 1), lambda a: np.repeat(a, 1, axis=0),
+        lambda a: np.stack([a, a])[0], lambda a: np.tile(a, 1), lambda a: np.repeat(a, 1, axis=0).copy(),
     ][rng.integers(12)]
 
 
@@ -156,7 +156,7 @@ def writes(rng, world, name):
 # -- programs -----------------------------------------------------------------------------------------
 
 
-def run(rng, worlds, n):
+def run(rng, worlds, n, views=views, writes=writes):
     """Run n random statements on each of the worlds, which are dicts name -> array.
 
     A statement that raises in the first world must raise the same kind of error in the others.

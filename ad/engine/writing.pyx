@@ -64,11 +64,24 @@ cdef int replace(Array x, Array y) except -1:
         describe_view(x)
         x.view_op.write(x.owner, y, *x.view_params)  # first: it may raise, because the view is read-only
         x.owner_writes = x.owner.writes
+        x.is_compact = True
+    else:
+        y = in_layout(y, x)
     forget_pending(x)
     stand_for(x, y)
-    x.is_compact = x.owner is not None
     note_write(x)
     return 0
+
+
+cdef Array in_layout(Array y, Array x):
+    """`y` with the strides of `x`, which a write does not change: they say which of its views are copies."""
+    if x.array is None or cnp.PyArray_NDIM(<cnp.ndarray>x.array) < 2 or y.array.strides == x.array.strides:
+        return y
+    array = np.empty_like(x.array, subok=False)
+    if array.strides == y.array.strides:  # those of `x` are not those of an array of its own
+        return y
+    array[...] = raw_value(y)
+    return new_array(array, 0, y.node, y.tangents)
 
 
 cdef bint has_derivative(Array x) noexcept:
@@ -145,15 +158,21 @@ cdef int describe_view(Array view) except -1:
 
 cdef bint gives_view(Array x, Op op, tuple params) except -1:
     """Whether an op would give a view of `x`, if the view that `x` is had the strides that it has in NumPy."""
-    y = op.fn(strided(x), *params)
-    return isinstance(y, np.ndarray) and np.may_share_memory(y, strided(x))
+    array = strided(x)
+    y = op.fn(array, *params)
+    return isinstance(y, np.ndarray) and np.may_share_memory(y, array)
 
 
 cdef object strided(Array view):
     """An ndarray with the shape and strides of a view in NumPy; its elements have no meaning."""
-    if view.owner is None or view.view_op is None:
-        return view.array
-    return view.view_op.fn(strided(view.owner), *view.view_params)
+    cdef list views = []
+    while view.owner is not None and view.view_op is not None:
+        views.append(view)
+        view = view.owner
+    array = view.array
+    for view in reversed(views):
+        array = view.view_op.fn(array, *view.view_params)
+    return array
 
 
 cdef int join_pending(Array x) except -1:
@@ -323,9 +342,9 @@ cdef bint write_element(Array x, index, value) except -1:
 
 
 cdef object write_whole(Array x, object y):
-    """What an augmented assignment gives: `x`, with the value of `y` in it; or `y`, for a number."""
+    """What an augmented assignment gives: `x`, with the value of `y` in it; or `y`, for a number that is no view."""
     cdef Array found
-    if y is NotImplemented or x.ndim == 0 or x.read() is not x:
+    if y is NotImplemented or x.ndim == 0 and x.owner is None or x.read() is not x:
         return y
     found = lift(y)
     if found.shape != x.shape:
@@ -370,6 +389,11 @@ def without_views(y):
     return new_array(x.array, x.number, x.node, x.tangents)
 
 
+def is_view(Array x):
+    """Whether what is written to an Array shows in another one."""
+    return x.owner is not None
+
+
 def is_contiguous(Array x, str order):
     """Whether the elements of `x` lie one after the other in C or Fortran order, where it has the layout of NumPy's."""
     settle(x)
@@ -379,10 +403,10 @@ def is_contiguous(Array x, str order):
     return flags.c_contiguous if order == "C" else flags.f_contiguous
 
 
-def link(Array y, Array x, tuple params, bint is_read_only):
-    """Make of `y`, the elements `getitem(x, *params)`, a view that shows what is written to `x`."""
+def link(Array y, Array x, Op op, tuple params, bint is_read_only=False):
+    """Make of `y`, which an op has given for `x` in memory of its own, a view that shows what is written to `x`."""
     if x.read() is x:
-        y.owner, y.view_op, y.view_params = x, roles.getitem, params
+        y.owner, y.view_op, y.view_params = x, op, params
         y.owner_writes, y.settled_at = x.writes, clock.writes
         y.unsettled = y.has_history = True
         y.is_read_only = is_read_only

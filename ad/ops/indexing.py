@@ -297,9 +297,14 @@ def _gathered(x: Any, parts: Any, index: Any, given: Any) -> Any:
     """`x[given]`, where a program that is being recorded computes the parts that fill the holes in the index."""
     y = apply(gather.op, (x, *parts), (index,))
     numbers = not any(part.ndim for part in parts) and is_basic(trees.map_nested(_zero_in_hole, index))
-    if numbers and y.ndim and isinstance(x, Array):
-        link(y, x, (given,), is_read_only=False)
+    if numbers and (y.ndim or _has_ellipsis(index)) and isinstance(x, Array):
+        link(y, x, _getitem.op, (given,))
     return y
+
+
+def _has_ellipsis(index: Any) -> bool:
+    """Whether an index gives a view of a single element, too, instead of a number."""
+    return any(part is Ellipsis for part in (index if isinstance(index, tuple) else (index,)))
 
 
 def _zero_in_hole(part: Any) -> Any:
@@ -451,7 +456,7 @@ def diagonal(a: Any, offset: Any = 0, axis1: Any = 0, axis2: Any = 1) -> Any:
     index = (..., *_diagonal_index(rows, columns, offset))
     y = getitem(a, index)
     if isinstance(a, Array):
-        link(y, a, (index,), is_read_only=True)
+        link(y, a, _getitem.op, (index,), is_read_only=True)
     return y
 
 

@@ -9,7 +9,7 @@ from ad._core import Array, apply, is_traced
 from ad.engine.inspection import metadata_view
 from ad.engine.public_functions import add_method
 from ad.engine.variable import stop_gradient
-from ad.engine.writing import assign, is_contiguous, without_views
+from ad.engine.writing import assign, is_contiguous, is_view, link, without_views
 from ad.errors import MissingRule
 from ad.ops import shape_rules, ufuncs
 from ad.ops.axes import behind_lanes
@@ -77,11 +77,24 @@ def astype(x: Any, dtype: Any, order: Any = "K", casting: Any = "unsafe", subok:
     return apply(_astype.op, (x,), (dtype,))
 
 
-@composite(np.copy, domain=REAL, cases=(case((2, 3)), case(())), method=True)
+@composite(np.copy, domain=REAL, cases=(case((2, 3)), case(())))
 def copy(a: Any, order: Any = "K", subok: bool = False) -> Any:
+    y = ufuncs.identity(a)
     if order != "K":
         np.copy(_EMPTY, order)
-    return ufuncs.identity(a)
+    if order != "K" and isinstance(y, Array) and y.ndim > 1:
+        order = memory_order(y, order)
+        if not is_contiguous(y, order):  # views of the copy depend on its strides
+            return without_views(reshape(ravel(y, order), y.shape, order))
+    return y
+
+
+def _copy_method(x: Any, order: Any = "C") -> Any:
+    """As ndarray.copy: an array of its own, by default in C order."""
+    return copy(x, order)
+
+
+add_method("copy", _copy_method)
 
 
 def _strides(x: Any) -> tuple[int, ...]:
@@ -130,7 +143,10 @@ def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
 
 @composite(np.broadcast_arrays, domain=REAL, view=True, cases=(case((3,), (2, 1)),))
 def broadcast_arrays(*args: Any, subok: bool = False) -> Any:
-    shape = np.broadcast_shapes(*(a.shape if isinstance(a, Array) else np.shape(a) for a in args))
+    args = tuple([a if isinstance(a, Array) else np.asarray(a) for a in map(stacked, args)])
+    shape = np.broadcast_shapes(*(a.shape for a in args))
+    if all(a.shape == shape for a in args):
+        return args  # which can be written to
     return tuple([broadcast_to(a, shape) for a in args])
 
 
@@ -230,7 +246,21 @@ def flatten(a: Any, order: Any = "C") -> Any:
     return ravel(a, order)
 
 
-add_method("flat", property(ravel))
+def _flat(x: Any) -> Any:
+    """As ndarray.flat: all elements in one axis. What is written to it shows in the array, whatever its strides are."""
+    params = (x.size,), "C"
+    y = apply(_reshape.op, (x,), params)
+    if not is_view(y):
+        link(y, x, _reshape.op, params)
+    return y
+
+
+def _set_flat(x: Any, values: Any) -> None:
+    """Write values at all positions; they are repeated as often as needed."""
+    np.put(x, np.arange(x.size), values)
+
+
+add_method("flat", property(_flat, _set_flat))
 
 
 def _reshaped_by(function: Any, a: Any, *args: Any) -> Any:

@@ -9,12 +9,12 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ad._core import Array, constant, is_traced
-from ad.engine.inspection import is_any_tracing
+from ad.engine.inspection import as_array, is_any_tracing
 from ad.engine.public_functions import add_method
 from ad.engine.writing import assign, resize
 from ad.ops.domains import REAL
 from ad.ops.forms import case, linear, stacked
-from ad.ops.indexing import behind_lanes, getitem, has_repeats, plain_index, take, with_bounds
+from ad.ops.indexing import behind_lanes, getitem, has_repeats, is_basic, plain_index, take, with_bounds
 from ad.ops.joining import concatenate
 from ad.ops.refusals import as_index, refuse
 from ad.ops.selection import where
@@ -76,18 +76,34 @@ def prepare_write(x: Array, index: Any, value: Any) -> tuple[Any, Array]:
     """
     given = index, value
     try:
-        value = value if isinstance(value, Array) else _lifted(stacked(value))
+        value = stacked(value)
+        index = (None,) if index is None else index
         if is_any_tracing():
-            if isinstance(index, Array) and index.dtype == bool and is_traced(index) and not value.ndim:
+            if isinstance(index, Array) and index.dtype == bool and is_traced(index) and not np.ndim(value):
                 mask = reshape(index, index.shape + (1,) * (x.ndim - index.ndim))
-                return None, _as_dtype(where(mask, value, x), x.dtype)
+                return None, _as_dtype(where(mask, _in_shape(value, x.dtype, (), False), x), x.dtype)
             index = tuple(map(with_bounds, index)) if type(index) is tuple else with_bounds(index)
         if type(index) is not int:
-            index = (None,) if index is None else plain_index(index)
-        return index, _fitted(x, value, _picked_shape(x.shape, index))
+            index = plain_index(index)
+        picked = np.broadcast_to(np.False_, x.shape)[index]
+        is_element = not isinstance(picked, np.ndarray)
+        if not is_element and not is_basic(index) and not isinstance(value, Array):
+            value = np.asarray(value, x.dtype)  # as NumPy: in lists with too many brackets, for example
+        return index, _fitted(x, _in_shape(value, x.dtype, picked.shape, is_element), picked.shape)
     except Exception:
         refuse(_write_plain, (x, *given), {})
         raise
+
+
+def _in_shape(value: Any, dtype: Any, shape: tuple[int, ...], is_element: bool) -> Array:
+    """An Array of what is written: a value that is no Array is converted by NumPy, with its errors."""
+    if isinstance(value, Array):
+        if is_element and value.ndim:
+            raise ValueError("setting an array element with a sequence.")
+        return value
+    converted = np.empty((1,) if is_element else shape, dtype)
+    converted[0 if is_element else ...] = value
+    return as_array(converted.reshape(shape))
 
 
 def _write_plain(x: Any, index: Any, value: Any) -> None:
