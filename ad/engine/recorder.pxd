@@ -87,7 +87,8 @@ cdef inline uint64_t owner_of(NodePtr node) noexcept:
     """Return the number of the thread that a node was made for."""
     return (<Node>node).seq & (MOMENT - 1)
 
-# Arrays with elements that wait to be joined: address -> the moment of the last write, with the thread's number.
+# Arrays with elements that wait to be joined, in the order of their last writes: address -> the moment of that write,
+# with the thread's number.
 cdef dict unjoined
 cdef int (*join_unjoined)(State state, uint64_t since) except -1  # set by `engine.writing`
 

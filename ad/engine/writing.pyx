@@ -201,9 +201,23 @@ cdef int join_pending(Array x) except -1:
 
 cdef int join_unjoined(State state, uint64_t since) except -1:
     """Join the elements that a thread has written since then, in all Arrays."""
-    for address, moment in list(unjoined.items()):
-        if moment >= since and moment % MOMENT == state.owner and address in unjoined:
+    cdef list addresses = []
+    for address in reversed(unjoined):  # the last write first
+        if unjoined[address] < since:
+            break
+        if unjoined[address] % MOMENT == state.owner:
+            addresses.append(address)
+    for address in addresses:
+        if address in unjoined:
             join_pending(<Array><PyObject *><size_t>address)
+    return 0
+
+
+cdef int note_unjoined(Array x) except -1:
+    """Note that `x` has been written to last of all Arrays with elements that wait."""
+    address = <size_t><PyObject *>x
+    unjoined.pop(address, None)
+    unjoined[address] = moment_of(current())
     return 0
 
 
@@ -336,7 +350,7 @@ cdef bint write_element(Array x, index, value) except -1:
             x.pending = {}
             x.unsettled = True
         x.pending[position] = float(value) if v is None else new_array(None, v.number, v.node, v.tangents)
-        unjoined[<size_t><PyObject *>x] = moment_of(current())
+        note_unjoined(x)
     note_write(x)
     return True
 
