@@ -237,3 +237,46 @@ def test_chains_of_views_are_not_followed_by_recursion():
     with pytest.raises(RecursionError):
         v[0] = 1.0
     assert x[0] == v[0] == 0.0
+
+
+def through_einsum(x):
+    a = np.reshape(x * x, (2, 2))
+    turned = np.einsum("ij->ji", a)
+    np.einsum("ii->i", a)[...] = x[:2] ** 3
+    turned[0] *= x[3]
+    np.einsum("...->...", a)[1] += 1.0
+    return np.sum(turned * a)
+
+
+def test_views_that_einsum_gives():
+    np.testing.assert_allclose(through_einsum(ad.constant(X)), through_einsum(X))
+    for gradient in (ad.grad(through_einsum), ad.compile(ad.grad(through_einsum))):
+        np.testing.assert_allclose(gradient(X), differences(through_einsum, X), rtol=1e-6)
+
+
+def test_a_custom_gradient_that_writes_to_what_it_is_given():
+    @ad.custom_gradient
+    def square(x):
+        kept = x * 1.0
+        x *= x
+
+        def pull(y_bar):
+            y_bar *= 2.0
+            return kept * y_bar
+
+        return x, pull
+
+    def f(x):
+        a = x * 1.0
+        v = a[:3]
+        a[0] = x[1] * 2.0
+        return np.sum(square(v)) * np.sum(a)
+
+    def plain(x):
+        a = np.concatenate([[x[1] * 2.0], x[1:]])
+        return np.sum(a[:3] ** 2) * np.sum(a)
+
+    np.testing.assert_allclose(f(ad.constant(X)), plain(X))
+    np.testing.assert_allclose(ad.grad(f)(X), differences(plain, X), rtol=1e-6)
+    np.testing.assert_allclose(ad.compile(ad.grad(f))(X), differences(plain, X), rtol=1e-6)
+    np.testing.assert_allclose(ad.jvp(f, (X,), (np.ones(4),))[1], differences(plain, X).sum(), rtol=1e-6)

@@ -408,6 +408,12 @@ def is_view(Array x):
     return x.owner is not None
 
 
+def separate(Array x):
+    """Return another Array of the same value and derivatives: what is written to one does not show in the other."""
+    x = lift(x)
+    return new_array(x.array, x.number, x.node, x.tangents)
+
+
 def is_contiguous(Array x, str order):
     """Whether the elements of `x` lie one after the other in C or Fortran order, where it has the layout of NumPy's."""
     settle(x)

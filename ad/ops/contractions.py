@@ -39,7 +39,15 @@ def _behind_lane(ndim: int, subscripts: str) -> tuple[Any]:
     return (f"{lane}{labels}->{lane}{kept}",)
 
 
-@linear(transpose=_scatter, batching=Batching(params=_behind_lane), moves=True, domain=REAL,
+def _write_rearranged(x: Any, y: Any, subscripts: str) -> None:
+    """Write to a view, which has every label once: a transpose, a diagonal."""
+    labels, kept = subscripts.split("->")
+    size = dict(zip(labels, x.shape))
+    grid = np.ix_(*(np.arange(size[label]) for label in kept))
+    x[tuple([grid[kept.index(label)] for label in labels])] = y
+
+
+@linear(transpose=_scatter, batching=Batching(params=_behind_lane), moves=True, domain=REAL, write=_write_rearranged,
         cases=(case((2, 3), subscripts="ab->ba"), case((3, 3), subscripts="aa->a"), case((3, 3), subscripts="aa->"),
                case((2, 3, 2), subscripts="aba->b"), case((2, 3), subscripts="ab->b"), case((), subscripts="->")))
 def rearrange(x: Any, subscripts: str) -> Any:
@@ -96,7 +104,7 @@ LETTERS = frozenset(string.ascii_letters)
 WORTH_PLANNING = 10_000  # products of sizes from which NumPy's way to BLAS costs less than its plain loop
 
 
-@composite(np.einsum, domain=REAL,
+@composite(np.einsum, domain=REAL, view=True,
            cases=(case("ij,jk", (2, 3), (3, 2)), case("ii->i", (3, 3)), case("ii", (3, 3)), case("ij->", (2, 3)),
                   case("...ij,...jk->...ik", (4, 2, 3), (3, 2)), case("i,j,k->kij", (2,), (3,), (2,)),
                   case("ii,ij,k->kj", (2, 2), (2, 3), (2,)), case("ij,ij->j", (2, 3), (2, 3)),

@@ -15,6 +15,7 @@ from ad.engine.inspection import find_tracer
 from ad.engine.recorder import keep_rule
 from ad.engine.tape import Tape, is_differentiating
 from ad.engine.variable import Variable, stop_gradient
+from ad.engine.writing import separate
 from ad.errors import MissingRule, kind, lost_recording, no_place, not_a_function
 from ad.ops.batching import over_lanes, zeros_like
 from ad.ops.forms import ALL_VALUES
@@ -146,14 +147,16 @@ class _CustomCall:
         self.forward: Any = forward  # the rule that `defjvp` registered, or None
         self.name = _name(f)
         leaves, self.rebuild_args = flatten(args)
-        self.leaves: list[Any] = [x.read_value() if isinstance(x, Variable) else x for x in leaves]
+        leaves = [x.read_value() if isinstance(x, Variable) else x for x in leaves]
+        # `f` gets Arrays of its own: what it writes to them is inside the op, whose inputs are the caller's
+        self.leaves: list[Any] = [separate(x) if isinstance(x, Array) else x for x in leaves]
         self.positions = [i for i, x in enumerate(self.leaves) if isinstance(x, Array)]
         self.variables: list[Variable] = []
         self.pulled: Any = None  # (y_bar, cotangents of all inputs) of the sweep under way
 
     def result(self) -> Any:
         """Call the function; return `y` as outputs of the op."""
-        given = [self.leaves[i] for i in self.positions]
+        given = [separate(self.leaves[i]) for i in self.positions]
         tracer = find_tracer(given)
         caught = tracer and tracer.catch(given)
         try:
@@ -248,7 +251,7 @@ class _CustomCall:
 
     def vjp(self, i: int, y_bar: Any, xs: tuple[Any, ...], y: Any, params: tuple[Any, ...]) -> Any:
         if self.pulled is None or self.pulled[0] is not y_bar:
-            y_bars = y_bar if self.outputs > 1 else (y_bar,)
+            y_bars = tuple(map(separate, y_bar if self.outputs > 1 else (y_bar,)))
             self.pulled = y_bar, self.cotangents(self.grad_fn, y_bars, xs)
         found = self.pulled[1][i] if i < len(self.pulled[1]) else None
         if i == len(xs) - 1:
