@@ -172,6 +172,8 @@ def run(rng, worlds, n, views=views, writes=writes):
         elif kind < 0.45 and len(names) < 12:
             make, made = copies(rng, shape), f"c{k}"
             statement = lambda w, make=make, made=made, name=name: w.__setitem__(made, make(w[name]))
+        elif not worlds[0][name].flags.writeable:  # to which NumPy's ufunc.at may write all the same
+            statement = lambda w, name=name: w[name].__setitem__(..., 0.5)
         else:
             statement = writes(rng, worlds[0], name)
         run_one(statement, worlds)
