@@ -102,7 +102,7 @@ def test_compiled_and_over_lanes(f):
     (lambda t: np.linalg.det([[t[0], 1.0], [2.0, t[1]]]), "or call ad.linalg.det, which does"),
     (lambda t: np.fft.fft([t[0], t[1]]), "or call ad.fft.fft, which does"),
     (lambda t: np.pad(T, 1, constant_values=t[0]), "or call ad.pad, which does"),
-    (lambda t: np.full_like(T, t[0]), "or call ad.full_like, which does"),
+    (lambda t: np.full_like(T, t[0]), "Make an array of floats with ad.numpy"),
     (lambda t: np.compress([True, False], [t[0], t[1]]), "or call ad.compress, which does"),
     (lambda t: np.logaddexp.reduce([t[0], t[1]]), r"\(ad.asarray\(\[x, y\]\), ad.constant\(a\)\); or cut"),
 ])

@@ -37,6 +37,7 @@ class Roles:
     asarray: Callable[..., Any]
     stacked: Callable[..., Any]
     refuse: Callable[..., Any]
+    compares_to_arrays: bool
     array_ufunc: Callable[..., Any]
     array_function: Callable[..., Any]
 

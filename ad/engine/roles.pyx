@@ -27,4 +27,5 @@ def install(**served):
     """
     for name, value in served.items():
         setattr(roles, name, value)
-    roles.identity.is_alias = True
+    if "identity" in served:
+        roles.identity.is_alias = True

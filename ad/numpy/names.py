@@ -97,12 +97,16 @@ def _isscalar(element: Any) -> bool:
     return isinstance(element, Array) and element.ndim == 0 or np.isscalar(element)
 
 
-def _as_strided(*args: Any, **kwargs: Any) -> Any:
-    """NumPy's function, which does not dispatch; ours for an Array, and of lists that hold some."""
-    if not _has_array(args, kwargs):
-        return np.lib.stride_tricks.as_strided(*args, **kwargs)
-    entry: Any = find(TABLE, "as_strided")
-    return entry.function(*args, **kwargs)
+def _by_name(original: _Function) -> _Function:
+    """NumPy's function, which does not dispatch; that of the table for an Array, and for lists that hold some."""
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        if not _has_array(args, kwargs):
+            return original(*args, **kwargs)
+        entry: Any = find(TABLE, original.__name__)
+        return entry.function(*args, **kwargs)
+
+    return _presented(function, original)
 
 
 def _ours(original: Any) -> Any:
@@ -133,7 +137,7 @@ def _names_of(module: types.ModuleType) -> dict[str, Any]:
 
 
 NAMES: dict[str, dict[str, Any]] = {module.__name__: _names_of(module) for module in (np, np.linalg, np.fft)}
-NAMES["numpy.lib.stride_tricks"] = {"as_strided": _presented(_as_strided, np.lib.stride_tricks.as_strided)}
+NAMES["numpy.lib.stride_tricks"] = {"as_strided": _by_name(np.lib.stride_tricks.as_strided)}
 NAMES["numpy"] |= {
     **GRIDS, "vectorize": vectorize, "ndenumerate": ndenumerate, "isscalar": _presented(_isscalar, np.isscalar),
 }
