@@ -232,6 +232,8 @@ def test_dtypes_are_those_of_assignment():
     z = ad.constant(np.zeros(2, complex))
     z.real[0], z.imag[1] = 3.0, 4.0
     assert z.tolist() == [3, 4j]
+    z.real, z.imag = 1.0, [2.0, 3.0]
+    assert z.tolist() == [1 + 2j, 1 + 3j]
 
 
 def test_numbers_are_not_written_to():

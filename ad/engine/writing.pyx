@@ -1,20 +1,21 @@
 # cython: nonecheck=True
 """Values that are written to, with NumPy's views.
 
-An `Array` is a handle, and the graph never changes. To write is to let the handle stand for another value, which the op
-`setitem` computes from the old one: `x[index] = v` is `x = setitem(x, v, index)`, and every holder of the handle sees it.
+An `Array` is a handle, and the graph never changes. To write is to let the handle stand for another value, which the
+op `setitem` computes from the old one: `x[index] = v` is `x = setitem(x, v, index)`, and every holder of the handle
+sees it.
 
-A view knows its owner, and the op that makes it of the owner. To write to a view is to write to the owner, by the op's
-`write`. A view is computed anew when it is read, if its owner has been written to since: `writes` counts how often.
-`clock.writes` counts all writes, and tells without a look at the owners that there was none.
+A view knows its owner, and the op that makes it of the owner. To write to a view is to write to the owner, by the
+op's `write`. A view is computed anew when it is read, if its owner has been written to since: `writes` counts how
+often. `clock.writes` counts all writes, and tells without a look at the owners that there was none.
 
-The ndarray of an Array that is written to belongs to it alone, and is written in place. Who else holds it, such as a node
-that keeps it for the reverse sweep, has a reference to it; then it is copied first. Views of such an Array are copies of
-the elements, so that they do not make the next write copy the whole.
+The ndarray of an Array that is written to belongs to it alone, and is written in place. Who else holds it, such as a
+node that keeps it for the reverse sweep, has a reference to it; then it is copied first. Views of such an Array are
+copies of the elements, so that they do not make the next write copy the whole.
 
 Elements that are written one by one wait in `pending`, by their positions. What reads a single element finds it there
-as it was written, without an op; what reads more joins them first, by one `stack` and one `setitem`. So a loop that fills
-an array costs what a list and `np.stack` cost.
+as it was written, without an op; what reads more joins them first, by one `stack` and one `setitem`. So a loop that
+fills an array costs what a list and `np.stack` cost.
 """
 from cpython.ref cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
@@ -27,7 +28,6 @@ from ad.engine cimport recorder
 from ad.engine.graph cimport Op
 from ad.engine.recorder cimport MOMENT, State, current, moment_of, unjoined
 from ad.engine.roles cimport roles
-from ad.engine.types cimport FLOAT64_DTYPE
 
 import numpy as np
 
@@ -104,7 +104,7 @@ cdef int own_memory(Array x) except -1:
 cdef int bring_up_to_date(Array x) except -1:
     """What `settle` does: compute a view anew, if its owner has been written to, and join pending elements."""
     cdef list views = []
-    cdef Array owner = x, y
+    cdef Array owner = x
     while owner.owner is not None and owner.settled_at != clock.writes:
         views.append(owner)
         owner = owner.owner

@@ -102,10 +102,18 @@ def _strides(x: Any) -> tuple[int, ...]:
     return np.asarray(metadata_view(x)).strides
 
 
+def _set_real(x: Any, values: Any) -> None:
+    x.real[...] = values
+
+
+def _set_imag(x: Any, values: Any) -> None:
+    x.imag[...] = values
+
+
 add_method("strides", property(_strides))
 add_method("conj", ufuncs.conjugate)
-add_method("real", property(ufuncs.real))
-add_method("imag", property(ufuncs.imag))
+add_method("real", property(ufuncs.real, _set_real))
+add_method("imag", property(ufuncs.imag, _set_imag))
 
 # -- broadcasting -----------------------------------------------------------------------------------
 
