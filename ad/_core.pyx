@@ -1061,7 +1061,7 @@ cdef inline bint has_array(slice index):
 
 cdef object take_slice(Array x, slice index):
     """x[index] for a one-dimensional float64 array; None where the general way must do."""
-    cdef Operand operand, output
+    cdef Array y
     cdef Py_ssize_t start, stop, step, n
     cdef Array given = x
     PySlice_Unpack(index, &start, &stop, &step)  # asked first: a bound may be an object that runs Python code
@@ -1072,6 +1072,23 @@ cdef object take_slice(Array x, slice index):
         return None
     n = PySlice_AdjustIndices(cnp.PyArray_DIM(<cnp.ndarray>x.array, 0), &start, &stop, step)
     view = slice1(<PyObject *>x.array, start, step, n)
+    if x.node is None and x.tangents is None:
+        y = blank_array()
+        y.array = view
+    else:
+        y = finish_slice(x, index, view)
+    if x is given:  # and not the value of a variable
+        if x.is_sole_owner or cnp.PyArray_BASE(<cnp.ndarray>x.array) != NULL:
+            link_view(y, x, roles.getitem, (index,))
+        else:
+            y.owner, y.settled_at, y.unsettled = x, clock.writes, True
+    return y
+
+
+cdef Array finish_slice(Array x, slice index, object view):
+    """`finish` for a slice of `x`."""
+    cdef Operand operand, output
+    cdef Array y
     read_array(x, &operand)
     output.kind = ARRAY
     output.value = <PyObject *>view
@@ -1082,11 +1099,6 @@ cdef object take_slice(Array x, slice index):
         let_go(&operand, 1)
     if x.base is not None:
         hooks.remember(roles.getitem, (x,), (index,), y)
-    if x is given:  # and not the value of a variable
-        if x.is_sole_owner or cnp.PyArray_BASE(<cnp.ndarray>x.array) != NULL:
-            link_view(y, x, roles.getitem, (index,))
-        else:
-            (<Array>y).owner, (<Array>y).settled_at, (<Array>y).unsettled = x, clock.writes, True
     return y
 
 
