@@ -1007,6 +1007,14 @@ cdef void drop_owner(Array x) noexcept:
 cdef void dealloc_array(PyObject *x) noexcept:
     if (<Array>x).array is not None:
         release_to_pool(<PyObject *>(<Array>x).array)
+    if (<Array>x).unsettled:
+        (<Array>x).unsettled = False
+        if (<PyObject *>(<Array>x).owner).ob_refcnt > 1:
+            (<Array>x).owner = None
+        else:
+            drop_owner(<Array>x)
+    if (<Array>x).has_history:
+        forget_writes(<Array>x)
     if type(<object>x) is not Array:
         free_array(x)
         return
@@ -1021,14 +1029,6 @@ cdef void dealloc_array(PyObject *x) noexcept:
         (<Array>x).tangents = None
     if (<Array>x).base is not None:
         (<Array>x).base = None
-    if (<Array>x).unsettled:
-        (<Array>x).unsettled = False
-        if (<PyObject *>(<Array>x).owner).ob_refcnt > 1:
-            (<Array>x).owner = None
-        else:
-            drop_owner(<Array>x)
-    if (<Array>x).has_history:
-        forget_writes(<Array>x)
     (<Array>x).changes = 0
     if spare_arrays.n == FREE_LIST_SIZE:  # asked last: what was let go above may have filled the list
         free_array(x)

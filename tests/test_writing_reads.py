@@ -280,3 +280,15 @@ def test_a_custom_gradient_that_writes_to_what_it_is_given():
     np.testing.assert_allclose(ad.grad(f)(X), differences(plain, X), rtol=1e-6)
     np.testing.assert_allclose(ad.compile(ad.grad(f))(X), differences(plain, X), rtol=1e-6)
     np.testing.assert_allclose(ad.jvp(f, (X,), (np.ones(4),))[1], differences(plain, X).sum(), rtol=1e-6)
+
+
+def test_duals_that_are_let_go_before_their_elements_are_read():
+    def f(x):
+        for _ in range(50):
+            d = ad.Dual(np.zeros(3), np.ones(3))
+            d[0], d[1] = x[0], x[1]
+            del d
+        return np.sum(x * x)
+
+    for _ in range(20):  # the memory of a Dual is used again
+        np.testing.assert_array_equal(ad.grad(f)(np.arange(3.0)), [0, 2, 4])
