@@ -6,8 +6,8 @@ import numpy as np
 import ad
 
 __all__ = [
-    "SAMPLES", "cauchy_product", "counted", "erf", "gamma_like", "polar", "power_sum", "prefix_sums", "scaled_power",
-    "sine_pair", "weighted",
+    "IN_NUMPY", "SAMPLES", "cauchy_product", "counted", "erf", "gamma_like", "polar", "power_sum", "prefix_sums",
+    "scaled_power", "sine_pair", "total", "weighted",
 ]
 
 
@@ -106,3 +106,18 @@ SAMPLES = {
     "two outputs by vjp": (sine_pair, (X,), lambda x: (np.sin(x), np.cos(x))),
     "a number by jvp": (counted, (X,), lambda x: np.sum(x**2)),
 }
+
+
+# -- what the tests of all ops share
+
+IN_NUMPY = [name for name, (_, _, plain) in SAMPLES.items() if plain is not None]
+
+
+def total(f):
+    """A number that depends on every output of `f`, and not linearly."""
+
+    def loss(*args):
+        y = f(*args)
+        return sum(np.sum(np.sin(part) * (k + 1)) for k, part in enumerate(y if isinstance(y, (tuple, list)) else (y,)))
+
+    return loss

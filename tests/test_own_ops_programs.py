@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import own_ops_samples as samples
 import pytest
-from own_ops_samples import SAMPLES
+from own_ops_samples import IN_NUMPY, SAMPLES, total
 from programs import names
 
 import ad
@@ -22,15 +22,6 @@ from ad.engine import deferred
 
 close = np.testing.assert_allclose
 X, P = samples.X, samples.P
-IN_NUMPY = [name for name, (_, _, plain) in SAMPLES.items() if plain is not None]
-
-
-def total(f):
-    def loss(*args):
-        y = f(*args)
-        return sum(np.sum(np.sin(part) * (k + 1)) for k, part in enumerate(y if isinstance(y, (tuple, list)) else (y,)))
-
-    return loss
 
 
 # -- replays -----------------------------------------------------------------------------------------------
