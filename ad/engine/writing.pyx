@@ -394,13 +394,9 @@ def resize(Array x, Array y):
 
 def without_views(y):
     """Return an Array as no view: what is written to it shows nowhere else. Of a list or tuple, its Arrays likewise."""
-    cdef Array x
     if type(y) is list or type(y) is tuple:
         return type(y)([without_views(part) for part in y])
-    if not isinstance(y, Array) or (<Array>y).owner is None:
-        return y
-    x = lift(y)
-    return new_array(x.array, x.number, x.node, x.tangents)
+    return separate(y) if isinstance(y, Array) and is_view(y) else y
 
 
 def is_view(Array x):

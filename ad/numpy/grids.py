@@ -6,9 +6,9 @@ import numpy as np
 from ad._core import Array
 from ad.engine.inspection import is_differentiating
 from ad.ops.binding import has_array
-from ad.ops.creation import CREATION, as_dtype, held
+from ad.ops.creation import CREATION, held
 from ad.ops.joining import concatenate
-from ad.ops.shaping import reshape, swapaxes, transpose
+from ad.ops.shaping import as_dtype, reshape, swapaxes, transpose
 
 __all__ = ["GRIDS"]
 

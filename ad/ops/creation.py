@@ -19,10 +19,10 @@ from ad.ops.joining import asarray as joined
 from ad.ops.joining import full_like
 from ad.ops.plain_results import GIVES_ARRAYS
 from ad.ops.refusals import refuse
-from ad.ops.shaping import astype, broadcast_to, copy, reshape
+from ad.ops.shaping import as_dtype, broadcast_to, copy, reshape
 from ad.ops.table import FUNCTIONS
 
-__all__ = ["CREATION", "as_dtype", "held"]
+__all__ = ["CREATION", "held"]
 
 _Function = Callable[..., Any]
 
@@ -40,11 +40,6 @@ def held(y: Any, to_be_filled: bool = False) -> Any:
         ours = kind in INEXACT or kind in OTHERS and (GIVES_ARRAYS or to_be_filled and is_tracing())
         return as_array(y) if ours else y
     return type(y)([held(part) for part in y]) if type(y) in (tuple, list) else y
-
-
-def as_dtype(x: Any, dtype: Any) -> Any:
-    """An Array in this dtype: itself, if it has it, or None is given."""
-    return x if dtype is None or x.dtype == np.dtype(dtype) else astype(x, dtype)
 
 
 def _creation(original: _Function) -> Callable[[_Function], _Function]:

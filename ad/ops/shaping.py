@@ -20,7 +20,7 @@ from ad.ops.refusals import tried
 from ad.ops.traits import SAME_PARAMS, Batching
 
 __all__ = [
-    "astype", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_arrays", "broadcast_to", "copy",
+    "as_dtype", "astype", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_arrays", "broadcast_to", "copy",
     "expand_dims", "flatten", "moveaxis", "ravel", "reshape", "rollaxis", "squeeze", "sum_to",
     "swapaxes", "transpose",
 ]
@@ -75,6 +75,11 @@ def astype(x: Any, dtype: Any, order: Any = "K", casting: Any = "unsafe", subok:
             return cast(stop_gradient(x), dtype)
         return plain_result(np.asarray(x.numpy()).astype(dtype, casting=casting), (x,))
     return apply(_astype.op, (x,), (dtype,))
+
+
+def as_dtype(x: Any, dtype: Any) -> Any:
+    """An Array in this dtype: itself, if it has it, or None is given."""
+    return x if dtype is None or x.dtype == np.dtype(dtype) else astype(x, dtype)
 
 
 @composite(np.copy, domain=REAL, cases=(case((2, 3)), case(())))

@@ -19,7 +19,7 @@ from ad.ops.joining import concatenate
 from ad.ops.refusals import as_index, refuse
 from ad.ops.selection import where
 from ad.ops.shape_rules import in_order
-from ad.ops.shaping import astype, broadcast_to, ravel, reshape
+from ad.ops.shaping import as_dtype, astype, broadcast_to, ravel, reshape
 from ad.ops.traits import Batching
 
 __all__ = ["WRITERS", "prepare_write", "setitem", "write_at", "writes_to_array"]
@@ -81,7 +81,7 @@ def prepare_write(x: Array, index: Any, value: Any) -> tuple[Any, Array]:
         if is_any_tracing():
             if isinstance(index, Array) and index.dtype == bool and is_traced(index) and not np.ndim(value):
                 mask = reshape(index, index.shape + (1,) * (x.ndim - index.ndim))
-                return None, _as_dtype(where(mask, _in_shape(value, x.dtype, (), False), x), x.dtype)
+                return None, as_dtype(where(mask, _in_shape(value, x.dtype, (), False), x), x.dtype)
             index = tuple(map(with_bounds, index)) if type(index) is tuple else with_bounds(index)
         if type(index) is not int:
             index = plain_index(index)
@@ -111,11 +111,9 @@ def _write_plain(x: Any, index: Any, value: Any) -> None:
 
 
 def _lifted(value: Any) -> Array:
+    """An Array of array_like data, which may hold Arrays."""
+    value = stacked(value)
     return value if isinstance(value, Array) else constant(np.asarray(value))
-
-
-def _as_dtype(value: Any, dtype: Any) -> Any:
-    return value if value.dtype == dtype else astype(value, dtype)
 
 
 def _fitted(x: Array, value: Array, shape: tuple[int, ...]) -> Array:
@@ -157,7 +155,7 @@ def _writer(function: _Function) -> Callable[[_Function], _Function]:
 
 @_writer(np.copyto)
 def copyto(dst: Any, src: Any, casting: Any = "same_kind", **options: Any) -> None:
-    src = src if isinstance(src, Array) else _lifted(stacked(src))
+    src = _lifted(src)
     if not np.can_cast(src.dtype, dst.dtype, casting):
         raise TypeError(f"Cannot cast array data from {src.dtype!r} to {dst.dtype!r} according to the rule {casting!r}")
     mask = options.pop("where", True)
@@ -166,7 +164,7 @@ def copyto(dst: Any, src: Any, casting: Any = "same_kind", **options: Any) -> No
     if mask is True:
         dst[...] = src
     else:
-        assign(dst, _as_dtype(where(mask, broadcast_to(src, dst.shape), dst), dst.dtype))
+        assign(dst, as_dtype(where(mask, broadcast_to(src, dst.shape), dst), dst.dtype))
 
 
 @_writer(np.put)
@@ -188,13 +186,13 @@ def place(arr: Any, mask: Any, vals: Any) -> None:
 @_writer(np.putmask)
 def putmask(a: Any, mask: Any, values: Any) -> None:
     ind = np.flatnonzero(np.broadcast_to(plain_index(mask), a.shape))
-    values = ravel(_lifted(stacked(values)))
+    values = ravel(_lifted(values))
     _write_flat(a, ind, take(values, ind % values.size))
 
 
 def _repeated(values: Any, n: int) -> Any:
     """The first n of the values, which are repeated as often as needed."""
-    values = ravel(_lifted(stacked(values)))
+    values = ravel(_lifted(values))
     return values if values.size == n else take(values, np.arange(n) % values.size)
 
 
@@ -218,7 +216,7 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any = -1) -> None:
     if axis is None:
         positions, axis = positions.ravel(), 0
     ind = np.take_along_axis(positions, np.asarray(plain_index(indices)), axis)
-    _write_flat(arr, ind.ravel(), ravel(broadcast_to(_lifted(stacked(values)), ind.shape)))
+    _write_flat(arr, ind.ravel(), ravel(broadcast_to(_lifted(values), ind.shape)))
 
 
 # -- ufunc.at --------------------------------------------------------------------------------------
@@ -231,7 +229,7 @@ def write_at(ufunc: Any, a: Any, indices: Any, *others: Any) -> None:
     """
     indices = plain_index(indices)
     positions = np.arange(a.size).reshape(a.shape)[indices]
-    values = [ravel(broadcast_to(_lifted(stacked(b)), np.shape(positions))) for b in others]
+    values = [ravel(broadcast_to(_lifted(b), np.shape(positions))) for b in others]
     positions = np.ravel(positions)
     for chosen in _rounds(positions):
         places = np.unravel_index(positions[chosen], a.shape)
