@@ -13,6 +13,7 @@ from ad.ops.forms import bilinear, case, composite, linear
 from ad.ops.indexing import put_zeros
 from ad.ops.matrix_products import as_matrices, operand
 from ad.ops.shaping import broadcast_to, reshape
+from ad.ops.structure import SUMS, products_of_einsum
 from ad.ops.traits import Batching
 
 __all__ = ["contract", "einsum", "rearrange"]
@@ -48,6 +49,7 @@ def _write_rearranged(x: Any, y: Any, subscripts: str) -> None:
 
 
 @linear(transpose=_scatter, batching=Batching(params=_behind_lane), moves=True, domain=REAL, write=_write_rearranged,
+        structure=SUMS,
         cases=(case((2, 3), subscripts="ab->ba"), case((3, 3), subscripts="aa->a"), case((3, 3), subscripts="aa->"),
                case((2, 3, 2), subscripts="aba->b"), case((2, 3), subscripts="ab->b"), case((), subscripts="->")))
 def rearrange(x: Any, subscripts: str) -> Any:
@@ -91,6 +93,7 @@ def _pull_second(y_bar: Any, x1: Any, _x2: Any, subscripts: str) -> Any:
 
 
 @bilinear(batching=Batching(rule=_contract_lanes, tangents=_core_axes), operations=contraction, domain=(REAL, REAL),
+          structure=lambda i, xs, y, subscripts: products_of_einsum(subscripts, xs, y),
           transposes=(_pull_first, _pull_second),
           cases=(case((2, 3), (3, 4), subscripts="...ab,...bc->...ac"), case((2,), (3,), subscripts="...a,...b->...ba"),
                  case((2, 3), (2, 3), subscripts="...ab,...ab->..."),

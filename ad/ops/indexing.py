@@ -21,6 +21,7 @@ from ad.ops.nondifferentiable import Hole, evaluate, filled, take_out
 from ad.ops.refusals import one_axis, refuse
 from ad.ops.shape_rules import ALIASES_INPUT, in_order
 from ad.ops.shaping import astype, broadcast_to, moveaxis, ravel, reshape, swapaxes
+from ad.ops.structure import MOVES, SUMS
 from ad.ops.traits import Batching
 
 __all__ = [
@@ -82,7 +83,7 @@ def _write_elements(x: Any, y: Any, index: Any) -> None:
 
 
 @linear(transpose=_pull_getitem, domain=REAL, batching=Batching(params=_getitem_lanes),
-        shape_rule=_shape_rule, moves=True, carry="moved", write=_write_elements)
+        shape_rule=_shape_rule, moves=True, carry="moved", write=_write_elements, structure=MOVES)
 def _getitem(x: Any, index: Any) -> Any:
     return x[index]
 
@@ -257,7 +258,7 @@ def _put_lanes(x_dots: Any, xs: Any, _y: Any, index: Any, shape: Any) -> Any:
 
 
 @linear(transpose=lambda y_bar, x, index, shape: getitem(y_bar, index), batching=Batching(rule=_put_lanes), domain=REAL,
-        moves=True, shape_rule=lambda x, index, shape: (shape, np.asarray(x).dtype), cases=(
+        moves=True, shape_rule=lambda x, index, shape: (shape, np.asarray(x).dtype), structure=SUMS, cases=(
     case((4,), index=slice(1, None), shape=(5,)), case((3,), index=np.array([0, 0, 3]), shape=(5,)),
     case((2, 3), index=(np.array([0, 1]), slice(None), np.array([1, 1])), shape=(2, 3, 4)),
     case((), index=(1, 2), shape=(2, 3)),

@@ -28,6 +28,7 @@ from ad.ops.shaping import (
     reshape,
     transpose,
 )
+from ad.ops.structure import MOVES
 from ad.ops.table import TABLE
 from ad.ops.traits import Batching
 from ad.ops.ufuncs import power
@@ -75,7 +76,7 @@ def _joined_shape_rule(*args: Any) -> Any:
 
 
 @linear(inputs=None, transpose=_slab, batching=Batching(params=lambda ndim, axis, ends: (axis + 1, ends)), domain=REAL,
-        shape_rule=_joined_shape_rule, moves=True, carry=_joined_powers("concatenate"))
+        shape_rule=_joined_shape_rule, moves=True, carry=_joined_powers("concatenate"), structure=MOVES)
 def _concatenate(arrays: Any, axis: Any, ends: Any) -> Any:
     return np.concatenate(arrays, axis)
 
@@ -114,7 +115,7 @@ def _stacked_shape_rule(*args: Any) -> Any:
 
 @linear(inputs=None, transpose=lambda y_bar, i, xs, axis: getitem(y_bar, (*(slice(None),) * axis, i) if axis else i),
         batching=Batching(params=_stack_behind_lanes), domain=REAL, shape_rule=_stacked_shape_rule,
-        moves=True, carry=_joined_powers("stack"))
+        moves=True, carry=_joined_powers("stack"), structure=MOVES)
 def _stack(arrays: Any, axis: Any) -> Any:
     if not any(np.ndim(a) for a in arrays):
         return np.array(arrays)
@@ -211,7 +212,7 @@ def _pull_roll(y_bar: Any, x: Any, shift: Any, axis: Any) -> Any:
     return apply(_roll.op, (y_bar,), (_back(shift), axis))
 
 
-@linear(transpose=_pull_roll, domain=REAL, moves=True, carry="moved",
+@linear(transpose=_pull_roll, domain=REAL, moves=True, carry="moved", structure=MOVES,
         shape_rule=lambda x, shift, axis: (x.shape, x.dtype) if axis and in_order(x) else None,
         batching=Batching(params=lambda ndim, shift, axis: (shift, behind_lanes(ndim, axis))))
 def _roll(a: Any, shift: Any, axis: Any) -> Any:

@@ -15,6 +15,7 @@ from ad.ops.forms import case, composite, custom, linear
 from ad.ops.joining import asarray
 from ad.ops.shape_rules import view
 from ad.ops.shaping import reshape
+from ad.ops.structure import MOVES, products_of_einsum
 from ad.ops.traits import SAME_PARAMS, Batching
 from ad.ops.ufuncs import conjugate, multiply
 
@@ -35,7 +36,7 @@ def _write_transposed(x: Any, y: Any) -> None:
 
 
 @linear(np.matrix_transpose, np.linalg.matrix_transpose, transpose=_pull_transpose,
-        batching=SAME_PARAMS, domain=REAL, cases=(case((2, 3)), case((4, 2, 3))), shape_rule=view,
+        batching=SAME_PARAMS, domain=REAL, cases=(case((2, 3)), case((4, 2, 3))), shape_rule=view, structure=MOVES,
         write=_write_transposed)
 def matrix_transpose(x: Any) -> Any:
     """The last two axes exchanged."""
@@ -131,8 +132,14 @@ def _operations(xs: Any, ys: Any) -> int:
     return int(2 * ys[0].size * xs[0].shape[-1])
 
 
+def _structure(_i: int, xs: Any, y: Any) -> Any:
+    """Vectors are matrices of one row, or one column, that is left out."""
+    row, column = "a" if xs[0].ndim > 1 else "", "c" if xs[1].ndim > 1 else ""
+    return products_of_einsum(f"...{row}b,...b{column}->...{row}{column}", xs, y)
+
+
 @custom(np.matmul, inputs=2, jvp=(_push_first, _push_second), vjp=(_pull_first, _pull_second),
-        batching=Batching(rule=_over_lanes, tangents=True), operations=_operations, domain=REAL,
+        batching=Batching(rule=_over_lanes, tangents=True), operations=_operations, domain=REAL, structure=_structure,
         shape_rule=_shape_rule,
         cases=(case((2, 3), (3, 4)), case((3,), (3,)), case((2, 3), (3,)), case((3,), (3, 2)), case((2, 2, 3), (3,)),
                case((3,), (2, 3, 4)), case((2, 2, 3), (3, 2)), case((2, 3), (4, 3, 2)),

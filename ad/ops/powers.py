@@ -9,6 +9,7 @@ from ad._core import Array
 from ad.ops.domains import REAL
 from ad.ops.forms import case, linear
 from ad.ops.selection import where
+from ad.ops.structure import ELEMENTWISE
 from ad.ops.traits import SAME_PARAMS
 from ad.ops.ufuncs import absolute, positive, power
 
@@ -16,7 +17,7 @@ __all__ = ["either", "smooth_power"]
 
 
 @linear(transpose=(lambda y_bar, _x1, _x2: y_bar, lambda *_: None), inputs=2, batching=SAME_PARAMS, domain=REAL,
-        cases=(case((3,), (3,)), case((2, 3), (2, 3))))
+        structure=ELEMENTWISE, cases=(case((3,), (3,)), case((2, 3), (2, 3))))
 def either(x1: Any, x2: Any) -> Any:
     """The first of two Arrays that are one value, computed in two ways."""
     return x1

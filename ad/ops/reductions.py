@@ -33,6 +33,7 @@ from ad.ops.scans import exclusive, flipped
 from ad.ops.selection import of_dtype
 from ad.ops.selection import where as choose
 from ad.ops.shaping import broadcast_to, moveaxis, reshape
+from ad.ops.structure import SUMS, reduces
 
 __all__ = ["average", "largest", "log_sum_exp", "max", "mean", "min", "prod", "ptp", "std", "sum", "var"]
 
@@ -66,8 +67,9 @@ def reduction(
     **options
         As for all forms (`ad/ops/forms.py`).
     """
-    options = {"batching": REDUCES, "shape_rule": reduced_shape_rule, **options}
+    options = {"batching": REDUCES, "shape_rule": reduced_shape_rule, "structure": reduces, **options}
     if partial == 1:
+        options["structure"] = SUMS
         return linear(*numpy, transpose=lambda y_bar, x, axis, _keepdims: spread(y_bar, x, axis), **options)
     if partial is not None:
         jvp, vjp = _rules_over_axes(partial)

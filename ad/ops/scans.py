@@ -17,6 +17,7 @@ from ad.ops.nondifferentiable import evaluate
 from ad.ops.refusals import one_axis
 from ad.ops.shape_rules import in_order
 from ad.ops.shaping import moveaxis, ravel
+from ad.ops.structure import along_axis
 from ad.ops.traits import Batching
 from ad.ops.ufuncs import scale, scale_dots
 
@@ -35,7 +36,7 @@ def _pull_cumsum(y_bar: Any, x: Any, axis: Any) -> Any:
     return flip(cumsum(flip(y_bar, axis), axis), axis)
 
 
-@linear(transpose=_pull_cumsum, domain=REAL, batching=ALONG_AXIS, shape_rule=_shape_rule)
+@linear(transpose=_pull_cumsum, domain=REAL, batching=ALONG_AXIS, shape_rule=_shape_rule, structure=along_axis)
 def _cumsum(a: Any, axis: Any) -> Any:
     return np.cumsum(a, axis)
 
@@ -101,6 +102,7 @@ def _pull_term(s_bar: Any, a: Any, _b: Any, _s: Any) -> Any:
 
 
 @custom(inputs=2, batching=Batching(broadcasts=True, tangents=(1, 1)), domain=REAL,
+        structure=lambda i, xs, y: along_axis(i, xs, y, -1),
         jvp=(_push_factor, _push_term), vjp=(_pull_factor, _pull_term),
         cases=(case((5,), (5,)), case((2, 3), (2, 3)), case((1,), (1,)), case((0,), (0,))))
 def _recurrence(a: Any, b: Any) -> Any:
@@ -133,7 +135,7 @@ def _cumprod_pull(y_bar: Any, x: Any, y: Any, axis: Any) -> Any:
     return moveaxis(scale(_from_behind(y_bar, x), _shifted(y, 1)), -1, axis)
 
 
-@custom(jvp=_cumprod_push, vjp=_cumprod_pull, batching=ALONG_AXIS, domain=NONZERO,
+@custom(jvp=_cumprod_push, vjp=_cumprod_pull, batching=ALONG_AXIS, domain=NONZERO, structure=along_axis,
         singular="exact with any number of zeros", shape_rule=_shape_rule,
         points=(point((2.0, 0.0, 3.0), first=(1, 8, 0), second=((0, 4, 0), (4, 0, 2), (0, 2, 0)), axis=0),))
 def _cumprod(a: Any, axis: Any) -> Any:

@@ -17,6 +17,7 @@ from ad.ops.domains import REAL
 from ad.ops.forms import case, composite, linear, numpy_signature, stacked
 from ad.ops.plain_results import plain_result
 from ad.ops.refusals import tried
+from ad.ops.structure import ELEMENTWISE, MOVES, SUMS
 from ad.ops.traits import SAME_PARAMS, Batching
 
 __all__ = [
@@ -31,6 +32,7 @@ _EMPTY = np.empty(0)  # NumPy is called with it, to see whether it accepts an op
 
 
 @linear(transpose=lambda y_bar, x, dtype: cast(y_bar, x.dtype), batching=SAME_PARAMS, domain=REAL,
+        structure=ELEMENTWISE,
         shape_rule=lambda x, dtype: (x.shape, np.dtype(dtype)) if shape_rules.in_order(x) else None,
         moves=True, carry=lambda power, i, p, xs, params: power if xs[0].dtype == params[0] else None)
 def _astype(x: Any, dtype: Any) -> Any:
@@ -139,7 +141,7 @@ def _pull_broadcast(y_bar: Any, x: Any, shape: Any) -> Any:
 
 
 @linear(transpose=_pull_broadcast, batching=Batching(rule=_broadcast_lanes), domain=REAL,
-        shape_rule=shape_rules.view, moves=True, carry="moved", write=_read_only)
+        shape_rule=shape_rules.view, moves=True, carry="moved", write=_read_only, structure=MOVES)
 def _broadcast_to(array: Any, shape: Any) -> Any:
     return np.broadcast_to(array, shape)
 
@@ -169,7 +171,7 @@ def _sum_to_lanes(x_dots: Any, xs: Any, y: Any, shape: Any) -> Any:
     return reshape(sum_to(x_dot, (x_dot.shape[0], *added, *shape)), (x_dot.shape[0], *shape))
 
 
-@linear(transpose=lambda y_bar, x, shape: broadcast_to(y_bar, x.shape), domain=REAL,
+@linear(transpose=lambda y_bar, x, shape: broadcast_to(y_bar, x.shape), domain=REAL, structure=SUMS,
         batching=Batching(rule=_sum_to_lanes),
         shape_rule=lambda x, shape: (shape, x.dtype) if x.dtype.kind in "fc" else None,
         cases=(case((2, 3), shape=(3,)), case((4, 2, 3), shape=(2, 1)), case((2,), shape=())))
@@ -200,7 +202,7 @@ def _write_reshaped(x: Any, y: Any, shape: Any, order: Any = "C") -> None:
 
 
 @linear(transpose=_pull_reshape, domain=REAL, batching=Batching(rule=_reshape_lanes),
-        shape_rule=shape_rules.view, moves=True, carry="moved", write=_write_reshaped)
+        shape_rule=shape_rules.view, moves=True, carry="moved", write=_write_reshaped, structure=MOVES)
 def _reshape(a: Any, shape: Any, order: Any = "C") -> Any:
     return np.reshape(a, shape, order)
 
@@ -328,7 +330,7 @@ def _write_transposed(x: Any, y: Any, axes: Any) -> None:
 
 
 @linear(transpose=_pull_transpose, domain=REAL, batching=Batching(params=_transpose_behind_lanes),
-        shape_rule=shape_rules.view, moves=True, carry="moved", write=_write_transposed)
+        shape_rule=shape_rules.view, moves=True, carry="moved", write=_write_transposed, structure=MOVES)
 def _transpose(a: Any, axes: Any) -> Any:
     return np.asarray(a).transpose(axes)
 

@@ -73,6 +73,8 @@ class Traits(NamedTuple):
     write : callable, optional
         The output is a view of the first input, in NumPy's sense: `write(x, y, *params)` writes the elements of `y` to
         `x`, an Array, where the view has them.
+    structure : str or callable, optional
+        Which elements of the output depend on which elements of an input: see `ad/ops/structure.py`.
     dots : tuple of int
         The inputs of an elementwise op whose partial is itself a (co)tangent: where it is zero, the product with it is.
     """
@@ -87,6 +89,7 @@ class Traits(NamedTuple):
     radicand: Callable[..., Any] | None = None
     carry: Any = None
     write: Callable[..., None] | None = None
+    structure: str | Callable[..., Any] | None = None
     dots: tuple[int, ...] = ()
 
 

@@ -18,6 +18,7 @@ from ad.ops.domains import AT_LEAST_ONE, BETWEEN_STEPS, NONZERO, POSITIVE, REAL,
 from ad.ops.forms import Accuracy, case, composite, elementwise, inexact, linear, numpy_signature, point, stacked
 from ad.ops.nondifferentiable import evaluate
 from ad.ops.shape_rules import elementwise_shape, view
+from ad.ops.structure import ELEMENTWISE
 from ad.ops.traits import SAME_PARAMS
 
 __all__ = [
@@ -394,7 +395,7 @@ def _pull_conjugate(y_bar: Any, _x: Any) -> Any:
 
 @linear(np.conjugate, transpose=_pull_conjugate, batching=SAME_PARAMS, domain=REAL,
         cases=(case((3,)), case((2, 3))), shape_rule=elementwise_shape(np.conjugate), method=True,
-        moves=True, keeps_reals=True, carry=_power_if_real)
+        moves=True, keeps_reals=True, carry=_power_if_real, structure=ELEMENTWISE)
 def conjugate(x: Any) -> Any:
     return np.conjugate(x)
 

@@ -16,6 +16,7 @@ from ad.ops.domains import REAL
 from ad.ops.forms import case, composite, linear, stacked
 from ad.ops.indexing import getitem
 from ad.ops.shaping import ravel
+from ad.ops.structure import MOVES, SUMS
 from ad.ops.table import TABLE
 from ad.ops.traits import Batching
 
@@ -43,7 +44,7 @@ def _pull_add_strided(y_bar: Any, x: Any, _shape: Any, axes: Any, steps: Any, st
 
 
 @linear(transpose=_pull_strided, domain=REAL, batching=_batching("strided"), shape_rule=shape_rules.view,
-        moves=True, carry="moved", cases=(
+        structure=MOVES, moves=True, carry="moved", cases=(
             case((5,), shape=(3, 3), axes=(0, 0), steps=(1, 1), start=(0,)),
             case((3, 4), shape=(2, 2, 3), axes=(1, 0, 1), steps=(-1, 2, 0), start=(0, 2)),
             case((4,), shape=(), axes=(), steps=(), start=(2,)),
@@ -53,7 +54,7 @@ def strided(x: Any, shape: Any, axes: Any, steps: Any, start: Any) -> Any:
     return strided_view(np.asarray(x), shape, axes, steps, start)
 
 
-@linear(transpose=_pull_add_strided, domain=REAL, batching=_batching("add_strided"),
+@linear(transpose=_pull_add_strided, domain=REAL, batching=_batching("add_strided"), structure=SUMS,
         shape_rule=lambda y, shape, axes, steps, start: (shape, y.dtype), cases=(
             case((3, 3), shape=(5,), axes=(0, 0), steps=(1, 1), start=(0,)),
             case((2, 2, 3), shape=(3, 4), axes=(1, 0, 1), steps=(-1, 2, 0), start=(0, 2)),

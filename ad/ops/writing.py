@@ -20,6 +20,7 @@ from ad.ops.refusals import as_index, refuse
 from ad.ops.selection import where
 from ad.ops.shape_rules import in_order
 from ad.ops.shaping import as_dtype, astype, broadcast_to, ravel, reshape
+from ad.ops.structure import MOVES
 from ad.ops.traits import Batching
 
 __all__ = ["WRITERS", "prepare_write", "setitem", "write_at", "writes_to_array"]
@@ -48,7 +49,7 @@ def _written(y_bar: Any, x: Any, _values: Any, index: Any) -> Any:
     return where(last[index] == order, picked, 0.0)
 
 
-@linear(inputs=2, transpose=(_rest, _written), batching=Batching(params=_setitem_lanes), domain=REAL,
+@linear(inputs=2, transpose=(_rest, _written), batching=Batching(params=_setitem_lanes), domain=REAL, structure=MOVES,
         shape_rule=lambda x, values, index: (x.shape, x.dtype) if in_order(x) else None, cases=(
             case((5,), (2,), index=slice(1, 3)), case((5,), (), index=-1), case((3, 4), (), index=(1, 2)),
             case((3, 4), (3,), index=(slice(None), 0)), case((3, 4), (2, 4), index=np.array([0, 2])),
