@@ -42,6 +42,7 @@ _LAZY = {name: module for module, names in {
     "ad.optimize": "optimize",
     "ad.optimizers": "optimizers",
     "ad.scipy": "scipy",
+    "ad.sparse": "sparse",
     "ad.special": "special",
     "ad.testing": "testing",
     "ad.transforms": "batch_jacobian grad hessian hvp jacobian jvp linearize value_and_grad vjp",

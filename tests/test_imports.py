@@ -19,6 +19,7 @@ LAYERS = (
     ("ad.compiler.ir",),
     ("ad.compiler.passes", "ad.compiler.machine", "ad.compiler.tracing"),
     ("ad.compiler",),
+    ("ad.sparse",),
     ("ad.optimize", "ad.optimizers", "ad.testing"),
     ("ad.scipy",),
     ("ad.numpy",),

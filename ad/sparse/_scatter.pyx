@@ -1,0 +1,154 @@
+"""Scattering of the coefficients of terms into the data of a sparse matrix."""
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.stdint cimport int32_t, uint8_t
+
+cimport numpy as cnp
+
+import numpy as np
+
+cnp.import_array()
+
+cdef enum:
+    CHUNK = 512  # entries of one part before those of the next: what they write to is then still in the cache
+
+ctypedef fused Real:
+    float
+    double
+
+cdef struct Part:
+    Py_ssize_t n, source, start, step
+    const int32_t *places  # NULL if they are start, start + step, ...
+    bint has_base          # it is the first to write to its places, and the template is not zero there
+
+
+cdef class Scatter:
+    """Adds arrays of coefficients to the data of a sparse matrix.
+
+    A part that is the first to write to each of its places assigns; those that come to written places add.
+
+    Parameters
+    ----------
+    template : ndarray of float32 or float64
+        The sums of the coefficients that are constants.
+    parts : list of (int, ndarray of int32)
+        Number of an array, and the place in the data for each of its elements; negative for none.
+    """
+    cdef object template, kept
+    cdef Part *parts
+    cdef readonly int n_parts, n_assigning
+    cdef const int32_t[::1] rest  # places to which no part assigns
+
+    def __cinit__(self, template, list parts):
+        self.template, self.kept = template, []
+        self.parts = <Part *>PyMem_Malloc(max(len(parts), 1) * sizeof(Part))
+        if self.parts == NULL:
+            raise MemoryError
+        written, adding = np.zeros(len(template), np.uint8), []
+        not_zero = (template != 0).view(np.uint8)
+        for source, places in parts:
+            if claim(places, written):
+                self.append(source, places, meets(places, not_zero))
+            else:
+                adding.append((source, places))
+        self.n_assigning = self.n_parts
+        for source, places in adding:
+            self.append(source, places, False)
+        self.rest = np.flatnonzero(written == 0).astype(np.int32)
+
+    def __dealloc__(self):
+        PyMem_Free(self.parts)
+
+    cdef append(self, Py_ssize_t source, given, bint has_base):
+        cdef const int32_t[::1] places = given
+        cdef Part *part = &self.parts[self.n_parts]
+        cdef Py_ssize_t n = places.shape[0], j
+        self.n_parts += 1
+        part[0] = Part(n, source, places[0] if n else 0, places[1] - places[0] if n > 1 else 0, NULL, has_base)
+        for j in range(n):
+            if places[j] < 0 or places[j] != part.start + j * part.step:
+                part.places = &places[0]
+                self.kept.append(given)
+                break
+
+    def run(self, list arrays, cnp.ndarray data):
+        """Set `data` to the template plus the arrays; all are contiguous, of the template's dtype."""
+        cdef void **pointers = <void **>PyMem_Malloc(max(len(arrays), 1) * sizeof(void *))
+        cdef cnp.ndarray array
+        cdef int i
+        if pointers == NULL:
+            raise MemoryError
+        try:
+            for i in range(len(arrays)):
+                array = arrays[i]
+                pointers[i] = cnp.PyArray_DATA(array)
+            array = self.template
+            with nogil:
+                if cnp.PyArray_TYPE(array) == cnp.NPY_DOUBLE:
+                    self.fill(<double *>cnp.PyArray_DATA(array), <double **>pointers,
+                              <double *>cnp.PyArray_DATA(data))
+                else:
+                    self.fill(<float *>cnp.PyArray_DATA(array), <float **>pointers, <float *>cnp.PyArray_DATA(data))
+        finally:
+            PyMem_Free(pointers)
+
+    cdef void fill(self, const Real *template, Real **arrays, Real *data) noexcept nogil:
+        cdef Py_ssize_t i
+        for i in range(self.rest.shape[0]):
+            data[self.rest[i]] = template[self.rest[i]]
+        self.write(template, arrays, data, 0, self.n_assigning)
+        self.write(data, arrays, data, self.n_assigning, self.n_parts)
+
+    cdef void write(self, const Real *base, Real **arrays, Real *data, int first, int last) noexcept nogil:
+        """Write the parts from `first` on, chunk by chunk; those that add have the data as their base."""
+        cdef Py_ssize_t begin = 0, longest = 0
+        cdef int i
+        for i in range(first, last):
+            longest = max(longest, self.parts[i].n)
+        while begin < longest:
+            for i in range(first, last):
+                write_chunk(&self.parts[i], begin, arrays[self.parts[i].source],
+                            base if self.parts[i].has_base or i >= self.n_assigning else NULL, data)
+            begin += CHUNK
+
+
+cdef bint claim(const int32_t[::1] places, uint8_t[::1] written):
+    """Mark places as written, unless one of them is already; return whether that was done."""
+    cdef Py_ssize_t j, k
+    for j in range(places.shape[0]):
+        if places[j] >= 0:
+            if written[places[j]]:
+                for k in range(j):
+                    if places[k] >= 0:
+                        written[places[k]] = 0
+                return False
+            written[places[j]] = 1
+    return True
+
+
+cdef bint meets(const int32_t[::1] places, const uint8_t[::1] marked):
+    """Whether one of the places is marked."""
+    cdef Py_ssize_t j
+    for j in range(places.shape[0]):
+        if places[j] >= 0 and marked[places[j]]:
+            return True
+    return False
+
+
+cdef void write_chunk(const Part *part, Py_ssize_t begin, const Real *source, const Real *base,
+                      Real *data) noexcept nogil:
+    cdef Py_ssize_t j, end = min(begin + CHUNK, part.n), start = part.start, step = part.step
+    cdef const int32_t *places = part.places
+    if places == NULL and base == NULL:
+        for j in range(begin, end):
+            data[start + j * step] = source[j]
+    elif places == NULL:
+        for j in range(begin, end):
+            data[start + j * step] = base[start + j * step] + source[j]
+    elif base == NULL:
+        for j in range(begin, end):
+            if places[j] >= 0:
+                data[places[j]] = source[j]
+    else:
+        for j in range(begin, end):
+            if places[j] >= 0:
+                data[places[j]] = base[places[j]] + source[j]

@@ -1,0 +1,114 @@
+"""Values of sparse derivatives by terms: a program that computes coefficients, and a scatter of these."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ad._core import Array
+from ad.compiler.machine import machine_for
+from ad.ops.joining import concatenate
+from ad.ops.shaping import astype, broadcast_to, ravel
+from ad.sparse._scatter import Scatter
+from ad.sparse.recorded import Recorded, record_graph
+from ad.sparse.structured import Structured
+from ad.sparse.terms import Term, push_terms
+
+__all__ = ["Direct"]
+
+SHORT = 16  # coefficients of terms this short are joined to one array
+
+
+class Direct:
+    """The derivative of one path by terms.
+
+    Parameters
+    ----------
+    recorded : Recorded
+    values : sequence
+        The values of its inputs that it was recorded with.
+    structured : Structured
+        Of the result.
+    is_symmetric : bool
+        Only the entries on and below the diagonal are computed; if the structure has others, they are mirrored.
+    skip : int
+        The outputs, from the first on, that are not differentiated.
+    with_outputs : bool
+        Whether `run` returns the outputs, too.
+    budget : int
+        As for `push_terms`.
+
+    Raises
+    ------
+    TooCostly
+        As of `push_terms`.
+    ValueError
+        If the structure lacks an entry that the derivative may have.
+    """
+
+    def __init__(self, recorded: Recorded, values: Sequence[Any], structured: Structured, is_symmetric: bool,
+                 skip: int, with_outputs: bool, budget: int) -> None:
+        self.recorded, self.structured, self.is_symmetric = recorded, structured, is_symmetric
+        self.skip, self.with_outputs, self.budget = skip, with_outputs, budget
+        self.template = np.zeros(structured.nnz, structured.dtype)
+        self.parts: list[tuple[int, NDArray[np.int32]]] = []
+        self.machine = machine_for(record_graph(self._computed, values))
+        self.scatter = Scatter(self.template, self.parts)
+
+    def run(self, values: Sequence[Any], data: NDArray[Any]) -> list[Any]:
+        """Write the derivative into `data`; return the outputs of the path, then what the guards check."""
+        found = self.machine.run(values)
+        self.scatter.run(found[: self.n_arrays], data)
+        return found[self.n_arrays :]
+
+    def _computed(self, *values: Any) -> list[Any]:
+        """Return the arrays of coefficients, the outputs, and what the guards check: this is recorded."""
+        graph, outputs = self.recorded.graph, self.recorded.outputs
+        found, terms = push_terms(graph, values, self.recorded.columns(), self.budget)
+        arrays: list[Any] = []
+        short: list[tuple[Any, NDArray[np.int32]]] = []
+        start = 0
+        for slot, group in zip(outputs[self.skip :], terms[self.skip : len(outputs)]):
+            for term in group:
+                self._place(term, start, arrays, short)
+            start += graph.avals[slot].size
+        if short:
+            arrays.append(self._cast(concatenate([part for part, _ in short])))
+            self.parts.append((len(arrays) - 1, np.concatenate([places for _, places in short])))
+        self.n_arrays = len(arrays)
+        return [*arrays, *(found if self.with_outputs else found[len(outputs) :])]
+
+    def _place(self, term: Term, start: int, arrays: list[Any], short: list[Any]) -> None:
+        """Find the places of a term, and keep its coefficients if they vary and have any place."""
+        columns = term.columns.reshape(-1)
+        rows = np.arange(columns.size, dtype=np.int32) if term.rows is None else term.rows.reshape(-1)
+        parts = self._places(rows + np.int32(start) if start else rows, columns)
+        if not isinstance(term.coefficients, Array):
+            for places in parts:
+                np.add.at(self.template, places[places >= 0], term.coefficients)
+        elif columns.size <= SHORT:
+            short += [(_flat(term), places) for places in parts]
+        elif parts:
+            arrays.append(self._cast(_flat(term)))
+            self.parts += [(len(arrays) - 1, places) for places in parts]
+
+    def _places(self, rows: NDArray[np.int32], columns: NDArray[np.int32]) -> list[NDArray[np.int32]]:
+        """Return the places of entries in the data, and those of their mirror images; without arrays of none."""
+        if not self.is_symmetric:
+            return [self.structured.places(rows, columns)] if rows.size else []
+        is_below = rows >= columns
+        if not is_below.any():
+            return []
+        found = [np.where(is_below, self.structured.places(rows, columns), np.int32(-1))]
+        mirrored = np.where(rows > columns, self.structured.places(columns, rows), np.int32(-1))
+        return [*found, mirrored] if mirrored.max() >= 0 else found
+
+    def _cast(self, x: Any) -> Any:
+        return x if x.dtype == self.template.dtype else astype(x, self.template.dtype)
+
+
+def _flat(term: Term) -> Any:
+    given = term.coefficients
+    return ravel(given if given.shape == term.shape else broadcast_to(given, term.shape))

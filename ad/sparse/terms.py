@@ -1,0 +1,362 @@
+"""Jacobians as sums of terms: exact sparse forward mode through a graph.
+
+The Jacobian of a value is kept as a sum of `Term`, each a list of entries `J[rows[e], columns[e]] += coefficients[e]`.
+Rows and columns are known when the program is made; coefficients are what it computes. An elementwise op multiplies
+the coefficients by its partial derivative, one that moves or sums elements changes the rows only. So a program of
+elementwise ops, slices and sums gets each entry of its Jacobian by the ops that a person would write down for it.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ad._core import Array, apply, constant
+from ad.compiler.ir.graph import Graph, Instruction
+from ad.compiler.ir.interpreting import initial_slots
+from ad.engine.graph import Aval
+from ad.ops.indexing import getitem, put_zeros
+from ad.ops.joining import concatenate
+from ad.ops.shaping import broadcast_to, ravel, reshape
+from ad.ops.structure import ELEMENTWISE, Mixing, Products
+from ad.ops.traits import traits_of
+from ad.ops.ufuncs import add, multiply, scale
+from ad.sparse import _rows
+from ad.sparse.index_maps import Interned, view_of
+from ad.sparse.links import IDENTITY, Gather, Link, Pairs, Scatter, as_operand, blocks_of, links_of, mixing_of_all
+
+__all__ = ["Term", "TooCostly", "push_terms"]
+
+Indices: TypeAlias = NDArray[np.int32]
+
+MANY_TERMS = 12  # of one value, from which they are joined to one
+MOST_LANES = 64  # elements that an op mixes, up to which its own Jacobian is taken
+
+
+class TooCostly(Exception):
+    """The terms would have many more entries than the values have elements."""
+
+
+class Term(NamedTuple):
+    """Entries of a Jacobian: `J[rows[e], columns[e]] += coefficients[e]`.
+
+    Attributes
+    ----------
+    rows : ndarray of int32 or None
+        Numbers of elements of the value; None if the entries are those elements, in order.
+    columns : ndarray of int32
+        The shape of the term.
+    coefficients : float or Array
+        Can be broadcast to the shape.
+    """
+
+    rows: Indices | None
+    columns: Indices
+    coefficients: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.columns.shape
+
+
+class _Sum(NamedTuple):
+    """The terms of two values that are added: joined only when something else is done with them."""
+
+    first: Any
+    second: Any
+
+
+def push_terms(graph: Graph, values: Sequence[Any], columns: dict[int, Indices],
+               budget: int) -> tuple[list[Any], list[list[Term]]]:
+    """Interpret a graph on Arrays, with the terms of each value; return its outputs and their terms.
+
+    Parameters
+    ----------
+    graph : Graph
+    values : sequence of Array
+        One for each input.
+    columns : dict
+        Slot of an input -> the columns that its elements are, in its shape.
+    budget : int
+        The most entries that the terms of all values may have together.
+
+    Raises
+    ------
+    TooCostly
+        If the budget does not suffice, or an op has too large a Jacobian of its own.
+    """
+    return _Pusher(graph, values, columns, budget).run()
+
+
+class _Pusher:
+    """The state of `push_terms`."""
+
+    def __init__(self, graph: Graph, values: Sequence[Any], columns: dict[int, Indices], budget: int) -> None:
+        self.graph, self.budget = graph, budget
+        self.interned = Interned()
+        self.values = initial_slots(graph, values)
+        self.terms: dict[int, Any] = {slot: [Term(None, self.interned(where), 1.0)] for slot, where in columns.items()}
+
+    def run(self) -> tuple[list[Any], list[list[Term]]]:
+        for instruction in self.graph.instructions:
+            self.step(instruction)
+        outputs = self.graph.outputs
+        return [self.values[slot] for slot in outputs], [self.terms_of(slot) for slot in outputs]
+
+    def step(self, instruction: Instruction) -> None:
+        op, params, inputs, outputs, _ = instruction
+        y = apply(op, tuple([self.values[slot] for slot in inputs]), params)
+        ys = y if op.outputs > 1 else (y,)
+        self.values.update(zip(outputs, ys))
+        wanted = {i for i, slot in enumerate(inputs) if slot in self.terms}
+        if wanted:
+            pushed = _Pushed(self, instruction, ys)
+            for k, i, link in links_of(self.graph, instruction, wanted):
+                found = pushed.terms(k, i, link)
+                slot = outputs[k]
+                self.terms[slot] = _Sum(self.terms[slot], found) if slot in self.terms else found
+
+    def terms_of(self, slot: int) -> list[Term]:
+        """Return the terms of a value, equal places summed up."""
+        found = self.terms.get(slot, [])
+        if isinstance(found, _Sum):
+            found = self.terms[slot] = self.joined(_flattened(found), self.graph.avals[slot])
+        terms: list[Term] = found
+        return terms
+
+    def joined(self, terms: Iterable[Term], aval: Aval) -> list[Term]:
+        """Add the coefficients of terms with the same places; join all to one term if there are many."""
+        groups: dict[tuple[int, int], Term] = {}
+        for term in terms:
+            key = id(term.rows), id(term.columns)
+            other = groups.get(key)
+            groups[key] = term if other is None else term._replace(coefficients=_add(other, term))
+        found = list(groups.values())
+        return found if len(found) < MANY_TERMS else [self.one_term(found, aval)]
+
+    def one_term(self, terms: list[Term], aval: Aval) -> Term:
+        """Return one term with the entries of all, each place once."""
+        rows = np.concatenate([_rows_of(term).reshape(-1) for term in terms])
+        columns = np.concatenate([term.columns.reshape(-1) for term in terms])
+        n = int(columns.max(initial=0)) + 1
+        pattern = _rows.from_pairs(rows, columns, aval.size, n)
+        coefficients = concatenate([ravel(_filled(term)) for term in terms])
+        nnz = len(pattern[1])
+        if nnz < len(rows):
+            coefficients = put_zeros(coefficients, _rows.positions(*pattern, rows, columns), (nnz,))
+            rows = np.repeat(np.arange(len(pattern[0]) - 1, dtype=np.int32), np.diff(pattern[0]))
+            columns = pattern[1]
+        self.count(nnz)
+        return Term(self.interned(rows), self.interned(columns), coefficients)
+
+    def count(self, entries: int) -> None:
+        self.budget -= entries
+        if self.budget < 0:
+            raise TooCostly
+
+
+class _Pushed:
+    """One instruction, of which terms are pushed from inputs to outputs."""
+
+    def __init__(self, pusher: _Pusher, instruction: Instruction, ys: Sequence[Any]) -> None:
+        self.pusher, self.instruction, self.ys = pusher, instruction, ys
+        self.op, self.params = instruction.op, instruction.params
+        self.xs = [as_operand(pusher.values[slot]) for slot in instruction.inputs]
+        self.avals = [pusher.graph.avals[slot] for slot in instruction.inputs]
+        self.structure = ELEMENTWISE if self.op.form == "elementwise" else traits_of(self.op).structure
+
+    def terms(self, k: int, i: int, link: Link) -> Any:
+        """Return what input i adds to the terms of output k."""
+        slot, y = self.instruction.inputs[i], self.pusher.graph.avals[self.instruction.outputs[k]]
+        pusher = self.pusher
+        if self.structure == ELEMENTWISE:
+            partial = self.partial(i)
+            if link is IDENTITY and type(partial) is not Array and partial == 1:
+                return pusher.terms[slot]  # of a sum of two values: their terms are joined later
+            found = [self.moved(term, link, i, y) for term in pusher.terms_of(slot)]
+            return [self.scaled(term, partial, y) for term in found]
+        if isinstance(link, Pairs):
+            weights = self.weights(k, i, link)
+            return [self.weighted(term, link, weights, self.avals[i]) for term in pusher.terms_of(slot)]
+        if isinstance(link, Scatter):
+            return [self.summed(term, link.target) for term in pusher.terms_of(slot)]
+        return [self.moved(term, link, i, y) for term in pusher.terms_of(slot)]
+
+    # -- elementwise
+
+    def partial(self, i: int) -> Any:
+        """Return the partial derivative by input i: a number, or an Array that can be broadcast to the output."""
+        if self.op.form == "elementwise":
+            partial = self.op.partials[i]
+            return partial if not callable(partial) else partial(*self.xs, self.ys[0])
+        return self.pushed(i, np.ones(self.avals[i].shape, self.avals[i].dtype))
+
+    def scaled(self, term: Term, partial: Any, y: Aval) -> Term:
+        """Return a term with its coefficients times the partial derivative."""
+        if not isinstance(partial, Array) or not partial.ndim:
+            return term._replace(coefficients=_times(term.coefficients, partial))
+        if term.rows is not None:
+            partial = _picked(partial if partial.shape == y.shape else broadcast_to(partial, y.shape), term.rows)
+        self.pusher.count(term.columns.size)
+        return term._replace(coefficients=_times(term.coefficients, partial))
+
+    # -- elements that move and that are summed
+
+    def moved(self, term: Term, link: Link, i: int, y: Aval) -> Term:
+        """Return a term for outputs that are elements of the input."""
+        if link is IDENTITY:
+            return term
+        assert isinstance(link, Gather)
+        source, interned = link.source, self.pusher.interned
+        if term.rows is None and (not source.size or source.min() >= 0):
+            columns = interned(term.columns.reshape(-1)[source].reshape(y.shape))
+            self.pusher.count(columns.size)
+            if not isinstance(term.coefficients, Array) or self.structure == ELEMENTWISE:
+                return Term(None, columns, term.coefficients)
+            if len(self.xs) == 1:
+                return Term(None, columns, apply(self.op, (_filled(term),), self.params))
+        entries, places = self.entries(term, source, self.avals[i].size)
+        return self.selected(term, entries, places)
+
+    def entries(self, term: Term, source: Indices, size: int) -> tuple[Indices, Indices]:
+        """Return the entries of a term in these rows, and for each the place of its row in `source`."""
+        if term.rows is None:
+            places = np.flatnonzero(source >= 0).astype(np.int32)
+            return source[places], places
+        order = np.argsort(term.rows.reshape(-1), kind="stable").astype(np.int32)
+        lengths = np.bincount(term.rows.reshape(-1), minlength=size)
+        indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        found, places = _rows.expand(indptr, source)
+        return order[found], places
+
+    def selected(self, term: Term, entries: Indices, places: Indices) -> Term:
+        """Return a term of these entries, in these rows."""
+        self.pusher.count(entries.size)
+        interned = self.pusher.interned
+        if entries.size == term.columns.size and np.array_equal(entries, np.arange(entries.size)):
+            return Term(interned(places.reshape(term.shape)), term.columns, term.coefficients)
+        columns = interned(term.columns.reshape(-1)[entries])
+        return Term(interned(places), columns, _picked(_whole(term), entries))
+
+    def summed(self, term: Term, target: Indices) -> Term:
+        """Return a term for outputs to which the elements of the input are added."""
+        interned = self.pusher.interned
+        rows = target.reshape(term.shape) if term.rows is None else target[term.rows]
+        if not rows.size or rows.min() >= 0:
+            return term._replace(rows=interned(rows))
+        kept = np.flatnonzero(rows.reshape(-1) >= 0).astype(np.int32)
+        return self.selected(term, kept, rows.reshape(-1)[kept])
+
+    # -- ops that mix elements
+
+    def weights(self, k: int, i: int, link: Pairs) -> Any:
+        """Return the derivative of output k by input i for each pair of the link between them, as a flat Array."""
+        xs, y = self.avals, self.pusher.graph.avals[self.instruction.outputs[k]]
+        structure = self.structure(i, xs, y, *self.params) if callable(self.structure) else None
+        if isinstance(structure, Products):
+            return self.factors(structure, i)
+        size = y.size
+        dots, core = self.own_jacobian(structure or mixing_of_all(xs[i], y), i)
+        return _picked(dots[k], core[link.inputs] * np.int32(size) + link.outputs)
+
+    def own_jacobian(self, mixing: Mixing, i: int) -> tuple[list[Any], Indices]:
+        """Return the derivatives of the outputs by input i in lanes, and the lane of each element of the input."""
+        x = self.avals[i]
+        blocks = blocks_of(x, mixing.inputs)
+        lanes = blocks.shape[-1]
+        if lanes > MOST_LANES:
+            raise TooCostly
+        core = np.empty(x.size, np.int32)
+        core[blocks] = np.arange(lanes)
+        seeds = np.arange(lanes).reshape(-1, *(1,) * len(x.shape)) == core.reshape(x.shape)
+        self.pusher.count(lanes * sum(y.size for y in self.ys))
+        found = self.pushed(i, seeds.astype(x.dtype))
+        return list(found) if self.op.outputs > 1 else [found], core
+
+    def pushed(self, i: int, tangent: NDArray[Any]) -> Any:
+        """Return the tangents of the outputs for a tangent of input i, or for several in lanes."""
+        tangents: list[Any] = [None] * len(self.xs)
+        tangents[i] = constant(tangent)
+        assert self.op.jvp is not None
+        return self.op.jvp(tuple(tangents), tuple(self.xs), self.ys if self.op.outputs > 1 else self.ys[0],
+                           self.params)
+
+    def factors(self, products: Products, i: int) -> Any:
+        other = (products.second, products.first)[i]
+        value = self.xs[1 - i]
+        if self.instruction.inputs[1 - i] in self.pusher.graph.constants:
+            given = np.asarray(self.pusher.graph.constants[self.instruction.inputs[1 - i]]).reshape(-1)[other]
+            return constant(given[given != 0])
+        return _picked(value, other.astype(np.int32))
+
+    def weighted(self, term: Term, link: Pairs, weights: Any, x: Aval) -> Term:
+        """Return a term for outputs that are sums of elements of the input times weights."""
+        entries, places = self.entries(term, link.inputs, x.size)
+        found = self.selected(term, entries, places)
+        assert found.rows is not None
+        factor = _picked(weights, found.rows)
+        rows = link.outputs[found.rows]
+        return Term(self.pusher.interned(rows), found.columns, _times(found.coefficients, factor))
+
+
+def _flattened(terms: Any) -> Iterable[Term]:
+    """Return the terms of nested sums, without recursion: sums of a loop are as deep as the loop is long."""
+    found, stack = [], [terms]
+    while stack:
+        top = stack.pop()
+        if isinstance(top, _Sum):
+            stack += [top.second, top.first]
+        else:
+            found += top
+    return found
+
+
+def _rows_of(term: Term) -> Indices:
+    return np.arange(term.columns.size, dtype=np.int32).reshape(term.shape) if term.rows is None else term.rows
+
+
+def _add(first: Term, second: Term) -> Any:
+    a, b = first.coefficients, second.coefficients
+    return add(a, b) if isinstance(a, Array) or isinstance(b, Array) else a + b
+
+
+def _times(coefficients: Any, partial: Any) -> Any:
+    """Return coefficients times a partial derivative; a zero coefficient stays zero."""
+    if not isinstance(coefficients, Array):
+        if coefficients == 1:
+            return partial
+        return multiply(partial, coefficients) if isinstance(partial, Array) else partial * coefficients
+    if not isinstance(partial, Array):
+        return coefficients if partial == 1 else multiply(coefficients, partial)
+    return scale(coefficients, partial)
+
+
+def _filled(term: Term) -> Array:
+    """Return the coefficients in the shape of the term."""
+    given = term.coefficients
+    if not isinstance(given, Array):
+        return constant(np.full(term.shape, given))
+    return given if given.shape == term.shape else broadcast_to(given, term.shape)
+
+
+def _whole(term: Term) -> Any:
+    """Return the coefficients in the shape of the term; one number if they are all the same."""
+    return term.coefficients if not isinstance(term.coefficients, Array) else _filled(term)
+
+
+def _picked(value: Any, places: Indices) -> Any:
+    """Return the elements of a value at these places: a view of it that can be broadcast, or a copy."""
+    if not isinstance(value, Array):
+        return value
+    view = view_of(places, value.shape)
+    if view is None:
+        return getitem(ravel(value), places)
+    shortens = any(_shortens(part, n) for part, n in zip(view.slices, value.shape))
+    found = getitem(value, view.slices) if shortens else value
+    return found if found.shape == view.shape else reshape(found, view.shape)
+
+
+def _shortens(part: slice, n: int) -> bool:
+    return (part.start, part.stop, part.step) not in ((0, n, None), (0, n, 1))
