@@ -12,9 +12,9 @@ def tridiagonal():
 
 
 def stencil():
-    """The five-point stencil on a square grid, whose outermost points have the whole stencil, cyclically."""
+    """The five-point stencil on a square grid; the end of a line of the grid is a neighbor of the next line."""
     i, side = np.arange(N), 1000
-    return csr(np.repeat(i, 5), ((i[:, None] + [-side, -1, 0, 1, side]) % N).ravel())
+    return csr(np.repeat(i, 5), (i[:, None] + [-side, -1, 0, 1, side]).ravel())
 
 
 def arrow():
