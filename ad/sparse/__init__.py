@@ -1,7 +1,10 @@
 """Sparse Jacobians and Hessians: their patterns, found from a recording, and their values as SciPy's sparse arrays."""
+from ad.sparse.coloring import Coloring
 from ad.sparse.functions import (
+    color,
     hessian,
     hessian_pattern,
+    hvp,
     jacobian,
     jacobian_pattern,
     value_and_hessian,
@@ -9,8 +12,9 @@ from ad.sparse.functions import (
 )
 from ad.sparse.lagrangian import Lagrangian, lagrangian
 from ad.sparse.pattern import Pattern, pattern
+from ad.sparse.picture import spy
 
 __all__ = [
-    "Lagrangian", "Pattern", "hessian", "hessian_pattern", "jacobian", "jacobian_pattern", "lagrangian", "pattern",
-    "value_and_hessian", "value_and_jacobian",
+    "Coloring", "Lagrangian", "Pattern", "color", "hessian", "hessian_pattern", "hvp", "jacobian", "jacobian_pattern",
+    "lagrangian", "pattern", "spy", "value_and_hessian", "value_and_jacobian",
 ]

@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 
 from ad._core import Array
 from ad.compiler.machine import machine_for
-from ad.ops.joining import concatenate
 from ad.ops.shaping import astype, broadcast_to, ravel
 from ad.sparse._scatter import Scatter
 from ad.sparse.recorded import Recorded, record_graph
 from ad.sparse.structured import Structured
-from ad.sparse.terms import Term, push_terms
+from ad.sparse.terms import Term, joined_coefficients, push_terms
 
 __all__ = ["Direct"]
 
@@ -63,20 +62,26 @@ class Direct:
         self.scatter.run(found[: self.n_arrays], data)
         return found[self.n_arrays :]
 
+    @property
+    def explanation(self) -> str:
+        """How the derivative is computed, and what that costs."""
+        ratio = self.cost / max(self.recorded.work, 1)
+        return (f"by terms: {self.cost} products of coefficients, {ratio:.1f} for each element that the recording "
+                f"computes; {self.scatter.n_parts} arrays are scattered")
+
     def _computed(self, *values: Any) -> list[Any]:
         """Return the arrays of coefficients, the outputs, and what the guards check: this is recorded."""
         graph, outputs = self.recorded.graph, self.recorded.outputs
-        found, terms = push_terms(graph, values, self.recorded.columns(), self.budget)
+        found, terms, self.cost = push_terms(graph, values, self.recorded.columns(), self.budget)
         arrays: list[Any] = []
-        short: list[tuple[Any, NDArray[np.int32]]] = []
+        short: list[tuple[Term, list[NDArray[np.int32]]]] = []
         start = 0
         for slot, group in zip(outputs[self.skip :], terms[self.skip : len(outputs)]):
             for term in group:
                 self._place(term, start, arrays, short)
             start += graph.avals[slot].size
-        if short:
-            arrays.append(self._cast(concatenate([part for part, _ in short])))
-            self.parts.append((len(arrays) - 1, np.concatenate([places for _, places in short])))
+        for is_single in (True, False):
+            self._place_short([(term, places) for term, places in short if (term.columns.size == 1) is is_single], arrays)
         self.n_arrays = len(arrays)
         return [*arrays, *(found if self.with_outputs else found[len(outputs) :])]
 
@@ -89,10 +94,20 @@ class Direct:
             for places in parts:
                 np.add.at(self.template, places[places >= 0], term.coefficients)
         elif columns.size <= SHORT:
-            short += [(_flat(term), places) for places in parts]
+            short += [(term, parts)] if parts else []
         elif parts:
             arrays.append(self._cast(_flat(term)))
             self.parts += [(len(arrays) - 1, places) for places in parts]
+
+    def _place_short(self, group: list[tuple[Term, list[NDArray[np.int32]]]], arrays: list[Any]) -> None:
+        """Join the coefficients of short terms to one array."""
+        if not group:
+            return
+        arrays.append(self._cast(joined_coefficients([term for term, _ in group])))
+        for side in range(max(len(parts) for _, parts in group)):
+            places = [parts[side] if side < len(parts) else np.full(term.columns.size, -1, np.int32)
+                      for term, parts in group]
+            self.parts.append((len(arrays) - 1, np.concatenate(places)))
 
     def _places(self, rows: NDArray[np.int32], columns: NDArray[np.int32]) -> list[NDArray[np.int32]]:
         """Return the places of entries in the data, and those of their mirror images; without arrays of none."""

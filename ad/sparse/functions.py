@@ -1,59 +1,77 @@
 """`jacobian`, `hessian` and their like: functions that return sparse matrices of a fixed structure."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from ad import transforms
+from ad.compiler.compile import compile
 from ad.compiler.tracing.call_signature import CallSignature
 from ad.errors import not_a_function
+from ad.sparse.coloring import Coloring
+from ad.sparse.coloring import color as color_pattern
+from ad.sparse.compressed import Compressed, coloring_of, given_coloring
 from ad.sparse.direct import Direct
 from ad.sparse.pattern import Pattern
 from ad.sparse.pattern import pattern as pattern_of
 from ad.sparse.recorded import Recorded, record_path, with_floats
 from ad.sparse.structured import FORMATS, Structured
-from ad.transforms import gradient_of
+from ad.sparse.terms import TooCostly
 
 __all__ = [
-    "SparseDerivative", "hessian", "hessian_pattern", "jacobian", "jacobian_pattern", "value_and_hessian",
-    "value_and_jacobian",
+    "SparseDerivative", "color", "hessian", "hessian_pattern", "hvp", "jacobian", "jacobian_pattern",
+    "value_and_hessian", "value_and_jacobian",
 ]
 
 Function = Callable[..., Any]
 TRIANGLES = (None, "lower", "upper")
+METHODS = (None, "terms", "colors")
+MOST_SWEEPS = 1 << 6  # what terms may cost, in evaluations of the recorded function
+FEW_SWEEPS = 4  # what terms may cost without a look at the colors
 
 
 class SparseDerivative:
     """A function that returns a sparse Jacobian or Hessian: see `jacobian` and `hessian`."""
 
     def __init__(self, caller: str, f: Function, argnum: int, *, of_gradient: bool, with_outputs: bool, pattern: Any,
-                 format: str, triangle: str | None = None) -> None:
+                 format: str, coloring: Any = None, method: str | None = None, triangle: str | None = None) -> None:
         if not callable(f):
             raise not_a_function(caller, f)
         if format not in FORMATS:
             raise ValueError(f"ad.{caller}: format is one of {', '.join(map(repr, FORMATS))}, not {format!r}")
+        if method not in METHODS:
+            raise ValueError(f"ad.{caller}: method is 'terms', 'colors' or None, not {method!r}")
         if triangle not in TRIANGLES:
             raise ValueError(f"ad.{caller}: triangle is 'lower', 'upper' or None, not {triangle!r}")
         self.caller, self.f, self.argnum, self.format, self.triangle = caller, f, argnum, format, triangle
         self.of_gradient, self.with_outputs = of_gradient, with_outputs
-        self.given = None if pattern is None else pattern_of(pattern)
-        self._recorded_function = gradient_of(caller, f, argnum, False, True, False) if of_gradient else f
+        self.given, self.coloring = None if pattern is None else pattern_of(pattern), coloring
+        self.method = "colors" if coloring is not None else method
+        self._recorded_function = transforms.gradient_of(caller, f, argnum, False, True, False) if of_gradient else f
         self._paths: dict[Any, list[_Path]] = {}
-        self._last: tuple[Any, ...] = (None, None, None)  # shape, dtype and path of a call with one array
+        self._last: tuple[Any, Any] | None = None  # avals and path of the last call, if all arguments were ndarrays
 
     def __call__(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         """Return the derivative at these arguments: see `jacobian` and `hessian`."""
-        if len(args) == 1 and not kwargs and type(args[0]) is np.ndarray:
-            shape, dtype, path = self._last
-            if args[0].shape == shape and args[0].dtype == dtype:
-                return path.result([args[0]], out)
+        last = self._last
+        if last is not None and not kwargs and _have(args, last[0]):
+            found = last[1].try_result(args, out)
+            if found is not None:
+                return found
         return self._found(args, kwargs, out)
 
     def pattern(self, *args: Any, **kwargs: Any) -> Pattern:
         """Return the structure of the result at these arguments."""
         args = with_floats(f"ad.{self.caller}", args, self.argnum)
         return self._structure(record_path(self._recorded_function, args, kwargs, self.argnum % len(args)))
+
+    def explain(self, *args: Any, **kwargs: Any) -> str:
+        """Return a text about how the derivative is computed at these arguments, and what it costs by prediction."""
+        args = with_floats(f"ad.{self.caller}", args, self.argnum)
+        path = self._new_path(args, kwargs, CallSignature(args, kwargs))
+        return f"ad.{self.caller}: {path.structured.pattern!r}\n{path.evaluator.explanation}"
 
     def _found(self, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
         args = with_floats(f"ad.{self.caller}", args, self.argnum)
@@ -62,15 +80,17 @@ class SparseDerivative:
             raise TypeError(f"ad.{self.caller}: an argument is being differentiated or recorded, and a sparse matrix "
                             "has no derivative; use ad.jacobian or ad.hessian there, or pass plain arrays")
         paths = self._paths.setdefault(signature.key, [])
+        found = None
         for path in paths:
             found = path.try_result(signature.values, out)
             if found is not None:
-                return found
-        path = self._new_path(args, kwargs, signature)
-        paths.append(path)
-        if len(args) == 1 and type(args[0]) is np.ndarray and not kwargs and path.is_simple:
-            self._last = args[0].shape, args[0].dtype, path
-        return path.result(signature.values, out)
+                break
+        else:
+            path = self._new_path(args, kwargs, signature)
+            paths.append(path)
+        if not kwargs and all(type(x) is np.ndarray for x in args):
+            self._last = [(x.shape, x.dtype) for x in args], path
+        return path.result(signature.values, out) if found is None else found
 
     def _structure(self, recorded: Recorded) -> Pattern:
         """Return the pattern of the derivative of a path: the whole of it, without regard to the triangle."""
@@ -90,7 +110,7 @@ class SparseDerivative:
 
     def _new_path(self, args: tuple[Any, ...], kwargs: dict[str, Any], signature: CallSignature) -> _Path:
         recorded = record_path(self._recorded_function, args, kwargs, self.argnum % len(args))
-        pattern = self._structure(recorded)
+        pattern = whole = self._structure(recorded)
         if self.triangle:
             pattern = pattern.lower() if self.triangle == "lower" else pattern.T.lower().T
         skip = int(self.of_gradient)
@@ -99,26 +119,55 @@ class SparseDerivative:
         dtype = np.result_type(np.float32, *floats) if floats else np.dtype(np.float64)
         structured = Structured(pattern, self.format, dtype)
         values = recorded.values(signature.values)
-        work = sum(aval.size for aval in recorded.graph.avals)
-        direct = Direct(recorded, values, structured, self.of_gradient, skip, self.with_outputs,
-                        64 * work + 16 * pattern.nnz + 10_000)
-        return _Path(recorded, structured, direct)
+        return _Path(recorded, structured, self._evaluator(recorded, structured, values, whole))
+
+    def _evaluator(self, recorded: Recorded, structured: Structured, values: list[Any],
+                   pattern: Pattern) -> Direct | Compressed:
+        """Return what computes the derivative of a path: by terms or by colors, whichever costs less."""
+        skip, work = int(self.of_gradient), recorded.work
+        direct = None
+        if self.method != "colors":
+            budget = MOST_SWEEPS * work + 16 * pattern.nnz + 10_000
+            try:
+                direct = Direct(recorded, values, structured, self.of_gradient, skip, self.with_outputs, budget)
+            except TooCostly:
+                if self.method == "terms":
+                    raise ValueError(f"ad.{self.caller}: terms would have more than {budget} entries, or an op mixes "
+                                     "too many elements; leave out method='terms'") from None
+        if direct is not None and (self.method == "terms" or direct.cost <= FEW_SWEEPS * work):
+            return direct
+        if self.coloring is None:
+            coloring = coloring_of(pattern, self.of_gradient)
+        else:
+            coloring = given_coloring(pattern, self.coloring, self.of_gradient)
+        if direct is not None and direct.cost <= coloring.num_colors * work:
+            return direct
+        return Compressed(recorded, values, structured, coloring, pattern, skip, self.with_outputs)
+
+
+def _have(args: tuple[Any, ...], avals: list[tuple[Any, Any]]) -> bool:
+    """Return whether arguments are ndarrays of these shapes and dtypes."""
+    if len(args) != len(avals):
+        return False
+    for x, (shape, dtype) in zip(args, avals):
+        if type(x) is not np.ndarray or x.shape != shape or x.dtype != dtype:
+            return False
+    return True
 
 
 class _Path:
     """What a function does at some arguments, and how its derivative is computed there."""
 
-    def __init__(self, recorded: Recorded, structured: Structured, values: Direct) -> None:
-        self.recorded, self.structured, self.evaluator = recorded, structured, values
-        self.is_simple = not recorded.guards and not recorded.variables
+    def __init__(self, recorded: Recorded, structured: Structured, evaluator: Direct | Compressed) -> None:
+        self.recorded, self.structured, self.evaluator = recorded, structured, evaluator
 
-    def result(self, values: list[Any], out: Any) -> Any:
+    def result(self, values: Sequence[Any], out: Any) -> Any:
         """Return the result, which the guards must allow."""
         found = self.try_result(values, out)
         assert found is not None
         return found
 
-    def try_result(self, values: list[Any], out: Any) -> Any:
+    def try_result(self, values: Sequence[Any], out: Any) -> Any:
         """Return the result; None if the function takes another path for these values."""
         matrix = self.structured.new() if out is None else out
         if out is not None:
@@ -131,7 +180,8 @@ class _Path:
         return matrix if not n else (self.recorded.results(outputs[:n]), matrix)
 
 
-def jacobian(f: Function, argnum: int = 0, *, pattern: Any = None, format: str = "csr") -> SparseDerivative:
+def jacobian(f: Function, argnum: int = 0, *, pattern: Any = None, coloring: Any = None, format: str = "csr",
+             method: str | None = None) -> SparseDerivative:
     """The Jacobian of a function, as a sparse matrix.
 
     The structure is found from a recording of the function; the values are exact, and computed by a program that is
@@ -146,7 +196,12 @@ def jacobian(f: Function, argnum: int = 0, *, pattern: Any = None, format: str =
         elements in all.
     pattern : Pattern, scipy.sparse array or array_like, optional
         The structure of the result, if it shall have more entries than are found.
+    coloring : Coloring or array_like of int, optional
+        Colors, of columns if it is an array, instead of those that are found. They are checked. Implies the method.
     format : {"csr", "csc", "coo"}
+    method : {"terms", "colors"}, optional
+        How the values are computed: entry by entry, or by products with sums of directions, one for each color. By
+        default what costs less.
 
     Returns
     -------
@@ -173,18 +228,18 @@ def jacobian(f: Function, argnum: int = 0, *, pattern: Any = None, format: str =
            [0., 3., 2.]])
     """
     return SparseDerivative("sparse.jacobian", f, argnum, of_gradient=False, with_outputs=False, pattern=pattern,
-                            format=format)
+                            coloring=coloring, format=format, method=method)
 
 
-def hessian(f: Function, argnum: int = 0, *, pattern: Any = None, format: str = "csr",
-            triangle: str | None = None) -> SparseDerivative:
+def hessian(f: Function, argnum: int = 0, *, pattern: Any = None, coloring: Any = None, format: str = "csr",
+            method: str | None = None, triangle: str | None = None) -> SparseDerivative:
     """The Hessian of a function, as a sparse matrix.
 
     Parameters
     ----------
     f : callable
         Returns a real scalar.
-    argnum, pattern, format
+    argnum, pattern, coloring, format, method
         As for `jacobian`.
     triangle : {"lower", "upper"}, optional
         Return the entries on and on one side of the diagonal only, as solvers take them.
@@ -208,20 +263,22 @@ def hessian(f: Function, argnum: int = 0, *, pattern: Any = None, format: str = 
            [0., 4., 0.]])
     """
     return SparseDerivative("sparse.hessian", f, argnum, of_gradient=True, with_outputs=False, pattern=pattern,
-                            format=format, triangle=triangle)
+                            coloring=coloring, format=format, method=method, triangle=triangle)
 
 
-def value_and_jacobian(f: Function, argnum: int = 0, *, pattern: Any = None, format: str = "csr") -> SparseDerivative:
+def value_and_jacobian(f: Function, argnum: int = 0, *, pattern: Any = None, coloring: Any = None,
+                       format: str = "csr", method: str | None = None) -> SparseDerivative:
     """The value of a function and its Jacobian, from one evaluation: `(y, J)`. See `jacobian`."""
     return SparseDerivative("sparse.value_and_jacobian", f, argnum, of_gradient=False, with_outputs=True,
-                            pattern=pattern, format=format)
+                            pattern=pattern, coloring=coloring, format=format, method=method)
 
 
-def value_and_hessian(f: Function, argnum: int = 0, *, pattern: Any = None, format: str = "csr",
+def value_and_hessian(f: Function, argnum: int = 0, *, pattern: Any = None, coloring: Any = None,
+                      format: str = "csr", method: str | None = None,
                       triangle: str | None = None) -> SparseDerivative:
     """The value, gradient and Hessian of a function, from one evaluation: `((y, gradient), H)`. See `hessian`."""
     return SparseDerivative("sparse.value_and_hessian", f, argnum, of_gradient=True, with_outputs=True,
-                            pattern=pattern, format=format, triangle=triangle)
+                            pattern=pattern, coloring=coloring, format=format, method=method, triangle=triangle)
 
 
 def jacobian_pattern(f: Function, *args: Any, argnum: int = 0, **kwargs: Any) -> Pattern:
@@ -259,3 +316,37 @@ def hessian_pattern(f: Function, *args: Any, argnum: int = 0, **kwargs: Any) -> 
         As of `jacobian_pattern`. Variables in which `f` is linear have no entries.
     """
     return hessian(f, argnum).pattern(*args, **kwargs)
+
+
+def hvp(f: Function, argnum: int = 0) -> Function:
+    """Products with the Hessian of a function, which is not formed: `hvp(f)(x, v)`, compiled.
+
+    Parameters, returns
+        As of `ad.hvp`.
+    """
+    return compile(transforms.hvp(f, argnum))
+
+
+def color(matrix: Any, kind: str = "columns", **options: Any) -> Coloring:
+    """Color the columns or rows of a sparse matrix so that its entries can be read from sums of them.
+
+    Parameters
+    ----------
+    matrix : Pattern, scipy.sparse array or matrix, or array_like
+    kind : {"columns", "rows", "bidirectional", "star", "acyclic"}
+        For a Jacobian one of the first three; for a Hessian, which is symmetric, one of the others.
+    **options
+        `order`, `seed` and `postprocess` of `ad.sparse.coloring.color`.
+
+    Returns
+    -------
+    Coloring
+
+    Examples
+    --------
+    >>> tridiagonal = np.eye(6) + np.eye(6, k=1) + np.eye(6, k=-1)
+    >>> ad.sparse.color(tridiagonal, "star").num_colors
+    3
+    """
+    found = pattern_of(matrix)
+    return color_pattern(found.indptr, found.indices, found.shape, kind=kind, **options)

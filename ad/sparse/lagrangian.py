@@ -61,7 +61,7 @@ class Lagrangian:
         out : optional
             An array that an earlier call returned, into which the values are written.
         """
-        return self._hessian(x, np.asarray(multipliers, np.float64), np.float64(factor), out=out)
+        return self._hessian(x, np.asarray(multipliers, np.float64), np.asarray(factor, np.float64), out=out)
 
     def jacobian_pattern(self, x: Any) -> Pattern:
         """Return the structure of the Jacobian of c."""
@@ -69,7 +69,7 @@ class Lagrangian:
 
     def hessian_pattern(self, x: Any) -> Pattern:
         """Return the structure of the Hessian, both triangles."""
-        return self._hessian.pattern(x, np.ones(len(self.constraints(x))), np.float64(1))
+        return self._hessian.pattern(x, np.ones(len(self.constraints(x))), np.ones(()))
 
 
 def _none(x: Any) -> Any:

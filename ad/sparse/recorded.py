@@ -58,6 +58,11 @@ class Recorded:
         """The number of elements of x."""
         return sum(self.graph.avals[self.graph.inputs[i]].size for i in self.xs)
 
+    @property
+    def work(self) -> int:
+        """The number of elements that one evaluation computes."""
+        return sum(self.graph.avals[slot].size for step in self.graph.instructions for slot in step.outputs)
+
     def values(self, given: Sequence[Any]) -> list[Any]:
         """Return the values of the inputs, from those of the arguments."""
         return [*given, *[variable.numpy() for variable in self.variables]] if self.variables else list(given)

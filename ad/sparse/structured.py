@@ -54,6 +54,11 @@ class Structured:
         found: NDArray[np.int32] = _rows.positions(stored.indptr, stored.indices, rows, columns)
         return found
 
+    def entries(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Return the row and the column of each of the data."""
+        rows, columns = self._stored.rows, self._stored.indices
+        return (columns, rows) if self.format == "csc" else (rows, columns)
+
     def new(self) -> Any:
         """Return an array of this structure, whose values are not set yet."""
         made = object.__new__(type(self.template))  # SciPy's constructor checks the structure each time

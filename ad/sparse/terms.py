@@ -7,6 +7,7 @@ elementwise ops, slices and sums gets each entry of its Jacobian by the ops that
 """
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -27,7 +28,7 @@ from ad.sparse import _rows
 from ad.sparse.index_maps import Interned, view_of
 from ad.sparse.links import IDENTITY, Gather, Link, Pairs, Scatter, as_operand, blocks_of, links_of, mixing_of_all
 
-__all__ = ["Term", "TooCostly", "push_terms"]
+__all__ = ["Term", "TooCostly", "joined_coefficients", "push_terms"]
 
 Indices: TypeAlias = NDArray[np.int32]
 
@@ -69,8 +70,8 @@ class _Sum(NamedTuple):
 
 
 def push_terms(graph: Graph, values: Sequence[Any], columns: dict[int, Indices],
-               budget: int) -> tuple[list[Any], list[list[Term]]]:
-    """Interpret a graph on Arrays, with the terms of each value; return its outputs and their terms.
+               budget: int) -> tuple[list[Any], list[list[Term]], int]:
+    """Interpret a graph on Arrays, with the terms of each value; return its outputs, their terms, and the cost.
 
     Parameters
     ----------
@@ -80,14 +81,15 @@ def push_terms(graph: Graph, values: Sequence[Any], columns: dict[int, Indices],
     columns : dict
         Slot of an input -> the columns that its elements are, in its shape.
     budget : int
-        The most entries that the terms of all values may have together.
+        The most that it may cost: the number of entries of the terms of all values together.
 
     Raises
     ------
     TooCostly
         If the budget does not suffice, or an op has too large a Jacobian of its own.
     """
-    return _Pusher(graph, values, columns, budget).run()
+    pusher = _Pusher(graph, values, columns, budget)
+    return *pusher.run(), budget - pusher.budget
 
 
 class _Pusher:
@@ -103,7 +105,7 @@ class _Pusher:
         for instruction in self.graph.instructions:
             self.step(instruction)
         outputs = self.graph.outputs
-        return [self.values[slot] for slot in outputs], [self.terms_of(slot) for slot in outputs]
+        return [self.values[slot] for slot in outputs], [self.terms_of(slot, False) for slot in outputs]
 
     def step(self, instruction: Instruction) -> None:
         op, params, inputs, outputs, _ = instruction
@@ -118,23 +120,25 @@ class _Pusher:
                 slot = outputs[k]
                 self.terms[slot] = _Sum(self.terms[slot], found) if slot in self.terms else found
 
-    def terms_of(self, slot: int) -> list[Term]:
-        """Return the terms of a value, equal places summed up."""
+    def terms_of(self, slot: int, joins: bool = True) -> list[Term]:
+        """Return the terms of a value, equal places summed up, and if there are many, joined to one."""
         found = self.terms.get(slot, [])
         if isinstance(found, _Sum):
-            found = self.terms[slot] = self.joined(_flattened(found), self.graph.avals[slot])
+            found = self.joined(_flattened(found), self.graph.avals[slot] if joins else None)
+            if joins:
+                self.terms[slot] = found
         terms: list[Term] = found
         return terms
 
-    def joined(self, terms: Iterable[Term], aval: Aval) -> list[Term]:
-        """Add the coefficients of terms with the same places; join all to one term if there are many."""
+    def joined(self, terms: Iterable[Term], aval: Aval | None) -> list[Term]:
+        """Add the coefficients of terms with the same places; with an aval, join many terms to one."""
         groups: dict[tuple[int, int], Term] = {}
         for term in terms:
             key = id(term.rows), id(term.columns)
             other = groups.get(key)
             groups[key] = term if other is None else term._replace(coefficients=_add(other, term))
         found = list(groups.values())
-        return found if len(found) < MANY_TERMS else [self.one_term(found, aval)]
+        return found if aval is None or len(found) < MANY_TERMS else [self.one_term(found, aval)]
 
     def one_term(self, terms: list[Term], aval: Aval) -> Term:
         """Return one term with the entries of all, each place once."""
@@ -142,7 +146,7 @@ class _Pusher:
         columns = np.concatenate([term.columns.reshape(-1) for term in terms])
         n = int(columns.max(initial=0)) + 1
         pattern = _rows.from_pairs(rows, columns, aval.size, n)
-        coefficients = concatenate([ravel(_filled(term)) for term in terms])
+        coefficients = joined_coefficients(terms)
         nnz = len(pattern[1])
         if nnz < len(rows):
             coefficients = put_zeros(coefficients, _rows.positions(*pattern, rows, columns), (nnz,))
@@ -331,6 +335,24 @@ def _times(coefficients: Any, partial: Any) -> Any:
     if not isinstance(partial, Array):
         return coefficients if partial == 1 else multiply(coefficients, partial)
     return scale(coefficients, partial)
+
+
+def joined_coefficients(terms: Sequence[Term]) -> Any:
+    """Return the coefficients of several terms in one flat Array."""
+    if all(term.columns.size == 1 for term in terms):
+        # Programs put numbers into an array natively, and call NumPy to stack them.
+        return _total([put_zeros(_number(term.coefficients), k, (len(terms),)) for k, term in enumerate(terms)])
+    return concatenate([ravel(_filled(term)) for term in terms])
+
+
+def _number(coefficient: Any) -> Array:
+    if not isinstance(coefficient, Array):
+        return constant(coefficient)
+    return reshape(coefficient, ()) if coefficient.ndim else coefficient
+
+
+def _total(parts: Iterable[Any]) -> Any:
+    return functools.reduce(add, parts)
 
 
 def _filled(term: Term) -> Array:
