@@ -15,13 +15,17 @@ __all__ = ["aligned_tangent", "lane_count", "linear_over_lanes", "over_lanes", "
 
 
 def over_lanes(rule: Callable[..., Any], dots: Sequence[Any], xs: Sequence[Any], tangents: Any = False) -> Any:
-    """`rule(*dots)`; one lane after the other if the tangents have lanes and `tangents` says the rule takes none."""
+    """`rule(*dots)`; one lane after the other if the tangents have lanes and `tangents` says the rule takes none.
+
+    A tangent that is None, for zeros, stays None in each lane.
+    """
     if tangents is not False:
         return rule(*dots)
     k = lane_count(dots, xs)
     if k is None:
         return rule(*dots)
-    rows = [rule(*[dot[lane] if dot.ndim > x.ndim else dot for dot, x in zip(dots, xs)]) for lane in range(k)]
+    has_lanes = [dot is not None and dot.ndim > x.ndim for dot, x in zip(dots, xs)]
+    rows = [rule(*[dot[lane] if has else dot for dot, has in zip(dots, has_lanes)]) for lane in range(k)]
     stack = TABLE["stack"].function
     if isinstance(rows[0], tuple):
         return tuple(stack(parts) for parts in zip(*rows))
@@ -57,9 +61,9 @@ def aligned_tangent(x_dot: Any, i: int, xs: Sequence[Any], params: tuple[Any, ..
 
 
 def lane_count(dots: Iterable[Any], xs: Iterable[Any]) -> int | None:
-    """How many lanes the tangents have; None if they have none."""
+    """How many lanes the tangents have, of which some may be None; None if they have no lanes."""
     for dot, x in zip(dots, xs):
-        if dot.ndim > x.ndim:
+        if dot is not None and dot.ndim > x.ndim:
             return int(dot.shape[0])
     return None
 

@@ -54,18 +54,13 @@ class OneByOne:
 
     def jvp(self, x_dots: Sequence[Any], xs: Sequence[Any], y: Any, params: tuple[Any, ...]) -> Any:
         rule: Any = self.op.jvp
-        given = [i for i, x_dot in enumerate(x_dots) if x_dot is not None]
 
         def push(*dots: Any) -> Any:
-            """Return the output's tangent for tangents in one direction: the given ones, without None."""
-            all_dots = [None] * len(xs)
-            for i, dot in zip(given, dots):
-                all_dots[i] = dot
-            rows = [rule(self._at(lane, all_dots), self._at(lane, xs), _lane(y, lane), params)
-                    for lane in self._lanes(xs)]
+            """Return the output's tangent for tangents in one direction."""
+            rows = [rule(self._at(lane, dots), self._at(lane, xs), _lane(y, lane), params) for lane in self._lanes(xs)]
             return _stacked(TABLE["stack"].function, rows)
 
-        return over_lanes(push, tuple([x_dots[i] for i in given]), tuple([xs[i] for i in given]))
+        return over_lanes(push, x_dots, xs)
 
     def _lanes(self, xs: Sequence[Any]) -> range:
         return range(xs[self.first].shape[0])
