@@ -123,6 +123,25 @@ def test_a_rule_for_all_inputs_is_called_once_in_a_sweep():
     close(b_bar, X + X**3)
 
 
+def test_a_rule_for_all_inputs_is_called_once_in_forward_mode():
+    called = []
+
+    def vjp(y_bar, a, b, y):
+        called.append("vjp")
+        return y_bar * b, y_bar * a
+
+    def jvp(dots, a, b, y):
+        called.append("jvp")
+        return dots[0] * b + a * dots[1]
+
+    for rules in ({"vjp": vjp}, {"jvp": jvp}):
+        product = ad.ops.custom(lambda a, b: a * b, **rules)
+        close(ad.jvp(product, (X, 2 * X), (np.ones(3), X))[1], 2 * X + X * X)
+        close(ad.jvp(lambda b: product(X, b), (2 * X,), (X,))[1], X * X)
+        assert called == [*rules] * 2
+        called.clear()
+
+
 def test_what_a_rule_for_all_inputs_returned_is_freed():
     made = []
 

@@ -236,16 +236,17 @@ def test_rules_for_several_inputs_and_outputs():
     def op(**options):
         return ad.ops.custom(lambda a, b: a * b, name="op", **options)
 
-    for wrong, what in ((lambda g, a, b, y: g * b, "an ad.Array"), (lambda g, a, b, y: (g,), "a tuple of 1"),
+    for wrong, what in ((lambda g, a, b, y: g * b, "an ad.Array"), (lambda g, a, b, y: (g,), "1 cotangents"),
                         (lambda g, a, b, y: None, "None")):
-        raises(ValueError, f"op: its vjp returned {what}; it must return a tuple with the cotangents of its 2 inputs",
-               reverse, lambda x, wrong=wrong: op(vjp=wrong)(x, X))
+        raises(ValueError, f"op: its vjp returned {what} for 2 inputs; it must return a tuple with one for each (None "
+               "for zeros)", reverse, lambda x, wrong=wrong: op(vjp=wrong)(x, X))
     raises(TypeError, "op: it has 2 inputs (a, b) and 1 rules vjp; give one for each",
            lambda: op(vjp=(lambda g, a, b, y: g,)))
     raises(TypeError, "op: it has 2 inputs (a, b) and 1 rules partials; give one for each",
            lambda: ad.ops.elementwise(lambda a, b: a * b, partials=lambda a, b, y: b, name="op"))
     two = ad.ops.custom(lambda x: (x, x), jvp=lambda x_dot, x, y: x_dot, outputs=2, name="op")
-    raises(TypeError, "op: its jvp returned an ad.Array; it must return a tuple of 2 tangents", forward, two)
+    raises(ValueError, "op: its jvp returned an ad.Array for 2 outputs; it must return a tuple with one for each",
+           forward, two)
     two = ad.ops.custom(lambda x: (x, x), jvp=lambda x_dot, x, y: (x_dot,), outputs=2, name="op")
     raises(ValueError, "op: its jvp returned 1 tangents for 2 outputs", forward, two)
 

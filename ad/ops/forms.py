@@ -55,8 +55,8 @@ from ad.ops.traits import BROADCASTS, ONE_BY_ONE, Batching, Traits
 
 __all__ = [
     "ALL_VALUES", "OUTPUT", "TABLE", "Accuracy", "Batching", "Entry", "Made", "bilinear", "bilinear_rules", "case",
-    "composite", "composite_function", "custom", "elementwise", "inexact", "linear", "linear_rules", "needed_values",
-    "numpy_signature", "point", "pull_rule", "push_rule", "stacked",
+    "composite", "composite_function", "conjugated", "custom", "elementwise", "inexact", "linear", "linear_rules",
+    "needed_values", "numpy_signature", "point", "pull_rule", "push_rule", "stacked",
 ]
 
 # Of the bits for the values that a rule needs: the output, and all inputs and outputs.
@@ -331,8 +331,7 @@ def pull_rule(vjps: Sequence[_Function], read: Sequence[int]) -> _Function:
     """Return the reverse rule that calls one for each input; `read` has the values that each reads, to conjugate."""
 
     def pull(i: int, y_bar: Any, xs: Any, y: Any, params: Any) -> Any:
-        if read:
-            xs, y = _conjugated(xs, read[i]), y if read[i] < OUTPUT else _conjugate(y)
+        xs, y = conjugated(xs, y, read[i]) if read else (xs, y)
         return vjps[i](y_bar, *xs, y, *params)
 
     return pull
@@ -349,6 +348,11 @@ def push_rule(jvps: Sequence[_Function], batching: Batching) -> _Function:
         )
 
     return push
+
+
+def conjugated(xs: Sequence[Any], y: Any, read: int) -> tuple[tuple[Any, ...], Any]:
+    """Inputs and output, of which those that are complex are conjugated if a rule reads them: see `needed_values`."""
+    return _conjugated(xs, read), y if read < OUTPUT else _conjugate(y)
 
 
 def _conjugated(xs: Sequence[Any], read: int) -> tuple[Any, ...]:

@@ -11,19 +11,20 @@ from typing import Any, TypeVar, overload
 from ad.engine.graph import Op
 from ad.errors import not_a_function
 from ad.ops import shape_rules
-from ad.ops.forms import OUTPUT, Made, bilinear_rules, composite_function, linear_rules, pull_rule, push_rule
+from ad.ops.forms import OUTPUT, Made, bilinear_rules, composite_function, linear_rules
 from ad.ops.opaque import ElementByElement, Opaque, Parameters, checked_shape_rule
 from ad.ops.own_op import OwnOp, home_of_caller, stand_for
 from ad.ops.own_rules import (
     Results,
     elementwise_rules,
-    jvps_of_pull,
     needs_of,
     needs_of_input,
-    pulls_of_vjp,
-    pushes_of_jvp,
+    pull_of_push,
+    pull_of_vjp,
+    push_of_jvp,
+    push_of_pull,
     slopes_of,
-    vjps_of_pushes,
+    transposes_of,
 )
 from ad.ops.traits import BROADCASTS, ONE_BY_ONE, SAME_PARAMS, Batching, Traits
 
@@ -176,7 +177,7 @@ def linear(
     def define(function: Any) -> OwnOp[Any]:
         home, made = home_of_caller(), Made()
         parameters = _parameters("linear", function, inputs, name, _count(transpose))
-        pulls = pulls_of_vjp(transpose, parameters, Results(parameters, 1), "transpose", with_output=False)
+        pulls = transposes_of(transpose, parameters, Results(parameters.name, 1, "transpose"))
         batching = SAME_PARAMS if lanes else ONE_BY_ONE
         jvp, vjp = linear_rules(made, pulls, parameters.inputs, batching)
         made.op = _op("linear", function, parameters, shape_rule, jvp=jvp, vjp=vjp, needs=(0,))
@@ -235,7 +236,7 @@ def bilinear(
         home, made = home_of_caller(), Made()
         rules = transposes if isinstance(transposes, tuple) else (transposes,)
         parameters = _parameters("bilinear", function, 2, name, 2)
-        pulls = pulls_of_vjp(rules, parameters, Results(parameters, 1), "transposes", with_output=False)
+        pulls = transposes_of(rules, parameters, Results(parameters.name, 1, "transposes"))
         needs = [needs_of(rule, 1, 2) for rule in rules]
         batching = _LANES if lanes else ONE_BY_ONE
         jvp, vjp = bilinear_rules(made, pulls, needs, batching)
@@ -339,16 +340,15 @@ def custom(
 def _custom_rules(jvp: Any, vjp: Any, parameters: Parameters, outputs: int, conjugates: bool,
                   batching: Batching) -> tuple[_Function, _Function, list[int]]:
     """Return the rules of both modes, of which one may be derived, and the values that they need."""
-    results, n = Results(parameters, outputs), parameters.inputs
-    pushes = () if jvp is None else pushes_of_jvp(jvp, parameters, results)
+    results, n = Results(parameters.name, outputs), parameters.inputs
     if vjp is None:
-        pull = pull_rule(vjps_of_pushes(pushes, results), ())
+        push = push_of_jvp(jvp, parameters, results, batching)
+        pull = pull_of_push(push, results)
     else:
-        pulls = pulls_of_vjp(vjp, parameters, results)
-        read = [needs_of_input(i, vjp, n) for i in range(n)] if conjugates else []
-        pull = pull_rule(pulls, read)
+        pull = pull_of_vjp(vjp, parameters, results, conjugates)
+        push = push_of_pull(pull, results) if jvp is None else push_of_jvp(jvp, parameters, results, batching)
     needs = [needs_of_input(i, jvp, n) | needs_of_input(i, vjp, n) | (OUTPUT if outputs > 1 else 0) for i in range(n)]
-    return push_rule(pushes or jvps_of_pull(pull, results), batching), pull, needs
+    return push, pull, needs
 
 
 @overload
