@@ -82,7 +82,7 @@ def test_a_wrong_number_of_gradients(returned, count):
     x, y = ad.Variable(2.0), ad.Variable(3.0)
     with ad.GradientTape() as tape:
         z = wrong(x, y)
-    with pytest.raises(ValueError, match=f"wrong returned {count} gradients for 2 arguments"):
+    with pytest.raises(ValueError, match=f"wrong: its grad_fn returned {count} cotangents for 2 arguments"):
         tape.gradient(z, x)
 
 
@@ -105,7 +105,7 @@ def test_a_gradient_of_a_wrong_shape():
     x = ad.Variable([1.0, 2.0])
     with ad.GradientTape() as tape:
         y = wrong(x)
-    with pytest.raises(ValueError, match=r"shape \(3,\) for an argument of shape \(2,\)"):
+    with pytest.raises(ValueError, match=r"cotangent of shape \(3,\) for an input of shape \(2,\)"):
         tape.gradient(y, x)
 
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from ad._core import Array, is_traced
 from ad.engine.inspection import concrete, is_differentiated
 from ad.engine.recorder import call_apart
-from ad.errors import MissingRule, kind, shown
+from ad.errors import MissingRule, is_untraceable, kind, shown
 
-__all__ = ["ElementByElement", "Opaque", "Parameters", "checked_shape_rule"]
+__all__ = ["ElementByElement", "Opaque", "Parameters", "checked_shape_rule", "numbers_in"]
 
 _Function = Callable[..., Any]
 _NUMBERS = (int, float, complex, np.number, np.bool_)
@@ -169,6 +169,25 @@ def _signature(function: Any) -> inspect.Signature | None:
     return found.replace(parameters=[p for p in parameters if p.kind is not p.VAR_KEYWORD])
 
 
+def numbers_in(value: Any, who: str, instead: str = "return an array") -> NDArray[Any]:
+    """Return an array_like value that a function of a user returned as an ndarray.
+
+    Raises
+    ------
+    TypeError
+        If it is no array of numbers; the message says who returned it, and what to do instead.
+    """
+    try:
+        found, cause = np.asarray(value), None
+    except (TypeError, ValueError) as error:  # sequences of several lengths
+        if is_untraceable(error):
+            raise
+        found, cause = np.array(None), error
+    if found.dtype.kind not in "biufc":
+        raise TypeError(f"ad: {who} returned {kind(value)}, which is no array of numbers; {instead}") from cause
+    return found
+
+
 def _references_of_a_new_array() -> int:
     y = np.empty(1)
     return sys.getrefcount(y)
@@ -233,13 +252,7 @@ class Opaque:
         if isinstance(y, tuple) and self.outputs == 1:
             raise TypeError(f"ad: {self.name}: the function returned a tuple of {len(y)}; it must return one array "
                             f"or number, or be given outputs={len(y)}")
-        try:
-            value, cause = np.array(y, subok=False), None
-        except (TypeError, ValueError) as error:
-            value, cause = np.array(None), error
-        if value.dtype.kind not in "biufc":
-            raise TypeError(f"ad: {self.name}: the function returned {kind(y)}, which is no array of numbers; it must "
-                            "return an array or a number") from cause
+        value = np.array(numbers_in(y, f"{self.name}: the function", "it must return an array or a number"))
         if value.ndim:
             return value
         return np.float64(y) if type(y) is int else value[()]

@@ -19,7 +19,7 @@ from ad._core import Array, apply, constant
 from ad.errors import MissingRule, is_untraceable, kind
 from ad.ops.batching import aligned_tangent, lane_count, over_lanes, total, zeros_like
 from ad.ops.forms import ALL_VALUES, conjugated, needed_values, pull_rule, push_rule
-from ad.ops.opaque import Parameters
+from ad.ops.opaque import Parameters, numbers_in
 from ad.ops.table import ops_named
 from ad.ops.traits import Batching
 from ad.ops.transposing import NotLinear, apply_transpose
@@ -102,7 +102,11 @@ class Results:
 
     def _fitted(self, dot: Any, x: Any, what: str, around: Sequence[Any]) -> Array:
         """Return a (co)tangent of x as an Array; it may be complex if one of the values around it is."""
-        array = dot if isinstance(dot, Array) else self._constant(dot, what)
+        if isinstance(dot, Array):
+            array = dot
+        else:
+            who = f"{self.name}: its {self._rule(what)}"
+            array = constant(numbers_in(dot, who, "return an array, or None for zeros"))
         if self.broadcasts and array.shape != x.shape and _fits(array.shape, x.shape):
             array = apply(BROADCAST_TO, (array,), (x.shape,))
         if array.shape != x.shape:
@@ -117,13 +121,6 @@ class Results:
     def _mismatch(self, what: str, trait: str, array: Array, x: Any) -> str:
         return (f"ad: {self.name}: its {self._rule(what)} returned a {what} of {trait} {getattr(array, trait)} for an "
                 f"{'input' if what == 'cotangent' else 'output'} of {trait} {getattr(x, trait)}")
-
-    def _constant(self, dot: Any, what: str) -> Array:
-        value = np.asarray(dot)
-        if value.dtype.kind not in "biufc":
-            raise TypeError(f"ad: {self.name}: its {self._rule(what)} returned {kind(dot)}, which is no array of "
-                            "numbers; return an array, or None for zeros")
-        return constant(value)
 
 
 # -- rules as the core calls them: jvp(x_dots, xs, y, params), vjp(i, y_bar, xs, y, params) -------------------
@@ -322,8 +319,8 @@ def slopes_of(partials: tuple[Any, ...], parameters: Parameters) -> tuple[Any, .
 def _checked_slope(partial: _Function, parameters: Parameters) -> _Function:
     def slope(*args: Any) -> Any:
         found = partial(*args)
-        if not isinstance(found, Array) and np.asarray(found).dtype.kind not in "biufc":
-            raise TypeError(f"ad: {parameters.name}: its partial returned {kind(found)}, which is no array of numbers")
+        if not isinstance(found, Array):
+            numbers_in(found, f"{parameters.name}: its partial")
         known = [x.shape for x in args[:parameters.inputs + 1] if x is not None]
         shape = np.shape(found)
         if shape and known and shape not in known and not _fits(shape, np.broadcast_shapes(*known)):

@@ -1,33 +1,25 @@
 """`custom_gradient`: a function whose derivative rule the caller gives."""
 import functools
 import inspect
-import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Number
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ad._core import Array, apply, constant, is_traced, is_watched, public_value
-from ad.engine.graph import Op
+from ad._core import Array, is_traced, is_watched, public_value
 from ad.engine.inspection import find_tracer
-from ad.engine.recorder import keep_rule
 from ad.engine.tape import Tape, is_differentiating
-from ad.engine.variable import Variable, stop_gradient
+from ad.engine.variable import Variable
 from ad.engine.writing import separate
-from ad.errors import MissingRule, kind, lost_recording, no_place, not_a_function
-from ad.ops.batching import over_lanes, zeros_like
-from ad.ops.forms import ALL_VALUES
-from ad.ops.table import TABLE
-from ad.ops.transposing import apply_transpose
-from ad.transforms.cotangents import broadcast_cotangent
-from ad.transforms.replay import Rerun
+from ad.errors import kind, no_place, not_a_function
+from ad.ops.own_call import with_rules_of_call
+from ad.ops.own_rules import OnceASweep, Results, pushed, transposed
+from ad.transforms.replay import Rerun, Reruns, refuse_tangents
 from ad.trees import flatten, flatten_optional
 
 __all__ = ["custom_gradient"]
-
-IDENTITY: Any = TABLE["identity"].op
 
 _P = ParamSpec("_P")
 _Y = TypeVar("_Y")
@@ -102,7 +94,7 @@ class _WithGradient(Generic[_P, _Y]):
         functools.update_wrapper(self, f)
         self._f = f
         self._rule: Callable[..., Any] | None = None
-        self._reruns: dict[Any, Rerun] = {}
+        self._reruns = Reruns()
         self._owner: Any = type  # a class method is called with its class, by newer versions of Python
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -125,7 +117,7 @@ class _WithGradient(Generic[_P, _Y]):
 
     def _called_on(self, instance: Any, /, *args: Any, **kwargs: Any) -> Any:
         rule = self._rule and functools.partial(self._rule, instance)
-        return _CustomCall(functools.partial(self._f, instance), args, kwargs, rule, {}, is_method=True).result()
+        return _CustomCall(functools.partial(self._f, instance), args, kwargs, rule, Reruns(), is_method=True).result()
 
     def __reduce__(self) -> str:
         name: str = self.__qualname__  # type: ignore[attr-defined]
@@ -136,11 +128,18 @@ class _WithGradient(Generic[_P, _Y]):
         return rule
 
 
+class _Results(Results):
+    """Checks of what `grad_fn` and a forward rule return."""
+
+    jvp, vjp, broadcasts = "forward rule", "grad_fn", True
+    options = {"jvp": "register a forward rule by defjvp"}
+
+
 class _CustomCall:
-    """A call of such a function, and the op that it makes of the arrays among its arguments."""
+    """A call of such a function, and its rules for the arrays among its arguments and the variables that it reads."""
 
     def __init__(self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any],
-                 forward: Callable[..., Any] | None, reruns: dict[Any, Rerun], is_method: bool = False) -> None:
+                 forward: Callable[..., Any] | None, reruns: Reruns, is_method: bool = False) -> None:
         if kwargs:
             args, kwargs = _in_places(f, args, kwargs)
         self.f, self.kwargs, self.reruns, self.is_method = f, kwargs, reruns, is_method
@@ -151,11 +150,10 @@ class _CustomCall:
         # `f` gets Arrays of its own: what it writes to them is inside the op, whose inputs are the caller's
         self.leaves: list[Any] = [separate(x) if isinstance(x, Array) else x for x in leaves]
         self.positions = [i for i, x in enumerate(self.leaves) if isinstance(x, Array)]
-        self.variables: list[Variable] = []
-        self.pulled: Any = None  # (y_bar, cotangents of all inputs) of the sweep under way
+        self.variables: dict[int, Variable] = {}  # by their place among the inputs
 
     def result(self) -> Any:
-        """Call the function; return `y` as outputs of the op."""
+        """Call the function; return `y` with its derivatives."""
         given = [separate(self.leaves[i]) for i in self.positions]
         tracer = find_tracer(given)
         caught = tracer and tracer.catch(given)
@@ -164,49 +162,31 @@ class _CustomCall:
         finally:
             has_escaped = tracer and tracer.release(caught)
         outputs, rebuild = flatten(y)
-        inputs = tuple(given + [v.read_value() for v in self.variables])
+        inputs = given + [v.read_value() for v in self.variables.values()]
         if not inputs or not outputs:
             return y
-        self.outputs = len(outputs)
         if has_escaped:
             return rebuild(self.rerun([_as_ndarray(part) for part in outputs])(inputs))
-        form, fn = "custom", self.evaluate
-        if any(map(is_traced, inputs)) or any(isinstance(part, Array) and is_traced(part) for part in outputs):
-            inputs += tuple([stop_gradient(part) if isinstance(part, Array) else constant(part) for part in outputs])
-            form, fn = "custom_boundary", self.last
-        else:
-            self.values: Any = tuple([_as_ndarray(part) for part in outputs])
-        op = Op(self.name, form, _weakly(fn), jvp=_weakly(self.jvp), vjp=_weakly(self.vjp), needs=(ALL_VALUES,),
-                outputs=self.outputs)
-        keep_rule(op, self)
-        found = apply(op, inputs, ())
-        return rebuild(found if self.outputs > 1 else [found])
+        self.results, self.once = _Results(self.name, len(outputs)), OnceASweep(len(inputs))
+        return rebuild(with_rules_of_call(self.name, inputs, outputs, self))
 
     def rerun(self, values: list[Any]) -> Rerun:
         """Return the op that calls the function again in each replay; `values` are the outputs of this call."""
-        variables = {len(self.positions) + i: variable for i, variable in enumerate(self.variables)}
-        fixed = [None if i in self.positions else leaf for i, leaf in enumerate(self.leaves)]
-        key: Any
-        try:
-            key = (*map(_same, fixed), *self.positions, *map(id, self.variables), tuple(self.kwargs), len(values),
-                   *map(_same, self.kwargs.values()), self.forward)
-            found = self.reruns.get(key)
-        except TypeError:  # unhashable
-            key = found = None
-        if found is None:
+        fixed = self.with_inputs([None] * len(self.positions))
+
+        def make() -> Rerun:
             self.leaves = fixed
-            found = Rerun(self.name, self.again, variables, len(values))
-            if key is not None:
-                self.reruns[key] = found
+            return Rerun(self.name, self.again, self.variables, len(values))
+
+        found = self.reruns.of_call((*fixed, *self.positions, *map(id, self.variables.values()), *self.kwargs,
+                                     *self.kwargs.values(), len(values), self.forward), make)
         found.first = values
         return found
 
-    def again(self, inputs: list[Any]) -> list[Array]:
+    def again(self, inputs: list[Any]) -> list[Any]:
         """Call the function on other inputs; return its outputs."""
-        leaves = self.with_inputs(inputs, self.leaves)
-        args = self.rebuild_args(leaves)
-        y = _CustomCall(self.f, args, self.kwargs, self.forward, self.reruns, self.is_method).result()
-        return [apply(IDENTITY, (part,)) for part in flatten(y)[0]]
+        args = self.rebuild_args(self.with_inputs(inputs))
+        return flatten(_CustomCall(self.f, args, self.kwargs, self.forward, self.reruns, self.is_method).result())[0]
 
     def run(self, leaves: Iterable[Any], watch: bool = False) -> tuple[Any, Callable[..., Any]]:
         """Call `f` on arguments with these leaves; with `watch`, note which variables it reads."""
@@ -215,9 +195,9 @@ class _CustomCall:
             return self.pair(self.f(*args, **self.kwargs))
         with Tape() as watcher:
             y, grad_fn = self.pair(self.f(*args, **self.kwargs))
-        self.variables = list(watcher.watched_variables())
+        self.variables = dict(enumerate(watcher.watched_variables(), len(self.positions)))
         if self.variables and not _takes_variables(grad_fn):
-            names = [v.name for v in self.variables]
+            names = [v.name for v in self.variables.values()]
             raise TypeError(f"ad: {self.name} reads the variables {names}: its gradient function must have "
                             "a keyword `variables`, or they must be arguments")
         return y, grad_fn
@@ -225,108 +205,57 @@ class _CustomCall:
     def pair(self, returned: Any) -> tuple[Any, Callable[..., Any]]:
         if isinstance(returned, tuple) and len(returned) == 2 and callable(returned[1]):
             return returned
-        raise TypeError(f"ad: {self.name}, under custom_gradient, must return (y, grad_fn), "
-                        f"not {kind(returned)}")
+        raise TypeError(f"ad: {self.name}, under custom_gradient, must return (y, grad_fn), not {kind(returned)}")
 
-    def evaluate(self, *raw: Any) -> Any:
-        """Evaluate the op on raw values; `result` has computed the outputs of the first evaluation."""
-        values, self.values = self.values, None
-        if values is None:
-            y, _ = self.run(self.with_inputs(map(constant, raw), self.leaves))
-            values = tuple([_as_ndarray(part) for part in flatten(y)[0]])
-        return values if self.outputs > 1 else values[0]
-
-    def last(self, *raw: Any) -> Any:
-        """Evaluate the op in a program, where the ops of `f` have computed the outputs: they are its last inputs."""
-        return raw[-self.outputs:] if self.outputs > 1 else raw[-1]
-
-    def with_inputs(self, inputs: Iterable[Any], leaves: Iterable[Any]) -> list[Any]:
-        """Return `leaves` with the op's inputs (without the variables) in the positions of the arrays."""
-        leaves = list(leaves)
+    def with_inputs(self, inputs: Iterable[Any], fill: Sequence[Any] | None = None) -> list[Any]:
+        """Return the leaves of the arguments, or `fill`, with inputs in the positions of the arrays."""
+        leaves = list(self.leaves if fill is None else fill)
         for i, x in zip(self.positions, inputs):
             leaves[i] = x
         return leaves
 
-    # -- reverse
+    # -- rules
 
-    def vjp(self, i: int, y_bar: Any, xs: tuple[Any, ...], y: Any, params: tuple[Any, ...]) -> Any:
-        if self.pulled is None or self.pulled[0] is not y_bar:
-            y_bars = tuple(map(separate, y_bar if self.outputs > 1 else (y_bar,)))
-            self.pulled = y_bar, self.cotangents(self.grad_fn, y_bars, xs)
-        found = self.pulled[1][i] if i < len(self.pulled[1]) else None
-        if i == len(xs) - 1:
-            self.pulled = None
-        return found
+    def vjp(self, i: int, y_bar: Any, xs: Sequence[Any], y: Any, params: tuple[Any, ...]) -> Any:
+        return self.once.cotangents(lambda y_bar, xs, y, _: self.cotangents(self.grad_fn, y_bar, xs, y),
+                                    y_bar, xs, y, params)[i]
 
-    def cotangents(self, grad_fn: Callable[..., Any], y_bars: tuple[Any, ...],
-                   xs: tuple[Any, ...]) -> list[Array | None]:
-        """Return the cotangents of the op's inputs, in their shapes; None where there is none."""
+    def jvp(self, x_dots: Sequence[Any], xs: Sequence[Any], y: Any, params: tuple[Any, ...]) -> Any:
+        refuse_tangents(self.name, self.variables, x_dots)
+        n = len(self.positions)
+        x_dots, xs = x_dots[:n], xs[:n]
+        if self.forward is not None:
+            return pushed(self.results, functools.partial(self.tangents, xs), x_dots, xs, y)
+        _, grad_fn = self.run(self.with_inputs(xs))  # again, so that it depends on nothing but `xs`
+        return transposed(self.results, lambda y_bar: self.cotangents(grad_fn, y_bar, xs, y), x_dots, xs, y)
+
+    def tangents(self, xs: Sequence[Any], x_dots: Sequence[Any]) -> list[Any]:
+        """Return what the registered rule does."""
+        zeros = [0.0] * len(self.leaves)
+        return flatten_optional(self.forward(self.rebuild_args(self.with_inputs(xs)),
+                                             self.rebuild_args(self.with_inputs(x_dots, zeros))))
+
+    def cotangents(self, grad_fn: Callable[..., Any], y_bar: Any, xs: Sequence[Any], y: Any) -> list[Array | None]:
+        """Return the cotangents of the inputs by a gradient function."""
+        y_bars = map(separate, self.results.listed(y_bar))
+        v_bars: Any = ()
         if self.variables:
-            x_bars, v_bars = grad_fn(*y_bars, variables=list(self.variables))
-            v_bars = self.counted(v_bars, len(self.variables), "variables")
+            x_bars, v_bars = grad_fn(*y_bars, variables=list(self.variables.values()))
+            v_bars = self.results.counted(flatten_optional(v_bars), len(self.variables), of="variables")
         else:
-            x_bars, v_bars = grad_fn(*y_bars), []
-        if self.is_method and isinstance(x_bars, (tuple, list)) and len(x_bars) > 1 and x_bars[0] is None:
-            n = len(flatten_optional(x_bars))
-            x_bars = x_bars[n - len(self.leaves):] if n == len(self.leaves) + 1 else x_bars  # None for the object, too
-        elif self.leads_with_object() and len(flatten_optional(x_bars)) == len(self.leaves) - 1:
-            x_bars = [None, *flatten_optional(x_bars)]
-        x_bars = self.counted(x_bars, len(self.leaves), "arguments")
-        found = [x_bars[i] for i in self.positions] + v_bars
-        return [None if x_bar is None else self.fitted(x_bar, x) for x_bar, x in zip(found, xs)]
+            x_bars = grad_fn(*y_bars)
+        x_bars = self.of_arguments(flatten_optional(x_bars))
+        found = [*[x_bars[i] for i in self.positions], *v_bars]
+        return [self.results.cotangent(x_bar, x, xs, y) for x_bar, x in zip(found, xs)]
 
-    def leads_with_object(self) -> bool:
-        """Whether the first argument is not numeric, as the object of a method under another decorator."""
-        return bool(self.leaves) and not isinstance(self.leaves[0], (Array, np.ndarray, np.generic, Number))
-
-    def counted(self, x_bars: Any, n: int, what: str) -> list[Any]:
-        leaves = flatten_optional(x_bars)
-        if len(leaves) != n:
-            raise ValueError(f"ad: the gradient function of {self.name} returned {len(leaves)} gradients "
-                             f"for {n} {what}; it must return one for each (None where there is none)")
-        return leaves
-
-    def fitted(self, x_bar: Any, x: Array) -> Array:
-        x_bar = apply(IDENTITY, (x_bar,))
-        return broadcast_cotangent(x_bar, x.shape, "ad: the gradient function of {name} returned a gradient of shape "
-                                   "{found} for an argument of shape {wanted}; sum it over the axes that broadcasting "
-                                   "added", name=self.name)
-
-    # -- forward
-
-    def jvp(self, x_dots: tuple[Any, ...], xs: tuple[Any, ...], y: Any, params: tuple[Any, ...]) -> Any:
-        known = [i for i, x_dot in enumerate(x_dots) if x_dot is not None]
-        if known[-1] >= len(self.positions):
-            name = self.variables[known[-1] - len(self.positions)].name
-            raise MissingRule(f"ad: {self.name} has no forward rule for variable {name!r}, "
-                              "which is not among its arguments")
-        rule = self.transposed if self.forward is None else self.pushed
-        return over_lanes(lambda *dots: rule(dict(zip(known, dots)), xs, y), tuple([x_dots[i] for i in known]),
-                          tuple([xs[i] for i in known]))
-
-    def pushed(self, x_dots: dict[int, Any], xs: tuple[Any, ...], y: Any) -> Any:
-        """Compute the output's tangent by the registered rule."""
-        tangents = [x_dots[i] if i in x_dots else zeros_like(x) for i, x in enumerate(xs)]
-        y_dot = self.forward(self.rebuild_args(self.with_inputs(xs, self.leaves)),
-                             self.rebuild_args(self.with_inputs(tangents, [0.0] * len(self.leaves))))
-        parts = flatten(y_dot)[0]
-        if len(parts) != self.outputs:
-            raise ValueError(f"ad: the forward rule of {self.name} returned {len(parts)} tangents "
-                             f"for {self.outputs} outputs")
-        y_dots = tuple([apply(IDENTITY, (part,)) for part in parts])
-        return y_dots if self.outputs > 1 else y_dots[0]
-
-    def transposed(self, x_dots: dict[int, Any], xs: tuple[Any, ...], y: Any) -> Any:
-        """Compute the output's tangent by transposing `grad_fn`, the transpose of the map from tangents to tangents.
-
-        `f` is called again, so that the map depends on nothing but `xs`.
-        """
-        ys = y if self.outputs > 1 else (y,)
-        _, grad_fn = self.run(self.with_inputs(xs, self.leaves))
-        found = apply_transpose(lambda *y_bars: self.cotangents(grad_fn, y_bars, xs), ys,
-                                [x_dots.get(i) for i in range(len(xs))])
-        y_dots = tuple([zeros_like(part) if y_dot is None else y_dot for y_dot, part in zip(found, ys)])
-        return y_dots if self.outputs > 1 else y_dots[0]
+    def of_arguments(self, x_bars: list[Any]) -> Sequence[Any]:
+        """Return a cotangent for each leaf of the arguments; for the object of a method, one may be given or not."""
+        surplus = len(x_bars) - len(self.leaves)
+        if self.is_method and surplus == 1 and x_bars[0] is None:
+            x_bars = x_bars[1:]
+        elif surplus == -1 and not isinstance(self.leaves[0], (Array, np.ndarray, np.generic, Number)):
+            x_bars = [None, *x_bars]  # under another decorator, the object is an argument
+        return self.results.counted(x_bars, len(self.leaves), of="arguments")
 
 
 def _name(f: Any) -> str:
@@ -359,24 +288,6 @@ def _has_gradient(value: Any, parameter: inspect.Parameter | None) -> bool:
     arrays = [x for x in flatten(value)[0] if isinstance(x, Array)]
     required = parameter is not None and parameter.default is parameter.empty
     return any(map(is_watched, arrays)) or required and any(map(is_traced, arrays))
-
-
-def _same(x: Any) -> tuple[type, Any]:
-    """Return a cache key of an argument that is no array: 1, 1.0 and True have different ones."""
-    return type(x), repr(x) if isinstance(x, (float, complex)) else x
-
-
-def _weakly(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a method without a strong reference to its object, which the recorders hold (see `keep_rule`)."""
-    found = weakref.WeakMethod(method)
-
-    def call(*args: Any) -> Any:
-        bound = found()
-        if bound is None:
-            raise lost_recording()
-        return bound(*args)
-
-    return call
 
 
 def _as_ndarray(part: Any) -> NDArray[Any]:

@@ -3,7 +3,7 @@
 Such an op evaluates by calling a Python function while no program is recorded. Its derivatives call the function again,
 within a reverse sweep or a forward level. They are ops of the same kind, so derivatives of any order exist.
 """
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ad._core import Array, apply, constant, public_value
@@ -14,8 +14,17 @@ from ad.engine.variable import Variable
 from ad.errors import MissingRule
 from ad.ops.batching import over_lanes
 from ad.ops.forms import ALL_VALUES
+from ad.ops.own_rules import OnceASweep
 
-__all__ = ["Rerun"]
+__all__ = ["Rerun", "Reruns", "refuse_tangents"]
+
+
+def refuse_tangents(name: str, variables: Mapping[int, Variable], x_dots: Sequence[Any]) -> None:
+    """Raise MissingRule if variables that a function reads by itself, inputs of its op, have tangents."""
+    for i, variable in variables.items():
+        if x_dots[i] is not None:
+            raise MissingRule(f"ad: {name} has no forward rule for variable {variable.name!r}, which is not among its "
+                              "arguments")
 
 
 class Rerun:
@@ -31,12 +40,13 @@ class Rerun:
     n_outputs : int
     """
 
-    def __init__(self, name: str, function: Callable[[list[Any]], list[Any]], variables: dict[int, Variable],
+    def __init__(self, name: str, function: Callable[[list[Any]], list[Any]], variables: Mapping[int, Variable],
                  n_outputs: int) -> None:
         self.name, self.function, self.variables, self.n_outputs = name, function, variables, n_outputs
         self.first: Any = None  # the outputs of the first evaluation, if the caller has computed them already
         self.op = Op(name, "custom", self.evaluate, jvp=self.jvp, vjp=self.vjp, needs=(ALL_VALUES,), outputs=n_outputs)
         self.pullback: Rerun | None = None
+        self.once = OnceASweep(2)  # every call of the pullback is one of the function
         self.pushforwards: dict[tuple[int, ...], Rerun] = {}
 
     def __call__(self, inputs: Sequence[Any]) -> list[Array]:
@@ -55,9 +65,12 @@ class Rerun:
     # -- reverse
 
     def vjp(self, i: int, y_bar: Any, xs: tuple[Any, ...], y: Any, params: tuple[Any, ...]) -> Any:
+        return self.once.cotangents(self.all_pulled, y_bar, xs, y, params)[i]
+
+    def all_pulled(self, y_bar: Any, xs: tuple[Any, ...], y: Any, params: tuple[Any, ...]) -> list[Array]:
         if self.pullback is None:
             self.pullback = Rerun(f"{self.name}_vjp", self.pulled, self.variables, len(xs))
-        return self.pullback([*xs, *(y_bar if self.n_outputs > 1 else [y_bar])])[i]
+        return self.pullback([*xs, *(y_bar if self.n_outputs > 1 else [y_bar])])
 
     def pulled(self, inputs: list[Any]) -> list[Any]:
         """Compute the inputs' cotangents from the inputs and the outputs' cotangents."""
@@ -70,20 +83,17 @@ class Rerun:
     # -- forward
 
     def jvp(self, x_dots: tuple[Any, ...], xs: tuple[Any, ...], y: Any, params: tuple[Any, ...]) -> Any:
+        refuse_tangents(self.name, self.variables, x_dots)
         given = tuple([i for i, x_dot in enumerate(x_dots) if x_dot is not None])
-        for i in given:
-            if i in self.variables:
-                raise MissingRule(f"ad: {self.name} has no forward rule for variable {self.variables[i].name!r}, "
-                                  "which is not among its arguments")
         if given not in self.pushforwards:
             self.pushforwards[given] = Rerun(f"{self.name}_jvp", lambda inputs: self.pushed(given, inputs),
                                              self.variables, self.n_outputs)
 
         def push(*dots: Any) -> Any:
-            found = self.pushforwards[given]([*xs, *dots])
+            found = self.pushforwards[given]([*xs, *[dots[i] for i in given]])
             return tuple(found) if self.n_outputs > 1 else found[0]
 
-        return over_lanes(push, tuple([x_dots[i] for i in given]), tuple([xs[i] for i in given]))
+        return over_lanes(push, x_dots, xs)
 
     def pushed(self, given: tuple[int, ...], inputs: list[Any]) -> list[Any]:
         """Compute the outputs' tangents from the inputs and the tangents of the inputs `given`."""
@@ -92,3 +102,21 @@ class Rerun:
         ys, y_dots = boundary.push_level(lambda *xs: self.function(list(xs)), inputs[:n],
                                          [x_dots.get(i) for i in range(n)])
         return [boundary.zeros_like(y, True) if y_dot is None else y_dot for y, y_dot in zip(ys, y_dots)]
+
+
+class Reruns:
+    """The ops of the calls of one function: equal calls have one, so that a program computes it once."""
+
+    def __init__(self) -> None:
+        self.known: dict[Any, Rerun] = {}
+
+    def of_call(self, fixed: Sequence[Any], make: Callable[[], Rerun]) -> Rerun:
+        """Return the op of the calls that have these things in common, made at the first of them."""
+        key = tuple([(type(x), repr(x) if isinstance(x, (float, complex)) else x) for x in fixed])  # 1 is not True
+        try:
+            found = self.known.get(key)
+        except TypeError:  # unhashable
+            return make()
+        if found is None:
+            found = self.known[key] = make()
+        return found
