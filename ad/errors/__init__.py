@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 __all__ = [
     "CALLS", "IndependentWarning", "MissingRule", "another_argument", "another_call", "another_input", "cannot_write",
     "conversion_error", "differences_instead", "is_untraceable", "kind", "lost_guard",
-    "lost_in_integers", "lost_lanes", "lost_part", "lost_recording", "lost_rule", "missing_rule", "needs_scipy",
+    "lost_in_integers", "lost_lanes", "lost_part", "lost_recording", "lost_rule", "missing_rule", "name_of",
+    "needs_scipy",
     "no_assignment", "no_change", "no_derivative", "no_place", "not_a_function", "not_an_output", "not_argnums",
     "shown", "unsupported_argument", "warn_independent",
 ]
@@ -29,6 +30,12 @@ def kind(value: Any) -> str:
     if type(value).__module__.partition(".")[0] == "ad":
         name = f"ad.{name}"
     return "None" if value is None else f"{'an' if name[0] in 'aeiouAEIOU' or name == 'ndarray' else 'a'} {name}"
+
+
+def name_of(f: Any) -> str:
+    """Return the name of a function, or of an object that is called like one."""
+    name: str | None = getattr(f, "__name__", None)
+    return name or name_of(getattr(f, "func", type(f)))
 
 
 def shown(value: Any) -> str:

@@ -11,7 +11,8 @@ from ad._core import apply
 from ad.ops.table import TABLE
 from ad.ops.traits import Batching
 
-__all__ = ["aligned_tangent", "lane_count", "linear_over_lanes", "over_lanes", "total", "with_lanes", "zeros_like"]
+__all__ = ["aligned_tangent", "broadcast_if_it_fits", "fits", "lane_count", "linear_over_lanes", "over_lanes",
+           "total", "with_lanes", "zeros_like"]
 
 
 def over_lanes(rule: Callable[..., Any], dots: Sequence[Any], xs: Sequence[Any], tangents: Any = False) -> Any:
@@ -84,6 +85,16 @@ def total(terms: Iterable[Any]) -> Any:
         else:
             result = result + term
     return result
+
+
+def broadcast_if_it_fits(x: Any, shape: tuple[int, ...]) -> Any:
+    """An Array broadcast to a shape, or as it is if it does not broadcast to that."""
+    return TABLE["broadcast_to"].function(x, shape) if x.shape != shape and fits(x.shape, shape) else x
+
+
+def fits(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:
+    """Whether an array of a shape broadcasts to another one."""
+    return len(shape) <= len(whole) and all(n in (1, m) for n, m in zip(shape[::-1], whole[::-1]))
 
 
 def zeros_like(x: Any) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, overload
 
 from ad.engine.graph import Op
-from ad.errors import not_a_function
+from ad.errors import name_of, not_a_function
 from ad.ops import shape_rules
 from ad.ops.forms import OUTPUT, Made, bilinear_rules, composite_function, linear_rules
 from ad.ops.opaque import ElementByElement, Opaque, Parameters, checked_shape_rule
@@ -408,8 +408,7 @@ def composite(function: Any = None, /, *, stands_for: Any = ()) -> Any:
 def _parameters(form: str, function: Any, inputs: int | None, name: str | None, rules: int | None) -> Parameters:
     if not callable(function):
         raise not_a_function(f"ops.{form}", function)
-    name = name or getattr(function, "__name__", None) or type(function).__name__
-    return Parameters.of(str(name), function, inputs, rules)
+    return Parameters.of(name or name_of(function), function, inputs, rules)
 
 
 def _count(rule: Any) -> int | None:

@@ -17,7 +17,15 @@ import numpy as np
 
 from ad._core import Array, apply, constant
 from ad.errors import MissingRule, is_untraceable, kind
-from ad.ops.batching import aligned_tangent, lane_count, over_lanes, total, zeros_like
+from ad.ops.batching import (
+    aligned_tangent,
+    broadcast_if_it_fits,
+    fits,
+    lane_count,
+    over_lanes,
+    total,
+    zeros_like,
+)
 from ad.ops.forms import ALL_VALUES, conjugated, needed_values, pull_rule, push_rule
 from ad.ops.opaque import Parameters, numbers_in
 from ad.ops.table import ops_named
@@ -107,8 +115,8 @@ class Results:
         else:
             who = f"{self.name}: its {self._rule(what)}"
             array = constant(numbers_in(dot, who, "return an array, or None for zeros"))
-        if self.broadcasts and array.shape != x.shape and _fits(array.shape, x.shape):
-            array = apply(BROADCAST_TO, (array,), (x.shape,))
+        if self.broadcasts:
+            array = broadcast_if_it_fits(array, x.shape)
         if array.shape != x.shape:
             hint = "; sum over the axes that broadcasting added" if array.ndim > x.ndim else ""
             raise ValueError(f"{self._mismatch(what, 'shape', array, x)}; they must be the same{hint}")
@@ -323,16 +331,12 @@ def _checked_slope(partial: _Function, parameters: Parameters) -> _Function:
             numbers_in(found, f"{parameters.name}: its partial")
         known = [x.shape for x in args[:parameters.inputs + 1] if x is not None]
         shape = np.shape(found)
-        if shape and known and shape not in known and not _fits(shape, np.broadcast_shapes(*known)):
+        if shape and known and shape not in known and not fits(shape, np.broadcast_shapes(*known)):
             raise ValueError(f"ad: {parameters.name}: its partial returned an array of shape {shape}, which does not "
                              f"broadcast to that of the output, {np.broadcast_shapes(*known)}")
         return found
 
     return slope
-
-
-def _fits(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:
-    return len(shape) <= len(whole) and all(n in (1, m) for n, m in zip(shape[::-1], whole[::-1]))
 
 
 def elementwise_rules(slopes: tuple[Any, ...]) -> tuple[_Function, _Function]:

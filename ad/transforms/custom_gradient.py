@@ -6,15 +6,15 @@ from numbers import Number
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ad._core import Array, is_traced, is_watched, public_value
+from ad._core import Array, constant, public_value
 from ad.engine.inspection import find_tracer
 from ad.engine.tape import Tape, is_differentiating
 from ad.engine.variable import Variable
 from ad.engine.writing import separate
-from ad.errors import kind, no_place, not_a_function
-from ad.ops.own_call import with_rules_of_call
+from ad.errors import kind, name_of, not_a_function
+from ad.ops.opaque import numbers_in
+from ad.ops.own_call import with_inputs_in_places, with_rules_of_call
 from ad.ops.own_rules import OnceASweep, Results, pushed, transposed
 from ad.transforms.replay import Rerun, Reruns, refuse_tangents
 from ad.trees import flatten, flatten_optional
@@ -141,10 +141,10 @@ class _CustomCall:
     def __init__(self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any],
                  forward: Callable[..., Any] | None, reruns: Reruns, is_method: bool = False) -> None:
         if kwargs:
-            args, kwargs = _in_places(f, args, kwargs)
+            args, kwargs = with_inputs_in_places(f, args, kwargs)
         self.f, self.kwargs, self.reruns, self.is_method = f, kwargs, reruns, is_method
         self.forward: Any = forward  # the rule that `defjvp` registered, or None
-        self.name = _name(f)
+        self.name = name_of(f)
         leaves, self.rebuild_args = flatten(args)
         leaves = [x.read_value() if isinstance(x, Variable) else x for x in leaves]
         # `f` gets Arrays of its own: what it writes to them is inside the op, whose inputs are the caller's
@@ -158,29 +158,31 @@ class _CustomCall:
         tracer = find_tracer(given)
         caught = tracer and tracer.catch(given)
         try:
-            y, self.grad_fn = self.run(self.leaves, watch=is_differentiating())
+            y, self.grad_fn = self.run_watched() if is_differentiating() else self.run(self.leaves)
         finally:
             has_escaped = tracer and tracer.release(caught)
-        outputs, rebuild = flatten(y)
+        leaves, rebuild = flatten(y)
         inputs = given + [v.read_value() for v in self.variables.values()]
-        if not inputs or not outputs:
+        if not inputs or not leaves:
             return y
+        outputs = [part if isinstance(part, Array) else constant(
+            numbers_in(part, f"{self.name}: the function", "it must return arrays and numbers")) for part in leaves]
         if has_escaped:
-            return rebuild(self.rerun([_as_ndarray(part) for part in outputs])(inputs))
+            return rebuild(self.rerun(outputs)(inputs))
         self.results, self.once = _Results(self.name, len(outputs)), OnceASweep(len(inputs))
         return rebuild(with_rules_of_call(self.name, inputs, outputs, self))
 
-    def rerun(self, values: list[Any]) -> Rerun:
-        """Return the op that calls the function again in each replay; `values` are the outputs of this call."""
+    def rerun(self, outputs: list[Array]) -> Rerun:
+        """Return the op that calls the function again in each replay; `outputs` are those of this call."""
         fixed = self.with_inputs([None] * len(self.positions))
 
         def make() -> Rerun:
             self.leaves = fixed
-            return Rerun(self.name, self.again, self.variables, len(values))
+            return Rerun(self.name, self.again, self.variables, len(outputs))
 
         found = self.reruns.of_call((*fixed, *self.positions, *map(id, self.variables.values()), *self.kwargs,
-                                     *self.kwargs.values(), len(values), self.forward), make)
-        found.first = values
+                                     *self.kwargs.values(), len(outputs), self.forward), make)
+        found.first = [*map(public_value, outputs)]
         return found
 
     def again(self, inputs: list[Any]) -> list[Any]:
@@ -188,24 +190,24 @@ class _CustomCall:
         args = self.rebuild_args(self.with_inputs(inputs))
         return flatten(_CustomCall(self.f, args, self.kwargs, self.forward, self.reruns, self.is_method).result())[0]
 
-    def run(self, leaves: Iterable[Any], watch: bool = False) -> tuple[Any, Callable[..., Any]]:
-        """Call `f` on arguments with these leaves; with `watch`, note which variables it reads."""
-        args = self.rebuild_args(leaves)
-        if not watch:
-            return self.pair(self.f(*args, **self.kwargs))
+    def run(self, leaves: Iterable[Any]) -> tuple[Any, Callable[..., Any]]:
+        """Call `f` on arguments with these leaves."""
+        returned = self.f(*self.rebuild_args(leaves), **self.kwargs)
+        if isinstance(returned, tuple) and len(returned) == 2 and callable(returned[1]):
+            return returned
+        raise TypeError(f"ad: {self.name}, under custom_gradient, must return (y, grad_fn), not {kind(returned)}")
+
+    def run_watched(self) -> tuple[Any, Callable[..., Any]]:
+        """Call `f` on the arguments; note which variables it reads."""
         with Tape() as watcher:
-            y, grad_fn = self.pair(self.f(*args, **self.kwargs))
+            y, grad_fn = self.run(self.leaves)
         self.variables = dict(enumerate(watcher.watched_variables(), len(self.positions)))
-        if self.variables and not _takes_variables(grad_fn):
+        if self.variables and not any(p.name == "variables" or p.kind is p.VAR_KEYWORD
+                                      for p in inspect.signature(grad_fn).parameters.values()):
             names = [v.name for v in self.variables.values()]
             raise TypeError(f"ad: {self.name} reads the variables {names}: its gradient function must have "
                             "a keyword `variables`, or they must be arguments")
         return y, grad_fn
-
-    def pair(self, returned: Any) -> tuple[Any, Callable[..., Any]]:
-        if isinstance(returned, tuple) and len(returned) == 2 and callable(returned[1]):
-            return returned
-        raise TypeError(f"ad: {self.name}, under custom_gradient, must return (y, grad_fn), not {kind(returned)}")
 
     def with_inputs(self, inputs: Iterable[Any], fill: Sequence[Any] | None = None) -> list[Any]:
         """Return the leaves of the arguments, or `fill`, with inputs in the positions of the arrays."""
@@ -256,44 +258,3 @@ class _CustomCall:
         elif surplus == -1 and not isinstance(self.leaves[0], (Array, np.ndarray, np.generic, Number)):
             x_bars = [None, *x_bars]  # under another decorator, the object is an argument
         return self.results.counted(x_bars, len(self.leaves), of="arguments")
-
-
-def _name(f: Any) -> str:
-    """Return the name of a function, or of an object that is called like one."""
-    return getattr(f, "__name__", None) or _name(getattr(f, "func", type(f)))
-
-
-def _in_places(f: Callable[..., Any], args: tuple[Any, ...],
-               kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Move arguments that have a gradient from the keywords to their positions in the signature of `f`."""
-    if not any(isinstance(x, Array) for x in flatten(tuple(kwargs.values()))[0]):
-        return args, kwargs
-    signature = inspect.signature(f)
-    places = [name for name, p in signature.parameters.items()
-              if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    n = 0
-    for name, value in kwargs.items():
-        if _has_gradient(value, signature.parameters.get(name)):
-            if name not in places:
-                raise no_place(_name(f), name)
-            n = max(n, places.index(name) + 1)
-    bound = signature.bind(*args, **kwargs)
-    bound.apply_defaults()
-    moved = places[len(args):n]
-    return (*args, *[bound.arguments[name] for name in moved]), {k: v for k, v in kwargs.items() if k not in moved}
-
-
-def _has_gradient(value: Any, parameter: inspect.Parameter | None) -> bool:
-    """Whether an argument is being differentiated, or may be in a program that is being recorded."""
-    arrays = [x for x in flatten(value)[0] if isinstance(x, Array)]
-    required = parameter is not None and parameter.default is parameter.empty
-    return any(map(is_watched, arrays)) or required and any(map(is_traced, arrays))
-
-
-def _as_ndarray(part: Any) -> NDArray[Any]:
-    return public_value(part) if isinstance(part, Array) else np.asarray(part)
-
-
-def _takes_variables(grad_fn: Callable[..., Any]) -> bool:
-    parameters = inspect.signature(grad_fn).parameters.values()
-    return any(p.name == "variables" or p.kind is p.VAR_KEYWORD for p in parameters)

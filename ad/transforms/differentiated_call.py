@@ -9,7 +9,7 @@ from ad import trees
 from ad._core import Array
 from ad.engine import boundary, sweep
 from ad.engine.variable import Variable
-from ad.errors import kind, no_derivative, not_a_function, not_argnums, warn_independent
+from ad.errors import kind, name_of, no_derivative, not_a_function, not_argnums, warn_independent
 from ad.ops.shaping import astype
 
 __all__ = ["DifferentiatedCall", "check", "named"]
@@ -218,6 +218,5 @@ def named(function: Function, transform: str, f: Function, argnums: Any) -> Func
     """Give a derivative the name, documentation and signature of the function it is made from."""
     check(transform, f, argnums)
     functools.update_wrapper(function, f, ("__module__", "__doc__"), ())
-    name = getattr(f, "__name__", type(f).__name__)
-    function.__name__ = function.__qualname__ = f"{transform}({name})"
+    function.__name__ = function.__qualname__ = f"{transform}({name_of(f)})"
     return function

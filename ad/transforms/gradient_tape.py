@@ -12,7 +12,7 @@ from ad.engine.boundary import output
 from ad.engine.tape import Accumulator, Tape
 from ad.engine.variable import Variable
 from ad.errors import kind, shown
-from ad.transforms.cotangents import broadcast_cotangent
+from ad.ops.batching import broadcast_if_it_fits
 from ad.transforms.jacobians import rows
 from ad.trees import TreeDef, flatten, flatten_like, flatten_optional
 
@@ -250,9 +250,10 @@ def _seeded(targets: list[Array], output_gradients: Any) -> tuple[list[Array], l
 def _seed(y: Array, y_bar: Any) -> Array:
     if y_bar is None:
         return constant(np.ones(y.shape, y.dtype))
-    y_bar = _as_array(y_bar, "gradient of a target")
-    return broadcast_cotangent(
-        y_bar, y.shape, "ad: a gradient of shape {found} in output_gradients for a target of shape {wanted}")
+    seed: Array = broadcast_if_it_fits(_as_array(y_bar, "gradient of a target"), y.shape)
+    if seed.shape != y.shape:
+        raise ValueError(f"ad: a gradient of shape {seed.shape} in output_gradients for a target of shape {y.shape}")
+    return seed
 
 
 def _or_zeros(x_bar: Any, shape: tuple[int, ...], dtype: Any, zeros: bool) -> Any:
