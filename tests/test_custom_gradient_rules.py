@@ -96,6 +96,25 @@ def test_a_gradient_function_of_zeros_can_be_transposed():
         assert forward(identity(grad_fn)).tolist() == reverse(identity(grad_fn)).tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize(("returned", "message"), [
+    (lambda y_bar, x, v: y_bar * v, "reads variables, its grad_fn must return a pair: .*; not an ad.Array"),
+    (lambda y_bar, x, v: (y_bar * v, y_bar * x, None), "must return a pair: .*; not a tuple"),
+    (lambda y_bar, x, v: (y_bar * v, [y_bar, y_bar]), "its grad_fn returned 2 cotangents for 1 variables"),
+    (lambda y_bar, x, v: (y_bar * v, [y_bar[:1, None]]), r"cotangent of shape \(1, 1\) for an input of shape \(2,\)"),
+])
+def test_the_cotangents_of_variables(returned, message):
+    v = ad.Variable([3.0, 4.0])
+
+    @ad.custom_gradient
+    def op(x):
+        return x * v, lambda y_bar, variables: returned(y_bar, x, variables[0])
+
+    with ad.GradientTape() as tape:
+        y = op(ad.constant([1.0, 2.0]))
+    with pytest.raises((TypeError, ValueError), match="^ad: op: .*" + message):
+        tape.gradient(y, v)
+
+
 def test_a_function_that_returns_no_number():
     @ad.custom_gradient
     def op(x):

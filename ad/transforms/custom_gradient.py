@@ -68,8 +68,11 @@ def custom_gradient(f: Any = None) -> Any:
 
     Raises
     ------
-    ValueError
-        In the sweep, if `grad_fn` returns a wrong number of cotangents.
+    ValueError, TypeError
+        In the sweep, if `grad_fn` returns another number of cotangents than it should, one of a shape that does not
+        broadcast to the argument's, or no numbers; or a forward rule such tangents.
+    MissingRule
+        In forward mode, if there is no forward rule, and `grad_fn` cannot be transposed.
 
     Examples
     --------
@@ -205,8 +208,8 @@ class _CustomCall:
         if self.variables and not any(p.name == "variables" or p.kind is p.VAR_KEYWORD
                                       for p in inspect.signature(grad_fn).parameters.values()):
             names = [v.name for v in self.variables.values()]
-            raise TypeError(f"ad: {self.name} reads the variables {names}: its gradient function must have "
-                            "a keyword `variables`, or they must be arguments")
+            raise TypeError(f"ad: {self.name} reads the variables {names}: its grad_fn must have a keyword "
+                            "`variables`, or they must be arguments")
         return y, grad_fn
 
     def with_inputs(self, inputs: Iterable[Any], fill: Sequence[Any] | None = None) -> list[Any]:
@@ -242,7 +245,11 @@ class _CustomCall:
         y_bars = map(separate, self.results.listed(y_bar))
         v_bars: Any = ()
         if self.variables:
-            x_bars, v_bars = grad_fn(*y_bars, variables=list(self.variables.values()))
+            pair = grad_fn(*y_bars, variables=list(self.variables.values()))
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise TypeError(f"ad: {self.name}: as it reads variables, its grad_fn must return a pair: the "
+                                f"cotangents of the arguments, and a list of those of the variables; not {kind(pair)}")
+            x_bars, v_bars = pair
             v_bars = self.results.counted(flatten_optional(v_bars), len(self.variables), of="variables")
         else:
             x_bars = grad_fn(*y_bars)
