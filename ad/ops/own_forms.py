@@ -343,7 +343,7 @@ def _custom_rules(jvp: Any, vjp: Any, parameters: Parameters, outputs: int, conj
     results, n = Results(parameters.name, outputs), parameters.inputs
     if vjp is None:
         push = push_of_jvp(jvp, parameters, results, batching)
-        pull = pull_of_push(push, results)
+        pull = pull_of_push(push, results, n, is_of_all=not isinstance(jvp, tuple))
     else:
         pull = pull_of_vjp(vjp, parameters, results, conjugates)
         push = push_of_pull(pull, results) if jvp is None else push_of_jvp(jvp, parameters, results, batching)

@@ -215,7 +215,8 @@ def _check_count(rules: tuple[Any, ...], parameters: Parameters, what: str) -> N
 class OnceASweep:
     """Calls a reverse rule for all inputs once, where a sweep asks for one cotangent after the other.
 
-    The sweep asks with the same Arrays, which nobody else has. The cotangents are kept for as long as these live.
+    The sweep reads the inputs of a node once, so that the Array of the first one, with the output's cotangent, tells
+    for which node it asks. The cotangents are kept for as long as these live.
 
     Parameters
     ----------
@@ -231,13 +232,12 @@ class OnceASweep:
         if self.inputs == 1 or not isinstance(xs[0], Array):
             found: list[Any] = rule(y_bar, xs, y, params)
             return found
-        given = [x for values in (y_bar, y) for x in (values if isinstance(values, tuple) else (values,))]
-        given = [x for x in (*given, *xs) if isinstance(x, Array)]
-        known, found, _ = getattr(self.latest, "entry", ((), [], None))
+        given = (xs[0], *y_bar) if isinstance(y_bar, tuple) else (xs[0], y_bar)
+        known, found = getattr(self.latest, "entry", ((), []))
         if not found or len(known) != len(given) or any(ref() is not x for ref, x in zip(known, given)):
             found = [*rule(y_bar, xs, y, params)]
-            drop = weakref.ref(xs[0], functools.partial(_clear, found))
-            self.latest.entry = [*map(weakref.ref, given)], found, drop
+            drop = functools.partial(_clear, found)
+            self.latest.entry = [weakref.ref(x, drop) for x in given], found
         return [*found]
 
 
@@ -282,17 +282,23 @@ def transposed(results: Results, linear: _Function, x_dots: Sequence[Any], xs: S
     return over_lanes(of_lane, x_dots, xs)
 
 
-def pull_of_push(push: _Function, results: Results) -> _Function:
-    """Return the reverse rule that transposes the forward rule."""
+def pull_of_push(push: _Function, results: Results, inputs: int, is_of_all: bool) -> _Function:
+    """Return the reverse rule that transposes the forward rule: once, if that is of all inputs, or for each of them."""
+    shared = OnceASweep(inputs)
 
-    def pull(i: int, y_bar: Any, xs: Any, y: Any, params: Any) -> Any:
+    def pull_all(y_bar: Any, xs: Any, y: Any, params: Any) -> list[Array | None]:
+        return _transposed(results, "vjp", lambda *x_dots: results.listed(push(x_dots, xs, y, params)), xs,
+                           results.listed(y_bar))
+
+    def pull_each(i: int, y_bar: Any, xs: Any, y: Any, params: Any) -> Any:
         def linear(x_dot: Any) -> Sequence[Any]:
-            x_dots = [x_dot if k == i else None for k in range(len(xs))]
-            return results.listed(push(x_dots, xs, y, params))
+            return results.listed(push([x_dot if k == i else None for k in range(inputs)], xs, y, params))
 
         return _transposed(results, "vjp", linear, [xs[i]], results.listed(y_bar))[0]
 
-    return pull
+    if not is_of_all:
+        return pull_each
+    return lambda i, y_bar, xs, y, params: shared.cotangents(pull_all, y_bar, xs, y, params)[i]
 
 
 def _transposed(results: Results, wanted: str, linear: _Function, like: Sequence[Any],
