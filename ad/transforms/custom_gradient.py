@@ -177,16 +177,10 @@ class _CustomCall:
 
     def rerun(self, outputs: list[Array]) -> Rerun:
         """Return the op that calls the function again in each replay; `outputs` are those of this call."""
-        fixed = self.with_inputs([None] * len(self.positions))
-
-        def make() -> Rerun:
-            self.leaves = fixed
-            return Rerun(self.name, self.again, self.variables, len(outputs))
-
-        found = self.reruns.of_call((*fixed, *self.positions, *map(id, self.variables.values()), *self.kwargs,
-                                     *self.kwargs.values(), len(outputs), self.forward), make)
-        found.first = [*map(public_value, outputs)]
-        return found
+        self.leaves = self.with_inputs([None] * len(self.positions))
+        fixed = (*self.leaves, *self.positions, *map(id, self.variables.values()), *self.kwargs, *self.kwargs.values(),
+                 self.forward)
+        return self.reruns.known(fixed, Rerun(self.name, self.again, self.variables, [*map(public_value, outputs)]))
 
     def again(self, inputs: list[Any]) -> list[Any]:
         """Call the function on other inputs; return its outputs."""

@@ -37,14 +37,17 @@ class Rerun:
         Takes and returns lists of Arrays.
     variables : dict
         Position of an input -> the Variable that it is the value of, which the function reads by itself.
-    n_outputs : int
+    outputs : int or list
+        How many there are; or the values of the first evaluation, which the caller has computed already.
     """
 
     def __init__(self, name: str, function: Callable[[list[Any]], list[Any]], variables: Mapping[int, Variable],
-                 n_outputs: int) -> None:
-        self.name, self.function, self.variables, self.n_outputs = name, function, variables, n_outputs
-        self.first: Any = None  # the outputs of the first evaluation, if the caller has computed them already
-        self.op = Op(name, "custom", self.evaluate, jvp=self.jvp, vjp=self.vjp, needs=(ALL_VALUES,), outputs=n_outputs)
+                 outputs: int | list[Any]) -> None:
+        self.name, self.function, self.variables = name, function, variables
+        self.n_outputs = outputs if isinstance(outputs, int) else len(outputs)
+        self.first = None if isinstance(outputs, int) else outputs
+        self.op = Op(name, "custom", self.evaluate, jvp=self.jvp, vjp=self.vjp, needs=(ALL_VALUES,),
+                     outputs=self.n_outputs)
         self.pullback: Rerun | None = None
         self.once = OnceASweep(2)  # every call of the pullback is one of the function
         self.pushforwards: dict[tuple[int, ...], Rerun] = {}
@@ -108,15 +111,14 @@ class Reruns:
     """The ops of the calls of one function: equal calls have one, so that a program computes it once."""
 
     def __init__(self) -> None:
-        self.known: dict[Any, Rerun] = {}
+        self.ops: dict[Any, Rerun] = {}
 
-    def of_call(self, fixed: Sequence[Any], make: Callable[[], Rerun]) -> Rerun:
-        """Return the op of the calls that have these things in common, made at the first of them."""
+    def known(self, fixed: Sequence[Any], op: Rerun) -> Rerun:
+        """Return the op of an earlier call that had the same things in common with all its replays; or this one."""
         key = tuple([(type(x), repr(x) if isinstance(x, (float, complex)) else x) for x in fixed])  # 1 is not True
         try:
-            found = self.known.get(key)
+            found = self.ops.setdefault((key, op.n_outputs), op)
         except TypeError:  # unhashable
-            return make()
-        if found is None:
-            found = self.known[key] = make()
+            return op
+        found.first = op.first
         return found
