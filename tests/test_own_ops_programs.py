@@ -409,3 +409,13 @@ def test_a_lookup_table_in_a_simulation():
     for k in range(3):
         close(compiled(v + 0.07 * k), reference(v + 0.07 * k), rtol=1e-12)
     close(ad.vmap(ad.grad(lambda v: fall(v, table)))(v), ad.jacobian(lambda v: fall(v, table))(v).diagonal())
+
+
+@pytest.mark.parametrize("derivative", [ad.grad, ad.hessian, lambda f: lambda x: ad.jvp(f, (x,), (x,))[1]])
+def test_an_own_op_computes_an_index(derivative):
+    largest = ad.ops.custom(lambda x: np.argmax(x), vjp=lambda y_bar, x, y: None)
+    function = derivative(lambda x: x[largest(x)] ** 2)
+    compiled = ad.compile(function)
+    for x in (np.array([1.0, 3.0, 2.0]), np.array([5.0, 3.0, 2.0])):
+        close(compiled(x), derivative(lambda x: x[np.argmax(x)] ** 2)(x))
+        close(function(x), compiled(x))

@@ -331,6 +331,8 @@ def pull_rule(vjps: Sequence[_Function], read: Sequence[int]) -> _Function:
     """Return the reverse rule that calls one for each input; `read` has the values that each reads, to conjugate."""
 
     def pull(i: int, y_bar: Any, xs: Any, y: Any, params: Any) -> Any:
+        if i >= len(vjps):
+            return None  # of an input without a rule: integers, which an own op may have computed of floats
         xs, y = conjugated(xs, y, read[i]) if read else (xs, y)
         return vjps[i](y_bar, *xs, y, *params)
 
@@ -344,7 +346,7 @@ def push_rule(jvps: Sequence[_Function], batching: Batching) -> _Function:
         return total(
             over_lanes(lambda d, i=i: jvps[i](d, *xs, y, *params),
                        (aligned_tangent(x_dots[i], i, xs, params, batching.tangents),), (xs[i],), batching.tangents)
-            for i in range(len(xs)) if x_dots[i] is not None
+            for i in range(min(len(xs), len(jvps))) if x_dots[i] is not None
         )
 
     return push
