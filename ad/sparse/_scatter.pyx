@@ -35,7 +35,7 @@ cdef class Scatter:
     """
     cdef object template, kept
     cdef Part *parts
-    cdef readonly int n_parts, n_assigning
+    cdef readonly int n_parts, n_assigning, n_arrays
     cdef const int32_t[::1] rest  # places to which no part assigns
 
     def __cinit__(self, template, list parts):
@@ -43,6 +43,7 @@ cdef class Scatter:
         self.parts = <Part *>PyMem_Malloc(max(len(parts), 1) * sizeof(Part))
         if self.parts == NULL:
             raise MemoryError
+        self.n_arrays = 1 + max([source for source, _ in parts], default=-1)
         written, adding = np.zeros(len(template), np.uint8), []
         not_zero = (template != 0).view(np.uint8)
         for source, places in parts:
@@ -71,14 +72,17 @@ cdef class Scatter:
                 break
 
     def run(self, list arrays, cnp.ndarray data):
-        """Set `data` to the template plus the arrays; all are contiguous, of the template's dtype."""
-        cdef void **pointers = <void **>PyMem_Malloc(max(len(arrays), 1) * sizeof(void *))
+        """Set `data` to the template plus the arrays; all are contiguous, of the template's dtype.
+
+        There may be more arrays than the parts name.
+        """
+        cdef void **pointers = <void **>PyMem_Malloc((self.n_arrays + 1) * sizeof(void *))
         cdef cnp.ndarray array
         cdef int i
         if pointers == NULL:
             raise MemoryError
         try:
-            for i in range(len(arrays)):
+            for i in range(self.n_arrays):
                 array = arrays[i]
                 pointers[i] = cnp.PyArray_DATA(array)
             array = self.template

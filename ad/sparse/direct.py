@@ -59,7 +59,7 @@ class Direct:
     def run(self, values: Sequence[Any], data: NDArray[Any]) -> list[Any]:
         """Write the derivative into `data`; return the outputs of the path, then what the guards check."""
         found = self.machine.run(values)
-        self.scatter.run(found[: self.n_arrays], data)
+        self.scatter.run(found, data)
         return found[self.n_arrays :]
 
     @property
@@ -82,7 +82,7 @@ class Direct:
             start += graph.avals[slot].size
         for is_single in (True, False):
             self._place_short([(term, places) for term, places in short if (term.columns.size == 1) is is_single], arrays)
-        self.n_arrays = len(arrays)
+        self.n_arrays = len(arrays)  # the first of what the program returns
         return [*arrays, *(found if self.with_outputs else found[len(outputs) :])]
 
     def _place(self, term: Term, start: int, arrays: list[Any], short: list[Any]) -> None:

@@ -169,10 +169,14 @@ class _Path:
 
     def try_result(self, values: Sequence[Any], out: Any) -> Any:
         """Return the result; None if the function takes another path for these values."""
-        matrix = self.structured.new() if out is None else out
-        if out is not None:
+        if out is None:
+            matrix = self.structured.new()
+        else:
             self.structured.check(out)
-        outputs = self.evaluator.run(self.recorded.values(values), matrix.data)
+            matrix = out
+        outputs = self.evaluator.run(self.recorded.values(values) if self.recorded.variables else values, matrix.data)
+        if not outputs:
+            return matrix
         guards = self.recorded.guards
         n = len(outputs) - len(guards)
         if guards and not all(guard.holds(value) for guard, value in zip(guards, outputs[n:])):
