@@ -149,7 +149,9 @@ def test_lagrangian_without_constraints():
     np.testing.assert_allclose(problem.hessian(np.ones(3), []).toarray(), 6 * np.eye(3))
 
 
-@pytest.mark.parametrize("x, shape", [(np.ones(0), (0, 0)), (np.ones(()), (1, 1)), (2.0, (1, 1)), (np.arange(3), (3, 3))])
+@pytest.mark.parametrize("x, shape", [
+    (np.ones(0), (0, 0)), (np.ones(()), (1, 1)), (2.0, (1, 1)), (np.arange(3), (3, 3)),
+])
 def test_sizes(x, shape):
     found = ad.sparse.hessian(lambda x: (x ** 3).sum())(x)
     assert found.shape == shape

@@ -13,11 +13,9 @@ from ad.ops.shaping import astype, broadcast_to, ravel
 from ad.sparse._scatter import Scatter
 from ad.sparse.recorded import Recorded, record_graph
 from ad.sparse.structured import Structured
-from ad.sparse.terms import Term, joined_coefficients, push_terms
+from ad.sparse.terms import SHORT, Term, joined_coefficients, push_terms
 
 __all__ = ["Direct"]
-
-SHORT = 16  # coefficients of terms this short are joined to one array
 
 
 class Direct:
@@ -80,8 +78,8 @@ class Direct:
             for term in group:
                 self._place(term, start, arrays, short)
             start += graph.avals[slot].size
-        for is_single in (True, False):
-            self._place_short([(term, places) for term, places in short if (term.columns.size == 1) is is_single], arrays)
+        self._place_short([(term, places) for term, places in short if term.columns.size == 1], arrays)
+        self._place_short([(term, places) for term, places in short if term.columns.size > 1], arrays)
         self.n_arrays = len(arrays)  # the first of what the program returns
         return [*arrays, *(found if self.with_outputs else found[len(outputs) :])]
 

@@ -28,11 +28,13 @@ from ad.sparse import _rows
 from ad.sparse.index_maps import Interned, view_of
 from ad.sparse.links import IDENTITY, Gather, Link, Pairs, Scatter, as_operand, blocks_of, links_of, mixing_of_all
 
-__all__ = ["Term", "TooCostly", "joined_coefficients", "push_terms"]
+__all__ = ["SHORT", "Term", "TooCostly", "joined_coefficients", "push_terms"]
 
 Indices: TypeAlias = NDArray[np.int32]
 
-MANY_TERMS = 12  # of one value, from which they are joined to one
+MANY_TERMS = 12  # of one value, from which it may pay to join them to one
+WORTH_JOINING = 1.5  # entries of all terms for each place
+SHORT = 16  # entries of a term on average, up to which it costs more to compute on it than to join it to others
 MOST_LANES = 64  # elements that an op mixes, up to which its own Jacobian is taken
 
 
@@ -105,7 +107,7 @@ class _Pusher:
         for instruction in self.graph.instructions:
             self.step(instruction)
         outputs = self.graph.outputs
-        return [self.values[slot] for slot in outputs], [self.terms_of(slot, False) for slot in outputs]
+        return [self.values[slot] for slot in outputs], [self.terms_of(slot) for slot in outputs]
 
     def step(self, instruction: Instruction) -> None:
         op, params, inputs, outputs, _ = instruction
@@ -120,40 +122,41 @@ class _Pusher:
                 slot = outputs[k]
                 self.terms[slot] = _Sum(self.terms[slot], found) if slot in self.terms else found
 
-    def terms_of(self, slot: int, joins: bool = True) -> list[Term]:
-        """Return the terms of a value, equal places summed up, and if there are many, joined to one."""
+    def terms_of(self, slot: int) -> list[Term]:
+        """Return the terms of a value, with those that have the same places added."""
         found = self.terms.get(slot, [])
         if isinstance(found, _Sum):
-            found = self.joined(_flattened(found), self.graph.avals[slot] if joins else None)
-            if joins:
-                self.terms[slot] = found
+            groups: dict[tuple[int, int], Term] = {}
+            for term in _flattened(found):
+                key = id(term.rows), id(term.columns)
+                other = groups.get(key)
+                groups[key] = term if other is None else term._replace(coefficients=_add(other, term))
+            found = self.terms[slot] = list(groups.values())
         terms: list[Term] = found
         return terms
 
-    def joined(self, terms: Iterable[Term], aval: Aval | None) -> list[Term]:
-        """Add the coefficients of terms with the same places; with an aval, join many terms to one."""
-        groups: dict[tuple[int, int], Term] = {}
-        for term in terms:
-            key = id(term.rows), id(term.columns)
-            other = groups.get(key)
-            groups[key] = term if other is None else term._replace(coefficients=_add(other, term))
-        found = list(groups.values())
-        return found if aval is None or len(found) < MANY_TERMS else [self.one_term(found, aval)]
+    def joined_terms(self, slot: int) -> list[Term]:
+        """Return the terms of a value whose coefficients are to be multiplied; many are joined to one if that pays."""
+        terms = self.terms_of(slot)
+        if len(terms) >= MANY_TERMS:
+            terms = self.terms[slot] = self.joined(terms, self.graph.avals[slot].size)
+        return terms
 
-    def one_term(self, terms: list[Term], aval: Aval) -> Term:
-        """Return one term with the entries of all, each place once."""
+    def joined(self, terms: list[Term], size: int) -> list[Term]:
+        """Return one term with the entries of all, if they are short or have many places in common."""
         rows = np.concatenate([_rows_of(term).reshape(-1) for term in terms])
         columns = np.concatenate([term.columns.reshape(-1) for term in terms])
-        n = int(columns.max(initial=0)) + 1
-        pattern = _rows.from_pairs(rows, columns, aval.size, n)
-        coefficients = joined_coefficients(terms)
+        pattern = _rows.from_pairs(rows, columns, size, int(columns.max(initial=0)) + 1)
         nnz = len(pattern[1])
+        if len(rows) < WORTH_JOINING * nnz and len(rows) > SHORT * len(terms):
+            return terms
+        coefficients = joined_coefficients(terms)
         if nnz < len(rows):
             coefficients = put_zeros(coefficients, _rows.positions(*pattern, rows, columns), (nnz,))
             rows = np.repeat(np.arange(len(pattern[0]) - 1, dtype=np.int32), np.diff(pattern[0]))
             columns = pattern[1]
-        self.count(nnz)
-        return Term(self.interned(rows), self.interned(columns), coefficients)
+        self.count(len(coefficients) + nnz)
+        return [Term(self.interned(rows), self.interned(columns), coefficients)]
 
     def count(self, entries: int) -> None:
         self.budget -= entries
@@ -179,11 +182,12 @@ class _Pushed:
             partial = self.partial(i)
             if link is IDENTITY and type(partial) is not Array and partial == 1:
                 return pusher.terms[slot]  # of a sum of two values: their terms are joined later
-            found = [self.moved(term, link, i, y) for term in pusher.terms_of(slot)]
-            return [self.scaled(term, partial, y) for term in found]
+            is_number = not isinstance(partial, Array) or not partial.ndim
+            terms = pusher.terms_of(slot) if is_number else pusher.joined_terms(slot)
+            return [self.scaled(self.moved(term, link, i, y), partial, y) for term in terms]
         if isinstance(link, Pairs):
             weights = self.weights(k, i, link)
-            return [self.weighted(term, link, weights, self.avals[i]) for term in pusher.terms_of(slot)]
+            return [self.weighted(term, link, weights, self.avals[i]) for term in pusher.joined_terms(slot)]
         if isinstance(link, Scatter):
             return [self.summed(term, link.target) for term in pusher.terms_of(slot)]
         return [self.moved(term, link, i, y) for term in pusher.terms_of(slot)]
