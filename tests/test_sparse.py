@@ -198,3 +198,50 @@ def test_patterns_are_sets():
     a, b = ad.sparse.pattern(np.eye(3)), ad.sparse.pattern(sparse.csr_array(np.tri(3)))
     assert a <= b and not b <= a and (a | b) == b and (a & b) == a and (1, 0) in b and b.T.lower() == a
     assert str(a) == "<pattern of shape (3, 3) with 3 entries>\n* . .\n. * .\n. . *"
+
+
+def test_branches_that_are_not_selected_leave_no_nan():
+    def f(x):
+        return np.sum(x[:-1] ** x[1:])  # its derivatives are selected, for bases that are zero
+
+    x = point()
+    np.testing.assert_allclose(ad.sparse.hessian(f)(x).toarray(), ad.hessian(f)(x), rtol=1e-12)
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: np.sum(np.abs(np.exp(1j * x) * x[::-1] + 1) ** 2), lambda x: np.sum(np.abs(np.fft.rfft(x)) ** 3),
+])
+def test_complex_values_inside(f):
+    np.testing.assert_allclose(ad.sparse.hessian(f)(point()).toarray(), ad.hessian(f)(point()), rtol=1e-9, atol=1e-9)
+
+
+def determinant(x):
+    return np.log(np.linalg.det(np.outer(x, x) + np.eye(len(x)) * 3)) + np.sum(np.cumsum(x) ** 2)
+
+
+@pytest.mark.parametrize("f", [*FUNCTIONS, determinant])
+def test_hessian_by_colors(f):
+    x = point()
+    found = ad.sparse.hessian(f, method="colors")(x)
+    np.testing.assert_allclose(found.toarray(), ad.hessian(f)(x), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("method", ["terms", "colors"])
+def test_dense_rows_and_columns(method):
+    def f(x):
+        return np.concatenate([[x.sum()], x**2 * x[0]])
+
+    x = point(20)
+    jacobian = ad.sparse.jacobian(f, method=method)
+    np.testing.assert_allclose(jacobian(x).toarray(), ad.jacobian(f)(x))
+    if method == "colors":
+        assert "2 of columns and 1 of rows" in jacobian.explain(x)
+    assert f"by {method}" in jacobian.explain(x)
+
+
+def test_colors_of_the_user():
+    x = point(6)
+    found = ad.sparse.jacobian(np.sin, coloring=np.ones(6, int))(x)
+    np.testing.assert_allclose(found.toarray(), np.diag(np.cos(x)))
+    with pytest.raises(ValueError, match="columns 0 and 1"):
+        ad.sparse.jacobian(lambda x: x[1:] * x[:-1], coloring=np.ones(6, int))(x)

@@ -39,7 +39,7 @@ MOST_LANES = 64  # elements that an op mixes, up to which its own Jacobian is ta
 
 
 class TooCostly(Exception):
-    """The terms would have many more entries than the values have elements."""
+    """Terms would have many more entries than the values have elements, or are not defined."""
 
 
 class Term(NamedTuple):
@@ -116,6 +116,8 @@ class _Pusher:
         self.values.update(zip(outputs, ys))
         wanted = {i for i, slot in enumerate(inputs) if slot in self.terms}
         if wanted:
+            if any(self.graph.avals[slot].dtype.kind == "c" for slot in (*inputs, *outputs)):
+                raise TooCostly  # derivatives by the parts of complex numbers are no products with one number
             pushed = _Pushed(self, instruction, ys)
             for k, i, link in links_of(self.graph, instruction, wanted):
                 found = pushed.terms(k, i, link)
@@ -208,6 +210,9 @@ class _Pushed:
         if term.rows is not None:
             partial = _picked(partial if partial.shape == y.shape else broadcast_to(partial, y.shape), term.rows)
         self.pusher.count(term.columns.size)
+        if self.op.form != "elementwise" and isinstance(term.coefficients, Array):
+            # A selection: what is not selected is zero, also where it is nan.
+            return term._replace(coefficients=scale(partial, term.coefficients))
         return term._replace(coefficients=_times(term.coefficients, partial))
 
     # -- elements that move and that are summed
