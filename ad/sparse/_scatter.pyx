@@ -17,12 +17,13 @@ ctypedef fused Real:
 
 cdef struct Part:
     Py_ssize_t n, source, start, step
+    double factor
     const int32_t *places  # NULL if they are start, start + step, ...
     bint has_base          # it is the first to write to its places, and the template is not zero there
 
 
 cdef class Scatter:
-    """Adds arrays of coefficients to the data of a sparse matrix.
+    """Adds multiples of arrays of coefficients to the data of a sparse matrix.
 
     A part that is the first to write to each of its places assigns; those that come to written places add.
 
@@ -30,8 +31,8 @@ cdef class Scatter:
     ----------
     template : ndarray of float32 or float64
         The sums of the coefficients that are constants.
-    parts : list of (int, ndarray of int32)
-        Number of an array, and the place in the data for each of its elements; negative for none.
+    parts : list of (int, ndarray of int32, float)
+        Number of an array, the place in the data for each of its elements, negative for none, and the factor.
     """
     cdef object template, kept
     cdef Part *parts
@@ -43,28 +44,28 @@ cdef class Scatter:
         self.parts = <Part *>PyMem_Malloc(max(len(parts), 1) * sizeof(Part))
         if self.parts == NULL:
             raise MemoryError
-        self.n_arrays = 1 + max([source for source, _ in parts], default=-1)
+        self.n_arrays = 1 + max([source for source, _, _ in parts], default=-1)
         written, adding = np.zeros(len(template), np.uint8), []
         not_zero = (template != 0).view(np.uint8)
-        for source, places in parts:
+        for source, places, factor in parts:
             if claim(places, written):
-                self.append(source, places, meets(places, not_zero))
+                self.append(source, places, factor, meets(places, not_zero))
             else:
-                adding.append((source, places))
+                adding.append((source, places, factor))
         self.n_assigning = self.n_parts
-        for source, places in adding:
-            self.append(source, places, False)
+        for source, places, factor in adding:
+            self.append(source, places, factor, False)
         self.rest = np.flatnonzero(written == 0).astype(np.int32)
 
     def __dealloc__(self):
         PyMem_Free(self.parts)
 
-    cdef append(self, Py_ssize_t source, given, bint has_base):
+    cdef append(self, Py_ssize_t source, given, double factor, bint has_base):
         cdef const int32_t[::1] places = given
         cdef Part *part = &self.parts[self.n_parts]
         cdef Py_ssize_t n = places.shape[0], j
         self.n_parts += 1
-        part[0] = Part(n, source, places[0] if n else 0, places[1] - places[0] if n > 1 else 0, NULL, has_base)
+        part[0] = Part(n, source, places[0] if n else 0, places[1] - places[0] if n > 1 else 0, factor, NULL, has_base)
         for j in range(n):
             if places[j] < 0 or places[j] != part.start + j * part.step:
                 part.places = &places[0]
@@ -72,7 +73,7 @@ cdef class Scatter:
                 break
 
     def run(self, list arrays, cnp.ndarray data):
-        """Set `data` to the template plus the arrays; all are contiguous, of the template's dtype.
+        """Set `data` to the template plus multiples of the arrays; all are contiguous, of the template's dtype.
 
         There may be more arrays than the parts name.
         """
@@ -142,17 +143,18 @@ cdef void write_chunk(const Part *part, Py_ssize_t begin, const Real *source, co
                       Real *data) noexcept nogil:
     cdef Py_ssize_t j, end = min(begin + CHUNK, part.n), start = part.start, step = part.step
     cdef const int32_t *places = part.places
+    cdef double factor = part.factor
     if places == NULL and base == NULL:
         for j in range(begin, end):
-            data[start + j * step] = source[j]
+            data[start + j * step] = <Real>(factor * source[j])
     elif places == NULL:
         for j in range(begin, end):
-            data[start + j * step] = base[start + j * step] + source[j]
+            data[start + j * step] = <Real>(base[start + j * step] + factor * source[j])
     elif base == NULL:
         for j in range(begin, end):
             if places[j] >= 0:
-                data[places[j]] = source[j]
+                data[places[j]] = <Real>(factor * source[j])
     else:
         for j in range(begin, end):
             if places[j] >= 0:
-                data[places[j]] = base[places[j]] + source[j]
+                data[places[j]] = <Real>(base[places[j]] + factor * source[j])

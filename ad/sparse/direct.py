@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ad._core import Array
 from ad.compiler.machine import machine_for
+from ad.engine.inspection import value_or_tracer
 from ad.ops.shaping import astype, broadcast_to, ravel
 from ad.sparse._scatter import Scatter
 from ad.sparse.recorded import Recorded, record_graph
@@ -50,7 +51,7 @@ class Direct:
         self.recorded, self.structured, self.is_symmetric = recorded, structured, is_symmetric
         self.skip, self.with_outputs, self.budget = skip, with_outputs, budget
         self.template = np.zeros(structured.nnz, structured.dtype)
-        self.parts: list[tuple[int, NDArray[np.int32]]] = []
+        self.parts: list[tuple[int, NDArray[np.int32], float]] = []
         self.machine = machine_for(record_graph(self._computed, values))
         self.scatter = Scatter(self.template, self.parts)
 
@@ -72,6 +73,7 @@ class Direct:
         graph, outputs = self.recorded.graph, self.recorded.outputs
         found, terms, self.cost = push_terms(graph, values, self.recorded.columns(), self.budget)
         arrays: list[Any] = []
+        self.known: dict[tuple[int, tuple[int, ...]], int] = {}
         short: list[tuple[Term, list[NDArray[np.int32]]]] = []
         start = 0
         for slot, group in zip(outputs[self.skip :], terms[self.skip : len(outputs)]):
@@ -88,14 +90,18 @@ class Direct:
         columns = term.columns.reshape(-1)
         rows = np.arange(columns.size, dtype=np.int32) if term.rows is None else term.rows.reshape(-1)
         parts = self._places(rows + np.int32(start) if start else rows, columns)
-        if not isinstance(term.coefficients, Array):
+        given = None if term.coefficients is None else value_or_tracer(term.coefficients)
+        if not isinstance(given, Array):
+            added = np.broadcast_to(1.0 if given is None else given, term.shape).reshape(-1) * term.factor
             for places in parts:
-                np.add.at(self.template, places[places >= 0], term.coefficients)
+                np.add.at(self.template, places[places >= 0], added[places >= 0])
         elif columns.size <= SHORT:
             short += [(term, parts)] if parts else []
         elif parts:
-            arrays.append(self._cast(_flat(term)))
-            self.parts += [(len(arrays) - 1, places) for places in parts]
+            source = self.known.setdefault((id(given), term.shape), len(arrays))
+            if source == len(arrays):
+                arrays.append(self._cast(_flat(term)))
+            self.parts += [(source, places, term.factor) for places in parts]
 
     def _place_short(self, group: list[tuple[Term, list[NDArray[np.int32]]]], arrays: list[Any]) -> None:
         """Join the coefficients of short terms to one array."""
@@ -105,7 +111,7 @@ class Direct:
         for side in range(max(len(parts) for _, parts in group)):
             places = [parts[side] if side < len(parts) else np.full(term.columns.size, -1, np.int32)
                       for term, parts in group]
-            self.parts.append((len(arrays) - 1, np.concatenate(places)))
+            self.parts.append((len(arrays) - 1, np.concatenate(places), 1.0))
 
     def _places(self, rows: NDArray[np.int32], columns: NDArray[np.int32]) -> list[NDArray[np.int32]]:
         """Return the places of entries in the data, and those of their mirror images; without arrays of none."""

@@ -1,9 +1,11 @@
 """Jacobians as sums of terms: exact sparse forward mode through a graph.
 
-The Jacobian of a value is kept as a sum of `Term`, each a list of entries `J[rows[e], columns[e]] += coefficients[e]`.
-Rows and columns are known when the program is made; coefficients are what it computes. An elementwise op multiplies
-the coefficients by its partial derivative, one that moves or sums elements changes the rows only. So a program of
-elementwise ops, slices and sums gets each entry of its Jacobian by the ops that a person would write down for it.
+The Jacobian of a value is kept as a sum of `Term`, each a list of entries
+`J[rows[e], columns[e]] += factor * coefficients[e]`. Rows, columns and the factor are known when the program is made;
+coefficients are what it computes. An elementwise op multiplies the coefficients by its partial derivative, one that
+moves or sums elements changes the rows only, and a constant factor changes the factor only. What several terms need is
+computed once. So a program of elementwise ops, slices and sums gets each entry of its Jacobian by the ops that a person
+would write down for it.
 """
 from __future__ import annotations
 
@@ -18,12 +20,13 @@ from ad._core import Array, apply, constant
 from ad.compiler.ir.graph import Graph, Instruction
 from ad.compiler.ir.interpreting import initial_slots
 from ad.engine.graph import Aval
+from ad.engine.inspection import value_or_tracer
 from ad.ops.indexing import getitem, put_zeros
 from ad.ops.joining import concatenate
 from ad.ops.shaping import broadcast_to, ravel, reshape
 from ad.ops.structure import ELEMENTWISE, Mixing, Products
 from ad.ops.traits import traits_of
-from ad.ops.ufuncs import add, multiply, scale
+from ad.ops.ufuncs import add, multiply, scale, subtract
 from ad.sparse import _rows
 from ad.sparse.index_maps import Interned, view_of
 from ad.sparse.links import IDENTITY, Gather, Link, Pairs, Scatter, as_operand, blocks_of, links_of, mixing_of_all
@@ -35,6 +38,7 @@ Indices: TypeAlias = NDArray[np.int32]
 MANY_TERMS = 12  # of one value, from which it may pay to join them to one
 WORTH_JOINING = 1.5  # entries of all terms for each place
 SHORT = 16  # entries of a term on average, up to which it costs more to compute on it than to join it to others
+SMALL = 1e-100  # a factor that is smaller, or larger than its inverse, is multiplied out
 MOST_LANES = 64  # elements that an op mixes, up to which its own Jacobian is taken
 
 
@@ -43,7 +47,7 @@ class TooCostly(Exception):
 
 
 class Term(NamedTuple):
-    """Entries of a Jacobian: `J[rows[e], columns[e]] += coefficients[e]`.
+    """Entries of a Jacobian: `J[rows[e], columns[e]] += factor * coefficients[e]`.
 
     Attributes
     ----------
@@ -51,13 +55,15 @@ class Term(NamedTuple):
         Numbers of elements of the value; None if the entries are those elements, in order.
     columns : ndarray of int32
         The shape of the term.
-    coefficients : float or Array
-        Can be broadcast to the shape.
+    coefficients : Array or None
+        Can be broadcast to the shape; None for ones.
+    factor : float
     """
 
     rows: Indices | None
     columns: Indices
     coefficients: Any
+    factor: float = 1.0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -101,13 +107,21 @@ class _Pusher:
         self.graph, self.budget = graph, budget
         self.interned = Interned()
         self.values = initial_slots(graph, values)
-        self.terms: dict[int, Any] = {slot: [Term(None, self.interned(where), 1.0)] for slot, where in columns.items()}
+        self.made: dict[Any, tuple[Any, Any]] = {}
+        self.terms: dict[int, Any] = {slot: [Term(None, self.interned(where), None)] for slot, where in columns.items()}
 
     def run(self) -> tuple[list[Any], list[list[Term]]]:
         for instruction in self.graph.instructions:
             self.step(instruction)
         outputs = self.graph.outputs
         return [self.values[slot] for slot in outputs], [self.terms_of(slot) for slot in outputs]
+
+    def once(self, make: Any, *given: Any) -> Any:
+        """Return what a function makes of Arrays, indices or numbers, made once for the same ones."""
+        key = make, *[x if isinstance(x, (float, tuple)) else id(x) for x in given]
+        if key not in self.made:
+            self.made[key] = make(*given), given  # whose identities stay theirs while they are kept
+        return self.made[key][0]
 
     def step(self, instruction: Instruction) -> None:
         op, params, inputs, outputs, _ = instruction
@@ -128,12 +142,7 @@ class _Pusher:
         """Return the terms of a value, with those that have the same places added."""
         found = self.terms.get(slot, [])
         if isinstance(found, _Sum):
-            groups: dict[tuple[int, int], Term] = {}
-            for term in _flattened(found):
-                key = id(term.rows), id(term.columns)
-                other = groups.get(key)
-                groups[key] = term if other is None else term._replace(coefficients=_add(other, term))
-            found = self.terms[slot] = list(groups.values())
+            found = self.terms[slot] = self.added(_flattened(found))
         terms: list[Term] = found
         return terms
 
@@ -143,6 +152,53 @@ class _Pusher:
         if len(terms) >= MANY_TERMS:
             terms = self.terms[slot] = self.joined(terms, self.graph.avals[slot].size)
         return terms
+
+    def added(self, terms: Iterable[Term]) -> list[Term]:
+        """Add the coefficients of terms with the same places."""
+        groups: dict[tuple[int, int], Term] = {}
+        for term in terms:
+            key = id(term.rows), id(term.columns)
+            groups[key] = self.sum_of(groups[key], term) if key in groups else term
+        return [term for term in groups.values() if term.factor]
+
+    def sum_of(self, first: Term, second: Term) -> Term:
+        """Return the sum of two terms with the same places."""
+        a, b = first.coefficients, second.coefficients
+        if a is b:
+            return first._replace(factor=first.factor + second.factor)
+        if a is None or b is None or abs(first.factor) != abs(second.factor):
+            found = self.once(add, self.multiplied(first), self.multiplied(second))
+            return first._replace(coefficients=found, factor=1.0)
+        return first._replace(coefficients=self.once(add if first.factor == second.factor else subtract, a, b))
+
+    def multiplied(self, term: Term) -> Any:
+        """Return the coefficients times the factor: a number, if they are ones."""
+        if term.coefficients is None or term.factor == 1:
+            return term.factor if term.coefficients is None else term.coefficients
+        return self.once(multiply, term.coefficients, term.factor)
+
+    def filled(self, term: Term) -> Any:
+        """Return the coefficients in the shape of the term."""
+        given = term.coefficients
+        return given if given.shape == term.shape else self.once(broadcast_to, given, term.shape)
+
+    def times(self, term: Term, partial: Any, selects: bool = False) -> Term:
+        """Return a term times a number or an Array; a zero coefficient stays zero.
+
+        If the Array `selects`, what it does not select becomes zero, also where it is nan.
+        """
+        if isinstance(partial, Array):
+            if term.coefficients is None:
+                return term._replace(coefficients=partial)
+            n = len(self.made)
+            factors = (partial, term.coefficients) if selects else (term.coefficients, partial)
+            found = self.once(scale, *factors)
+            self.count(term.columns.size if len(self.made) > n else 0)
+            return term._replace(coefficients=found)
+        factor = term.factor * float(partial)
+        if term.coefficients is None or SMALL < abs(factor) < 1 / SMALL:
+            return term._replace(factor=factor)
+        return term._replace(coefficients=self.multiplied(term), factor=float(partial))
 
     def joined(self, terms: list[Term], size: int) -> list[Term]:
         """Return one term with the entries of all, if they are short or have many places in common."""
@@ -200,20 +256,21 @@ class _Pushed:
         """Return the partial derivative by input i: a number, or an Array that can be broadcast to the output."""
         if self.op.form == "elementwise":
             partial = self.op.partials[i]
-            return partial if not callable(partial) else partial(*self.xs, self.ys[0])
-        return self.pushed(i, np.ones(self.avals[i].shape, self.avals[i].dtype))
+            found = partial if not callable(partial) else partial(*self.xs, self.ys[0])
+        else:
+            found = self.pushed(i, np.ones(self.avals[i].shape, self.avals[i].dtype))
+        value = value_or_tracer(found)
+        if isinstance(value, np.ndarray) and value.size and (value == value.flat[0]).all():
+            return float(value.flat[0])
+        return found
 
     def scaled(self, term: Term, partial: Any, y: Aval) -> Term:
         """Return a term with its coefficients times the partial derivative."""
-        if not isinstance(partial, Array) or not partial.ndim:
-            return term._replace(coefficients=_times(term.coefficients, partial))
-        if term.rows is not None:
-            partial = _picked(partial if partial.shape == y.shape else broadcast_to(partial, y.shape), term.rows)
-        self.pusher.count(term.columns.size)
-        if self.op.form != "elementwise" and isinstance(term.coefficients, Array):
-            # A selection: what is not selected is zero, also where it is nan.
-            return term._replace(coefficients=scale(partial, term.coefficients))
-        return term._replace(coefficients=_times(term.coefficients, partial))
+        pusher = self.pusher
+        if isinstance(partial, Array) and partial.ndim and term.rows is not None:
+            whole = partial if partial.shape == y.shape else pusher.once(broadcast_to, partial, y.shape)
+            partial = pusher.once(_picked, whole, term.rows)
+        return pusher.times(term, partial, selects=self.op.form != "elementwise")
 
     # -- elements that move and that are summed
 
@@ -226,12 +283,16 @@ class _Pushed:
         if term.rows is None and (not source.size or source.min() >= 0):
             columns = interned(term.columns.reshape(-1)[source].reshape(y.shape))
             self.pusher.count(columns.size)
-            if not isinstance(term.coefficients, Array) or self.structure == ELEMENTWISE:
-                return Term(None, columns, term.coefficients)
+            if term.coefficients is None or self.structure == ELEMENTWISE:
+                return term._replace(columns=columns)
             if len(self.xs) == 1:
-                return Term(None, columns, apply(self.op, (_filled(term),), self.params))
+                found = self.pusher.once(self.applied, self.pusher.filled(term))
+                return term._replace(columns=columns, coefficients=found)
         entries, places = self.entries(term, source, self.avals[i].size)
         return self.selected(term, entries, places)
+
+    def applied(self, coefficients: Any) -> Any:
+        return apply(self.op, (coefficients,), self.params)
 
     def entries(self, term: Term, source: Indices, size: int) -> tuple[Indices, Indices]:
         """Return the entries of a term in these rows, and for each the place of its row in `source`."""
@@ -249,9 +310,11 @@ class _Pushed:
         self.pusher.count(entries.size)
         interned = self.pusher.interned
         if entries.size == term.columns.size and np.array_equal(entries, np.arange(entries.size)):
-            return Term(interned(places.reshape(term.shape)), term.columns, term.coefficients)
-        columns = interned(term.columns.reshape(-1)[entries])
-        return Term(interned(places), columns, _picked(_whole(term), entries))
+            return term._replace(rows=interned(places.reshape(term.shape)))
+        coefficients = term.coefficients
+        if coefficients is not None:
+            coefficients = self.pusher.once(_picked, self.pusher.filled(term), interned(entries))
+        return Term(interned(places), interned(term.columns.reshape(-1)[entries]), coefficients, term.factor)
 
     def summed(self, term: Term, target: Indices) -> Term:
         """Return a term for outputs to which the elements of the input are added."""
@@ -309,9 +372,9 @@ class _Pushed:
         entries, places = self.entries(term, link.inputs, x.size)
         found = self.selected(term, entries, places)
         assert found.rows is not None
-        factor = _picked(weights, found.rows)
-        rows = link.outputs[found.rows]
-        return Term(self.pusher.interned(rows), found.columns, _times(found.coefficients, factor))
+        factor = self.pusher.once(_picked, weights, found.rows)
+        rows = self.pusher.interned(link.outputs[found.rows])
+        return self.pusher.times(found._replace(rows=rows), factor)
 
 
 def _flattened(terms: Any) -> Iterable[Term]:
@@ -330,57 +393,35 @@ def _rows_of(term: Term) -> Indices:
     return np.arange(term.columns.size, dtype=np.int32).reshape(term.shape) if term.rows is None else term.rows
 
 
-def _add(first: Term, second: Term) -> Any:
-    a, b = first.coefficients, second.coefficients
-    return add(a, b) if isinstance(a, Array) or isinstance(b, Array) else a + b
-
-
-def _times(coefficients: Any, partial: Any) -> Any:
-    """Return coefficients times a partial derivative; a zero coefficient stays zero."""
-    if not isinstance(coefficients, Array):
-        if coefficients == 1:
-            return partial
-        return multiply(partial, coefficients) if isinstance(partial, Array) else partial * coefficients
-    if not isinstance(partial, Array):
-        return coefficients if partial == 1 else multiply(coefficients, partial)
-    return scale(coefficients, partial)
-
-
 def joined_coefficients(terms: Sequence[Term]) -> Any:
-    """Return the coefficients of several terms in one flat Array."""
+    """Return the coefficients of several terms, times their factors, in one flat Array."""
     if all(term.columns.size == 1 for term in terms):
         # Programs put numbers into an array natively, and call NumPy to stack them.
-        return _total([put_zeros(_number(term.coefficients), k, (len(terms),)) for k, term in enumerate(terms)])
-    return concatenate([ravel(_filled(term)) for term in terms])
-
-
-def _number(coefficient: Any) -> Array:
-    if not isinstance(coefficient, Array):
-        return constant(coefficient)
-    return reshape(coefficient, ()) if coefficient.ndim else coefficient
+        return _total([put_zeros(_number(term), k, (len(terms),)) for k, term in enumerate(terms)])
+    return concatenate([ravel(_multiplied(term)) for term in terms])
 
 
 def _total(parts: Iterable[Any]) -> Any:
     return functools.reduce(add, parts)
 
 
-def _filled(term: Term) -> Array:
-    """Return the coefficients in the shape of the term."""
-    given = term.coefficients
-    if not isinstance(given, Array):
-        return constant(np.full(term.shape, given))
-    return given if given.shape == term.shape else broadcast_to(given, term.shape)
+def _number(term: Term) -> Array:
+    if term.coefficients is None:
+        return constant(term.factor)
+    found = reshape(term.coefficients, ()) if term.coefficients.ndim else term.coefficients
+    return found if term.factor == 1 else multiply(found, term.factor)
 
 
-def _whole(term: Term) -> Any:
-    """Return the coefficients in the shape of the term; one number if they are all the same."""
-    return term.coefficients if not isinstance(term.coefficients, Array) else _filled(term)
+def _multiplied(term: Term) -> Array:
+    """Return the coefficients times the factor, in the shape of the term."""
+    if term.coefficients is None:
+        return constant(np.full(term.shape, term.factor))
+    found: Array = term.coefficients if term.factor == 1 else multiply(term.coefficients, term.factor)
+    return found if found.shape == term.shape else broadcast_to(found, term.shape)
 
 
 def _picked(value: Any, places: Indices) -> Any:
     """Return the elements of a value at these places: a view of it that can be broadcast, or a copy."""
-    if not isinstance(value, Array):
-        return value
     view = view_of(places, value.shape)
     if view is None:
         return getitem(ravel(value), places)
