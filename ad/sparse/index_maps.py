@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Interned", "View", "view_of"]
+__all__ = ["Interned", "View", "folded_shape", "inverse_of", "view_of"]
+
+MOST_AXES = 4  # of a folded array
 
 
 class Interned:
@@ -19,6 +21,34 @@ class Interned:
     def __call__(self, indices: Any) -> NDArray[np.int32]:
         indices = np.ascontiguousarray(indices, np.int32)
         return self._arrays.setdefault((indices.shape, indices.tobytes()), indices)
+
+
+def inverse_of(source: NDArray[np.int32], shape: tuple[int]) -> NDArray[np.int32] | None:
+    """Return for each of so many elements where `source` has it, or -1; None if it has one more than once."""
+    places = np.flatnonzero(source >= 0).astype(np.int32)
+    found = np.full(shape, -1, np.int32)
+    found[source[places]] = places
+    return found if np.array_equal(found[source[places]], places) else None
+
+
+def folded_shape(places: NDArray[np.int32]) -> tuple[int, ...]:
+    """Return a shape in which places have a constant distance along each axis; their own, if there is none.
+
+    Those of a view that was broadcast and flattened, as `[0, 1, 0, 1, 2, 3, 2, 3]`, are found as `(2, 2, 2)`.
+    """
+    rest = places.reshape(-1)
+    shape: tuple[int, ...] = ()
+    while rest.size > 1:
+        step = int(rest[1]) - int(rest[0])
+        changes = np.flatnonzero(np.diff(rest) != step)
+        n = int(changes[0]) + 1 if changes.size else rest.size
+        if rest.size % n or len(shape) == MOST_AXES:
+            return places.shape
+        rows = rest.reshape(-1, n)
+        if (rows != rows[:, :1] + step * np.arange(n)).any():
+            return places.shape
+        rest, shape = rows[:, 0], (n, *shape)
+    return shape or places.shape
 
 
 class View(NamedTuple):

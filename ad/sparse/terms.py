@@ -28,7 +28,7 @@ from ad.ops.structure import ELEMENTWISE, Mixing, Products
 from ad.ops.traits import traits_of
 from ad.ops.ufuncs import add, multiply, scale, subtract
 from ad.sparse import _rows
-from ad.sparse.index_maps import Interned, view_of
+from ad.sparse.index_maps import Interned, folded_shape, inverse_of, view_of
 from ad.sparse.links import IDENTITY, Gather, Link, Pairs, Scatter, as_operand, blocks_of, links_of, mixing_of_all
 
 __all__ = ["SHORT", "Term", "TooCostly", "joined_coefficients", "push_terms"]
@@ -288,6 +288,10 @@ class _Pushed:
             if len(self.xs) == 1:
                 found = self.pusher.once(self.applied, self.pusher.filled(term))
                 return term._replace(columns=columns, coefficients=found)
+        if term.rows is not None:
+            target = self.pusher.once(inverse_of, source, (self.avals[i].size,))
+            if target is not None:
+                return self.summed(term, target)
         entries, places = self.entries(term, source, self.avals[i].size)
         return self.selected(term, entries, places)
 
@@ -311,10 +315,11 @@ class _Pushed:
         interned = self.pusher.interned
         if entries.size == term.columns.size and np.array_equal(entries, np.arange(entries.size)):
             return term._replace(rows=interned(places.reshape(term.shape)))
-        coefficients = term.coefficients
+        shape, coefficients = folded_shape(entries), term.coefficients
         if coefficients is not None:
-            coefficients = self.pusher.once(_picked, self.pusher.filled(term), interned(entries))
-        return Term(interned(places), interned(term.columns.reshape(-1)[entries]), coefficients, term.factor)
+            coefficients = self.pusher.once(_picked, self.pusher.filled(term), interned(entries.reshape(shape)))
+        columns = interned(term.columns.reshape(-1)[entries].reshape(shape))
+        return Term(interned(places.reshape(shape)), columns, coefficients, term.factor)
 
     def summed(self, term: Term, target: Indices) -> Term:
         """Return a term for outputs to which the elements of the input are added."""
