@@ -90,18 +90,27 @@ class Direct:
         columns = term.columns.reshape(-1)
         rows = np.arange(columns.size, dtype=np.int32) if term.rows is None else term.rows.reshape(-1)
         parts = self._places(rows + np.int32(start) if start else rows, columns)
-        given = None if term.coefficients is None else value_or_tracer(term.coefficients)
+        given = 1.0 if term.coefficients is None else value_or_tracer(term.coefficients)
         if not isinstance(given, Array):
-            added = np.broadcast_to(1.0 if given is None else given, term.shape).reshape(-1) * term.factor
+            added = np.broadcast_to(given, term.shape).reshape(-1) * term.factor
             for places in parts:
                 np.add.at(self.template, places[places >= 0], added[places >= 0])
         elif columns.size <= SHORT:
             short += [(term, parts)] if parts else []
         elif parts:
-            source = self.known.setdefault((id(given), term.shape), len(arrays))
+            source = self.known.setdefault((id(term.coefficients), term.shape), len(arrays))
             if source == len(arrays):
                 arrays.append(self._cast(_flat(term)))
-            self.parts += [(source, places, term.factor) for places in parts]
+            for places in parts:
+                self._add_part(source, places, term.factor)
+
+    def _add_part(self, source: int, places: NDArray[np.int32], factor: float) -> None:
+        """Keep a part; in another one of the same numbers, if each of these is in one of the two at most."""
+        for k, (other_source, others, other_factor) in enumerate(self.parts):
+            if (source, factor) == (other_source, other_factor) and (np.minimum(places, others) < 0).all():
+                self.parts[k] = source, np.maximum(places, others), factor
+                return
+        self.parts.append((source, places, factor))
 
     def _place_short(self, group: list[tuple[Term, list[NDArray[np.int32]]]], arrays: list[Any]) -> None:
         """Join the coefficients of short terms to one array."""

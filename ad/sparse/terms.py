@@ -413,7 +413,7 @@ def _total(parts: Iterable[Any]) -> Any:
 def _number(term: Term) -> Array:
     if term.coefficients is None:
         return constant(term.factor)
-    found = reshape(term.coefficients, ()) if term.coefficients.ndim else term.coefficients
+    found: Array = reshape(term.coefficients, ()) if term.coefficients.ndim else term.coefficients
     return found if term.factor == 1 else multiply(found, term.factor)
 
 
