@@ -14,12 +14,12 @@ from ad import optimizers as optimizers
 from ad import scipy as scipy
 from ad import special as special
 from ad import testing as testing
-from ad._core import _A, Array, _Axis, _Elementwise2, _Indices, _Mask, _Product, _Shape, constant
 from ad.compiler.compile import compile
 from ad.compiler.machine.loops import get_num_threads, set_num_threads
 from ad.compiler.program import Program, load
 from ad.compiler.record import record
 from ad.compiler.vmap import vmap as vmap
+from ad.engine.array import _A, Array, _Axis, _Elementwise2, _Indices, _Mask, _Product, _Shape, constant
 from ad.engine.forward import Dual
 from ad.engine.variable import Variable, stop_gradient
 from ad.errors import IndependentWarning, MissingRule

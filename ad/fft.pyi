@@ -1,6 +1,6 @@
 from collections.abc import Sequence
 
-from ad._core import _A, _Shape
+from ad.engine.array import _A, _Shape
 
 # Made by tools/make_stubs.py from the table of ops; the lines above are written by hand.
 

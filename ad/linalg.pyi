@@ -3,7 +3,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from ad._core import _A, _Axis, _Product
+from ad.engine.array import _A, _Axis, _Product
 
 # Made by tools/make_stubs.py from the table of ops; the lines above are written by hand.
 

@@ -4,7 +4,7 @@ from cpython.ref cimport PyObject
 
 cimport cython
 cimport numpy as cnp
-from ad._core cimport Array, is_live, raw_value
+from ad.engine.array cimport Array, is_live, raw_value
 from ad.engine.kernels cimport heeds_errors
 from ad.engine.pool cimport has_shape
 from ad.engine.recorder cimport State, current

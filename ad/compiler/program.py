@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ad._core import Array, is_traced, is_watched, public_value
+from ad._core import Array
 from ad.compiler import serialization
 from ad.compiler.compile import derivative
 from ad.compiler.ir import costs, printing
@@ -18,6 +18,7 @@ from ad.compiler.ir.keys import frozen
 from ad.compiler.machine import machine_for
 from ad.compiler.machine.vm import Machine
 from ad.compiler.tracing.recording import visible_value
+from ad.engine.array import is_traced, is_watched, public_value
 from ad.engine.graph import Aval
 from ad.engine.inspection import concrete
 from ad.engine.variable import Variable, stop_gradient

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ad import trees
-from ad._core import Array, constant, is_watched
+from ad._core import Array, constant
 from ad.compiler.compile import MAX_SIGNATURES, Compiled
 from ad.compiler.fast_path import CacheEntry, FastPath
 from ad.compiler.ir.graph import Graph
@@ -23,6 +23,7 @@ from ad.compiler.tracing.lanes import LaneLifting
 from ad.compiler.tracing.recording import Recording, warn_of_escape
 from ad.compiler.tracing.tracer import is_strict, is_watching
 from ad.engine import boundary
+from ad.engine.array import is_watched
 from ad.engine.inspection import concrete
 from ad.errors import conversion_error, kind, lost_lanes, not_a_function
 from ad.ops.table import TABLE

@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from ad._core import Array
+from ad.engine.array import Array
 from ad.engine.sweep import SweepPlan
 
 def argument(x: object) -> Array | None: ...

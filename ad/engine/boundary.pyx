@@ -5,7 +5,8 @@
 """
 cimport numpy as cnp
 from cpython.ref cimport PyObject
-from ad._core cimport Array, alias, apply, is_live, lift, force, new_array, settle, wrap
+from ad._core cimport alias, apply, lift
+from ad.engine.array cimport Array, force, is_live, new_array, settle, wrap
 from ad.engine.forward cimport restrict, tangent_of
 from ad.engine.pool cimport empty_like, has_own_memory, is_contiguous, track_result
 from ad.engine.recorder cimport Level, Recorder

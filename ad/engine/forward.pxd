@@ -1,5 +1,5 @@
 """Contract of forward mode: the tangents that values carry."""
-from ad._core cimport Array
+from ad.engine.array cimport Array
 from ad.engine.graph cimport Op
 
 cdef class Dual(Array):

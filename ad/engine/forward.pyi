@@ -2,7 +2,7 @@ from typing import Any, final
 
 from numpy.typing import ArrayLike
 
-from ad._core import Array
+from ad.engine.array import Array
 
 @final
 class Dual(Array):

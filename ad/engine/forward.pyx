@@ -6,7 +6,8 @@
 cimport cython
 from libc.stdint cimport uint64_t
 
-from ad._core cimport Array, apply, apply2, as_value, hooks, lift, new_array, settle, wrap
+from ad._core cimport apply, apply2, lift
+from ad.engine.array cimport Array, as_value, hooks, new_array, settle, wrap
 from ad.engine.graph cimport Node, Op, TangentNode
 from ad.engine.recorder cimport FIRST_LEVEL, Level, State, current, find_level, new_pick, recording_outside
 from ad.engine.types cimport Operand, SCALAR, give_name

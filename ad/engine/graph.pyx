@@ -1,7 +1,7 @@
 """The graph: ops, and the nodes that are their records.
 
 A `Node` is one recorded op with the values that its rule needs. Nothing here knows of threads, or of arrays that carry
-nodes: `engine.recorder` makes nodes, and `_core` has the arrays.
+nodes: `engine.recorder` makes nodes, and `engine.array` has the arrays.
 """
 cimport cython
 from cpython.float cimport PyFloat_AS_DOUBLE

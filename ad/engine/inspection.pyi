@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 
-from ad._core import Array
+from ad.engine.array import Array
 
 def metadata_view(x: Array) -> Any: ...
 def value_or_tracer(value: Any) -> Any: ...

@@ -3,9 +3,8 @@
 
 `apply` and `Array` need none of it.
 """
-from ad._core cimport (
-    Array, is_live, is_traced, is_watched, lift, public_value, read_only, record_guard, wrap,
-)
+from ad._core cimport lift
+from ad.engine.array cimport Array, is_live, is_traced, is_watched, public_value, read_only, record_guard, wrap
 from ad.engine.graph cimport NodePtr
 from ad.engine.recorder cimport Recorder, State, current, n_tracing, tracer_of
 

@@ -2,7 +2,7 @@
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
 
 cimport numpy as cnp
-from ad._core cimport Array, wrap
+from ad.engine.array cimport Array, wrap
 from ad.engine.graph cimport Node, Op, params_of, saved_input, saved_output, shape_of
 from ad.engine.kernels cimport add_into, embedded
 from ad.engine.pool cimport is_contiguous, is_owned

@@ -17,7 +17,8 @@ from libc.math cimport NAN, fabs, floor, fmax, rint
 from libc.stdint cimport uint32_t
 
 cimport numpy as cnp
-from ad._core cimport Array, apply, force, hooks, new_array, remembers
+from ad._core cimport apply, remembers
+from ad.engine.array cimport Array, force, hooks, new_array
 from ad.engine.graph cimport BY_ITSELF, BY_OPERAND, BY_RADICAND, CARRIES, FIXED, Op
 from ad.engine.recorder cimport State, current, is_busy_elsewhere
 from ad.engine.roles cimport roles

@@ -2,7 +2,8 @@
 from cpython.mem cimport PyMem_Calloc
 from cpython.ref cimport PyObject
 
-from ad._core cimport Array, apply, apply1, apply2, refuse_operands
+from ad._core cimport apply, apply1, apply2, refuse_operands
+from ad.engine.array cimport Array
 from ad.engine.graph cimport Op
 from ad.engine.roles cimport roles
 from ad.engine.types cimport PyTypeObject

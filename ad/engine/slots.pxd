@@ -1,7 +1,7 @@
 """Contract of slots: a cotangent is a scalar that stands for every element, an ndarray, or an Array."""
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 
-from ad._core cimport Array
+from ad.engine.array cimport Array
 from ad.engine.kernels cimport Factor
 from ad.engine.pool cimport release_to_pool
 from ad.engine.types cimport ARRAY, BOXED, NOTHING, SCALAR, Saved

@@ -3,7 +3,8 @@
 A slot holds a scalar that stands for every element, an ndarray, or an Array where the sweep may be differentiated.
 """
 cimport numpy as cnp
-from ad._core cimport apply, apply2, force, is_live, new_array, wrap
+from ad._core cimport apply, apply2
+from ad.engine.array cimport force, is_live, new_array, wrap
 from ad.engine.kernels cimport add_into
 from ad.engine.pool cimport filled, is_contiguous, is_owned
 from ad.engine.roles cimport roles

@@ -2,7 +2,7 @@
 from cpython.ref cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
 
-from ad._core cimport Array
+from ad.engine.array cimport Array
 from ad.engine.graph cimport Node, NodePtr
 from ad.engine.recorder cimport Recorder, State
 from ad.engine.types cimport Saved

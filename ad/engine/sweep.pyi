@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from typing import Any, Self, final
 
-from ad._core import Array
+from ad.engine.array import Array
 from ad.engine.recorder import Recorder
 
 @final

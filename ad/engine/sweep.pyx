@@ -10,7 +10,8 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from libc.string cimport memcpy
 
 cimport numpy as cnp
-from ad._core cimport alias, apply, apply2, lift, new_array, wrap
+from ad._core cimport alias, apply, apply2, lift
+from ad.engine.array cimport new_array, wrap
 from ad.engine.forward cimport Dual, dual_depth, find_tangents, output_with, push_rule, scaled, without_duals
 from ad.engine.graph cimport (
     Aval, Input, NO_POWER, Op, TangentNode, forget_values, inputs_of, op_of, params_of, saved_input, saved_output,

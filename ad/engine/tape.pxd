@@ -1,5 +1,5 @@
 """Contract of the tapes and accumulators: what `GradientTape` and `ForwardAccumulator` are made of."""
-from ad._core cimport Array
+from ad.engine.array cimport Array
 from ad.engine.recorder cimport Level, Recorder, State
 
 

@@ -2,7 +2,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, overload
 
-from ad._core import Array
+from ad.engine.array import Array
 from ad.engine.recorder import Level, Recorder
 from ad.engine.variable import Variable
 

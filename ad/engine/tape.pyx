@@ -5,7 +5,7 @@
 structures. Names with an underscore are for it.
 """
 cimport numpy as cnp
-from ad._core cimport Array, public_value, settle, wrap
+from ad.engine.array cimport Array, public_value, settle, wrap
 from ad.engine.forward cimport tangent_of
 from ad.engine.graph cimport Node, NodePtr
 from ad.engine.recorder cimport (

@@ -1,5 +1,5 @@
 """Contract of the leaves."""
-from ad._core cimport Array
+from ad.engine.array cimport Array
 
 cdef class Variable(Array):
     cdef readonly bint trainable

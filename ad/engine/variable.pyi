@@ -2,7 +2,7 @@ from typing import Any, Self, TypeVar
 
 from numpy.typing import ArrayLike, DTypeLike
 
-from ad._core import Array
+from ad.engine.array import Array
 
 _T = TypeVar("_T")
 _V = TypeVar("_V", bound="Variable")

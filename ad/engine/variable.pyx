@@ -2,7 +2,8 @@
 """Where differentiation starts: variables and constants, and the ways to cut a value off."""
 cimport cython
 
-from ad._core cimport Array, apply1, as_value, is_live, is_traced, lift, note_cut, new_array, raw_value, wrap
+from ad._core cimport apply1, lift
+from ad.engine.array cimport Array, as_value, is_live, is_traced, new_array, note_cut, raw_value, wrap
 from ad.engine.recorder cimport Recorder, State, current, is_busy_elsewhere, new_leaf, recorders_elsewhere
 from ad.engine.roles cimport roles
 from ad.engine.types cimport give_name

@@ -1,6 +1,6 @@
 from typing import Any
 
-from ad._core import Array
+from ad.engine.array import Array
 from ad.engine.graph import Op
 
 def assign(x: Array, y: Array) -> None: ...

@@ -21,9 +21,8 @@ from cpython.ref cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
 
 cimport numpy as cnp
-from ad._core cimport (
-    Array, apply, apply_given, clock, force, hooks, is_followed, lift, new_array, raw_value, settle, wrap,
-)
+from ad._core cimport apply, apply_given, lift
+from ad.engine.array cimport Array, clock, force, hooks, is_followed, new_array, raw_value, settle, wrap
 from ad.engine cimport recorder
 from ad.engine.graph cimport Op
 from ad.engine.recorder cimport MOMENT, State, current, moment_of, unjoined

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ad import trees
-from ad._core import Array, apply, is_traced
+from ad._core import Array, apply
+from ad.engine.array import is_traced
 from ad.engine.inspection import concrete, is_any_tracing
 from ad.engine.kernels import add_rows
 from ad.engine.writing import link

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ad._core import Array, is_traced
+from ad._core import Array
+from ad.engine.array import is_traced
 from ad.engine.variable import stop_gradient
 from ad.errors import kind
 from ad.ops.batching import total

@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ad import trees
-from ad._core import Array, apply, is_traced, public_value
+from ad._core import Array, apply
+from ad.engine.array import is_traced, public_value
 from ad.engine.graph import Op
 from ad.engine.inspection import concrete, is_any_tracing, is_differentiated, metadata_view, note_failure
 from ad.engine.public_functions import add_method

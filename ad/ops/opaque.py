@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ad._core import Array, is_traced
+from ad._core import Array
+from ad.engine.array import is_traced
 from ad.engine.inspection import concrete, is_differentiated
 from ad.engine.recorder import call_apart
 from ad.errors import MissingRule, is_untraceable, kind, shown

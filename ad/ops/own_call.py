@@ -10,7 +10,8 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from ad._core import Array, apply, is_traced, is_watched, public_value
+from ad._core import Array, apply
+from ad.engine.array import is_traced, is_watched, public_value
 from ad.engine.graph import Op
 from ad.engine.recorder import keep_rule
 from ad.engine.variable import stop_gradient

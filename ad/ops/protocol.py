@@ -11,8 +11,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ad._core import Array, constant, is_traced
+from ad._core import Array, constant
 from ad.engine import roles
+from ad.engine.array import is_traced
 from ad.engine.inspection import find_tracer, is_tracing
 from ad.engine.writing import assign
 from ad.errors import cannot_write, missing_rule

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ad import trees
-from ad._core import Array, public_value
+from ad._core import Array
+from ad.engine.array import public_value
 from ad.engine.inspection import is_any_tracing, metadata_view, note_failure
 
 __all__ = ["as_flag", "as_index", "one_axis", "refuse", "tried"]

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ad._core import Array, apply, is_traced
+from ad._core import Array, apply
+from ad.engine.array import is_traced
 from ad.engine.inspection import metadata_view
 from ad.engine.public_functions import add_method
 from ad.engine.variable import stop_gradient

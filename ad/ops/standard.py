@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ad._core import Array, is_traced, is_watched, public_value
+from ad._core import Array
+from ad.engine.array import is_traced, is_watched, public_value
 from ad.engine.inspection import concrete
 from ad.engine.public_functions import add_method
 from ad.errors import conversion_error

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ad._core import Array, constant, public_value
+from ad._core import Array, constant
 from ad.engine import sweep
+from ad.engine.array import public_value
 
 __all__ = ["NotLinear", "apply_transpose"]
 

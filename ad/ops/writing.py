@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ad._core import Array, constant, is_traced
+from ad._core import Array, constant
+from ad.engine.array import is_traced
 from ad.engine.inspection import as_array, is_any_tracing
 from ad.engine.public_functions import add_method
 from ad.engine.writing import assign, resize

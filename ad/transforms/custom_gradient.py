@@ -7,7 +7,8 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 import numpy as np
 
-from ad._core import Array, constant, public_value
+from ad._core import Array, constant
+from ad.engine.array import public_value
 from ad.engine.inspection import find_tracer
 from ad.engine.tape import Tape, is_differentiating
 from ad.engine.variable import Variable

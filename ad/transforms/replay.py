@@ -6,8 +6,9 @@ within a reverse sweep or a forward level. They are ops of the same kind, so der
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ad._core import Array, apply, constant, public_value
+from ad._core import Array, apply, constant
 from ad.engine import boundary, sweep
+from ad.engine.array import public_value
 from ad.engine.graph import Op
 from ad.engine.inspection import Untraced
 from ad.engine.variable import Variable

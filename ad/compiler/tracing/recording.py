@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ad import trees
-from ad._core import Array, constant, public_value
+from ad._core import Array, constant
 from ad.compiler.ir.guards import Guard
 from ad.compiler.tracing.call_signature import CallSignature, is_value
 from ad.compiler.tracing.lanes import pull_lanes
 from ad.compiler.tracing.tracer import Tracer, slot_of, trace
+from ad.engine.array import public_value
 from ad.engine.variable import Variable
 from ad.errors import kind
 from ad.ops.traits import traits_of

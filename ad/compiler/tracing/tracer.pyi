@@ -1,8 +1,8 @@
 from collections.abc import Callable
 from typing import Any, final
 
-from ad._core import Array
 from ad.compiler.ir.graph import Instruction
+from ad.engine.array import Array
 from ad.engine.graph import Aval
 from ad.engine.recorder import Recorder
 from ad.engine.variable import Variable

@@ -9,7 +9,7 @@ from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t
 
 cimport numpy as cnp
-from ad._core cimport Array, is_live, new_array, raw_value, settle, wrap
+from ad.engine.array cimport Array, is_live, new_array, raw_value, settle, wrap
 from ad.engine.deferred cimport Deferred, begin, force_deferred
 from ad.engine.graph cimport Aval, Node, NodePtr, Op, raw
 from ad.engine.kernels cimport heeds_errors
