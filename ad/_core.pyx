@@ -277,6 +277,9 @@ cdef inline object evaluate2(Op op, Operand *operands):
     return finish(op, operands, 2, None, &output)
 
 
+cdef enum:
+    FEW = 4  # operands of an op that need no memory of their own
+
 cdef tuple REDUCES_ALL = (None, False)  # a reduction's params: axis, keepdims
 
 
@@ -304,23 +307,36 @@ cdef object apply_fold(Op op, object a, tuple params):
 
 cdef inline object evaluate(Op op, Operand *operands, int n, tuple params, Operand *output):
     """Fill in the output of any op; returns what must stay alive."""
-    cdef int i
     value = defer(op, operands, n, params, output)
     if value is not None:
         return value
     try:
-        value = op.fn(*[raw(&operands[i]) for i in range(n)], *(params or ()))
+        value = op.fn(*arguments(operands, n, params))
     except Exception:
         tell_failure(operands, n)
         raise
     return set_output(output, value)
 
 
+cdef inline tuple arguments(Operand *operands, int n, tuple params):
+    """The arguments of an op's function."""
+    cdef tuple values
+    cdef int i
+    if n == 1:
+        values = (raw(operands),)
+    elif n == 2:
+        values = (raw(operands), raw(&operands[1]))
+    else:
+        values = tuple([raw(&operands[i]) for i in range(n)])
+    return values if params is None else values + params
+
+
 cpdef object apply(Op op, tuple inputs, tuple params=None):
     """Run any op on any inputs: Arrays, ndarrays or numbers."""
     cdef Operand output
     cdef int i, n = len(inputs), n_held = 0
-    cdef Operand *operands
+    cdef Operand few[FEW]
+    cdef Operand *operands = few
     cdef list alive = []
     if op.elementwise and not params and n <= 2:
         found = apply1(op, inputs[0]) if n == 1 else apply2(op, inputs[0], inputs[1])
@@ -331,9 +347,10 @@ cpdef object apply(Op op, tuple inputs, tuple params=None):
             return found
     if n > 1:
         inputs = promote_complex(inputs)
-    operands = <Operand *>PyMem_Malloc(max(n, 1) * sizeof(Operand))
-    if operands == NULL:
-        raise MemoryError
+    if n > FEW:
+        operands = <Operand *>PyMem_Malloc(n * sizeof(Operand))
+        if operands == NULL:
+            raise MemoryError
     try:
         for i, a in enumerate(inputs):
             alive.append(read_operand(a, &operands[i]))
@@ -356,7 +373,8 @@ cpdef object apply(Op op, tuple inputs, tuple params=None):
         return y
     finally:
         let_go(operands, n_held)
-        PyMem_Free(operands)
+        if operands != few:
+            PyMem_Free(operands)
 
 
 cdef Array apply_given(Op op, tuple inputs, tuple params, object value):
