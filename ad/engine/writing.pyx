@@ -414,8 +414,10 @@ def is_contiguous(Array x, str order):
     settle(x)
     if x.array is None:
         return True
-    flags = (strided(x) if x.is_compact else x.array).flags
-    return flags.c_contiguous if order == "C" else flags.f_contiguous
+    array = strided(x) if x.is_compact else x.array
+    if order == "C":
+        return cnp.PyArray_CHKFLAGS(<cnp.ndarray>array, cnp.NPY_ARRAY_C_CONTIGUOUS)
+    return cnp.PyArray_CHKFLAGS(<cnp.ndarray>array, cnp.NPY_ARRAY_F_CONTIGUOUS)
 
 
 def link(Array y, Array x, Op op, tuple params, bint is_read_only=False):

@@ -403,14 +403,14 @@ def composite_function(
 ) -> _Function:
     """Return the public function of a composite: see `composite`."""
     original = numpy[0] if numpy else None
-    finished: _Function = _unchanged if view else without_views
     name, code = function.__name__.rstrip("_"), function.__code__
     named = code.co_varnames[:code.co_argcount + code.co_kwonlyargcount]
     open_ended = code.co_flags & inspect.CO_VARKEYWORDS
 
     def public(*args: Any, **kwargs: Any) -> Any:
         if original is None or final:
-            return finished(function(*args, **kwargs))
+            found = function(*args, **kwargs)
+            return found if view else without_views(found)
         if not has_array(args) and not has_array(kwargs.values()):
             return original(*args, **kwargs)
         given = {k: v for k, v in kwargs.items() if v is not np._NoValue}
@@ -419,17 +419,15 @@ def composite_function(
                 if option not in named and not open_ended:
                     raise unsupported_argument(name, option, given[option])
             if sequence:
-                return finished(function(*args, **given))
-            return finished(function(*[_operand(i == 0, value) for i, value in enumerate(args)],
-                                     **{key: _operand(key == named[0], value) for key, value in given.items()}))
+                found = function(*args, **given)
+            else:
+                found = function(*[_operand(i == 0, value) for i, value in enumerate(args)],
+                                 **{key: _operand(key == named[0], value) for key, value in given.items()})
+            return found if view else without_views(found)
         except Exception as refusal:
             return evaluated_by_numpy(numpy, args, kwargs, refusal)
 
     return public
-
-
-def _unchanged(value: Any) -> Any:
-    return value
 
 
 def _operand(is_main: bool, value: Any) -> Any:
