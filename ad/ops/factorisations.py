@@ -4,6 +4,7 @@ An op with several outputs is followed by the function that gives them NumPy's n
 """
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from ad.ops.matrix_products import adjoint, matmul
 from ad.ops.reductions import max as largest
 from ad.ops.shaping import reshape
 from ad.ops.solvers import SMALL, inv, is_complex, solve, substituted
+from ad.ops.structure import Mixing, mixes_last_axes
 from ad.ops.traits import BROADCASTS, Batching
 from ad.ops.ufuncs import absolute, imag, quotient, real
 
@@ -101,7 +103,8 @@ def _push_again(l_bar_dot: Any, _l_bar: Any, factor: Any, _y: Any) -> Any:
 @custom(inputs=2, domain=(REAL, INVERTIBLE), cases=(case((3, 3), (3, 3)), case((2, 2, 2), (2, 2, 2))),
         batching=Batching(broadcasts=True, tangents=(2, 2)),
         jvp=(_push_again, _push_cotangent),
-        vjp=(lambda y_bar, _l_bar, factor, _y: _push_cholesky(y_bar, None, factor), _pull_cotangent), conjugates=False)
+        vjp=(lambda y_bar, _l_bar, factor, _y: _push_cholesky(y_bar, None, factor), _pull_cotangent), conjugates=False,
+        structure=mixes_last_axes(2, 2))
 def cholesky_cotangent(l_bar: Any, factor: Any) -> Any:
     """The cotangent of a Hermitian matrix, from that of its lower Cholesky factor."""
     if factor.ndim > 2 or l_bar.ndim > 2 or len(factor) <= SMALL or is_complex(factor):
@@ -123,12 +126,25 @@ def _symmetric_cotangent(l_bar: Any, factor: Any) -> Any:
 
 
 _HERMITIAN = "one triangle is read; the derivative is that of the function of the Hermitian part"
+_ALL = Mixing((-2, -1), (-2, -1))
+
+
+def _structure_of_cholesky(_i: int, xs: Any, _y: Any) -> Mixing:
+    """Element (i, j) of the factor, i >= j, depends on row i and rows 0 to j, up to column j; and on their mirror."""
+    i, j, k, m = np.indices((xs[0].shape[-1],) * 4, sparse=True)
+    read = (m <= j) & ((k <= j) | (k == i)) | (k <= j) & (m == i)
+    return Mixing((-2, -1), (-2, -1), _of_matrices((i >= j) & read))
+
+
+def _of_matrices(mask: Any) -> Any:
+    """A mask of elements (i, j) and elements (k, m) of matrices, as one of flat elements."""
+    return mask.reshape(math.prod(mask.shape[:2]), -1)
 
 
 @custom(domain=SPD, cases=(case((3, 3)), case((2, 2, 2))),
         batching=BROADCASTS, jvp=_push_cholesky, vjp=_pull_cholesky, conjugates=False,
         singular=_HERMITIAN,
-        operations=of_matrix, may_raise=True)
+        operations=of_matrix, may_raise=True, structure=_structure_of_cholesky)
 def cholesky_lower(a: Any) -> Any:
     """The lower Cholesky factor of the matrices whose lower triangle this is."""
     return np.linalg.cholesky(a)
@@ -169,7 +185,8 @@ _EIGENVALUES = "; equal eigenvalues: right for what does not tell them apart, wr
 @custom(outputs=2, domain=SYMMETRIC, cases=(case((3, 3)), case((2, 2, 2))),
         batching=BROADCASTS, jvp=_push_eigh,
         vjp=_pull_eigh, conjugates=False, singular=_HERMITIAN + _EIGENVALUES,
-        operations=of_matrix, may_raise=True)
+        operations=of_matrix, may_raise=True,
+        structure=lambda *_: (Mixing((-2, -1), (-1,)), _ALL))
 def eigh_parts(a: Any, UPLO: Any = "L") -> Any:
     """Eigenvalues in rising order, and eigenvectors as columns."""
     return tuple(np.linalg.eigh(a, UPLO))
@@ -241,7 +258,8 @@ _SINGULAR_VALUES = "equal singular values: right for what does not tell them apa
 
 @custom(outputs=3, domain=FULL_RANK, cases=(case((3, 3)), case((3, 2)), case((2, 3)), case((2, 2, 2))),
         batching=BROADCASTS, jvp=_push_svd, vjp=_pull_svd, conjugates=False, singular=_SINGULAR_VALUES,
-        operations=of_matrix, may_raise=True)
+        operations=of_matrix, may_raise=True,
+        structure=lambda *_: (_ALL, Mixing((-2, -1), (-1,)), _ALL))
 def svd_parts(a: Any) -> Any:
     """The thin singular value decomposition."""
     return tuple(np.linalg.svd(a, full_matrices=False))
@@ -286,10 +304,20 @@ def _over(x: Any, r: Any) -> Any:
     return adjoint(solve(adjoint(r), adjoint(x)))
 
 
+def _structure_of_qr(_i: int, xs: Any, _y: Any) -> tuple[Mixing, Mixing]:
+    """Column j of q depends on columns 0 to j; element (i, j) of r, i <= j, on columns 0 to i and on column j."""
+    rows, columns = xs[0].shape[-2:]
+    _, j, _, m = np.indices((rows, columns, rows, columns), sparse=True)
+    q = np.broadcast_to(m <= j, (rows, columns, rows, columns))
+    i, j, _, m = np.indices((columns, columns, rows, columns), sparse=True)
+    r = np.broadcast_to((i <= j) & ((m <= i) | (m == j)), (columns, columns, rows, columns))
+    return Mixing((-2, -1), (-2, -1), _of_matrices(q)), Mixing((-2, -1), (-2, -1), _of_matrices(r))
+
+
 @custom(outputs=2, domain=FULL_RANK, cases=(case((3, 3)), case((3, 2)), case((2, 3, 2))),
         batching=BROADCASTS, jvp=_push_qr,
         vjp=_pull_qr, conjugates=False, singular="columns that are not independent raise LinAlgError, as solve does",
-        operations=of_matrix)
+        operations=of_matrix, structure=_structure_of_qr)
 def qr_parts(a: Any) -> Any:
     """The thin QR decomposition of matrices with no more columns than rows."""
     return tuple(np.linalg.qr(a))

@@ -20,6 +20,7 @@ from ad.ops.forms import case, composite, linear
 from ad.ops.indexing import getitem, put_zeros
 from ad.ops.joining import roll
 from ad.ops.shape_rules import in_order
+from ad.ops.structure import Mixing, mixes_axis
 from ad.ops.traits import Batching
 from ad.ops.ufuncs import conjugate
 
@@ -45,6 +46,15 @@ def _whole(n: Any, x: Any, axis: Any) -> Any:
 def _halved(n: Any, x: Any, axis: Any) -> Any:
     """How many points there are where `x` is half a spectrum."""
     return 2 * (x.shape[axis] - 1) if n is None else n
+
+
+def _structure(_i: int, xs: Any, y: Any, n: Any, axis: Any, _norm: Any) -> Mixing:
+    """All along the axis, of which some may be cut off."""
+    return mixes_axis(axis, xs[0], y, _whole(n, xs[0], axis))
+
+
+def _structure_of_halves(_i: int, xs: Any, y: Any, n: Any, axis: Any, _norm: Any) -> Mixing:
+    return mixes_axis(axis, xs[0], y, _halved(n, xs[0], axis) // 2 + 1)
 
 
 def _shape_rule(points: Any, dtype: Any, halves: bool = False) -> Callable[..., Any]:
@@ -106,27 +116,27 @@ def _pull_fft(y_bar: Any, x: Any, n: Any, axis: Any, norm: Any) -> Any:
 
 
 @linear(np.fft.fft, domain=REAL, cases=_CASES, batching=BATCHING, operations=transform(5),
-        shape_rule=_shape_rule(_whole, _complex), transpose=_pull_fft)
+        shape_rule=_shape_rule(_whole, _complex), structure=_structure, transpose=_pull_fft)
 def fft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None) -> Any:
     return np.fft.fft(a, n, axis, norm)
 
 
 @linear(np.fft.ifft, domain=REAL, cases=_CASES, batching=BATCHING, operations=transform(5),
-        shape_rule=_shape_rule(_whole, _complex),
+        shape_rule=_shape_rule(_whole, _complex), structure=_structure,
         transpose=lambda y_bar, x, n, axis, norm: _resized(fft(y_bar, None, axis, OTHER_WAY[norm]), x, axis))
 def ifft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None) -> Any:
     return np.fft.ifft(a, n, axis, norm)
 
 
 @linear(np.fft.rfft, domain=REAL, cases=_CASES, batching=BATCHING, operations=transform(2.5),
-        transpose=_pull_rfft,
+        transpose=_pull_rfft, structure=_structure,
         shape_rule=_shape_rule(_whole, _complex, halves=True))
 def rfft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None) -> Any:
     return np.fft.rfft(a, n, axis, norm)
 
 
 @linear(np.fft.irfft, domain=REAL, cases=_CASES[:-2] + _HALVES, batching=BATCHING, operations=transform(2.5),
-        transpose=_pull_irfft,
+        transpose=_pull_irfft, structure=_structure_of_halves,
         shape_rule=_shape_rule(_halved, _real))
 def irfft(a: Any, n: Any = None, axis: Any = -1, norm: Any = None) -> Any:
     return np.fft.irfft(a, n, axis, norm)

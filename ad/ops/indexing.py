@@ -16,6 +16,7 @@ from ad.engine.kernels import add_rows
 from ad.engine.writing import link
 from ad.errors import MissingRule
 from ad.ops.batching import over_lanes
+from ad.ops.computed_indices import integers_of, structure_of_gather, structure_of_scatter
 from ad.ops.domains import REAL
 from ad.ops.forms import case, composite, custom, linear, numpy_signature
 from ad.ops.nondifferentiable import Hole, evaluate, filled, take_out
@@ -92,22 +93,6 @@ def _getitem(x: Any, index: Any) -> Any:
 # An index that a program computes while it is being recorded is an input of the op, not a parameter.
 
 
-def _integers(index: Any, parts: Any, ndim: int) -> Any:
-    """The items of an index with holes, the rank its integers broadcast to, and the number of axes before those.
-
-    None if a mask is among the items.
-    """
-    items = index if isinstance(index, tuple) else (index,)
-    places = [i for i, item in enumerate(items) if not (item is None or item is Ellipsis or type(item) is slice)]
-    found = [parts[items[i]] if type(items[i]) is Hole else np.asarray(items[i]) for i in places]
-    if any(x.dtype == bool for x in found):
-        return None
-    axes = [ndim - sum(other is not None for other in items) + 1 if item is Ellipsis else 1
-            for item in items[:places[0]]]
-    together = places[-1] - places[0] + 1 == len(places)
-    return items, max(x.ndim for x in found), sum(axes) if together else 0
-
-
 def _meeting_lanes(values: Any, xs: Any, rank: Any) -> tuple[Any, Any, Any]:
     """The number of lanes, the indices with lanes in this rank behind the lane axis, and an index of all lanes."""
     k = next(value.shape[0] for value, x in zip(values, xs) if value.ndim > x.ndim)
@@ -117,7 +102,7 @@ def _meeting_lanes(values: Any, xs: Any, rank: Any) -> tuple[Any, Any, Any]:
 
 
 def _gather_lanes(values: Any, xs: Any, _y: Any, index: Any) -> Any:
-    found = _integers(index, xs[1:], xs[0].ndim)
+    found = integers_of(index, xs[1:], xs[0].ndim)
     if found is None:
         return None
     items, rank, before = found
@@ -129,7 +114,7 @@ def _gather_lanes(values: Any, xs: Any, _y: Any, index: Any) -> Any:
 
 
 def _scatter_lanes(values: Any, xs: Any, _y: Any, index: Any, shape: Any) -> Any:
-    found = _integers(index, xs[1:], len(shape))
+    found = integers_of(index, xs[1:], len(shape))
     if found is None:
         return None
     items, rank, before = found
@@ -163,6 +148,7 @@ def _pull_gather(y_bar: Any, _x: Any, *rest: Any) -> Any:
 
 
 @custom(inputs=None, domain=REAL, batching=Batching(rule=_gather_lanes, tangents=True), may_raise=True,
+        structure=structure_of_gather,
         conjugates=False, jvp=_push(_gather_again, _gather_lanes, 1), vjp=_pull_gather, cases=(
             case([(5,), np.array([0, 0, 3])], index=Hole(0)),
             case([(3, 4), np.array(1), np.array([2, 0])], index=(Hole(0), Hole(1))),
@@ -179,6 +165,7 @@ def _scatter_again(arrays: Any, index: Any, shape: Any) -> Any:
 
 
 @custom(inputs=None, domain=REAL, batching=Batching(rule=_scatter_lanes, tangents=True),
+        structure=structure_of_scatter,
         conjugates=False, jvp=_push(_scatter_again, _scatter_lanes, 2),
         vjp=lambda y_bar, _x, *rest: gather((y_bar, *rest[:-3]), rest[-2]), cases=(
             case([(3,), np.array([0, 0, 3])], index=Hole(0), shape=(5,)),

@@ -23,6 +23,7 @@ from ad.ops.nondifferentiable import evaluate
 from ad.ops.reductions import sum as sum_
 from ad.ops.shaping import reshape
 from ad.ops.solvers import det, inv, is_complex, matrix_power, pinv, slogdet, solve, tensorinv, tensorsolve
+from ad.ops.structure import NOTHING, Mixing, reduces
 from ad.ops.traits import BROADCASTS, Batching
 from ad.ops.ufuncs import absolute, conjugate, phase, quotient, real, scale
 
@@ -65,7 +66,8 @@ def _pull_least_squares(y_bar: Any, a: Any, b: Any, y: Any, *_: Any) -> Any:
         vjp=(_pull_least_squares, lambda y_bar, a, _b, _y, *_: matmul(adjoint(pinv(a)), y_bar)),
         conjugates=False,
         singular="right along directions that keep the rank",
-        operations=of_matrix, may_raise=True)
+        operations=of_matrix, may_raise=True,
+        structure=lambda i, *_: Mixing((0,), (0,)) if i else Mixing((0, 1), (0, 1)))
 def least_squares(a: Any, b: Any, rcond: Any = None) -> Any:
     """The solution of least norm of the least squares problem a x = b, for matrices."""
     return np.linalg.lstsq(a, b, rcond)[0]
@@ -125,7 +127,8 @@ def _pull_norm(y_bar: Any, x: Any, y: Any, order: Any, axis: Any, keepdims: bool
                case((2, 3), order=3, axis=(-2, -1), keepdims=False), case((3,), order=0, axis=(-1,), keepdims=False)),
         singular="0 at 0; elements tied for the largest share the gradient of the inf-norm",
         shape_rule=lambda x, _order, axis, keepdims: reduced_shape_rule(x.real, axis, keepdims),
-        radicand=_norm_radicand)
+        radicand=_norm_radicand,
+        structure=lambda i, xs, y, order, *axes: reduces(i, xs, y, *axes) if order != 0 else NOTHING)
 def norm_along(x: Any, order: Any, axis: Any, keepdims: bool) -> Any:
     """The p-norm over axes counted from the last one."""
     return np.linalg.vector_norm(x, ord=order, axis=axis, keepdims=keepdims)

@@ -24,6 +24,7 @@ from ad.ops.factorisations import eigh_parts
 from ad.ops.forms import case, composite, custom
 from ad.ops.matrix_products import adjoint, operand
 from ad.ops.shaping import reshape
+from ad.ops.structure import NOTHING, Mixing
 from ad.ops.traits import Batching
 
 __all__ = ["expmh", "funmh", "logmh", "powmh", "spectral_sum", "sqrtmh"]
@@ -82,6 +83,7 @@ _DIRECTIONS = range(MOST - 3)
 
 
 @custom(inputs=None, batching=Batching(broadcasts=True, tangents=2), domain=REAL,
+        structure=lambda i, *_: NOTHING if i in (1, 2) else Mixing((-2, -1), (-2, -1)),
         jvp=(_push_matrix, None, None, *map(_push_direction, _DIRECTIONS)),
         vjp=(_pull_matrix, None, None, *map(_pull_direction, _DIRECTIONS)), conjugates=False,
         cases=tuple(case([np.diag([1, 2]), np.array([[1, 2]]), np.eye(2, dtype=int), *directions],

@@ -17,6 +17,7 @@ from ad.ops.indexing import getitem, put_zeros
 from ad.ops.joining import asarray
 from ad.ops.matrix_products import matmul, operand
 from ad.ops.shaping import reshape
+from ad.ops.structure import Products, numbers_of
 from ad.ops.traits import Batching
 from ad.ops.ufuncs import conjugate, multiply
 
@@ -106,7 +107,17 @@ def _pull_right(y_bar: Any, x1: Any, _x2: Any) -> Any:
     return cross_of_vectors(y_bar, x1)
 
 
-@bilinear(batching=Batching(broadcasts=True, tangents=(1, 1)), domain=(REAL, REAL),
+def _structure_of_cross(_i: int, xs: Any, y: Any) -> Products:
+    """`y[0] = a[1] b[2] - a[2] b[1]`, and so on around."""
+    first, second, output = (np.broadcast_to(numbers_of(x), y.shape) for x in (*xs, y))
+    turned = [(k, (k + 1) % 3, (k + 2) % 3) for k in range(3)]
+    orders = np.array([*turned, *[(k, j, i) for k, i, j in turned]])
+    first, second, output = first[..., orders[:, 1]], second[..., orders[:, 2]], output[..., orders[:, 0]]
+    signs = np.broadcast_to([1.0, 1.0, 1.0, -1.0, -1.0, -1.0], output.shape)
+    return Products(first.reshape(-1), second.reshape(-1), output.reshape(-1), signs.reshape(-1))
+
+
+@bilinear(batching=Batching(broadcasts=True, tangents=(1, 1)), domain=(REAL, REAL), structure=_structure_of_cross,
           cases=(case((3,), (3,)), case((2, 3), (1, 3))), transposes=(_pull_left, _pull_right))
 def cross_of_vectors(x1: Any, x2: Any) -> Any:
     """The cross product along last axes of length 3, of operands with as many axes."""
@@ -221,7 +232,14 @@ def _pull_shorter(y_bar: Any, a: Any, _v: Any, mode: Any) -> Any:
     return _convolve(y_bar, _turned(a), "valid") if mode == "full" else _turned(_convolve(a, _turned(y_bar), "valid"))
 
 
-@bilinear(transposes=(_pull_longer, _pull_shorter), domain=REAL)
+def _structure_of_convolution(_i: int, xs: Any, y: Any, mode: str) -> Products:
+    first, second = np.indices((xs[0].size, xs[1].size)).reshape(2, -1)
+    output = first + second - (xs[1].size - 1 if mode == "valid" else 0)
+    kept = (output >= 0) & (output < y.size)
+    return Products(first[kept], second[kept], output[kept])
+
+
+@bilinear(transposes=(_pull_longer, _pull_shorter), domain=REAL, structure=_structure_of_convolution)
 def _convolve(a: Any, v: Any, mode: Any) -> Any:
     """Of vectors, of which the first is not the shorter one; mode "full" or "valid"."""
     return np.convolve(a, v, mode)

@@ -17,7 +17,7 @@ from ad.ops.nondifferentiable import evaluate
 from ad.ops.refusals import one_axis
 from ad.ops.shape_rules import in_order
 from ad.ops.shaping import moveaxis, ravel
-from ad.ops.structure import along_axis
+from ad.ops.structure import Mixing, along_axis
 from ad.ops.traits import Batching
 from ad.ops.ufuncs import scale, scale_dots
 
@@ -101,8 +101,20 @@ def _pull_term(s_bar: Any, a: Any, _b: Any, _s: Any) -> Any:
     return _from_behind(s_bar, a)
 
 
+def _structure_of_recurrence(i: int, xs: Any, y: Any) -> Mixing:
+    """The first of the factors is not used."""
+    found = along_axis(i, xs, y, -1)
+    if i or found.mask is None:
+        return found
+    mask = found.mask.copy()
+    mask[:1] = False
+    if mask.shape[0] == mask.shape[1]:  # or one factor is broadcast
+        mask[:, :1] = False
+    return found._replace(mask=mask)
+
+
 @custom(inputs=2, batching=Batching(broadcasts=True, tangents=(1, 1)), domain=REAL,
-        structure=lambda i, xs, y: along_axis(i, xs, y, -1),
+        structure=_structure_of_recurrence,
         jvp=(_push_factor, _push_term), vjp=(_pull_factor, _pull_term),
         cases=(case((5,), (5,)), case((2, 3), (2, 3)), case((1,), (1,)), case((0,), (0,))))
 def _recurrence(a: Any, b: Any) -> Any:

@@ -14,7 +14,7 @@ from ad.ops.forms import case, composite, custom, elementwise, numpy_signature, 
 from ad.ops.plain_results import plain_result
 from ad.ops.shape_rules import elementwise_shape
 from ad.ops.shaping import broadcast_to, reshape
-from ad.ops.structure import ELEMENTWISE
+from ad.ops.structure import ELEMENTWISE, NOTHING, Gather, numbers_of
 from ad.ops.table import TABLE
 from ad.ops.traits import BROADCASTS
 
@@ -56,10 +56,20 @@ def _pull_second(y_bar: Any, condition: Any, _x1: Any, _x2: Any, _y: Any) -> Any
     return where(condition, 0, y_bar)
 
 
+def _structure(i: int, xs: Any, y: Any) -> Any:
+    """Elements of the branches, of which a condition that is a constant tells which are chosen."""
+    if i == 0:
+        return NOTHING
+    if not isinstance(xs[0], np.ndarray):
+        return ELEMENTWISE
+    chosen = xs[0].astype(bool) if i == 1 else ~xs[0].astype(bool)
+    return Gather(np.where(chosen, np.broadcast_to(numbers_of(xs[i]), y.shape), -1))
+
+
 @custom(jvp=(None, _chosen_dot(0), _chosen_dot(1)), inputs=3, batching=BROADCASTS, domain=REAL,
         vjp=(lambda *_: None, _pull_first, _pull_second),
         singular="the branch not taken gets an exact zero, whatever its own derivative", shape_rule=_shape_rule,
-        conjugates=False, moves=True, carry=_power_of_chosen, structure=ELEMENTWISE)
+        conjugates=False, moves=True, carry=_power_of_chosen, structure=_structure)
 def _where(condition: Any, x: Any, y: Any) -> Any:
     return np.where(condition, x, y)
 

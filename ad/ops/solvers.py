@@ -15,6 +15,7 @@ from ad.ops.forms import case, composite, custom
 from ad.ops.matrix_products import adjoint, matmul, matrix_transpose, operand
 from ad.ops.products import widened
 from ad.ops.shaping import broadcast_to, reshape
+from ad.ops.structure import NOTHING, Mixing, inverse_mask, mixes_last_axes
 from ad.ops.traits import BROADCASTS, Batching
 from ad.ops.ufuncs import conjugate, imag, real
 
@@ -41,7 +42,7 @@ def _scalars(x: Any) -> Any:
 @custom(np.linalg.inv, domain=INVERTIBLE, cases=(case((3, 3)), case((2, 2, 2)), case((0, 0))),
         batching=BROADCASTS, jvp=lambda a_dot, _a, y: -matmul(matmul(y, a_dot), y),
         vjp=lambda y_bar, _a, y: -matmul(matmul(matrix_transpose(y), y_bar), matrix_transpose(y)),
-        operations=of_matrix, may_raise=True)
+        operations=of_matrix, may_raise=True, structure=mixes_last_axes(2, 2))
 def inv(a: Any) -> Any:
     return np.linalg.inv(a)
 
@@ -62,10 +63,15 @@ def _pull_right(y_bar: Any, a: Any, _b: Any, _y: Any) -> Any:
     return solve_matrix(matrix_transpose(a), y_bar)
 
 
+def _structure_of_solution(i: int, xs: Any, y: Any) -> Mixing:
+    """The whole matrix, and a column of the right-hand side; of a constant matrix, what its inverse takes of it."""
+    return Mixing((-2, -1), (-2, -1)) if i == 0 else Mixing((-2,), (-2,), inverse_mask(xs[0]))
+
+
 @custom(inputs=2, domain=(INVERTIBLE, REAL), cases=(case((3, 3), (3, 2)), case((2, 2, 2), (1, 2, 3))),
         batching=Batching(broadcasts=True, tangents=(2, 2)),
         jvp=(_push_matrix, _push_right), vjp=(_pull_matrix, _pull_right),
-        operations=of_matrix, may_raise=True)
+        operations=of_matrix, may_raise=True, structure=_structure_of_solution)
 def solve_matrix(a: Any, b: Any) -> Any:
     """a^-1 b, for operands with the same number of axes; b may also have a lane axis more."""
     if math.prod(a.shape[:-2]) == 1 and a.ndim <= b.ndim > 2 and b.size and a.shape[-2:] == 2 * b.shape[-2:-1]:
@@ -158,7 +164,7 @@ def _null_parts(a: Any, y: Any) -> tuple[Any, Any]:
 @custom(np.linalg.pinv, domain=FULL_RANK, cases=(case((3, 2)), case((2, 3)), case((2, 2, 2))),
         batching=BROADCASTS, jvp=_push_pinv, vjp=_pull_pinv, conjugates=False,
         singular="right along directions that keep the rank",
-        operations=of_matrix, may_raise=True)
+        operations=of_matrix, may_raise=True, structure=mixes_last_axes(2, 2))
 def pinv(a: Any, rcond: Any = None, hermitian: bool = False) -> Any:
     return np.linalg.pinv(a, rcond, hermitian)
 
@@ -199,7 +205,7 @@ def _cofactors(a: Any, y: Any) -> Any:
         batching=BROADCASTS, jvp=lambda a_dot, a, y: einsum("...ij,...ij->...", _cofactors(a, y), a_dot),
         vjp=lambda y_bar, a, y: _scalars(y_bar) * _cofactors(a, y),
         singular="right at a singular matrix too, to all orders; there at a cost of n^5 operations",
-        operations=of_matrix)
+        operations=of_matrix, structure=mixes_last_axes(2, 0))
 def det(a: Any) -> Any:
     return np.linalg.det(a)
 
@@ -218,10 +224,16 @@ def _pull_slogdet(y_bar: Any, a: Any, y: Any) -> Any:
     return _scalars(log_bar) * adjoint(inv(a))
 
 
+def _structure_of_slogdet(_i: int, xs: Any, _y: Any) -> tuple[Any, Any]:
+    """The sign is constant, unless it is complex."""
+    whole = Mixing((-2, -1), ())
+    return whole if is_complex(xs[0]) else NOTHING, whole
+
+
 @custom(outputs=2, domain=INVERTIBLE, cases=(case((3, 3)), case((2, 2, 2))),
         batching=BROADCASTS, jvp=_push_slogdet,
         vjp=_pull_slogdet, conjugates=False, singular="a singular matrix raises LinAlgError, as inv does",
-        operations=of_matrix)
+        operations=of_matrix, structure=_structure_of_slogdet)
 def slogdet_parts(a: Any) -> Any:
     """The sign of det(a), and log |det(a)|."""
     return tuple(np.linalg.slogdet(a))

@@ -18,7 +18,7 @@ from ad.ops.domains import AT_LEAST_ONE, BETWEEN_STEPS, NONZERO, POSITIVE, REAL,
 from ad.ops.forms import Accuracy, case, composite, elementwise, inexact, linear, numpy_signature, point, stacked
 from ad.ops.nondifferentiable import evaluate
 from ad.ops.shape_rules import elementwise_shape, view
-from ad.ops.structure import ELEMENTWISE
+from ad.ops.structure import ELEMENTWISE, if_complex
 from ad.ops.traits import SAME_PARAMS
 
 __all__ = [
@@ -210,7 +210,7 @@ _CORNER = (point(0.0, first=0, second=0, third=0),)
 absolute = elementwise("absolute", np.absolute, _phase, domain=NONZERO, points=_CORNER, exponent=1,
                        radicand=_modulus_radicand)
 fabs = elementwise("fabs", np.fabs, _phase, domain=NONZERO, points=_CORNER, exponent=1)
-sign = elementwise("sign", np.sign, _sign_partial, domain=NONZERO, singular="0 everywhere")
+sign = elementwise("sign", np.sign, _sign_partial, domain=NONZERO, singular="0 everywhere", structure=if_complex)
 floor = elementwise("floor", np.floor, 0, domain=BETWEEN_STEPS, singular="0 everywhere")
 ceil = elementwise("ceil", np.ceil, 0, domain=BETWEEN_STEPS, singular="0 everywhere")
 trunc = elementwise("trunc", np.trunc, 0, domain=BETWEEN_STEPS, singular="0 everywhere")
@@ -413,10 +413,10 @@ def _write_imag(x: Any, y: Any) -> None:
 real = elementwise("real", np.real, 1, domain=REAL, moves=True, keeps_reals=True, carry=_power_if_real,
                    write=_write_real)
 imag = elementwise("imag", np.imag, lambda x, _y: -1j if x.dtype.kind == "c" else 0.0, domain=REAL, moves=True,
-                   write=_write_imag)
+                   write=_write_imag, structure=if_complex)
 _angle = elementwise(
     "angle", None, lambda x, _y: -1j / x if x.dtype.kind == "c" else 0.0, domain=NONZERO, singular="nan at 0",
-    fn=np.angle,
+    fn=np.angle, structure=if_complex,
 )
 
 

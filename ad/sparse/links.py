@@ -4,8 +4,7 @@ They follow from the trait `structure` of the op (`ad/ops/structure.py`), its pa
 """
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -14,42 +13,56 @@ from numpy.typing import NDArray
 from ad._core import Array, constant
 from ad.compiler.ir.graph import Graph, Instruction
 from ad.engine.graph import Aval, Op
-from ad.ops.structure import ELEMENTWISE, MOVES, SUMS, Mixing, Products
+from ad.ops.structure import (
+    ELEMENTWISE,
+    MOVES,
+    NOTHING,
+    SUMS,
+    Gather,
+    Mixing,
+    Pairs,
+    Products,
+    Scatter,
+    blocks_of,
+    numbers_of,
+)
 from ad.ops.traits import traits_of
 
 __all__ = [
-    "IDENTITY", "Gather", "Link", "Pairs", "Scatter", "as_operand", "blocks_of", "links_of", "mixing_of_all",
+    "Elementwise", "Factors", "Gather", "Link", "Pairs", "Scatter", "as_operand", "links_of",
 ]
 
 Indices: TypeAlias = NDArray[np.int32]
 OUTPUT_BIT = 31  # of `Op.needs_of`
 
 
-class Identity(NamedTuple):
-    """Each element of the output depends on the element of the input at the same place."""
+class Elementwise(NamedTuple):
+    """Each element of the output depends on the element of the input at the same place.
+
+    Attributes
+    ----------
+    source : ndarray of int32, optional
+        Which element that is, for each of the output, where the input is broadcast; negative where the derivative is
+        zero whatever the values are.
+    """
+
+    source: Indices | None
 
 
-class Gather(NamedTuple):
-    """Element i of the output depends on element `source[i]` of the input, or on none if that is negative."""
+class Factors(NamedTuple):
+    """Each element of the output is a sum of products, for one of the factors.
 
-    source: Indices
-
-
-class Scatter(NamedTuple):
-    """Element j of the input is part of element `target[j]` of the output, or of none if that is negative."""
-
-    target: Indices
-
-
-class Pairs(NamedTuple):
-    """Element `outputs[k]` of the output depends on element `inputs[k]` of the input."""
+    Element `outputs[k]` of the output has the summand `signs[k]` times element `inputs[k]` of the input times element
+    `others[k]` of the other input.
+    """
 
     outputs: Indices
     inputs: Indices
+    others: Indices
+    signs: NDArray[np.float64] | None
 
 
-Link: TypeAlias = Identity | Gather | Scatter | Pairs
-IDENTITY = Identity()
+Link: TypeAlias = Elementwise | Gather | Scatter | Pairs | Factors
 
 
 def links_of(graph: Graph, instruction: Instruction, wanted: set[int]) -> Iterator[tuple[int, int, Link]]:
@@ -64,32 +77,47 @@ def links_of(graph: Graph, instruction: Instruction, wanted: set[int]) -> Iterat
     """
     op, params, inputs, outputs, _ = instruction
     xs, ys = [graph.avals[slot] for slot in inputs], [graph.avals[slot] for slot in outputs]
-    if op.form in ("nondifferentiable", "opaque") or any(y.dtype.kind not in "fc" for y in ys):
+    if op.form in ("nondifferentiable", "opaque"):
         return
-    constants = {i: graph.constants[slot] for i, slot in enumerate(inputs) if slot in graph.constants}
-    structure = traits_of(op).structure
-    asked = _asked(op, xs, params) if structure == MOVES else {}
+    constants = {i: np.asarray(graph.constants[slot]) for i, slot in enumerate(inputs) if slot in graph.constants}
+    wanted = {i for i in wanted if xs[i].dtype.kind in "fc"}
+    asked = _asked(op, xs, params) if wanted and traits_of(op).structure == MOVES else {}
     for i in wanted:
-        if xs[i].dtype.kind not in "fc":
-            continue
-        for k, y in enumerate(ys):
-            if op.form == "elementwise":
-                link = _elementwise(op, i, xs, y, constants)
-            elif structure == ELEMENTWISE:
-                link = _broadcast(xs[i], y)
-            elif structure == MOVES:
-                link = asked[i]
-            elif structure == SUMS:
-                link = Scatter(_summed(op, i, xs, y, params))
-            else:
-                found = structure(i, xs, y, *params) if callable(structure) else None
-                link = _mixed(found, i, xs[i], y, constants)
-            if link is not None:
-                yield k, i, link
+        structures = [MOVES] if asked else _structures(op, i, xs, ys, params, constants)
+        for k, (y, structure) in enumerate(zip(ys, structures)):
+            if y.dtype.kind in "fc" and structure != NOTHING:
+                link = asked[i] if asked else _link(structure, op, i, xs, y, params, constants)
+                if link is not None:
+                    yield k, i, link
 
 
-def _numbers(x: Aval) -> NDArray[np.int64]:
-    return np.arange(x.size).reshape(x.shape)
+def _structures(op: Op, i: int, xs: list[Aval], ys: list[Aval], params: tuple[Any, ...],
+                constants: dict[int, Any]) -> Sequence[Any]:
+    """Return the structure of each output by input i."""
+    structure = traits_of(op).structure
+    if callable(structure):
+        given = [constants.get(k, x) for k, x in enumerate(xs)]
+        found = structure(i, given, ys[0] if op.outputs == 1 else tuple(ys), *params)
+        return (found,) * len(ys) if op.outputs == 1 or found is None else found
+    return (ELEMENTWISE if op.form == "elementwise" else structure,) * len(ys)
+
+
+def _link(structure: Any, op: Op, i: int, xs: list[Aval], y: Aval, params: tuple[Any, ...],
+          constants: dict[int, Any]) -> Link | None:
+    """Return the link that a structure says; None if there is none for these values."""
+    if structure == ELEMENTWISE:
+        return _elementwise(op, i, xs, y, constants) if op.form == "elementwise" else _broadcast(xs[i], y)
+    if structure == SUMS:
+        return Scatter(_summed(op, i, xs, y, params))
+    if isinstance(structure, Gather):
+        return Gather(_flat(structure.source))
+    if isinstance(structure, Scatter):
+        return Scatter(_flat(structure.target))
+    if isinstance(structure, Pairs):
+        return Pairs(_flat(structure.outputs), _flat(structure.inputs), structure.axes)
+    if isinstance(structure, Products):
+        return _factors(structure, i, constants)
+    return _mixed(structure or _mixing_of_all(xs[i], y), xs[i], y)
 
 
 def _flat(indices: Any) -> Indices:
@@ -99,8 +127,8 @@ def _flat(indices: Any) -> Indices:
 # -- elementwise -----------------------------------------------------------------------------------
 
 
-def _broadcast(x: Aval, y: Aval) -> Link:
-    return IDENTITY if x.shape == y.shape else Gather(_flat(np.broadcast_to(_numbers(x), y.shape)))
+def _broadcast(x: Aval, y: Aval) -> Elementwise:
+    return Elementwise(None if x.shape == y.shape else _flat(np.broadcast_to(numbers_of(x), y.shape)))
 
 
 def as_operand(x: Any) -> Array:
@@ -121,7 +149,7 @@ def _elementwise(op: Op, i: int, xs: list[Aval], y: Aval, constants: dict[int, A
     zero = np.broadcast_to(np.asarray(value.numpy() if isinstance(value, Array) else value) == 0, y.shape)
     if not zero.any():
         return _broadcast(xs[i], y)
-    return Gather(_flat(np.where(zero, -1, np.broadcast_to(_numbers(xs[i]), y.shape))))
+    return Elementwise(_flat(np.where(zero, -1, np.broadcast_to(numbers_of(xs[i]), y.shape))))
 
 
 # -- ops that are asked with arrays of indices -----------------------------------------------------
@@ -131,7 +159,7 @@ def _asked(op: Op, xs: list[Aval], params: tuple[Any, ...]) -> dict[int, Link]:
     """The links of an op that moves elements, evaluated on the numbers of its inputs' elements, counted from 1."""
     numbers, start = [], 1
     for x in xs:
-        numbers.append(_numbers(x) + start)
+        numbers.append(numbers_of(x) + start)
         start += x.size
     source = np.asarray(op.fn(*numbers, *params)).reshape(-1) - 1
     links: dict[int, Link] = {}
@@ -156,28 +184,23 @@ def _summed(op: Op, i: int, xs: list[Aval], y: Aval, params: tuple[Any, ...]) ->
 # -- ops that mix elements -------------------------------------------------------------------------
 
 
-def _mixed(found: Any, i: int, x: Aval, y: Aval, constants: dict[int, Any]) -> Link:
-    if isinstance(found, Products):
-        return _product_pairs(found, i, constants)
-    return _mixing_pairs(found or mixing_of_all(x, y), x, y)
-
-
-def mixing_of_all(x: Aval, y: Aval) -> Mixing:
+def _mixing_of_all(x: Aval, y: Aval) -> Mixing:
     """Return that each element of the output depends on all of the input."""
     return Mixing(tuple(range(len(x.shape))), tuple(range(len(y.shape))))
 
 
-def _product_pairs(products: Products, i: int, constants: dict[int, Any]) -> Pairs:
-    """The pairs for input i of products, but for those whose other factor is a constant zero."""
-    mine, other = (products.first, products.second)[:: 1 if i == 0 else -1]
-    output = products.output
+def _factors(products: Products, i: int, constants: dict[int, Any]) -> Factors:
+    """The factors by input i of products, but for those whose other factor is a constant zero."""
+    mine, others = (products.first, products.second)[:: 1 if i == 0 else -1]
+    output, signs = products.output, products.signs
     if 1 - i in constants:
-        kept = np.asarray(constants[1 - i]).reshape(-1)[other] != 0
-        mine, output = mine[kept], output[kept]
-    return Pairs(_flat(output), _flat(mine))
+        kept = constants[1 - i].reshape(-1)[others] != 0
+        mine, others, output = mine[kept], others[kept], output[kept]
+        signs = signs if signs is None else signs[kept]
+    return Factors(_flat(output), _flat(mine), _flat(others), signs)
 
 
-def _mixing_pairs(mixing: Mixing, x: Aval, y: Aval) -> Pairs:
+def _mixed(mixing: Mixing, x: Aval, y: Aval) -> Pairs:
     sources, targets = blocks_of(x, mixing.inputs), blocks_of(y, mixing.outputs)
     shape = np.broadcast_shapes(sources.shape[:-1], targets.shape[:-1])
     p, q = sources.shape[-1], targets.shape[-1]
@@ -186,11 +209,4 @@ def _mixing_pairs(mixing: Mixing, x: Aval, y: Aval) -> Pairs:
     inputs = np.broadcast_to(sources[..., None, :], pairs)
     if mixing.mask is not None:
         outputs, inputs = outputs[..., mixing.mask], inputs[..., mixing.mask]
-    return Pairs(_flat(outputs), _flat(inputs))
-
-
-def blocks_of(x: Aval, axes: tuple[int, ...]) -> NDArray[np.int64]:
-    """The numbers of the elements, with those along these axes in the last one."""
-    numbers = np.moveaxis(_numbers(x), axes, range(-len(axes), 0)) if axes else _numbers(x)
-    rest = numbers.shape[: numbers.ndim - len(axes)]
-    return numbers.reshape(*rest, math.prod(numbers.shape[len(rest):]))
+    return Pairs(_flat(outputs), _flat(inputs), mixing.inputs)

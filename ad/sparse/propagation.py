@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ad.compiler.ir.graph import Graph, Instruction
 from ad.sparse import _rows
-from ad.sparse.links import Gather, Identity, Link, Scatter, links_of
+from ad.sparse.links import Elementwise, Gather, Link, Scatter, links_of
 
 __all__ = ["Rows", "propagate"]
 
@@ -44,10 +44,9 @@ class Rows:
 
     def linked(self, link: Link, size: int) -> Rows:
         """Return the rows of the `size` elements of an output that has this link to the value."""
-        if isinstance(link, Identity):
-            return self
-        if isinstance(link, Gather):
-            return Rows(*_rows.take(self.indptr, self.indices, link.source), self.n)
+        if isinstance(link, Elementwise | Gather):
+            source = link.source
+            return self if source is None else Rows(*_rows.take(self.indptr, self.indices, source), self.n)
         if isinstance(link, Scatter):
             kept = np.flatnonzero(link.target >= 0).astype(np.int32)
             links = _rows.from_pairs(link.target[kept], kept, size, len(link.target))

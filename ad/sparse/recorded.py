@@ -79,6 +79,9 @@ class Recorded:
 
     def pattern(self, skip: int = 0) -> Pattern:
         """Return the pattern of the derivative of the outputs, but the first `skip`, by x."""
+        if any(self.graph.avals[slot].dtype.kind == "c" for slot in self.outputs[skip:]):
+            raise TypeError("ad.sparse: the function returns complex numbers, and sparse derivatives are real; return "
+                            "their real and imaginary parts")
         n, starts = self.n, {}
         for slot, columns in self.columns().items():
             starts[slot] = Rows.identity(columns.size, int(columns.flat[0]) if columns.size else 0, n)

@@ -24,18 +24,18 @@ from ad.engine.inspection import value_or_tracer
 from ad.ops.indexing import getitem, put_zeros
 from ad.ops.joining import concatenate
 from ad.ops.shaping import broadcast_to, ravel, reshape
-from ad.ops.structure import ELEMENTWISE, Mixing, Products
-from ad.ops.traits import traits_of
+from ad.ops.structure import blocks_of
 from ad.ops.ufuncs import add, multiply, scale, subtract
 from ad.sparse import _rows
 from ad.sparse.index_maps import Interned, folded_shape, inverse_of, view_of
-from ad.sparse.links import IDENTITY, Gather, Link, Pairs, Scatter, as_operand, blocks_of, links_of, mixing_of_all
+from ad.sparse.links import Elementwise, Factors, Gather, Link, Pairs, Scatter, as_operand, links_of
 
 __all__ = ["SHORT", "Term", "TooCostly", "joined_coefficients", "push_terms"]
 
 Indices: TypeAlias = NDArray[np.int32]
 
 MANY_TERMS = 12  # of one value, from which it may pay to join them to one
+REPEATED = 3  # entries of one term for each element of the value, from which it may pay, too
 WORTH_JOINING = 1.5  # entries of all terms for each place
 SHORT = 16  # entries of a term on average, up to which it costs more to compute on it than to join it to others
 SMALL = 1e-100  # a factor that is smaller, or larger than its inverse, is multiplied out
@@ -149,8 +149,9 @@ class _Pusher:
     def joined_terms(self, slot: int) -> list[Term]:
         """Return the terms of a value whose coefficients are to be multiplied; many are joined to one if that pays."""
         terms = self.terms_of(slot)
-        if len(terms) >= MANY_TERMS:
-            terms = self.terms[slot] = self.joined(terms, self.graph.avals[slot].size)
+        size = self.graph.avals[slot].size
+        if len(terms) >= MANY_TERMS or any(term.columns.size > REPEATED * max(size, SHORT) for term in terms):
+            terms = self.terms[slot] = self.joined(terms, size)
         return terms
 
     def added(self, terms: Iterable[Term]) -> list[Term]:
@@ -230,25 +231,24 @@ class _Pushed:
         self.op, self.params = instruction.op, instruction.params
         self.xs = [as_operand(pusher.values[slot]) for slot in instruction.inputs]
         self.avals = [pusher.graph.avals[slot] for slot in instruction.inputs]
-        self.structure = ELEMENTWISE if self.op.form == "elementwise" else traits_of(self.op).structure
 
     def terms(self, k: int, i: int, link: Link) -> Any:
         """Return what input i adds to the terms of output k."""
         slot, y = self.instruction.inputs[i], self.pusher.graph.avals[self.instruction.outputs[k]]
         pusher = self.pusher
-        if self.structure == ELEMENTWISE:
+        if isinstance(link, Elementwise):
             partial = self.partial(i)
-            if link is IDENTITY and type(partial) is not Array and partial == 1:
+            if link.source is None and type(partial) is not Array and partial == 1:
                 return pusher.terms[slot]  # of a sum of two values: their terms are joined later
             is_number = not isinstance(partial, Array) or not partial.ndim
             terms = pusher.terms_of(slot) if is_number else pusher.joined_terms(slot)
-            return [self.scaled(self.moved(term, link, i, y), partial, y) for term in terms]
-        if isinstance(link, Pairs):
-            weights = self.weights(k, i, link)
-            return [self.weighted(term, link, weights, self.avals[i]) for term in pusher.joined_terms(slot)]
+            return [self.scaled(self.spread(term, link, i, y), partial, y) for term in terms]
+        if isinstance(link, Gather):
+            return [self.moved(term, link.source, i, y) for term in pusher.terms_of(slot)]
         if isinstance(link, Scatter):
             return [self.summed(term, link.target) for term in pusher.terms_of(slot)]
-        return [self.moved(term, link, i, y) for term in pusher.terms_of(slot)]
+        weights = self.factors(link, i) if isinstance(link, Factors) else self.own_derivatives(k, i, link)
+        return [self.weighted(term, link, weights, self.avals[i]) for term in pusher.joined_terms(slot)]
 
     # -- elementwise
 
@@ -258,7 +258,7 @@ class _Pushed:
             partial = self.op.partials[i]
             found = partial if not callable(partial) else partial(*self.xs, self.ys[0])
         else:
-            found = self.pushed(i, np.ones(self.avals[i].shape, self.avals[i].dtype))
+            (found,) = self.pushed(i, np.ones(self.avals[i].shape, self.avals[i].dtype))
         value = value_or_tracer(found)
         if isinstance(value, np.ndarray) and value.size and (value == value.flat[0]).all():
             return float(value.flat[0])
@@ -274,20 +274,31 @@ class _Pushed:
 
     # -- elements that move and that are summed
 
-    def moved(self, term: Term, link: Link, i: int, y: Aval) -> Term:
-        """Return a term for outputs that are elements of the input."""
-        if link is IDENTITY:
+    def spread(self, term: Term, link: Elementwise, i: int, y: Aval) -> Term:
+        """Return a term with the entries of a broadcast input in the rows of the output."""
+        if link.source is None:
             return term
-        assert isinstance(link, Gather)
-        source, interned = link.source, self.pusher.interned
-        if term.rows is None and (not source.size or source.min() >= 0):
-            columns = interned(term.columns.reshape(-1)[source].reshape(y.shape))
-            self.pusher.count(columns.size)
-            if term.coefficients is None or self.structure == ELEMENTWISE:
-                return term._replace(columns=columns)
+        if term.rows is None and not _has_holes(link.source):  # the coefficients broadcast as the input does
+            return self.gathered(term, link.source, y)
+        return self.taken(term, link.source, i)
+
+    def moved(self, term: Term, source: Indices, i: int, y: Aval) -> Term:
+        """Return a term for outputs that are elements of the input."""
+        if term.rows is None and not _has_holes(source):
+            if term.coefficients is None:
+                return self.gathered(term, source, y)
             if len(self.xs) == 1:
                 found = self.pusher.once(self.applied, self.pusher.filled(term))
-                return term._replace(columns=columns, coefficients=found)
+                return self.gathered(term._replace(coefficients=found), source, y)
+        return self.taken(term, source, i)
+
+    def gathered(self, term: Term, source: Indices, y: Aval) -> Term:
+        """Return a term with an entry for each output; its coefficients are those given."""
+        self.pusher.count(source.size)
+        return term._replace(columns=self.pusher.interned(term.columns.reshape(-1)[source].reshape(y.shape)))
+
+    def taken(self, term: Term, source: Indices, i: int) -> Term:
+        """Return a term with the entries that the rows `source` have, in the rows of the outputs."""
         if term.rows is not None:
             target = self.pusher.once(inverse_of, source, (self.avals[i].size,))
             if target is not None:
@@ -332,51 +343,45 @@ class _Pushed:
 
     # -- ops that mix elements
 
-    def weights(self, k: int, i: int, link: Pairs) -> Any:
-        """Return the derivative of output k by input i for each pair of the link between them, as a flat Array."""
-        xs, y = self.avals, self.pusher.graph.avals[self.instruction.outputs[k]]
-        structure = self.structure(i, xs, y, *self.params) if callable(self.structure) else None
-        if isinstance(structure, Products):
-            return self.factors(structure, i)
-        size = y.size
-        dots, core = self.own_jacobian(structure or mixing_of_all(xs[i], y), i)
-        return _picked(dots[k], core[link.inputs] * np.int32(size) + link.outputs)
-
-    def own_jacobian(self, mixing: Mixing, i: int) -> tuple[list[Any], Indices]:
-        """Return the derivatives of the outputs by input i in lanes, and the lane of each element of the input."""
-        x = self.avals[i]
-        blocks = blocks_of(x, mixing.inputs)
+    def own_derivatives(self, k: int, i: int, link: Pairs) -> Any:
+        """Return the derivative of output k by input i for each pair of the link between them."""
+        x, size = self.avals[i], self.ys[k].size
+        blocks = blocks_of(x, link.axes)
         lanes = blocks.shape[-1]
         if lanes > MOST_LANES:
             raise TooCostly
         core = np.empty(x.size, np.int32)
         core[blocks] = np.arange(lanes)
         seeds = np.arange(lanes).reshape(-1, *(1,) * len(x.shape)) == core.reshape(x.shape)
-        self.pusher.count(lanes * sum(y.size for y in self.ys))
-        found = self.pushed(i, seeds.astype(x.dtype))
-        return list(found) if self.op.outputs > 1 else [found], core
+        self.pusher.count(lanes * size)
+        dots = self.pushed(i, seeds.astype(x.dtype))[k]
+        return _picked(dots, core[link.inputs] * np.int32(size) + link.outputs)
 
-    def pushed(self, i: int, tangent: NDArray[Any]) -> Any:
+    def pushed(self, i: int, tangent: NDArray[Any]) -> Sequence[Any]:
         """Return the tangents of the outputs for a tangent of input i, or for several in lanes."""
         tangents: list[Any] = [None] * len(self.xs)
         tangents[i] = constant(tangent)
         assert self.op.jvp is not None
-        return self.op.jvp(tuple(tangents), tuple(self.xs), self.ys if self.op.outputs > 1 else self.ys[0],
-                           self.params)
+        has_more = self.op.outputs > 1
+        found = self.op.jvp(tuple(tangents), tuple(self.xs), tuple(self.ys) if has_more else self.ys[0], self.params)
+        return found if has_more else [found]
 
-    def factors(self, products: Products, i: int) -> Any:
-        other = (products.second, products.first)[i]
-        value = self.xs[1 - i]
-        if self.instruction.inputs[1 - i] in self.pusher.graph.constants:
-            given = np.asarray(self.pusher.graph.constants[self.instruction.inputs[1 - i]]).reshape(-1)[other]
-            return constant(given[given != 0])
-        return _picked(value, other.astype(np.int32))
+    def factors(self, link: Factors, i: int) -> Any:
+        """Return the other factor for each pair of the link."""
+        slot, signs = self.instruction.inputs[1 - i], link.signs
+        if slot in self.pusher.graph.constants:
+            value = np.asarray(self.pusher.graph.constants[slot]).reshape(-1)[link.others]
+            return constant(value if signs is None else value * signs)
+        found = _picked(self.xs[1 - i], link.others)
+        return found if signs is None else multiply(found, signs)
 
-    def weighted(self, term: Term, link: Pairs, weights: Any, x: Aval) -> Term:
+    def weighted(self, term: Term, link: Pairs | Factors, weights: Any, x: Aval) -> Term:
         """Return a term for outputs that are sums of elements of the input times weights."""
         entries, places = self.entries(term, link.inputs, x.size)
         found = self.selected(term, entries, places)
         assert found.rows is not None
+        if weights.shape != link.inputs.shape:
+            weights = self.pusher.once(broadcast_to, weights, link.inputs.shape)
         factor = self.pusher.once(_picked, weights, found.rows)
         rows = self.pusher.interned(link.outputs[found.rows])
         return self.pusher.times(found._replace(rows=rows), factor)
@@ -423,6 +428,10 @@ def _multiplied(term: Term) -> Array:
         return constant(np.full(term.shape, term.factor))
     found: Array = term.coefficients if term.factor == 1 else multiply(term.coefficients, term.factor)
     return found if found.shape == term.shape else broadcast_to(found, term.shape)
+
+
+def _has_holes(source: Indices) -> bool:
+    return bool(source.size and source.min() < 0)
 
 
 def _picked(value: Any, places: Indices) -> Any:
