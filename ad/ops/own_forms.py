@@ -26,6 +26,7 @@ from ad.ops.own_rules import (
     slopes_of,
     transposes_of,
 )
+from ad.ops.own_structure import own_structure, same_places
 from ad.ops.traits import BROADCASTS, ONE_BY_ONE, SAME_PARAMS, Batching, Traits
 
 __all__ = ["bilinear", "composite", "custom", "elementwise", "linear"]
@@ -99,7 +100,7 @@ def elementwise(
             fn = Opaque(ElementByElement(function) if vectorize else function, parameters, broadcasts=True)
         op = _elementwise_op(fn, parameters, rules)
         traits = Traits(BROADCASTS if op.form == "elementwise" else Batching(broadcasts=True, tangents=0),
-                        may_raise=fn is not function)
+                        may_raise=fn is not function, structure=None if op.form == "elementwise" else same_places)
         return _finished(OwnOp(function, op, parameters, home, traits), stands_for)
 
     return define if function is None else define(function)
@@ -124,16 +125,16 @@ def _elementwise_op(fn: Any, parameters: Parameters, rules: tuple[Any, ...]) -> 
 @overload
 def linear(
     function: None = None, /, *, transpose: Any, inputs: int | None = None, shape_rule: _Function | None = None,
-    lanes: bool = False, name: str | None = None, stands_for: Any = ()
+    lanes: bool = False, structure: Any = None, name: str | None = None, stands_for: Any = ()
 ) -> Callable[[Callable[..., _Y]], OwnOp[_Y]]: ...
 @overload
 def linear(
     function: Callable[..., _Y], /, *, transpose: Any, inputs: int | None = None, shape_rule: _Function | None = None,
-    lanes: bool = False, name: str | None = None, stands_for: Any = ()
+    lanes: bool = False, structure: Any = None, name: str | None = None, stands_for: Any = ()
 ) -> OwnOp[_Y]: ...
 def linear(
     function: Any = None, /, *, transpose: Any, inputs: int | None = None, shape_rule: _Function | None = None,
-    lanes: bool = False, name: str | None = None, stands_for: Any = ()
+    lanes: bool = False, structure: Any = None, name: str | None = None, stands_for: Any = ()
 ) -> Any:
     """Make an op of a function that is linear in its inputs, taken together.
 
@@ -154,6 +155,14 @@ def linear(
     lanes : bool
         Whether the function, the transpose and the shape rule take inputs that all have one more axis in front, the
         lanes of `ad.vmap`, and return results with it. By default they are called for one lane after the other.
+    structure : "elementwise", int, tuple of int, or callable, optional
+        Which elements of the output depend on which elements of an input, for `ad.sparse`. "elementwise": on those at
+        the same place, with broadcasting. An axis, or a tuple of axes: on all elements along these axes; the other axes
+        of input and output correspond. A function `structure(*inputs, y, **params)`, which is given what has the
+        `shape`, `dtype`, `ndim` and `size` of inputs and output, returns a matrix of shape `(y.size, x.size)`, dense or
+        of `scipy.sparse`, whose entries differ from zero where there may be a dependence; with several inputs, a tuple
+        of them, with None for an input of which all may depend on all. That is the default. The structure is trusted:
+        derivatives that it lacks are lost in sparse ones.
     name, stands_for
         As for `ad.ops.elementwise`.
 
@@ -181,7 +190,8 @@ def linear(
         batching = SAME_PARAMS if lanes else ONE_BY_ONE
         jvp, vjp = linear_rules(made, pulls, parameters.inputs, batching)
         made.op = _op("linear", function, parameters, shape_rule, jvp=jvp, vjp=vjp, needs=(0,))
-        return _finished(OwnOp(function, made.op, parameters, home, Traits(batching, may_raise=True)), stands_for)
+        traits = Traits(batching, may_raise=True, structure=own_structure(structure, parameters, 1))
+        return _finished(OwnOp(function, made.op, parameters, home, traits), stands_for)
 
     return define if function is None else define(function)
 
@@ -189,16 +199,16 @@ def linear(
 @overload
 def bilinear(
     function: None = None, /, *, transposes: tuple[_Function, _Function], shape_rule: _Function | None = None,
-    lanes: bool = False, name: str | None = None, stands_for: Any = ()
+    lanes: bool = False, structure: Any = None, name: str | None = None, stands_for: Any = ()
 ) -> Callable[[Callable[..., _Y]], OwnOp[_Y]]: ...
 @overload
 def bilinear(
     function: Callable[..., _Y], /, *, transposes: tuple[_Function, _Function], shape_rule: _Function | None = None,
-    lanes: bool = False, name: str | None = None, stands_for: Any = ()
+    lanes: bool = False, structure: Any = None, name: str | None = None, stands_for: Any = ()
 ) -> OwnOp[_Y]: ...
 def bilinear(
     function: Any = None, /, *, transposes: tuple[_Function, _Function], shape_rule: _Function | None = None,
-    lanes: bool = False, name: str | None = None, stands_for: Any = ()
+    lanes: bool = False, structure: Any = None, name: str | None = None, stands_for: Any = ()
 ) -> Any:
     """Make an op of a function of two inputs that is linear in each: a product.
 
@@ -211,7 +221,7 @@ def bilinear(
     transposes : tuple of two callables
         `transposes[i](y_bar, x1, x2, **params)`, in operations that `ad` differentiates, is the cotangent of input i.
         Complex inputs are given conjugated, so that the rule for real numbers is right for complex ones.
-    shape_rule, lanes, name, stands_for
+    shape_rule, lanes, structure, name, stands_for
         As for `ad.ops.linear`.
 
     Returns
@@ -241,7 +251,8 @@ def bilinear(
         batching = _LANES if lanes else ONE_BY_ONE
         jvp, vjp = bilinear_rules(made, pulls, needs, batching)
         made.op = _op("bilinear", function, parameters, shape_rule, jvp=jvp, vjp=vjp, needs=needs)
-        return _finished(OwnOp(function, made.op, parameters, home, Traits(batching, may_raise=True)), stands_for)
+        traits = Traits(batching, may_raise=True, structure=own_structure(structure, parameters, 1))
+        return _finished(OwnOp(function, made.op, parameters, home, traits), stands_for)
 
     return define if function is None else define(function)
 
@@ -249,19 +260,19 @@ def bilinear(
 @overload
 def custom(
     function: None = None, /, *, jvp: Any = None, vjp: Any = None, inputs: int | None = None, outputs: int = 1,
-    conjugates: bool = True, shape_rule: _Function | None = None, lanes: bool = False, name: str | None = None,
-    stands_for: Any = ()
+    conjugates: bool = True, shape_rule: _Function | None = None, lanes: bool = False, structure: Any = None,
+    name: str | None = None, stands_for: Any = ()
 ) -> Callable[[Callable[..., _Y]], OwnOp[_Y]]: ...
 @overload
 def custom(
     function: Callable[..., _Y], /, *, jvp: Any = None, vjp: Any = None, inputs: int | None = None, outputs: int = 1,
-    conjugates: bool = True, shape_rule: _Function | None = None, lanes: bool = False, name: str | None = None,
-    stands_for: Any = ()
+    conjugates: bool = True, shape_rule: _Function | None = None, lanes: bool = False, structure: Any = None,
+    name: str | None = None, stands_for: Any = ()
 ) -> OwnOp[_Y]: ...
 def custom(
     function: Any = None, /, *, jvp: Any = None, vjp: Any = None, inputs: int | None = None, outputs: int = 1,
-    conjugates: bool = True, shape_rule: _Function | None = None, lanes: bool = False, name: str | None = None,
-    stands_for: Any = ()
+    conjugates: bool = True, shape_rule: _Function | None = None, lanes: bool = False, structure: Any = None,
+    name: str | None = None, stands_for: Any = ()
 ) -> Any:
     """Make an op of any function, by its rule in forward mode, in reverse mode, or both.
 
@@ -289,8 +300,9 @@ def custom(
     conjugates : bool
         Whether `vjp` gets complex inputs and outputs conjugated: the rule for real numbers is then right for a
         holomorphic function of complex ones.
-    shape_rule, lanes, name, stands_for
-        As for `ad.ops.linear`; there is no shape rule for several outputs.
+    shape_rule, lanes, structure, name, stands_for
+        As for `ad.ops.linear`. With several outputs there is no shape rule, and `structure` returns a tuple with a
+        result for each of them.
 
     Returns
     -------
@@ -332,7 +344,8 @@ def custom(
         batching = _LANES if lanes else ONE_BY_ONE
         push, pull, needs = _custom_rules(jvp, vjp, parameters, outputs, conjugates, batching)
         op = _op("custom", function, parameters, shape_rule, outputs, jvp=push, vjp=pull, needs=needs)
-        return _finished(OwnOp(function, op, parameters, home, Traits(batching, may_raise=True)), stands_for)
+        traits = Traits(batching, may_raise=True, structure=own_structure(structure, parameters, outputs))
+        return _finished(OwnOp(function, op, parameters, home, traits), stands_for)
 
     return define if function is None else define(function)
 
