@@ -75,6 +75,8 @@ class Traits(NamedTuple):
         `x`, an Array, where the view has them.
     structure : str or callable, optional
         Which elements of the output depend on which elements of an input: see `ad/ops/structure.py`.
+    annihilates : tuple of int
+        Inputs of an elementwise op: where one of these is zero, so is the output.
     dots : tuple of int
         The inputs of an elementwise op whose partial is itself a (co)tangent: where it is zero, the product with it is.
     """
@@ -90,6 +92,7 @@ class Traits(NamedTuple):
     carry: Any = None
     write: Callable[..., None] | None = None
     structure: str | Callable[..., Any] | None = None
+    annihilates: tuple[int, ...] = ()
     dots: tuple[int, ...] = ()
 
 

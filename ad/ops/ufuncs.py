@@ -61,12 +61,12 @@ add = elementwise("add", np.add, (1, 1), domain=(REAL, REAL), commutative=True)
 subtract = elementwise("subtract", np.subtract, (1, -1), domain=(REAL, REAL))
 multiply: Any = elementwise(
     "multiply", np.multiply, (lambda _x1, x2, _y: x2, lambda x1, _x2, _y: x1), domain=(REAL, REAL),
-    commutative=True, exponent="itself",
+    commutative=True, exponent="itself", annihilates=(0, 1),
     carry=lambda power, i, p, xs, params: _scaled_power(multiply, power, p, xs[1 - i]),
 )
 divide: Any = elementwise(
     "divide", np.divide, (lambda _x1, x2, _y: 1 / x2, lambda _x1, x2, y: -y / x2), domain=(REAL, NONZERO),
-    carry=lambda power, i, p, xs, params: None if i else _scaled_power(divide, power, p, xs[1]),
+    annihilates=(0,), carry=lambda power, i, p, xs, params: None if i else _scaled_power(divide, power, p, xs[1]),
 )
 negative = elementwise("negative", np.negative, -1, domain=REAL,
                        carry=lambda power, i, p, xs, params: _scaled_power(multiply, power, p, -1.0))
@@ -160,11 +160,12 @@ def _scale_dots(a: Any, b: Any) -> Any:
 _FACTORS = (lambda _x1, x2, _y: x2, lambda x1, _x2, _y: x1)
 scale = elementwise(
     "scale", None, _FACTORS, dots=(1,), domain=(NONZERO, REAL), fn=_scale, shape_rule=elementwise_shape(np.multiply),
+    annihilates=(0, 1),
     singular="a zero (co)tangent stays zero beside an infinite or undefined partial, and 0 times ±inf is 0",
 )
 scale_dots = elementwise(  # the product of a (co)tangent of a partial and the (co)tangent that the partial scales
     "scale_dots", None, _FACTORS, dots=(0, 1), domain=(NONZERO, REAL), fn=_scale_dots,
-    shape_rule=elementwise_shape(np.multiply),
+    shape_rule=elementwise_shape(np.multiply), annihilates=(0, 1),
     singular="a zero of either (co)tangent stays zero beside an infinite or undefined one",
 )
 floor_divide = elementwise("floor_divide", np.floor_divide, (0, 0), domain=(REAL, NONZERO), singular="0 at the steps")

@@ -27,6 +27,7 @@ from ad.ops.structure import (
     numbers_of,
 )
 from ad.ops.traits import traits_of
+from ad.sparse.zeros import KnownZeros, Masks
 
 __all__ = [
     "Elementwise", "Factors", "Gather", "Link", "Pairs", "Scatter", "as_operand", "links_of",
@@ -65,7 +66,8 @@ class Factors(NamedTuple):
 Link: TypeAlias = Elementwise | Gather | Scatter | Pairs | Factors
 
 
-def links_of(graph: Graph, instruction: Instruction, wanted: set[int]) -> Iterator[tuple[int, int, Link]]:
+def links_of(graph: Graph, instruction: Instruction, wanted: set[int],
+             zeros: KnownZeros) -> Iterator[tuple[int, int, Link]]:
     """Yield `(k, i, link)` for the outputs k and the inputs i of an instruction.
 
     Parameters
@@ -74,6 +76,8 @@ def links_of(graph: Graph, instruction: Instruction, wanted: set[int]) -> Iterat
     instruction : Instruction
     wanted : set of int
         The inputs, by position. No link is yielded for one that the outputs do not depend on.
+    zeros : KnownZeros
+        Of the inputs.
     """
     op, params, inputs, outputs, _ = instruction
     xs, ys = [graph.avals[slot] for slot in inputs], [graph.avals[slot] for slot in outputs]
@@ -81,12 +85,13 @@ def links_of(graph: Graph, instruction: Instruction, wanted: set[int]) -> Iterat
         return
     constants = {i: np.asarray(graph.constants[slot]) for i, slot in enumerate(inputs) if slot in graph.constants}
     wanted = {i for i in wanted if xs[i].dtype.kind in "fc"}
+    masks = [zeros.of(slot) for slot in inputs]
     asked = _asked(op, xs, params) if wanted and traits_of(op).structure == MOVES else {}
     for i in wanted:
         structures = [MOVES] if asked else _structures(op, i, xs, ys, params, constants)
         for k, (y, structure) in enumerate(zip(ys, structures)):
             if y.dtype.kind in "fc" and structure != NOTHING:
-                link = asked[i] if asked else _link(structure, op, i, xs, y, params, constants)
+                link = asked[i] if asked else _link(structure, op, i, xs, y, params, constants, masks)
                 if link is not None:
                     yield k, i, link
 
@@ -103,10 +108,10 @@ def _structures(op: Op, i: int, xs: list[Aval], ys: list[Aval], params: tuple[An
 
 
 def _link(structure: Any, op: Op, i: int, xs: list[Aval], y: Aval, params: tuple[Any, ...],
-          constants: dict[int, Any]) -> Link | None:
+          constants: dict[int, Any], zeros: Masks) -> Link | None:
     """Return the link that a structure says; None if there is none for these values."""
     if structure == ELEMENTWISE:
-        return _elementwise(op, i, xs, y, constants) if op.form == "elementwise" else _broadcast(xs[i], y)
+        return _elementwise(op, i, xs, y, constants, zeros) if op.form == "elementwise" else _broadcast(xs[i], y)
     if structure == SUMS:
         return Scatter(_summed(op, i, xs, y, params))
     if isinstance(structure, Gather):
@@ -116,7 +121,7 @@ def _link(structure: Any, op: Op, i: int, xs: list[Aval], y: Aval, params: tuple
     if isinstance(structure, Pairs):
         return Pairs(_flat(structure.outputs), _flat(structure.inputs), structure.axes)
     if isinstance(structure, Products):
-        return _factors(structure, i, constants)
+        return _factors(structure, zeros[1 - i], i)
     return _mixed(structure or _mixing_of_all(xs[i], y), xs[i], y)
 
 
@@ -136,20 +141,30 @@ def as_operand(x: Any) -> Array:
     return x if isinstance(x, Array) else constant(x)
 
 
-def _elementwise(op: Op, i: int, xs: list[Aval], y: Aval, constants: dict[int, Any]) -> Link | None:
+def _elementwise(op: Op, i: int, xs: list[Aval], y: Aval, constants: dict[int, Any], zeros: Masks) -> Link | None:
     """The link of an elementwise op; none where its partial derivative is zero whatever the values are."""
     partial = op.partials[i]
     if not callable(partial):
         return _broadcast(xs[i], y) if partial else None
+    zero = _annihilated(op, i, y, zeros)
     needs = op.needs_of(i)
     needed = [j for j in range(len(xs)) if needs >> j & 1]
-    if needs >> OUTPUT_BIT & 1 or not needed or any(j not in constants for j in needed):
-        return _broadcast(xs[i], y)
-    value = partial(*[as_operand(constants[j]) if j in needed else None for j in range(len(xs))], None)
-    zero = np.broadcast_to(np.asarray(value.numpy() if isinstance(value, Array) else value) == 0, y.shape)
+    if not needs >> OUTPUT_BIT & 1 and needed and all(j in constants for j in needed):
+        value = partial(*[as_operand(constants[j]) if j in needed else None for j in range(len(xs))], None)
+        zero = zero | (np.asarray(value.numpy() if isinstance(value, Array) else value) == 0)
     if not zero.any():
         return _broadcast(xs[i], y)
     return Elementwise(_flat(np.where(zero, -1, np.broadcast_to(numbers_of(xs[i]), y.shape))))
+
+
+def _annihilated(op: Op, i: int, y: Aval, zeros: Masks) -> NDArray[np.bool_]:
+    """Where the output is zero whatever input i is; it can be broadcast to the output."""
+    zero = np.zeros((), bool)
+    for j in traits_of(op).annihilates:
+        mask = zeros[j]
+        if j != i and mask is not None:
+            zero = zero | mask
+    return zero
 
 
 # -- ops that are asked with arrays of indices -----------------------------------------------------
@@ -189,12 +204,12 @@ def _mixing_of_all(x: Aval, y: Aval) -> Mixing:
     return Mixing(tuple(range(len(x.shape))), tuple(range(len(y.shape))))
 
 
-def _factors(products: Products, i: int, constants: dict[int, Any]) -> Factors:
-    """The factors by input i of products, but for those whose other factor is a constant zero."""
+def _factors(products: Products, zeros: NDArray[np.bool_] | None, i: int) -> Factors:
+    """The factors by input i of products, but for those whose other factor is zero."""
     mine, others = (products.first, products.second)[:: 1 if i == 0 else -1]
     output, signs = products.output, products.signs
-    if 1 - i in constants:
-        kept = constants[1 - i].reshape(-1)[others] != 0
+    if zeros is not None:
+        kept = ~zeros.reshape(-1)[others]
         mine, others, output = mine[kept], others[kept], output[kept]
         signs = signs if signs is None else signs[kept]
     return Factors(_flat(output), _flat(mine), _flat(others), signs)

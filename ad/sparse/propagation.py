@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ad.compiler.ir.graph import Graph, Instruction
 from ad.sparse import _rows
 from ad.sparse.links import Elementwise, Gather, Link, Scatter, links_of
+from ad.sparse.zeros import KnownZeros, last_uses
 
 __all__ = ["Rows", "propagate"]
 
@@ -70,27 +71,23 @@ def propagate(graph: Graph, patterns: Mapping[int, Rows]) -> list[Rows | None]:
         Slot -> the pattern of the value in it, for the inputs that are differentiated.
     """
     known: dict[int, Rows] = dict(patterns)
-    last = _last_uses(graph)
+    last, zeros = last_uses(graph), KnownZeros(graph)
     for position, instruction in enumerate(graph.instructions):
-        known.update(_outputs(graph, instruction, known))
+        known.update(_outputs(graph, instruction, known, zeros))
+        zeros.add(instruction)
         for slot in instruction.inputs:
             if last[slot] == position:
                 known.pop(slot, None)
     return [known.get(slot) for slot in graph.outputs]
 
 
-def _last_uses(graph: Graph) -> dict[int, int]:
-    """Return for each slot the position of the last instruction that reads it."""
-    last = {slot: k for k, instruction in enumerate(graph.instructions) for slot in instruction.inputs}
-    return {**last, **{slot: len(graph.instructions) for slot in graph.outputs}}
-
-
-def _outputs(graph: Graph, instruction: Instruction, known: Mapping[int, Rows]) -> dict[int, Rows]:
+def _outputs(graph: Graph, instruction: Instruction, known: Mapping[int, Rows],
+             zeros: KnownZeros) -> dict[int, Rows]:
     """Return the patterns of the outputs that depend on a column."""
     wanted = {i for i, slot in enumerate(instruction.inputs) if slot in known}
     found: dict[int, Rows] = {}
     if wanted:
-        for k, i, link in links_of(graph, instruction, wanted):
+        for k, i, link in links_of(graph, instruction, wanted, zeros):
             slot = instruction.outputs[k]
             rows = known[instruction.inputs[i]].linked(link, graph.avals[slot].size)
             found[slot] = rows.union(found.get(slot))

@@ -29,6 +29,7 @@ from ad.ops.ufuncs import add, multiply, scale, subtract
 from ad.sparse import _rows
 from ad.sparse.index_maps import Interned, folded_shape, inverse_of, view_of
 from ad.sparse.links import Elementwise, Factors, Gather, Link, Pairs, Scatter, as_operand, links_of
+from ad.sparse.zeros import KnownZeros
 
 __all__ = ["SHORT", "Term", "TooCostly", "joined_coefficients", "push_terms"]
 
@@ -105,7 +106,7 @@ class _Pusher:
 
     def __init__(self, graph: Graph, values: Sequence[Any], columns: dict[int, Indices], budget: int) -> None:
         self.graph, self.budget = graph, budget
-        self.interned = Interned()
+        self.interned, self.zeros = Interned(), KnownZeros(graph)
         self.values = initial_slots(graph, values)
         self.made: dict[Any, tuple[Any, Any]] = {}
         self.terms: dict[int, Any] = {slot: [Term(None, self.interned(where), None)] for slot, where in columns.items()}
@@ -133,10 +134,11 @@ class _Pusher:
             if any(self.graph.avals[slot].dtype.kind == "c" for slot in (*inputs, *outputs)):
                 raise TooCostly  # derivatives by the parts of complex numbers are no products with one number
             pushed = _Pushed(self, instruction, ys)
-            for k, i, link in links_of(self.graph, instruction, wanted):
+            for k, i, link in links_of(self.graph, instruction, wanted, self.zeros):
                 found = pushed.terms(k, i, link)
                 slot = outputs[k]
                 self.terms[slot] = _Sum(self.terms[slot], found) if slot in self.terms else found
+        self.zeros.add(instruction)
 
     def terms_of(self, slot: int) -> list[Term]:
         """Return the terms of a value, with those that have the same places added."""
