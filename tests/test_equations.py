@@ -84,8 +84,9 @@ def test_root(method):
     ours = root(equations, [0.1, 0.2], method=method)
     scipys = scipy_optimize.root(equations, [0.1, 0.2], method=method, **by_hand)
     assert ours.success
-    np.testing.assert_allclose(ours.x, scipys.x, rtol=1e-8)
-    assert set(ours) == set(scipys) and ours.nfev == scipys.nfev
+    np.testing.assert_allclose(ours.x, scipys.x, rtol=1e-5 if method == "krylov" else 1e-8)
+    assert set(ours) == set(scipys)
+    assert ours.nfev < scipys.nfev if method == "krylov" else ours.nfev == scipys.nfev  # products cost no evaluations
 
 
 def test_root_of_containers():

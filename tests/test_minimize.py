@@ -12,6 +12,10 @@ import ad
 from ad.optimize import minimize
 from ad.optimize.minimizers import MAX_DENSE, METHODS
 
+# What the results of the methods that take sparse derivatives have besides SciPy's fields.
+ADDED = {"bound_multipliers", "evaluation_time", "evaluations", "failed_evaluations", "info", "multipliers",
+         "setup_time", "solver_time"}
+
 
 def test_methods_are_scipys():
     assert {m.lower() for m in METHODS} == set(scipy_optimize._minimize.MINIMIZE_METHODS)
@@ -27,7 +31,8 @@ def test_the_same_search_as_with_derivatives_by_hand(method):
     assert ours.success == scipys.success
     for count in ("nit", "nfev", "njev", "nhev"):
         assert ours.get(count) == scipys.get(count)
-    assert type(ours) is type(scipys) and set(ours) == set(scipys)
+    assert type(ours) is type(scipys)
+    assert set(ours) == set(scipys) | (ADDED if method == "trust-constr" else set())
 
 
 @pytest.mark.parametrize("method", ["CG", "BFGS", "L-BFGS-B", "TNC", "SLSQP"])
@@ -56,14 +61,14 @@ def test_a_point_that_is_asked_for_again_is_not_evaluated_again(n):
     np.testing.assert_allclose(result.second[1], scipy_optimize.rosen_der(moved), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("method", ["Newton-CG", "trust-ncg", "trust-krylov", "trust-exact", "dogleg", "trust-constr"])
+@pytest.mark.parametrize("method", ["Newton-CG", "trust-ncg", "trust-krylov", "trust-exact", "dogleg"])
 def test_a_hessian_takes_one_more_evaluation(method):
     f = Counted(rosen)
     result = minimize(f, START, method=method)
     assert len(f.points()) < len(f.xs) <= len(f.points()) + result.nhev + 1  # result.hess comes after SciPy's count
 
 
-@pytest.mark.parametrize("method", ["Newton-CG", "trust-ncg", "trust-krylov", "trust-constr"])
+@pytest.mark.parametrize("method", ["Newton-CG", "trust-ncg", "trust-krylov"])
 def test_products_beyond_a_hundred_variables(method):
     f = Counted(rosen)
     x0 = np.full(MAX_DENSE + 1, 1.1)
@@ -71,8 +76,7 @@ def test_products_beyond_a_hundred_variables(method):
     assert result.success
     np.testing.assert_allclose(result.x, 1, rtol=0.05)
     assert len(f.xs) <= 2 * len(f.points())
-    if method != "trust-constr":  # it counts in another way
-        assert result.nhev > 2 * result.nit and "hess" not in result
+    assert result.nhev > 2 * result.nit and "hess" not in result
 
 
 @pytest.mark.parametrize("method", ["Nelder-Mead", "Powell", "COBYLA", "COBYQA"])

@@ -92,7 +92,7 @@ def test_what_x0_must_not_be(call, x0, said):
 def test_unknown_methods():
     assert message(minimize, rosen, START, method="newton") == (
         "ad.optimize.minimize: unknown method 'newton'; choose one of Nelder-Mead, Powell, CG, BFGS, Newton-CG, "
-        "L-BFGS-B, TNC, COBYLA, COBYQA, SLSQP, trust-constr, dogleg, trust-ncg, trust-exact, trust-krylov"
+        "L-BFGS-B, TNC, COBYLA, COBYQA, SLSQP, trust-constr, dogleg, trust-ncg, trust-exact, trust-krylov, ipopt, uno"
     )
     assert message(root, rosen, START, method="newton") == (
         "ad.optimize.root: unknown method 'newton'; choose one of hybr, lm, broyden1, broyden2, anderson, "

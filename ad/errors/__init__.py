@@ -11,10 +11,9 @@ if TYPE_CHECKING:
 __all__ = [
     "CALLS", "IndependentWarning", "MissingRule", "another_argument", "another_call", "another_input", "cannot_write",
     "conversion_error", "differences_instead", "is_untraceable", "kind", "lost_guard",
-    "lost_in_integers", "lost_lanes", "lost_part", "lost_recording", "lost_rule", "missing_rule", "name_of",
-    "needs_scipy",
-    "no_assignment", "no_change", "no_derivative", "no_place", "not_a_function", "not_an_output", "not_argnums",
-    "shown", "unsupported_argument", "warn_independent",
+    "lost_in_integers", "lost_lanes", "lost_part", "lost_recording", "lost_rule", "missing_rule", "name_of", "needs_extra",
+    "needs_scipy", "no_assignment", "no_change", "no_derivative", "no_place", "not_a_function", "not_an_output",
+    "not_argnums", "shown", "unsupported_argument", "warn_independent",
 ]
 
 # How to call the transforms that are not called like `ad.grad(f)(x)`.
@@ -199,7 +198,12 @@ def not_an_output(target: Any) -> TypeError:
 
 def needs_scipy(module: str) -> ImportError:
     """Error for a module that needs SciPy, where SciPy is not installed."""
-    return ImportError(f'{module} needs SciPy: pip install "dualtape[scipy]"')
+    return needs_extra(module, "SciPy", "scipy")
+
+
+def needs_extra(user: str, package: str, extra: str) -> ImportError:
+    """Error for what needs a package that is not installed, but would be with an extra of this distribution."""
+    return ImportError(f'{user} needs {package}: pip install "dualtape[{extra}]"')
 
 
 def no_assignment(name: str) -> TypeError:

@@ -1,4 +1,4 @@
-"""SciPy's optimizers with exact derivatives: functions of scipy.optimize that use some, under their own names.
+"""SciPy's optimizers, Ipopt and Uno with exact derivatives: under the names of the functions of scipy.optimize.
 
 `x0` is an array, a number, or any container of arrays (a dict, a list, a namedtuple, a dataclass); the function is
 called with such a container, and `result.x` is one. As in SciPy, a list or a tuple of nothing but numbers is an array.
@@ -15,5 +15,6 @@ except ImportError:
 
 from ad.optimize.equations import curve_fit, least_squares, root
 from ad.optimize.minimizers import minimize
+from ad.optimize.problem import EvaluationError, Problem
 
-__all__ = ["curve_fit", "least_squares", "minimize", "root"]
+__all__ = ["EvaluationError", "Problem", "curve_fit", "least_squares", "minimize", "root"]

@@ -9,7 +9,9 @@ from scipy import optimize as scipy_optimize
 
 from ad import trees
 from ad.optimize.functions import RecordedFunction, Residuals, Vector, differentiable_call
+from ad.optimize.krylov import with_exact_products
 from ad.optimize.packing import Packing
+from ad.sparse import jacobian as sparse_jacobian
 from ad.transforms.differentiated_call import Function
 
 __all__ = ["curve_fit", "least_squares", "root"]
@@ -41,7 +43,8 @@ def least_squares(fun: Callable[..., Any], x0: Any, jac: Callable[..., Any] | st
     kwargs : dict, optional
     callback : callable, optional
     **options
-        The other arguments of scipy.optimize.least_squares: `loss`, `ftol`, `x_scale`, ...
+        The other arguments of scipy.optimize.least_squares: `loss`, `ftol`, `x_scale`, ... With `tr_solver="lsmr"`
+        (for trf and dogbox) the exact Jacobian is sparse, a `scipy.sparse.csr_array`.
 
     Returns
     -------
@@ -62,15 +65,17 @@ def least_squares(fun: Callable[..., Any], x0: Any, jac: Callable[..., Any] | st
     """
     packing = Packing("least_squares", fun, x0)
     kwargs = {} if kwargs is None else kwargs
-    y = Residuals(packing, lambda x: fun(x, *args, **kwargs))
+    is_sparse = options.get("tr_solver") == "lsmr" and method != "lm"
+    y = Residuals(packing, lambda x: fun(x, *args, **kwargs), records=not is_sparse)
     if callback is not None:
         options["callback"] = packing.callback(callback)
+    jac_of_flat: Any = jac
     if callable(jac):
         jac_of_flat = lambda flat: jac(packing.unpack(flat), *args, **kwargs)
-    result = scipy_optimize.least_squares(
-        y.value if jac is None else y.value_only, packing.flat,
-        y.jacobian if jac is None else jac_of_flat if callable(jac) else jac,
-        packing.limits(bounds), method, **options)
+    elif jac is None:
+        jac_of_flat = sparse_jacobian(y.call) if is_sparse else y.jacobian
+    result = scipy_optimize.least_squares(y.value if jac is None else y.value_only, packing.flat, jac_of_flat,
+                                          packing.limits(bounds), method, **options)
     return packing.unpacked_result(result)
 
 
@@ -78,6 +83,8 @@ def root(fun: Callable[..., Any], x0: Any, args: Any = (), method: str = "hybr",
          jac: Callable[..., Any] | bool | None = None, tol: float | None = None,
          callback: Callable[..., Any] | None = None, options: Mapping[str, Any] | None = None) -> Any:
     """Solve f(x) = 0 by scipy.optimize.root, with the exact Jacobian for the methods that use one (hybr, lm).
+
+    The method krylov, for large systems, gets exact products of the Jacobian with vectors instead of differences.
 
     Parameters
     ----------
@@ -90,7 +97,8 @@ def root(fun: Callable[..., Any], x0: Any, args: Any = (), method: str = "hybr",
         As in SciPy.
     jac : callable or bool, optional
         By default exact; `jac(x, *args)` returns an (n, n) matrix over the flat vectors. True says that `fun` returns
-        a pair of the value and this matrix; False asks SciPy for finite differences.
+        a pair of the value and this matrix; False asks SciPy for finite differences, as does an `rdiff` in the
+        `jac_options` of krylov.
     tol : float, optional
     callback : callable, optional
         `callback(x, f)`; not for hybr and lm.
@@ -119,6 +127,8 @@ def root(fun: Callable[..., Any], x0: Any, args: Any = (), method: str = "hybr",
     f = (lambda x: packing.pair(fun(x, *args), "Jacobian")[0]) if paired else (lambda x: fun(x, *args))
     y = Residuals(packing, f, None if is_lm else packing.n, records=is_lm)
     exact = jac is None and uses_jac
+    if jac is None and method.lower() == "krylov":
+        exact, options = True, with_exact_products(y.call, options)
     value: Function
     jac_of_flat: Any
     if paired and not uses_jac:
@@ -129,7 +139,7 @@ def root(fun: Callable[..., Any], x0: Any, args: Any = (), method: str = "hybr",
     else:
         value = y.value if exact else y.value_only
     if exact:
-        jac_of_flat = y.jacobian
+        jac_of_flat = y.jacobian if uses_jac else None
     else:
         jac_of_flat = (lambda flat: jac(packing.unpack(flat), *args)) if callable(jac) else jac
     result = scipy_optimize.root(value, packing.flat, method=method, jac=jac_of_flat, tol=tol,

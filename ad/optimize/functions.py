@@ -14,7 +14,7 @@ from ad.transforms.differentiated_call import DifferentiatedCall, Function
 from ad.transforms.gradient_tape import GradientTape
 from ad.transforms.jacobians import matrix
 
-__all__ = ["Outputs", "RecordedFunction", "Residuals", "Scalar", "differentiable_call"]
+__all__ = ["Outputs", "Point", "RecordedFunction", "Residuals", "Scalar", "Vector", "differentiable_call"]
 
 Vector: TypeAlias = NDArray[np.float64]
 _E = TypeVar("_E", bound=Exception)
@@ -23,7 +23,7 @@ _E = TypeVar("_E", bound=Exception)
 LARGE = 1 << 12
 
 
-class _Point:
+class Point:
     """The last point at which something was computed; SciPy asks for more at copies of it."""
 
     def __init__(self) -> None:
@@ -114,7 +114,7 @@ class Scalar(_Function):
 
     def __init__(self, packing: Packing, f: Function) -> None:
         super().__init__(packing, f)
-        self.at, self.linear_at = _Point(), _Point()
+        self.at, self.linear_at = Point(), Point()
         # f may be constant in places, but not at x0: `_first` checks that
         self.value_and_grad = gradient_of("value_and_grad", self.call, 0, False, with_value=True, warns=False)
         self._grad = gradient_of("grad", self.call, 0, False, with_value=False, warns=False)
@@ -194,7 +194,7 @@ class RecordedFunction:
     """
 
     def __init__(self, f: Function) -> None:
-        self.f, self.at = f, _Point()
+        self.f, self.at = f, Point()
         self.evaluation: Any = None  # at the last point: (DifferentiatedCall, plan, outputs)
 
     def value(self, x: Vector) -> Any:

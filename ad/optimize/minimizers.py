@@ -1,12 +1,17 @@
-"""`minimize`: scipy.optimize.minimize with the exact derivatives that its method uses."""
+"""`minimize`: scipy.optimize.minimize, Ipopt and Uno with the exact derivatives that the method uses."""
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from scipy import optimize as scipy_optimize
 
+from ad.optimize.constraints import listed, own_derivative
 from ad.optimize.functions import Outputs, Scalar
+from ad.optimize.ipopt import minimize_ipopt
 from ad.optimize.packing import Packing
+from ad.optimize.problem import Problem
+from ad.optimize.trust_constr import MAX_DENSE, minimize_trust_constr
+from ad.optimize.uno import minimize_uno
 from ad.transforms.differentiated_call import Function
 
 __all__ = ["minimize"]
@@ -18,9 +23,9 @@ METHODS = {
     "COBYLA": (), "COBYQA": (), "SLSQP": FIRST, "trust-constr": PRODUCTS, "dogleg": SECOND, "trust-ncg": PRODUCTS,
     "trust-exact": SECOND, "trust-krylov": PRODUCTS,
 }
-TAKES = {name.lower(): takes for name, takes in METHODS.items()}
-# With more variables than this, products with the Hessian cost less than the matrix, for methods that take either.
-MAX_DENSE = 100
+# Solvers other than SciPy's, which take sparse derivatives and nothing else.
+SOLVERS = {"ipopt": minimize_ipopt, "uno": minimize_uno}
+TAKES = {name.lower(): takes for name, takes in METHODS.items()} | dict.fromkeys(SOLVERS, SECOND)
 
 
 def minimize(fun: Callable[..., Any], x0: Any, args: Any = (), method: str | Callable[..., Any] | None = None,
@@ -28,11 +33,15 @@ def minimize(fun: Callable[..., Any], x0: Any, args: Any = (), method: str | Cal
              hessp: Callable[..., Any] | None = None, bounds: Any = None, constraints: Any = (),
              tol: float | None = None, callback: Callable[..., Any] | None = None,
              options: Mapping[str, Any] | None = None) -> Any:
-    """Minimise a scalar function by scipy.optimize.minimize, with exact derivatives.
+    """Minimise a scalar function by scipy.optimize.minimize, Ipopt or Uno, with exact derivatives.
 
     Value and gradient come from one evaluation of `fun`. Methods that take second derivatives get the exact Hessian
-    (dogleg, trust-exact), or (Newton-CG, trust-constr, trust-krylov, trust-ncg) the Hessian up to 100 variables and
-    Hessian-vector products beyond. Nelder-Mead, Powell, COBYLA and COBYQA get none.
+    (dogleg, trust-exact), or (Newton-CG, trust-krylov, trust-ncg) the Hessian up to 100 variables and Hessian-vector
+    products beyond. Nelder-Mead, Powell, COBYLA and COBYQA get none.
+
+    trust-constr, ipopt and uno are for constraints and for many variables: they get sparse Jacobians of the
+    constraints, and the sparse Hessian of the Lagrangian. The functions are recorded (`ad.compile`) and replayed. Where
+    a function or a constraint has no finite value, or raises an ArithmeticError or a LinAlgError, they step back.
 
     Parameters
     ----------
@@ -44,37 +53,55 @@ def minimize(fun: Callable[..., Any], x0: Any, args: Any = (), method: str | Cal
     args : tuple
         Further arguments of `fun` (and of `jac`, `hess`, `hessp`), which are not differentiated.
     method : str or callable, optional
-        As in SciPy; by default BFGS, with bounds L-BFGS-B, with constraints SLSQP.
+        As in SciPy; by default BFGS, with bounds L-BFGS-B, with constraints SLSQP. Also "ipopt" (needs cyipopt:
+        `pip install "dualtape[ipopt]"`) and "uno" (needs unopy: `pip install "dualtape[uno]"`).
     jac, hess, hessp : optional
         By default exact. A function of your own is used instead: `jac(x, *args)` returns a container like `x0` or a
         flat array, `hess(x, *args)` the (n, n) matrix over the flat vector, `hessp(x, p, *args)` takes and returns
         flat vectors. SciPy's keywords ("2-point", ...; `jac=True` where `fun` returns value and gradient) and its
-        quasi-Newton updates (for `hess`) are passed on to it.
+        quasi-Newton updates (for `hess`) are passed on to it. Not for ipopt and uno.
     bounds : scipy.optimize.Bounds, sequence or container, optional
         A (low, high) pair for each element of the flat vector, or a container like `x0` with such a pair, of numbers
         or of arrays, for each leaf; None is no bound.
     constraints : dict, NonlinearConstraint, LinearConstraint, or sequence of them
         As in SciPy; their functions take `x` like `x0`. Jacobians, and for trust-constr the Hessians of weighted
-        sums of the constraints, are exact where SciPy would use its defaults ("2-point" and BFGS()); others that you
-        give are used. The matrix of a LinearConstraint is over the flat vector.
+        sums of the constraints, are exact where SciPy would use its defaults ("2-point" and BFGS()); others that
+        you give are used (not for ipopt and uno). The matrix of a LinearConstraint, dense or sparse, is over the flat
+        vector.
     tol : float, optional
     callback : callable, optional
         `callback(x)` or `callback(intermediate_result)`, by SciPy's rules; `x` (or `intermediate_result.x`) is
-        like `x0`.
+        like `x0`. For trust-constr, ipopt and uno also `callback(x, state)`; it stops the search by returning True or
+        raising StopIteration.
     options : dict, optional
-        Options of the method.
+        Options of the method. For trust-constr, ipopt and uno: `maxiter`; `max_time`, seconds after which to stop;
+        `disp`, to show a progress line (by tqdm where it is installed); and the solver's own, by its own names.
 
     Returns
     -------
     scipy.optimize.OptimizeResult
-        SciPy's, with `x` like `x0`.
+        SciPy's, with `x` like `x0`. That of trust-constr, ipopt and uno has besides
+
+        - `multipliers`, one vector for each constraint, and `bound_multipliers`: the gradient of f plus their products
+          with the gradients of the constraints and the variables is zero, so they are positive at upper bounds
+        - `constr`, the values of each constraint, `constr_violation`, `optimality` (the largest element of the
+          gradient of the Lagrangian) and `grad` (which is also `jac`, except for trust-constr: SciPy's result has the
+          constraints' Jacobians there, and in `constr` and `jac` an item for the bounds)
+        - `setup_time` (recording, finding the sparse structures), `evaluation_time` and `solver_time`, in seconds;
+          `execution_time`, all of it; `evaluations`, a dict of counts; `failed_evaluations`
+        - `info`, what the solver itself says
+
+        After Ctrl-C, `x` is the best point so far, and `message` says so.
 
     Raises
     ------
     ValueError
-        For an unknown method, an empty `x0`, a `fun` that returns an array, or that is not finite at `x0`.
+        For an unknown method, an empty `x0`, a `fun` that returns an array, or that is not finite at `x0`; bounds or
+        constraints that do not fit.
     TypeError
         For an `x0` that is not of real numbers, or a `fun` that does not return a number or does not depend on `x`.
+    ImportError
+        For a solver that is not installed.
 
     Examples
     --------
@@ -86,6 +113,10 @@ def minimize(fun: Callable[..., Any], x0: Any, args: Any = (), method: str | Cal
     args = args if isinstance(args, tuple) else (args,)
     takes = _taken_by(method)
     given = {name: how for name, how in (("jac", jac), ("hess", hess), ("hessp", hessp)) if how is not None}
+    solver = _sparse_solver(packing, method, given, constraints)
+    if solver is not None:
+        make = lambda kind=Problem: kind(fun, x0, bounds, constraints, args=args, caller="minimize")
+        return solver(make, callback, tol, options)
     return packing.unpacked_result(scipy_optimize.minimize(
         **_functions(packing, fun, args, takes, given), x0=packing.flat, method=method, bounds=packing.bounds(bounds),
         constraints=_constraints(packing, constraints, takes, str(method).lower() == "trust-constr"), tol=tol,
@@ -98,8 +129,22 @@ def _taken_by(method: Any) -> tuple[str, ...]:
     if method is None or callable(method):
         return SECOND if callable(method) else FIRST
     if not isinstance(method, str) or method.lower() not in TAKES:
-        raise ValueError(f"ad.optimize.minimize: unknown method {method!r}; choose one of {', '.join(METHODS)}")
+        known = ", ".join([*METHODS, *SOLVERS])
+        raise ValueError(f"ad.optimize.minimize: unknown method {method!r}; choose one of {known}")
     return TAKES[method.lower()]
+
+
+def _sparse_solver(packing: Packing, method: Any, given: dict[str, Any], constraints: Any) -> Any:
+    """Return what runs a method that takes sparse derivatives; None if SciPy gets dense ones or the user's."""
+    name = method.lower() if isinstance(method, str) else None
+    if name in SOLVERS:
+        if given:
+            raise ValueError(f"{packing.caller}: {name} takes no {' and no '.join(given)}: its derivatives are exact "
+                             "and sparse; leave it out, or make f an op with rules of your own (ad.ops.custom)")
+        return SOLVERS[name]
+    if name != "trust-constr" or given or any(map(own_derivative, listed(packing, constraints))):
+        return None
+    return minimize_trust_constr
 
 
 def _functions(packing: Packing, f: Function, args: tuple[Any, ...], takes: tuple[str, ...],
@@ -141,11 +186,7 @@ def _pair(packing: Packing, returned: Any) -> tuple[Any, Any]:
 
 def _constraints(packing: Packing, constraints: Any, takes: tuple[str, ...], second: bool) -> Any:
     """Return constraints on the flat vector, with the derivatives that the method takes; `second`: also Hessians."""
-    if constraints is None:
-        return ()
-    if isinstance(constraints, (dict, scipy_optimize.NonlinearConstraint, scipy_optimize.LinearConstraint)):
-        constraints = (constraints,)
-    return [_constraint(packing, c, "jac" in takes, second) for c in constraints]
+    return [_constraint(packing, c, "jac" in takes, second) for c in listed(packing, constraints)]
 
 
 def _constraint(packing: Packing, c: Any, first: bool, second: bool) -> Any:
@@ -158,8 +199,6 @@ def _constraint(packing: Packing, c: Any, first: bool, second: bool) -> Any:
 
 def _from_dict(packing: Packing, c: Any, first: bool, second: bool) -> Any:
     """Convert a constraint {"type", "fun", "jac", "args"}, which has no Hessian: to a NonlinearConstraint if needed."""
-    if not callable(c.get("fun")) or c.get("type") not in ("eq", "ineq"):
-        raise ValueError(f"{packing.caller}: a constraint is {c!r}; write {{'type': 'eq' or 'ineq', 'fun': function}}")
     fun, jac, args = c["fun"], c.get("jac"), c.get("args", ())
     own = (lambda x: jac(x, *args)) if callable(jac) else jac or "2-point"
     if second:
