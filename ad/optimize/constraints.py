@@ -88,6 +88,16 @@ class Constraints:
         self.nonlinear_rows = np.concatenate(
             [np.empty(0, np.intp), *(np.arange(c.rows.start, c.rows.stop) for c in self.nonlinear)])
 
+    @property
+    def has_functions(self) -> bool:
+        """Whether there are rows that are not linear."""
+        return self.nonlinear_rows.size > 0
+
+    @property
+    def are_functions(self) -> bool:
+        """Whether no row is linear."""
+        return bool(self.nonlinear_rows.size == self.m)
+
     # -- reading
 
     def _read(self, c: Given, name: str, x: Vector) -> Constraint:
@@ -130,7 +140,7 @@ class Constraints:
     def _limit(self, bound: Any, what: str, size: int, impossible: float) -> Vector:
         values = np.ravel(np.asarray(bound, np.float64))
         if values.size not in (1, size):
-            raise self._error(f"{what} has {values.size} numbers, and the constraint has {size}")
+            raise self._error(f"{what} has {_numbers(values.size)}, and the constraint has {size}")
         values = np.array(np.broadcast_to(values, size))
         bad = np.flatnonzero(np.isnan(values) | (values == impossible))
         if bad.size:
@@ -175,7 +185,7 @@ class Constraints:
         assert c.function is not None
         values = self._flat(c.function, c.name, x)
         if values.size != c.size:
-            raise self._error(f"{c.name} returned {c.size} numbers at x0, and {values.size} at another x; it has to "
+            raise self._error(f"{c.name} returned {_numbers(c.size)} at x0, and {values.size} at another x; it has to "
                               "return as many at every x")
         if isinstance(x, Array) and not isinstance(values, Array) and c.size:
             warnings.warn(f"ad: {c.name} does not depend on x: its rows of the Jacobian are zero", IndependentWarning,
@@ -184,7 +194,7 @@ class Constraints:
 
     def values(self, nonlinear: Vector | None, x: Vector) -> Vector:
         """Return the values of all rows, given those of the nonlinear ones."""
-        if nonlinear is not None and len(self.nonlinear) == len(self.each):
+        if nonlinear is not None and self.are_functions:
             return nonlinear
         values = np.empty(self.m)
         if nonlinear is not None:
@@ -237,6 +247,10 @@ def own_derivative(c: Given) -> str | None:
 def _function_of(c: dict[str, Any]) -> Function:
     function, args = c["fun"], c.get("args", ())
     return (lambda x: function(x, *args)) if args else function
+
+
+def _numbers(n: int) -> str:
+    return f"{n} number{'s' * (n != 1)}"
 
 
 def _violation(lower: Vector, values: Vector, upper: Vector) -> float:

@@ -16,6 +16,7 @@ __all__ = ["minimize_ipopt"]
 NAMES = {"maxiter": "max_iter", "tol": "tol", "max_time": "max_wall_time"}
 # Solve_Succeeded, Solved_To_Acceptable_Level, Feasible_Point_Found (as many equations as variables).
 SUCCESSES = (0, 1, 6)
+STOPPED = 5  # User_Requested_Stop
 MESSAGES = {-5: "Maximum wall clock time exceeded."}  # which cyipopt has no text for
 
 
@@ -51,8 +52,12 @@ def minimize_ipopt(make: Callable[[], Problem], callback: Callable[..., Any] | N
     adapter.solver = solver
     for name, value in own.items():
         _set_option(solver, name, value)
-    with run:
-        _, info = solver.solve(problem.x0)
+    try:
+        with run:
+            _, info = solver.solve(problem.x0)
+    except KeyboardInterrupt:  # the second one, or where signals are not ours to handle
+        run.interrupt()
+        return run.cut_off(status=STOPPED, nit=adapter.n_iterations)
     if run.error is not None:
         raise run.error
     status = int(info["status"])

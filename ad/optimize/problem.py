@@ -90,16 +90,48 @@ class Best:
 
 
 class _Values:
-    """A sparse matrix of fixed structure, the values of which are written again at each point."""
+    """A sparse matrix of fixed structure, the values of which are written again at each point.
 
-    def __init__(self, first: sparse.csr_array) -> None:
-        self.matrix = first
+    Parameters
+    ----------
+    caller, what : str
+        For errors.
+    first : scipy.sparse.csr_array
+    """
+
+    def __init__(self, caller: str, what: str, first: sparse.csr_array) -> None:
+        self.caller, self.what, self.matrix = caller, what, first
 
     @property
     def structure(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Rows and columns of the entries, in the order of the values."""
         rows = np.repeat(np.arange(self.matrix.shape[0], dtype=np.int32), np.diff(self.matrix.indptr))
         return rows, self.matrix.indices.astype(np.int32)
+
+    def refill(self, function: Callable[..., Any], *args: Any) -> Vector:
+        """Write what a function of `ad.sparse` returns into the matrix; return its values."""
+        try:
+            function(*args, out=self.matrix)
+        except ValueError:
+            found = function(*args)  # raises again, unless it was because the functions took another branch
+            self._scatter(found)
+        values: Vector = self.matrix.data
+        return values
+
+    def _scatter(self, found: sparse.csr_array) -> None:
+        """Write the values of a matrix with entries where this one has them."""
+        own = self.matrix
+        numbered = sparse.csr_array((np.arange(1, own.nnz + 1), own.indices, own.indptr), own.shape)
+        entries = found.tocoo()
+        places = np.asarray(numbered[entries.row, entries.col]).reshape(-1) - 1
+        lost = np.flatnonzero((places < 0) & (entries.data != 0))
+        if lost.size:
+            at = entries.row[lost[0]], entries.col[lost[0]]
+            raise ValueError(f"{self.caller}: {self.what} has an entry ({at[0]}, {at[1]}) "
+                             "that it had not at x0, since a function takes another branch now; write the branch with "
+                             "np.where, so that the structure is the same everywhere, or start from another x0")
+        own.data[...] = 0.0
+        own.data[places[places >= 0]] = entries.data[places >= 0]
 
 
 class Problem:
@@ -178,9 +210,10 @@ class Problem:
         self._at = Point()
         self._f: float | None = None
         self._c: Vector | None = None
+        self._x_bar: Vector | None = None
         self._objective = Scalar(self.packing, (lambda x: f(x, *args)) if args else f)
         self._objective.value(self.x0)  # to check it, and its gradient
-        self._lagrangian = lagrangian(self._objective.call, self.rows.functions if self.rows.nonlinear else None,
+        self._lagrangian = lagrangian(self._objective.call, self.rows.functions if self.rows.has_functions else None,
                                       triangle=self._triangle)
         self._set_up_jacobian()
         self._hessian: _Values | None = None
@@ -212,9 +245,14 @@ class Problem:
         """Return the value of f."""
         self._move(x)
         if self._f is None:
-            self._f = float(self._evaluated("objective", self._lagrangian.value, x))
+            self._f = float(self._evaluated("objective", self._value, x))
             self._compare(x)
         return self._f
+
+    def _value(self, x: Vector) -> Any:
+        """Return the value of f, and keep the gradient, which solvers ask for next."""
+        value, self._x_bar = self._lagrangian.value_and_gradient(x)
+        return value
 
     def constraints(self, x: Vector) -> Vector:
         """Return the values of all constraints, in the order given."""
@@ -226,12 +264,12 @@ class Problem:
         return self._c
 
     def _constraint_values(self, x: Vector) -> Vector:
-        return self.rows.values(self._lagrangian.constraints(x) if self.rows.nonlinear else None, x)
+        return self.rows.values(self._lagrangian.constraints(x) if self.rows.has_functions else None, x)
 
     def _move(self, x: Vector) -> None:
         if not self._at.is_at(x):
             self._at.move(x)
-            self._f = self._c = None
+            self._f = self._c = self._x_bar = None
 
     def _compare(self, x: Vector) -> None:
         """Offer a point as the best one, once all is known that tells."""
@@ -244,29 +282,35 @@ class Problem:
 
     def gradient(self, x: Vector) -> Vector:
         """Return the gradient of f."""
-        x_bar: Vector = self._evaluated("gradient", self._lagrangian.gradient, x)
+        self._move(x)
+        x_bar: Vector = self._evaluated("gradient", self._gradient, x)
         return x_bar
+
+    def _gradient(self, x: Vector) -> Any:
+        if self._x_bar is None:
+            self._value(x)
+        return self._x_bar
 
     def jacobianstructure(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return rows and columns of the entries of the constraints' Jacobian, row by row."""
         return self._jacobian.structure
 
     def jacobian(self, x: Vector) -> Vector:
-        """Return the values of the entries of `jacobianstructure`; the next call writes to the same array."""
+        """Return the values of the entries of `jacobianstructure`."""
         values: Vector = self._evaluated("jacobian", self._jacobian_values, x)
-        return values
+        return values.copy()  # the array itself is written to again
 
     def jacobian_matrix(self, x: Vector) -> sparse.csr_array:
         """Return the Jacobian of the constraints as a sparse matrix of its own."""
         structure = self._jacobian.matrix
-        return sparse.csr_array((self.jacobian(x).copy(), structure.indices, structure.indptr), structure.shape)
+        return sparse.csr_array((self.jacobian(x), structure.indices, structure.indptr), structure.shape)
 
     def hessianstructure(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return rows and columns of the entries of the lower triangle of the Lagrangian's Hessian, row by row."""
         return self._hessian_set_up().structure
 
     def hessian(self, x: Vector, lagrange: Vector, obj_factor: float = 1.0) -> Vector:
-        """Return the values of the entries of `hessianstructure`; the next call writes to the same array.
+        """Return the values of the entries of `hessianstructure`.
 
         Parameters
         ----------
@@ -281,7 +325,7 @@ class Problem:
             Of the second derivatives of `obj_factor * f(x) + lagrange @ constraints(x)`.
         """
         values: Vector = self._evaluated("hessian", self._hessian_values, x, lagrange, obj_factor)
-        return values
+        return values.copy()
 
     def intermediate(self, alg_mod: int, iter_count: int, obj_value: float, inf_pr: float, inf_du: float, mu: float,
                      d_norm: float, regularization_size: float, alpha_du: float, alpha_pr: float,
@@ -291,48 +335,52 @@ class Problem:
 
     def _set_up_jacobian(self) -> None:
         """Find the structure of the Jacobian; the values of linear constraints are in it for good."""
-        self._nonlinear = self._lagrangian.jacobian(self.x0) if self.rows.nonlinear else None
+        self._nonlinear: _Values | None = None
+        if self.rows.has_functions:
+            self._nonlinear = self._sparse("the Jacobian of the constraints", self._lagrangian.jacobian(self.x0))
         self._copies: list[tuple[slice, slice]] = []  # where in all values, from where in the nonlinear ones
-        if self._nonlinear is not None and len(self.rows.nonlinear) == len(self.rows.each):
-            self._jacobian = _Values(self._nonlinear)
+        if self._nonlinear is not None and self.rows.are_functions:
+            self._jacobian = self._nonlinear
             return
         blocks, n_entries, row = [sparse.csr_array((0, self.n))], 0, 0
         for c in self.rows.each:
+            if not c.size:
+                continue
             block = c.matrix
             if block is None:
                 assert self._nonlinear is not None
-                ends = self._nonlinear.indptr[row:row + c.size + 1]
-                entries = slice(int(ends[0]), int(ends[-1]))
-                block = sparse.csr_array((self._nonlinear.data[entries], self._nonlinear.indices[entries],
-                                          ends - ends[0]), (c.size, self.n))
+                block = self._nonlinear.matrix[row:row + c.size]
+                start = int(self._nonlinear.matrix.indptr[row])
+                entries = slice(start, start + block.nnz)
                 self._copies.append((slice(n_entries, n_entries + block.nnz), entries))
                 row += c.size
             blocks.append(block)
             n_entries += block.nnz
-        self._jacobian = _Values(sparse.csr_array(sparse.vstack(blocks, "csr")))
+        self._jacobian = self._sparse("the Jacobian", sparse.csr_array(sparse.vstack(blocks, "csr")))
+
+    def _sparse(self, what: str, first: sparse.csr_array) -> _Values:
+        return _Values(self.packing.caller, what, first)
 
     def _jacobian_values(self, x: Vector) -> Vector:
         values: Vector = self._jacobian.matrix.data
         if self._nonlinear is not None:
-            self._lagrangian.jacobian(x, out=self._nonlinear)
+            nonlinear = self._nonlinear.refill(self._lagrangian.jacobian, x)
             for where, source in self._copies:
-                values[where] = self._nonlinear.data[source]
+                values[where] = nonlinear[source]
         return values
 
     def _hessian_set_up(self) -> _Values:
         if self._hessian is None:
             start = time.perf_counter()
             multipliers = np.zeros(self.rows.nonlinear_rows.size)
-            self._hessian = _Values(self._lagrangian.hessian(self.x0, multipliers, 1.0))
+            first = self._lagrangian.hessian(self.x0, multipliers, 1.0)
+            self._hessian = self._sparse("the Hessian of the Lagrangian", first)
             self.statistics.setup_seconds += time.perf_counter() - start
         return self._hessian
 
     def _hessian_values(self, x: Vector, lagrange: Vector, obj_factor: float) -> Vector:
-        matrix = self._hessian_set_up().matrix
         multipliers = np.asarray(lagrange, np.float64)[self.rows.nonlinear_rows]
-        self._lagrangian.hessian(x, multipliers, obj_factor, out=matrix)
-        values: Vector = matrix.data
-        return values
+        return self._hessian_set_up().refill(self._lagrangian.hessian, x, multipliers, obj_factor)
 
     # -- evaluations
 

@@ -1,5 +1,7 @@
 """One run of a solver on a `Problem`: what watches it, what stops it, and the result."""
 import inspect
+import signal
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -70,7 +72,15 @@ class Run(AbstractContextManager["Run"]):
         self.start = time.perf_counter()
         self.seconds = 0.0
 
+    # Ctrl-C mostly comes while the solver is in compiled code. It must not be raised where that calls back: solvers take
+    # exceptions for failed evaluations, or lose what they have found. So the first one is only noted, and the search
+    # ends with the iteration; a second one is raised as usual.
+
     def __enter__(self) -> "Run":
+        self.previous = signal.getsignal(signal.SIGINT)
+        self.notes_signal = self.previous is signal.default_int_handler and _is_main()
+        if self.notes_signal:
+            signal.signal(signal.SIGINT, self._on_signal)
         if self.settings.disp:
             self.line = progress_line(self.method)
         self.start = time.perf_counter()
@@ -78,8 +88,20 @@ class Run(AbstractContextManager["Run"]):
 
     def __exit__(self, *error: object) -> None:
         self.seconds = time.perf_counter() - self.start
+        if self.notes_signal:
+            signal.signal(signal.SIGINT, self.previous)
         if self.line is not None:
             self.line.close()
+
+    def reclaim_signal(self) -> None:
+        """Let Python handle Ctrl-C, of which a solver has taken possession; it gives it back in the end."""
+        handler = signal.getsignal(signal.SIGINT)
+        if handler is not None and _is_main():
+            signal.signal(signal.SIGINT, handler)
+
+    def _on_signal(self, number: int, frame: Any) -> None:
+        signal.signal(signal.SIGINT, self.previous)
+        self.interrupt()
 
     # -- iterations
 
@@ -111,7 +133,7 @@ class Run(AbstractContextManager["Run"]):
 
         def evaluation(*args: Any) -> Any:
             try:
-                if self.stopped or self.error is not None:
+                if self.error is not None:
                     raise evaluation_error("the search is being stopped")
                 return function(*args)
             except EvaluationError:
@@ -163,11 +185,20 @@ class Run(AbstractContextManager["Run"]):
         result.update(_at(problem, x, multipliers, bound_multipliers))
         return result
 
+    def cut_off(self, status: int, nit: int) -> OptimizeResult:
+        """Return the result of a search of which the solver has told nothing."""
+        return self.result(self.problem.x0, success=False, status=status, message="", nit=nit, multipliers=None,
+                           bound_multipliers=None, info={})
+
     def _explained(self, message: str) -> str:
         spent = self.problem.statistics
         if not spent.failures:
             return message
         return f"{message} ({spent.failures} evaluations failed; the last: {spent.last_failure})"
+
+
+def _is_main() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _adapted(problem: Problem, callback: Callable[..., Any]) -> Callable[[OptimizeResult], bool]:

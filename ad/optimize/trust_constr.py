@@ -32,8 +32,7 @@ class SymmetricProblem(Problem):
     def hessian_matrix(self, x: Vector, lagrange: Vector) -> sparse.csr_array:
         """Return the Hessian of the Lagrangian as a sparse matrix of its own."""
         structure = self._hessian_set_up().matrix
-        values = self.hessian(x, lagrange).copy()
-        return sparse.csr_array((values, structure.indices, structure.indptr), structure.shape)
+        return sparse.csr_array((self.hessian(x, lagrange), structure.indices, structure.indptr), structure.shape)
 
     def has_full_hessian(self) -> bool:
         """Whether products with the Hessian cost less than the matrix."""
@@ -59,11 +58,11 @@ class SymmetricProblem(Problem):
 
     def lagrangian_value(self, x: Any, multipliers: Vector) -> Any:
         value = self._objective.call(x)
-        return value + np.dot(multipliers, self.rows.functions(x)) if self.rows.nonlinear else value
+        return value + np.dot(multipliers, self.rows.functions(x)) if self.rows.has_functions else value
 
 
 class _CutOff(Exception):
-    """A derivative could not be computed at a point where the search has to go on."""
+    """The search has to end at once, before SciPy asks its callback."""
 
 
 def minimize_trust_constr(make: Callable[[type[Problem]], Problem], callback: Callable[..., Any] | None,
@@ -93,8 +92,9 @@ def minimize_trust_constr(make: Callable[[type[Problem]], Problem], callback: Ca
     except KeyboardInterrupt:
         run.interrupt()
     except _CutOff:
-        failure = problem.statistics.last_failure
-        run.stop_at_best(f"a derivative could not be computed: {failure}; x is the best point so far")
+        if not run.stopped:
+            failure = problem.statistics.last_failure
+            run.stop_at_best(f"a derivative could not be computed: {failure}; x is the best point so far")
     return _result(run, problem, found, bool(settings.own["sparse_jacobian"]))
 
 
@@ -109,18 +109,18 @@ class _Adapter:
     def arguments(self) -> dict[str, Any]:
         problem, rows = self.problem, self.problem.rows
         constraints: list[Any] = []
-        if rows.nonlinear:
+        if rows.has_functions:
             where = rows.nonlinear_rows
             keep = np.concatenate([c.keep_feasible for c in rows.nonlinear])
             constraints.append(NonlinearConstraint(self.constraints, problem.cl[where], problem.cu[where],
                                                    self.jacobian, self.hessian, keep))
         constraints += [LinearConstraint(c.matrix, c.lower, c.upper, c.keep_feasible)
-                        for c in rows.each if c.matrix is not None]
+                        for c in rows.each if c.matrix is not None and c.size]
         bounds = problem.bounds
         return {
             "fun": self.objective, "jac": self.gradient, "constraints": constraints, "callback": self.watch,
             # SciPy adds the Hessians of the function and of the constraints, which come in one
-            "hess": self.no_hessian if rows.nonlinear else self.hessian,
+            "hess": self.no_hessian if rows.has_functions else self.hessian,
             "bounds": Bounds(bounds.lower, bounds.upper, bounds.keep_feasible) if bounds.are_given else None,
         }
 
@@ -130,12 +130,14 @@ class _Adapter:
     def rows_of_functions(self, matrix: Any) -> Any:
         """Return the rows of the nonlinear constraints."""
         rows = self.problem.rows
-        return matrix if rows.nonlinear_rows.size == rows.m else matrix[rows.nonlinear_rows]
+        return matrix if rows.are_functions else matrix[rows.nonlinear_rows]
 
     # SciPy steps back from an infinite value of the function (and not from NaN, nor from infinite constraints), so
     # that is what it gets where anything fails; and the constraints of another point, so that it can go on computing.
 
     def objective(self, x: Vector) -> float:
+        if self.run.stopped:
+            raise _CutOff
         try:
             self.problem.constraints(x)
             return self.problem.objective(x)
@@ -200,10 +202,10 @@ def _multipliers(problem: Problem, v: list[Vector] | None) -> tuple[Vector | Non
     if v is None:
         return None, None
     left, all_rows = list(v), np.zeros(problem.m)
-    if problem.rows.nonlinear:
+    if problem.rows.has_functions:
         all_rows[problem.rows.nonlinear_rows] = left.pop(0)
     for c in problem.rows.each:
-        if c.matrix is not None:
+        if c.matrix is not None and c.size:
             all_rows[c.rows] = left.pop(0)
     return all_rows, left[0] if left else np.zeros(problem.n)
 
@@ -224,5 +226,6 @@ def _in_scipys_form(problem: Problem, x: Vector, result: OptimizeResult, is_spar
 
 
 def _by_constraint(problem: Problem, counts: list[int]) -> list[int]:
-    of_functions = counts.pop(0) if problem.rows.nonlinear else 0
-    return [of_functions if c.matrix is None else counts.pop(0) for c in problem.rows.each] + counts
+    of_functions = counts.pop(0) if problem.rows.has_functions else 0
+    of_each = [of_functions if c.matrix is None or not c.size else counts.pop(0) for c in problem.rows.each]
+    return of_each + counts  # those of the bounds

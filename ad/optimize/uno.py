@@ -57,8 +57,12 @@ def minimize_uno(make: Callable[[], Problem], callback: Callable[..., Any] | Non
     adapter = _Adapter(run)
     model = adapter.model(unopy, second=own.get("hessian_model", "exact") == "exact" and preset != "filterslp")
     solver.set_termination_callback(adapter.has_to_stop)
-    with run:
-        found = solver.optimize(model)
+    try:
+        with run:
+            found = solver.optimize(model)
+    except KeyboardInterrupt:  # the second one, or where signals are not ours to handle
+        run.interrupt()
+        return run.cut_off(status=unopy.USER_TERMINATION, nit=adapter.n_iterations)
     if run.error is not None:
         raise run.error
     return _result(run, found, solver.get_method_description())
@@ -111,14 +115,13 @@ class _Adapter:
     """A problem as the callbacks that unopy calls: they write into arrays, and what they raise means no value."""
 
     def __init__(self, run: Run) -> None:
-        self.run, self.problem, self.n_iterations = run, run.problem, 0
+        self.run, self.problem, self.n_iterations, self.has_begun = run, run.problem, 0, False
 
     def model(self, unopy: Any, second: bool) -> Any:
         """Return the model for unopy."""
         problem = self.problem
         model = unopy.Model(unopy.PROBLEM_NONLINEAR, problem.n, problem.lb, problem.ub, unopy.ZERO_BASED_INDEXING)
-        model.set_objective(unopy.MINIMIZE, self.run.guarded(lambda x: problem.objective(np.array(x))),
-                            self._writing(problem.gradient))
+        model.set_objective(unopy.MINIMIZE, self.run.guarded(self._objective), self._writing(problem.gradient))
         if problem.m:
             rows, columns = problem.jacobianstructure()
             model.set_constraints(problem.m, self._writing(problem.constraints), problem.cl, problem.cu, rows.size,
@@ -130,6 +133,12 @@ class _Adapter:
         model.set_lagrangian_sign_convention(unopy.MULTIPLIER_POSITIVE)  # the Lagrangian adds the constraints
         model.set_initial_primal_iterate(problem.x0)
         return model
+
+    def _objective(self, x: Any) -> float:
+        if not self.has_begun:
+            self.has_begun = True
+            self.run.reclaim_signal()
+        return self.problem.objective(np.array(x))
 
     def _writing(self, function: Callable[..., Vector]) -> Callable[..., None]:
         """Return a function that writes its result into its last argument; it may not keep the others."""
