@@ -43,7 +43,7 @@ def test_numpy_is_the_only_requirement():
 
 
 def test_extras():
-    assert {"scipy", "test", "bench", "docs"} == set(distribution().metadata.get_all("Provides-Extra"))
+    assert {"scipy", "ipopt", "uno", "test", "bench", "docs"} == set(distribution().metadata.get_all("Provides-Extra"))
 
 
 def test_version():

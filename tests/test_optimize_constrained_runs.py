@@ -112,8 +112,8 @@ def test_options_of_the_solvers():
     exact = minimize(rosenbrock, X0, **how)
     approximate = minimize(rosenbrock, X0, options={"hessian_approximation": "limited-memory"}, **how)
     assert exact.nhev > 0 == approximate.nhev and approximate.success
-    adaptive = minimize(rosenbrock, X0, options={"mu_strategy": "adaptive", "mu_init": 1, "check_derivatives_for_naninf":
-                                                 True, "max_iter": np.int64(90)}, **how)
+    options = {"mu_strategy": "adaptive", "mu_init": 1, "check_derivatives_for_naninf": True, "max_iter": np.int64(90)}
+    adaptive = minimize(rosenbrock, X0, options=options, **how)
     assert adaptive.success
     with pytest.raises(ValueError, match="Ipopt has no option 'nonsense' that takes 3"):
         minimize(rosenbrock, X0, options={"nonsense": 3}, **how)

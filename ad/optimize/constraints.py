@@ -144,8 +144,8 @@ class Constraints:
         values = np.array(np.broadcast_to(values, size))
         bad = np.flatnonzero(np.isnan(values) | (values == impossible))
         if bad.size:
-            raise self._error(f"{what} is {values[bad[0]]} in element {bad[0]}; give a number, or "
-                              f"{-impossible:+} for none".replace("+inf", "np.inf").replace("-inf", "-np.inf"))
+            none = "np.inf" if impossible < 0 else "-np.inf"
+            raise self._error(f"{what} is {values[bad[0]]} in element {bad[0]}; give a number, or {none} for none")
         return values
 
     def _first_values(self, function: Function, name: str, x: Vector) -> int:
@@ -170,9 +170,9 @@ class Constraints:
         returned = differentiable_call(self.packing.caller, function, self.packing.unpack(x))
         leaves = trees.flatten(returned)[0]
         if not leaves:
-            found = "None: is there a return missing?" if returned is None else "nothing"
-            raise TypeError(f"{self.packing.caller}: {name} returned {found}; return an array, or a container of "
-                            "arrays")
+            found = ("None: is there a return missing?" if returned is None else
+                     "nothing; return an array, or a container of arrays")
+            raise TypeError(f"{self.packing.caller}: {name} returned {found}")
         rows = [np.reshape(leaf, -1) for leaf in leaves]
         return rows[0] if len(rows) == 1 else np.concatenate(rows)
 

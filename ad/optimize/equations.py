@@ -141,7 +141,7 @@ def root(fun: Callable[..., Any], x0: Any, args: Any = (), method: str = "hybr",
     if exact:
         jac_of_flat = y.jacobian if uses_jac else None
     else:
-        jac_of_flat = (lambda flat: jac(packing.unpack(flat), *args)) if callable(jac) else jac
+        jac_of_flat = (lambda flat: jac(packing.unpack(flat), *args)) if callable(jac) else jac if uses_jac else None
     result = scipy_optimize.root(value, packing.flat, method=method, jac=jac_of_flat, tol=tol,
                                  callback=packing.callback(callback), options=options)
     return packing.unpacked_result(result)

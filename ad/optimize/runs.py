@@ -72,9 +72,9 @@ class Run(AbstractContextManager["Run"]):
         self.start = time.perf_counter()
         self.seconds = 0.0
 
-    # Ctrl-C mostly comes while the solver is in compiled code. It must not be raised where that calls back: solvers take
-    # exceptions for failed evaluations, or lose what they have found. So the first one is only noted, and the search
-    # ends with the iteration; a second one is raised as usual.
+    # Ctrl-C mostly comes while the solver is in compiled code. It must not be raised where that calls back: solvers
+    # take exceptions for failed evaluations, or lose what they have found. So the first one is only noted, and the
+    # search ends with the iteration; a second one is raised as usual.
 
     def __enter__(self) -> "Run":
         self.previous = signal.getsignal(signal.SIGINT)
