@@ -2,27 +2,26 @@
 
 The functions are analytic, so that their derivatives are those of a complex step: exact, and without `ad`.
 """
-import importlib
-
 import numpy as np
 import pytest
 from scipy import sparse
 from scipy.optimize import LinearConstraint, NonlinearConstraint
 
+from ad.optimize import ipopt
+
 PACKAGES = {"ipopt": "cyipopt", "uno": "unopy"}
 STEP = 1e-30
 
 
-@pytest.fixture(name="method", params=["trust-constr", *PACKAGES])
-def each_method(request):
-    """Each method that takes sparse derivatives, if its solver is installed."""
-    if request.param in PACKAGES:
-        pytest.importorskip(PACKAGES[request.param])
-    return request.param
-
-
-def is_installed(solver):
-    return importlib.util.find_spec(PACKAGES[solver]) is not None
+@pytest.fixture(name="method", params=["trust-constr", "ipopt", "ipopt by cyipopt", "uno"])
+def each_method(request, monkeypatch):
+    """Each method that takes sparse derivatives, if its solver is installed; Ipopt in both ways of calling it."""
+    method, _, by = request.param.partition(" by ")
+    if method in PACKAGES:
+        pytest.importorskip(PACKAGES[method])
+    if by:
+        monkeypatch.setattr(ipopt, "library_of", lambda cyipopt: None)
+    return method
 
 
 # How exactly the solvers are asked to solve, each by its own measure of it.
@@ -105,7 +104,7 @@ class QuadraticProgram:
         self.n, self.m = n, m
         self.Q = sparse.diags_array([np.full(n - 1, -1.0), np.full(n, 2.5), np.full(n - 1, -1.0)], offsets=[-1, 0, 1])
         self.q, self.b = rng.normal(size=n), rng.normal(size=m)
-        self.A = sparse.random_array((m, n), density=0.2, rng=rng) + sparse.eye_array(m, n)
+        self.A = sparse.csr_array(rng.random((m, n)) * (rng.random((m, n)) < 0.2) + np.eye(m, n))
         zero = np.zeros((m, m))
         kkt = np.block([[self.Q.toarray(), self.A.toarray().T], [self.A.toarray(), zero]])
         self.solution = np.linalg.solve(kkt, np.concatenate([-self.q, self.b]))

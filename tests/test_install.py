@@ -43,7 +43,8 @@ def test_numpy_is_the_only_requirement():
 
 
 def test_extras():
-    assert {"scipy", "ipopt", "uno", "test", "bench", "docs"} == set(distribution().metadata.get_all("Provides-Extra"))
+    extras = set(distribution().metadata.get_all("Provides-Extra"))
+    assert extras == {"scipy", "ipopt", "uno", "plot", "test", "bench", "docs"}
 
 
 def test_version():

@@ -53,7 +53,7 @@ def test_structures():
 def test_linear_constraints_between_others():
     """Their rows are where they were given, their values constant, and they are in no Hessian."""
     rng = np.random.default_rng(2)
-    A = sparse.random_array((4, 5), density=0.5, rng=rng)
+    A = sparse.coo_array(rng.normal(size=(4, 5)) * (rng.random((4, 5)) < 0.5))
     given = [LinearConstraint(A, -1, 1), NonlinearConstraint(lambda x: x[1:] * x[:-1], 0, 9),
              LinearConstraint(np.ones((1, 5)), 2, 2), {"type": "ineq", "fun": lambda x: np.exp(x[0]) + x[4]}]
 

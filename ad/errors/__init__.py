@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 __all__ = [
     "CALLS", "IndependentWarning", "MissingRule", "another_argument", "another_call", "another_input", "cannot_write",
     "conversion_error", "differences_instead", "is_untraceable", "kind", "lost_guard",
-    "lost_in_integers", "lost_lanes", "lost_part", "lost_recording", "lost_rule", "missing_rule", "name_of", "needs_extra",
-    "needs_scipy", "no_assignment", "no_change", "no_derivative", "no_place", "not_a_function", "not_an_output",
-    "not_argnums", "shown", "unsupported_argument", "warn_independent",
+    "lost_in_integers", "lost_lanes", "lost_part", "lost_recording", "lost_rule", "missing_rule", "name_of",
+    "needs_extra", "needs_scipy", "no_assignment", "no_change", "no_derivative", "no_place", "not_a_function",
+    "not_an_output", "not_argnums", "shown", "unsupported_argument", "warn_independent",
 ]
 
 # How to call the transforms that are not called like `ad.grad(f)(x)`.

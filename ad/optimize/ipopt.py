@@ -8,6 +8,7 @@ from scipy.optimize import OptimizeResult
 
 from ad.errors import needs_extra
 from ad.optimize.functions import Vector
+from ad.optimize.ipopt_direct import DirectSolver, library_of
 from ad.optimize.problem import Problem
 from ad.optimize.runs import Run, Settings
 
@@ -48,8 +49,7 @@ def minimize_ipopt(make: Callable[[], Problem], callback: Callable[..., Any] | N
     problem = make()
     run = Run(problem, "ipopt", callback, settings)
     adapter = _Adapter(run, second=own.get("hessian_approximation") != "limited-memory")
-    solver = cyipopt.Problem(problem.n, problem.m, adapter.callbacks, problem.lb, problem.ub, problem.cl, problem.cu)
-    adapter.solver = solver
+    solver = adapter.solver = _solver(cyipopt, problem, adapter.callbacks)
     for name, value in own.items():
         _set_option(solver, name, value)
     try:
@@ -58,6 +58,8 @@ def minimize_ipopt(make: Callable[[], Problem], callback: Callable[..., Any] | N
     except KeyboardInterrupt:  # the second one, or where signals are not ours to handle
         run.interrupt()
         return run.cut_off(status=STOPPED, nit=adapter.n_iterations)
+    finally:
+        solver.close()
     if run.error is not None:
         raise run.error
     status = int(info["status"])
@@ -67,12 +69,21 @@ def minimize_ipopt(make: Callable[[], Problem], callback: Callable[..., Any] | N
         multipliers=info["mult_g"], bound_multipliers=info["mult_x_U"] - info["mult_x_L"], info=info)
 
 
+def _solver(cyipopt: Any, problem: Problem, callbacks: Any) -> Any:
+    bounds = problem.lb, problem.ub, problem.cl, problem.cu
+    library = library_of(cyipopt)
+    if library is None:
+        return cyipopt.Problem(problem.n, problem.m, callbacks, *bounds)
+    return DirectSolver(library, cyipopt, callbacks, *bounds)
+
+
 class _Adapter:
     """A problem as the callbacks that cyipopt calls, and what it says of each iteration."""
 
     def __init__(self, run: Run, second: bool) -> None:
         problem = run.problem
-        self.run, self.solver, self.n_iterations = run, None, 0
+        self.run, self.n_iterations = run, 0
+        self.solver: Any = None
         self.callbacks = SimpleNamespace(
             objective=run.guarded(problem.objective), gradient=run.guarded(problem.gradient),
             constraints=run.guarded(problem.constraints), jacobian=run.guarded(problem.jacobian),
@@ -98,7 +109,7 @@ class _Adapter:
         return False
 
     def _x(self) -> Vector:
-        iterate = self.solver.get_current_iterate()  # type: ignore[attr-defined]
+        iterate = self.solver.get_current_iterate()
         best = self.run.problem.best.x
         x: Vector = iterate["x"] if iterate else self.run.problem.x0 if best is None else best
         return x
