@@ -38,14 +38,14 @@ def test_x0(said):
 
 
 @pytest.mark.parametrize(("function", "text"), [
-    (lambda x: x["a"], "f returned an array of shape (2,); return one number: np.sum it, or, for a sum of squares, "
-                       "give the array itself to ad.optimize.least_squares"),
+    (lambda x: x["a"], ("f returned an array of shape (2,); return one number: np.sum it, or, for a sum of squares, "
+                       "give the array itself to ad.optimize.least_squares")),
     (lambda x: np.log(x["b"] - 9), "f is nan at x0; start where it is finite"),
     (lambda x: 3.0, CONSTANT),
     (lambda x: None, "f returned None: is there a return missing?"),
     (lambda x: np.sqrt(x["b"] - 3),
-     "the derivative of f by x0['b'] is inf at x0, where f is finite; start from another point, or guard f there with "
-     "np.where"),
+     ("the derivative of f by x0['b'] is inf at x0, where f is finite; start from another point, or guard f there with "
+     "np.where")),
 ])
 def test_functions(function, text, said):
     with np.errstate(all="ignore"):
@@ -59,10 +59,10 @@ FORM = "; write {'type': 'eq' or 'ineq', 'fun': function}"
 @pytest.mark.parametrize(("constraints", "text"), [
     ({"type": "ineq"}, "a constraint is {'type': 'ineq'}" + FORM),
     ([{"type": "equal", "fun": 3}], "a constraint is {'type': 'equal', 'fun': 3}" + FORM),
-    ([LINE], "a constraint is a function; give a dict, or SciPy's NonlinearConstraint or LinearConstraint (bounds of "
-             "the variables are given as bounds)"),
-    (Bounds(0, 1), "a constraint is a Bounds; give a dict, or SciPy's NonlinearConstraint or LinearConstraint (bounds "
-                   "of the variables are given as bounds)"),
+    ([LINE], ("a constraint is a function; give a dict, or SciPy's NonlinearConstraint or LinearConstraint (bounds of "
+             "the variables are given as bounds)")),
+    (Bounds(0, 1), ("a constraint is a Bounds; give a dict, or SciPy's NonlinearConstraint or LinearConstraint (bounds "
+                   "of the variables are given as bounds)")),
     (NonlinearConstraint(3, 0, 1), "the function of a NonlinearConstraint is an int"),
     ([LinearConstraint(np.eye(3), 0, 1), NonlinearConstraint(lambda x: None, 0, 1)],
      "constraint 2 of 2 returned None: is there a return missing?"),
@@ -130,6 +130,33 @@ def test_derivatives_of_the_function(solver):
     assert message(minimize, f, X0, method=solver, jac=f, hess=f) == (
         f"ad.optimize.minimize: {solver} takes no jac and no hess: its derivatives are exact and sparse; leave it "
         "out, or make f an op with rules of your own (ad.ops.custom)")
+
+
+UNTRACEABLE = lambda x: np.asarray(x[0]) + 0 * x[0]
+
+
+@pytest.mark.parametrize(("method", "rest"), [
+    ("trust-constr", ('Or give jac="2-point", for finite differences by SciPy.',
+                      'Or give the constraint jac="3-point", for finite differences by SciPy.')),
+    (None, ("or ad.stop_gradient(x).",) * 2),
+])
+def test_functions_that_cannot_be_differentiated(method, rest):
+    """The methods that take no derivatives of one's own do not offer differences."""
+    def said(f, **how):
+        if method is None:
+            return message(Problem, f, [1.0, 2.0], **how)
+        return message(minimize, f, [1.0, 2.0], method=method, **how)
+
+    found = said(UNTRACEABLE)
+    assert ": f cannot be differentiated. " in found and found.endswith(rest[0])
+    found = said(lambda x: x @ x, constraints=[{"type": "eq", "fun": UNTRACEABLE}])
+    assert ": constraint 1 of 1 cannot be differentiated. " in found and found.endswith(rest[1])
+
+
+def test_differences_of_a_constraint_on_request():
+    result = minimize(lambda x: np.sum((x - 2) ** 2), [1.0, 2.0], method="trust-constr",
+                      constraints=NonlinearConstraint(UNTRACEABLE, -np.inf, 1, jac="3-point"))
+    np.testing.assert_allclose(result.x, [1, 2], atol=1e-3)
 
 
 def test_a_constraint_that_changes_its_shape():

@@ -164,12 +164,17 @@ def is_untraceable(error: BaseException) -> bool:
     return getattr(error, "is_untraceable", False) or getattr(error.__cause__, "is_untraceable", False)
 
 
-def differences_instead(caller: str, error: BaseException) -> Any:
-    """Error, of the same type, for a function given to `ad.optimize` that cannot be differentiated."""
+def differences_instead(caller: str, error: BaseException, name: str = "f", instead: str | None = None) -> Any:
+    """Error, of the same type, for a function given to `ad.optimize` that cannot be differentiated.
+
+    `instead` says how to get finite differences; by default as the caller has it. It is empty where there are none.
+    """
     what: Any = error if getattr(error, "is_untraceable", False) else error.__cause__
-    instead = {"root": "give jac=False", "curve_fit": "call scipy.optimize.curve_fit"}.get(
-        caller.rpartition(".")[2], 'give jac="2-point"')
-    return type(what)(f"{caller}: f cannot be differentiated. {what} Or {instead}, for finite differences by SciPy.")
+    if instead is None:
+        instead = {"root": "give jac=False", "curve_fit": "call scipy.optimize.curve_fit"}.get(
+            caller.rpartition(".")[2], 'give jac="2-point"')
+    remedy = f" Or {instead}, for finite differences by SciPy." if instead else ""
+    return type(what)(f"{caller}: {name} cannot be differentiated. {what}{remedy}")
 
 
 def lost_in_integers(dtype: Any) -> TypeError:

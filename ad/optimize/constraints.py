@@ -64,6 +64,8 @@ class Constraints:
     given : dict, NonlinearConstraint, LinearConstraint, sequence of them, or None
     x : ndarray
         The flat vector at which the functions are called for the shapes of what they return.
+    differences : str
+        How the user gets finite differences, for errors; empty if not at all.
 
     Attributes
     ----------
@@ -74,8 +76,8 @@ class Constraints:
         The rows of the constraints that are functions.
     """
 
-    def __init__(self, packing: Packing, given: Any, x: Vector) -> None:
-        self.packing = packing
+    def __init__(self, packing: Packing, given: Any, x: Vector, differences: str) -> None:
+        self.packing, self.differences = packing, differences
         constraints = listed(packing, given)
         self.each = [self._read(c, f"constraint {i + 1} of {len(constraints)}", x) for i, c in enumerate(constraints)]
         ends = np.cumsum([0, *(c.size for c in self.each)]).tolist()
@@ -167,7 +169,7 @@ class Constraints:
 
     def _flat(self, function: Function, name: str, x: Any) -> Any:
         """Call a constraint at a flat vector, an ndarray or an Array; return what it returns as a flat vector."""
-        returned = differentiable_call(self.packing.caller, function, self.packing.unpack(x))
+        returned = differentiable_call(self.packing.caller, function, self.packing.unpack(x), name, self.differences)
         leaves = trees.flatten(returned)[0]
         if not leaves:
             found = ("None: is there a return missing?" if returned is None else

@@ -49,18 +49,21 @@ class Point:
             self.copy[...] = np.nan  # equal to nothing
 
 
-def differentiable_call(caller: str, f: Function, x: Any) -> Any:
+def differentiable_call(caller: str, f: Function, x: Any, name: str = "f", instead: str | None = None) -> Any:
     """Call f(x); if `ad` cannot differentiate it, raise an error that names the alternative."""
     try:
         return f(x)
     except (TypeError, ValueError, NotImplementedError) as error:
         if is_untraceable(error):
-            raise differences_instead(caller, error) from error
+            raise differences_instead(caller, error, name, instead) from error
         raise
 
 
 class _Function:
     """Base of the functions that SciPy calls: checks the first evaluation."""
+
+    # How the user gets finite differences, if not as errors say by default; empty where there are none.
+    instead: str | None = None
 
     def __init__(self, packing: Packing, f: Function) -> None:
         self.packing, self.f = packing, f
@@ -68,7 +71,7 @@ class _Function:
 
     def result(self, x: Any) -> Any:
         """Call f at a flat vector, an ndarray or an Array."""
-        return differentiable_call(self.packing.caller, self.f, self.packing.unpack(x))
+        return differentiable_call(self.packing.caller, self.f, self.packing.unpack(x), instead=self.instead)
 
     def call(self, x: Any) -> Any:
         """Return the value at a flat vector, an ndarray or an Array, in the form that SciPy takes."""

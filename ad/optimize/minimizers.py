@@ -214,8 +214,8 @@ def _nonlinear(packing: Packing, c: Any, first: bool, second: bool) -> Any:
     y, hess = Outputs(packing, c.fun), c.hess
     if callable(hess):
         hess = lambda flat, v: c.hess(packing.unpack(flat), v)
-    elif second and type(hess) is scipy_optimize.BFGS:
-        hess = y.hessian
+    elif second and type(hess) is scipy_optimize.BFGS and (callable(c.jac) or c.jac == "2-point"):
+        hess = y.hessian  # with differences on request there are none of second derivatives, and no exact ones
     value, jac = _with_jacobian(packing, c.jac, y, first or callable(c.jac))
     return scipy_optimize.NonlinearConstraint(
         value, c.lb, c.ub, jac, hess, c.keep_feasible, c.finite_diff_rel_step, c.finite_diff_jac_sparsity)

@@ -195,6 +195,7 @@ class Problem:
     """
 
     _triangle: str | None = "lower"  # of the Hessian
+    _differences = "", ""  # how the user gets finite differences of the function, and of a constraint
 
     def __init__(self, f: Callable[..., Any], x0: Any, bounds: Any = None, constraints: Any = (), *,
                  args: tuple[Any, ...] = (), caller: str = "Problem") -> None:
@@ -203,7 +204,7 @@ class Problem:
         self._check_start()
         self.bounds = VariableBounds(self.packing, bounds)
         self.x0 = self.bounds.nearest(self.packing.flat)
-        self.rows = Constraints(self.packing, constraints, self.x0)
+        self.rows = Constraints(self.packing, constraints, self.x0, self._differences[1])
         self.n, self.m = self.packing.n, self.rows.m
         self.lb, self.ub, self.cl, self.cu = self.bounds.lower, self.bounds.upper, self.rows.lower, self.rows.upper
         self.statistics, self.best = Statistics(), Best()
@@ -212,6 +213,7 @@ class Problem:
         self._c: Vector | None = None
         self._x_bar: Vector | None = None
         self._objective = Scalar(self.packing, (lambda x: f(x, *args)) if args else f)
+        self._objective.instead = self._differences[0]
         self._objective.value(self.x0)  # to check it, and its gradient
         self._lagrangian = lagrangian(self._objective.call, self.rows.functions if self.rows.has_functions else None,
                                       triangle=self._triangle)

@@ -28,6 +28,7 @@ class SymmetricProblem(Problem):
     """A problem with both triangles of the Hessian, which SciPy multiplies with vectors."""
 
     _triangle = None
+    _differences = 'give jac="2-point"', 'give the constraint jac="3-point"'
 
     def hessian_matrix(self, x: Vector, lagrange: Vector) -> sparse.csr_array:
         """Return the Hessian of the Lagrangian as a sparse matrix of its own."""
