@@ -86,12 +86,12 @@ class _Adapter:
         self.solver: Any = None
         self.callbacks = SimpleNamespace(
             objective=run.guarded(problem.objective), gradient=run.guarded(problem.gradient),
-            constraints=run.guarded(problem.constraints), jacobian=run.guarded(problem.jacobian),
+            constraints=run.guarded(problem.constraints), jacobian=run.guarded(problem.jacobian_values),
             jacobianstructure=problem.jacobianstructure, intermediate=self.intermediate)
         if second:  # without these two, cyipopt asks Ipopt for an approximation
             structure = problem.hessianstructure()
             self.callbacks.hessianstructure = lambda: structure
-            self.callbacks.hessian = run.guarded(problem.hessian)
+            self.callbacks.hessian = run.guarded(problem.hessian_values)
 
     def intermediate(self, phase: int, n_iterations: int, fun: float, violation: float, optimality: float, mu: float,
                      *steps: Any) -> bool:

@@ -80,7 +80,7 @@ def minimize(fun: Callable[..., Any], x0: Any, args: Any = (), method: str | Cal
     Returns
     -------
     scipy.optimize.OptimizeResult
-        SciPy's, with `x` like `x0`. That of trust-constr, ipopt and uno has besides
+        SciPy's, with `x` like `x0`. That of trust-constr (unless it was given derivatives), ipopt and uno has besides
 
         - `multipliers`, one vector for each constraint, and `bound_multipliers`: the gradient of f plus their products
           with the gradients of the constraints and the variables is zero, so they are positive at upper bounds

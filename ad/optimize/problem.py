@@ -299,8 +299,12 @@ class Problem:
 
     def jacobian(self, x: Vector) -> Vector:
         """Return the values of the entries of `jacobianstructure`."""
-        values: Vector = self._evaluated("jacobian", self._jacobian_values, x)
-        return values.copy()  # the array itself is written to again
+        return self.jacobian_values(x).copy()
+
+    def jacobian_values(self, x: Vector) -> Vector:
+        """Return the same as `jacobian`, in an array that the next call writes to again."""
+        values: Vector = self._evaluated("jacobian", self._refilled_jacobian, x)
+        return values
 
     def jacobian_matrix(self, x: Vector) -> sparse.csr_array:
         """Return the Jacobian of the constraints as a sparse matrix of its own."""
@@ -326,8 +330,12 @@ class Problem:
         ndarray
             Of the second derivatives of `obj_factor * f(x) + lagrange @ constraints(x)`.
         """
-        values: Vector = self._evaluated("hessian", self._hessian_values, x, lagrange, obj_factor)
-        return values.copy()
+        return self.hessian_values(x, lagrange, obj_factor).copy()
+
+    def hessian_values(self, x: Vector, lagrange: Vector, obj_factor: float = 1.0) -> Vector:
+        """Return the same as `hessian`, in an array that the next call writes to again."""
+        values: Vector = self._evaluated("hessian", self._refilled_hessian, x, lagrange, obj_factor)
+        return values
 
     def intermediate(self, alg_mod: int, iter_count: int, obj_value: float, inf_pr: float, inf_du: float, mu: float,
                      d_norm: float, regularization_size: float, alpha_du: float, alpha_pr: float,
@@ -363,7 +371,7 @@ class Problem:
     def _sparse(self, what: str, first: sparse.csr_array) -> _Values:
         return _Values(self.packing.caller, what, first)
 
-    def _jacobian_values(self, x: Vector) -> Vector:
+    def _refilled_jacobian(self, x: Vector) -> Vector:
         values: Vector = self._jacobian.matrix.data
         if self._nonlinear is not None:
             nonlinear = self._nonlinear.refill(self._lagrangian.jacobian, x)
@@ -380,7 +388,7 @@ class Problem:
             self.statistics.setup_seconds += time.perf_counter() - start
         return self._hessian
 
-    def _hessian_values(self, x: Vector, lagrange: Vector, obj_factor: float) -> Vector:
+    def _refilled_hessian(self, x: Vector, lagrange: Vector, obj_factor: float) -> Vector:
         multipliers = np.asarray(lagrange, np.float64)[self.rows.nonlinear_rows]
         return self._hessian_set_up().refill(self._lagrangian.hessian, x, multipliers, obj_factor)
 

@@ -125,10 +125,10 @@ class _Adapter:
         if problem.m:
             rows, columns = problem.jacobianstructure()
             model.set_constraints(problem.m, self._writing(problem.constraints), problem.cl, problem.cu, rows.size,
-                                  rows, columns, self._writing(problem.jacobian))
+                                  rows, columns, self._writing(problem.jacobian_values))
         if second:
             rows, columns = problem.hessianstructure()
-            hessian = self._writing(lambda x, factor, multipliers: problem.hessian(x, multipliers, factor))
+            hessian = self._writing(lambda x, factor, multipliers: problem.hessian_values(x, multipliers, factor))
             model.set_lagrangian_hessian(rows.size, unopy.LOWER_TRIANGLE, rows, columns, hessian)
         model.set_lagrangian_sign_convention(unopy.MULTIPLIER_POSITIVE)  # the Lagrangian adds the constraints
         model.set_initial_primal_iterate(problem.x0)
