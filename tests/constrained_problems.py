@@ -72,6 +72,24 @@ HS071 = Known(  # W. Hock and K. Schittkowski, Test examples for nonlinear progr
     lambda x: np.stack([x[0] * x[1] * x[2] * x[3], np.sum(x**2)]), [25, 40], [np.inf, 40], (1, 5),
     fun=17.0140172891520542, x=[1, 4.742999637, 3.821149984, 1.379408294],
 )
+HS039 = Known(
+    lambda x: -x[0], [2.0, 2.0, 2.0, 2.0],
+    lambda x: np.stack([x[1] - x[0] ** 3 - x[2] ** 2, x[0] ** 2 - x[1] - x[3] ** 2]), [0, 0], [0, 0], (-np.inf, np.inf),
+    fun=-1.0,
+)
+HS043 = Known(
+    lambda x: np.sum(x**2) + x[2] ** 2 - 5 * x[0] - 5 * x[1] - 21 * x[2] + 7 * x[3], np.zeros(4),
+    lambda x: np.stack([
+        np.sum(x**2) + x[0] - x[1] + x[2] - x[3],
+        np.sum(x**2) + x[1] ** 2 + x[3] ** 2 - x[0] - x[3],
+        np.sum(x**2) + x[0] ** 2 - x[3] ** 2 + 2 * x[0] - x[1] - x[3],
+    ]), np.full(3, -np.inf), [8, 10, 5], (-np.inf, np.inf), fun=-44.0,
+)
+HS063 = Known(
+    lambda x: 1000 - x[0] ** 2 - 2 * x[1] ** 2 - x[2] ** 2 - x[0] * x[1] - x[0] * x[2], [2.0, 2.0, 2.0],
+    lambda x: np.stack([8 * x[0] + 14 * x[1] + 7 * x[2], np.sum(x**2)]), [56, 25], [56, 25], (0, np.inf),
+    fun=961.715172127,
+)
 HS071_MULTIPLIERS = [-0.552293660, 0.161468564]
 
 

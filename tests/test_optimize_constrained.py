@@ -5,6 +5,9 @@ import numpy as np
 import pytest
 from constrained_problems import (
     ATOL,
+    HS039,
+    HS043,
+    HS063,
     HS071,
     HS071_MULTIPLIERS,
     TIGHT,
@@ -34,6 +37,22 @@ def test_a_known_solution(method):
     np.testing.assert_allclose(result.x, HS071.x, atol=ATOL[method])
     np.testing.assert_allclose(result.multipliers[0], HS071_MULTIPLIERS, atol=ATOL[method])
     HS071.check(result.x, result.multipliers[0], result.bound_multipliers, 1e-5)
+
+
+@pytest.mark.parametrize("problem", [HS039, HS043, HS063], ids=["39", "43", "63"])
+def test_published_problems(problem, method):
+    result = solve(problem, method)
+    assert result.success
+    np.testing.assert_allclose(result.fun, problem.fun, atol=ATOL[method])
+    problem.check(result.x, result.multipliers[0], result.bound_multipliers, 1e-5)
+
+
+def test_constraints_that_contradict_each_other(method):
+    """The sum is 3 on a line, which is sqrt(9 / 2) from 0 at least; the disc has the radius 1."""
+    constraints = [LinearConstraint([[1.0, 1.0]], 3, 3), NonlinearConstraint(lambda x: x @ x, -np.inf, 1)]
+    result = minimize(lambda x: x @ x, [1.0, 1.0], constraints=constraints, method=method, options={"maxiter": 300})
+    assert not result.success and result.constr_violation > 0.5
+    assert "success" not in result.message
 
 
 @pytest.mark.parametrize("n", [10, 150])

@@ -99,9 +99,10 @@ def _result(run: Run, found: Any, description: str) -> OptimizeResult:
     ended, reached = found.optimization_status, found.solution_status
     info = {name: getattr(found, name) for name in FIELDS}
     info |= {"optimization_status": ended.name, "solution_status": reached.name, "solver": description}
+    message = _words(reached.name) if ended.name == "SUCCESS" else f"{_words(ended.name)}: {_words(reached.name)}"
     return run.result(
         np.array(found.primal_solution)[:n], success=ended.name == "SUCCESS" and reached.name == "FEASIBLE_KKT_POINT",
-        status=int(ended.value), message=f"{_words(ended.name)}: {_words(reached.name)}", nit=found.number_iterations,
+        status=int(ended.value), message=message, nit=found.number_iterations,
         multipliers=np.array(found.constraint_dual_solution)[:m],
         bound_multipliers=(np.array(found.lower_bound_dual_solution) + np.array(found.upper_bound_dual_solution))[:n],
         info=info)
