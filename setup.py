@@ -18,7 +18,7 @@ FAST = ["-O3", "-g0", "-fno-trapping-math", "-fno-math-errno", "-ffp-contract=of
 COLD = {
     "ad.compiler.machine.assembly", "ad.compiler.tracing.tracer", "ad.engine.boundary", "ad.engine.deferred",
     "ad.engine.inspection", "ad.engine.native_steps", "ad.engine.public_functions", "ad.engine.roles", "ad.engine.tape",
-    "ad.engine.variable",
+    "ad.engine.variable", "ad.sparse._coloring", "ad.sparse._rows",
 }
 BASE = "build/debug" if DEBUG else "build"  # two builds from one checkout must not share objects
 

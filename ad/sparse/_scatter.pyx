@@ -37,7 +37,8 @@ cdef class Scatter:
     cdef object template, kept
     cdef Part *parts
     cdef readonly int n_parts, n_assigning, n_arrays
-    cdef const int32_t[::1] rest  # places to which no part assigns
+    cdef Py_ssize_t n_rest
+    cdef const int32_t *rest  # places to which no part assigns
 
     def __cinit__(self, template, list parts):
         self.template, self.kept = template, []
@@ -55,20 +56,22 @@ cdef class Scatter:
         self.n_assigning = self.n_parts
         for source, places, factor in adding:
             self.append(source, places, factor, False)
-        self.rest = np.flatnonzero(written == 0).astype(np.int32)
+        rest = np.flatnonzero(written == 0).astype(np.int32)
+        self.kept.append(rest)
+        self.n_rest, self.rest = len(rest), indices_of(rest)
 
     def __dealloc__(self):
         PyMem_Free(self.parts)
 
     cdef append(self, Py_ssize_t source, given, double factor, bint has_base):
-        cdef const int32_t[::1] places = given
+        cdef const int32_t *places = indices_of(given)
         cdef Part *part = &self.parts[self.n_parts]
-        cdef Py_ssize_t n = places.shape[0], j
+        cdef Py_ssize_t n = len(given), j
         self.n_parts += 1
         part[0] = Part(n, source, places[0] if n else 0, places[1] - places[0] if n > 1 else 0, factor, NULL, has_base)
         for j in range(n):
             if places[j] < 0 or places[j] != part.start + j * part.step:
-                part.places = &places[0]
+                part.places = places
                 self.kept.append(given)
                 break
 
@@ -98,7 +101,7 @@ cdef class Scatter:
 
     cdef void fill(self, const Real *template, Real **arrays, Real *data) noexcept nogil:
         cdef Py_ssize_t i
-        for i in range(self.rest.shape[0]):
+        for i in range(self.n_rest):
             data[self.rest[i]] = template[self.rest[i]]
         self.write(template, arrays, data, 0, self.n_assigning)
         self.write(data, arrays, data, self.n_assigning, self.n_parts)
@@ -116,10 +119,20 @@ cdef class Scatter:
             begin += CHUNK
 
 
-cdef bint claim(const int32_t[::1] places, uint8_t[::1] written):
+# Memory views would make half of the time that this module takes to compile.
+cdef const int32_t *indices_of(cnp.ndarray indices) except? NULL:
+    """Return the elements of a contiguous array of int32."""
+    if cnp.PyArray_TYPE(indices) != cnp.NPY_INT32 or not cnp.PyArray_IS_C_CONTIGUOUS(indices):
+        raise TypeError(f"indices are contiguous and of int32, not {indices.dtype}")
+    return <const int32_t *>cnp.PyArray_DATA(indices)
+
+
+cdef bint claim(cnp.ndarray given, cnp.ndarray marks) except -1:
     """Mark places as written, unless one of them is already; return whether that was done."""
+    cdef const int32_t *places = indices_of(given)
+    cdef uint8_t *written = <uint8_t *>cnp.PyArray_DATA(marks)
     cdef Py_ssize_t j, k
-    for j in range(places.shape[0]):
+    for j in range(cnp.PyArray_SIZE(given)):
         if places[j] >= 0:
             if written[places[j]]:
                 for k in range(j):
@@ -130,10 +143,12 @@ cdef bint claim(const int32_t[::1] places, uint8_t[::1] written):
     return True
 
 
-cdef bint meets(const int32_t[::1] places, const uint8_t[::1] marked):
+cdef bint meets(cnp.ndarray given, cnp.ndarray marks) except -1:
     """Whether one of the places is marked."""
+    cdef const int32_t *places = indices_of(given)
+    cdef const uint8_t *marked = <const uint8_t *>cnp.PyArray_DATA(marks)
     cdef Py_ssize_t j
-    for j in range(places.shape[0]):
+    for j in range(cnp.PyArray_SIZE(given)):
         if places[j] >= 0 and marked[places[j]]:
             return True
     return False
