@@ -155,7 +155,7 @@ def test_functions_that_cannot_be_differentiated(method, rest):
 
 def test_differences_of_a_constraint_on_request():
     result = minimize(lambda x: np.sum((x - 2) ** 2), [1.0, 2.0], method="trust-constr",
-                      constraints=NonlinearConstraint(UNTRACEABLE, -np.inf, 1, jac="3-point"))
+                      constraints=NonlinearConstraint(lambda x: np.asarray(x[0]) ** 2, -np.inf, 1, jac="3-point"))
     np.testing.assert_allclose(result.x, [1, 2], atol=1e-3)
 
 
