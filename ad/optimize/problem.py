@@ -230,21 +230,44 @@ class Problem:
     # -- containers
 
     def unpack(self, x: Vector) -> Any:
-        """Return a flat vector as a container like `x0`, of copies."""
+        """Return a flat vector as a container like `x0`, of copies.
+
+        Parameters
+        ----------
+        x : ndarray
+        """
         return self.packing.unpacked_copy(x)
 
     def split(self, values: Any) -> list[Any]:
-        """Return the parts of a vector with one number for each row of the constraints: one for each constraint."""
+        """Return the parts of a vector with one number for each row of the constraints: one for each constraint.
+
+        Parameters
+        ----------
+        values : array_like
+            Something with a row for each row of the constraints: values, multipliers, a sparse Jacobian.
+        """
         return self.rows.split(values)
 
     def violation(self, x: Vector, values: Vector) -> float:
-        """Return by how much a point, and the constraints there, are outside of their bounds, at most."""
+        """Return by how much a point, and the constraints there, are outside of their bounds, at most.
+
+        Parameters
+        ----------
+        x : ndarray
+        values : ndarray
+            What `constraints` returns there.
+        """
         return max(self.bounds.violation(x), self.rows.violation(values))
 
     # -- values
 
     def objective(self, x: Vector) -> float:
-        """Return the value of f."""
+        """Return the value of f.
+
+        Parameters
+        ----------
+        x : ndarray
+        """
         self._move(x)
         if self._f is None:
             self._f = float(self._evaluated("objective", self._value, x))
@@ -257,7 +280,12 @@ class Problem:
         return value
 
     def constraints(self, x: Vector) -> Vector:
-        """Return the values of all constraints, in the order given."""
+        """Return the values of all constraints, in the order given.
+
+        Parameters
+        ----------
+        x : ndarray
+        """
         self._move(x)
         if self._c is None:
             values: Vector = self._evaluated("constraints", self._constraint_values, x)
@@ -283,7 +311,12 @@ class Problem:
     # -- derivatives
 
     def gradient(self, x: Vector) -> Vector:
-        """Return the gradient of f."""
+        """Return the gradient of f.
+
+        Parameters
+        ----------
+        x : ndarray
+        """
         self._move(x)
         x_bar: Vector = self._evaluated("gradient", self._gradient, x)
         return x_bar
@@ -298,16 +331,31 @@ class Problem:
         return self._jacobian.structure
 
     def jacobian(self, x: Vector) -> Vector:
-        """Return the values of the entries of `jacobianstructure`."""
+        """Return the values of the entries of `jacobianstructure`.
+
+        Parameters
+        ----------
+        x : ndarray
+        """
         return self.jacobian_values(x).copy()
 
     def jacobian_values(self, x: Vector) -> Vector:
-        """Return the same as `jacobian`, in an array that the next call writes to again."""
+        """Return the same as `jacobian`, in an array that the next call writes to again.
+
+        Parameters
+        ----------
+        x : ndarray
+        """
         values: Vector = self._evaluated("jacobian", self._refilled_jacobian, x)
         return values
 
     def jacobian_matrix(self, x: Vector) -> sparse.csr_array:
-        """Return the Jacobian of the constraints as a sparse matrix of its own."""
+        """Return the Jacobian of the constraints as a sparse matrix of its own.
+
+        Parameters
+        ----------
+        x : ndarray
+        """
         structure = self._jacobian.matrix
         return sparse.csr_array((self.jacobian(x), structure.indices, structure.indptr), structure.shape)
 
@@ -333,14 +381,38 @@ class Problem:
         return self.hessian_values(x, lagrange, obj_factor).copy()
 
     def hessian_values(self, x: Vector, lagrange: Vector, obj_factor: float = 1.0) -> Vector:
-        """Return the same as `hessian`, in an array that the next call writes to again."""
+        """Return the same as `hessian`, in an array that the next call writes to again.
+
+        Parameters
+        ----------
+        x : ndarray
+        lagrange : ndarray
+        obj_factor : float
+        """
         values: Vector = self._evaluated("hessian", self._refilled_hessian, x, lagrange, obj_factor)
         return values
 
     def intermediate(self, alg_mod: int, iter_count: int, obj_value: float, inf_pr: float, inf_du: float, mu: float,
                      d_norm: float, regularization_size: float, alpha_du: float, alpha_pr: float,
                      ls_trials: int) -> bool:
-        """Return True: Ipopt is to go on with the next iteration. Override it to watch or to stop it."""
+        """Return True: Ipopt is to go on with the next iteration. Override it to watch or to stop it.
+
+        Parameters
+        ----------
+        alg_mod : int
+            0, or 1 while Ipopt restores feasibility.
+        iter_count : int
+        obj_value, inf_pr, inf_du : float
+            The value of f, and how far the point is from feasible and from optimal.
+        mu : float
+            The parameter of the barrier.
+        d_norm, regularization_size : float
+            The size of the step, and of what was added to the Hessian.
+        alpha_du, alpha_pr : float
+            The lengths of the step, of 1, in multipliers and variables.
+        ls_trials : int
+            The number of lengths that were tried.
+        """
         return True
 
     def _set_up_jacobian(self) -> None:
