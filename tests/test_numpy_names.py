@@ -179,7 +179,7 @@ def test_scipy_special_has_what_ad_special_has():
 def test_scipy_optimize_is_called_as_scipys():
     optimize = pytest.importorskip("scipy.optimize")
     ours = ad.scipy.optimize
-    for name in ad.optimize.__all__:
+    for name in {*ad.optimize.__all__} - {"EvaluationError", "Problem"}:  # which SciPy has not
         assert inspect.signature(getattr(ours, name)) == inspect.signature(getattr(optimize, name))
         assert getattr(ours, name).__doc__ == getattr(optimize, name).__doc__
     assert ours.brentq is optimize.brentq

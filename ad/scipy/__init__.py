@@ -49,7 +49,8 @@ def _of_optimize() -> dict[str, Any]:
 
     from ad import optimize
 
-    return {name: _called_as(getattr(scipy.optimize, name), getattr(optimize, name)) for name in optimize.__all__}
+    return {name: _called_as(getattr(scipy.optimize, name), getattr(optimize, name)) for name in optimize.__all__
+            if hasattr(scipy.optimize, name)}
 
 
 mirrors.provide("scipy", {"scipy.special": _of_special, "scipy.optimize": _of_optimize})
