@@ -4,6 +4,7 @@ They follow from the trait `structure` of the op (`ad/ops/structure.py`), its pa
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -27,10 +28,11 @@ from ad.ops.structure import (
     numbers_of,
 )
 from ad.ops.traits import traits_of
+from ad.sparse import _rows
 from ad.sparse.zeros import KnownZeros, Masks
 
 __all__ = [
-    "Elementwise", "Factors", "Gather", "Link", "Pairs", "Scatter", "as_operand", "links_of",
+    "Elementwise", "Factors", "Gather", "Link", "Mixed", "Pairs", "Scatter", "as_operand", "links_of",
 ]
 
 Indices: TypeAlias = NDArray[np.int32]
@@ -63,7 +65,47 @@ class Factors(NamedTuple):
     signs: NDArray[np.float64] | None
 
 
-Link: TypeAlias = Elementwise | Gather | Scatter | Pairs | Factors
+class Mixed(NamedTuple):
+    """Elements are mixed along some axes. The pairs are listed only where they are asked for, as there may be many."""
+
+    mixing: Mixing
+    x: Aval
+    y: Aval
+
+    @property
+    def lanes(self) -> int:
+        """How many elements of the input an element of the output depends on."""
+        return math.prod(self.x.shape[axis] for axis in self.mixing.inputs)
+
+    def blocks(self) -> tuple[Indices, Indices] | None:
+        """Return blocks of elements of the input, in rows, and for each element of the output its block.
+
+        None if an element of the output does not depend on all of one block.
+        """
+        sources, targets = blocks_of(self.x, self.mixing.inputs), blocks_of(self.y, self.mixing.outputs)
+        rest, shape = sources.shape[:-1], targets.shape[:-1]
+        if self.mixing.mask is not None or np.broadcast_shapes(rest, shape) != shape:
+            return None
+        block = np.empty(self.y.size, np.int32)
+        block[targets] = np.broadcast_to(np.arange(math.prod(rest), dtype=np.int32).reshape(rest), shape)[..., None]
+        return _flat(sources).reshape(math.prod(rest), -1 if sources.size else 0), block
+
+    def pairs(self) -> Pairs:
+        sources, targets = blocks_of(self.x, self.mixing.inputs), blocks_of(self.y, self.mixing.outputs)
+        shape, mask = np.broadcast_shapes(sources.shape[:-1], targets.shape[:-1]), self.mixing.mask
+        p, q = sources.shape[-1], targets.shape[-1]
+        count = math.prod(shape) * (p * q if mask is None else np.count_nonzero(mask))
+        if count > _rows.MAX_ENTRIES:
+            _rows.refuse(int(count))
+        pairs = (*shape, q, p)
+        outputs = np.broadcast_to(targets[..., :, None], pairs)
+        inputs = np.broadcast_to(sources[..., None, :], pairs)
+        if mask is not None:
+            outputs, inputs = outputs[..., mask], inputs[..., mask]
+        return Pairs(_flat(outputs), _flat(inputs), self.mixing.inputs)
+
+
+Link: TypeAlias = Elementwise | Gather | Scatter | Pairs | Factors | Mixed
 
 
 def links_of(graph: Graph, instruction: Instruction, wanted: set[int],
@@ -122,7 +164,7 @@ def _link(structure: Any, op: Op, i: int, xs: list[Aval], y: Aval, params: tuple
         return Pairs(_flat(structure.outputs), _flat(structure.inputs), structure.axes)
     if isinstance(structure, Products):
         return _factors(structure, zeros[1 - i], i)
-    return _mixed(structure or _mixing_of_all(xs[i], y), xs[i], y)
+    return Mixed(structure or _mixing_of_all(xs[i], y), xs[i], y)
 
 
 def _flat(indices: Any) -> Indices:
@@ -213,15 +255,3 @@ def _factors(products: Products, zeros: NDArray[np.bool_] | None, i: int) -> Fac
         mine, others, output = mine[kept], others[kept], output[kept]
         signs = signs if signs is None else signs[kept]
     return Factors(_flat(output), _flat(mine), _flat(others), signs)
-
-
-def _mixed(mixing: Mixing, x: Aval, y: Aval) -> Pairs:
-    sources, targets = blocks_of(x, mixing.inputs), blocks_of(y, mixing.outputs)
-    shape = np.broadcast_shapes(sources.shape[:-1], targets.shape[:-1])
-    p, q = sources.shape[-1], targets.shape[-1]
-    pairs = (*shape, q, p)
-    outputs = np.broadcast_to(targets[..., :, None], pairs)
-    inputs = np.broadcast_to(sources[..., None, :], pairs)
-    if mixing.mask is not None:
-        outputs, inputs = outputs[..., mixing.mask], inputs[..., mixing.mask]
-    return Pairs(_flat(outputs), _flat(inputs), mixing.inputs)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ad.compiler.ir.graph import Graph, Instruction
 from ad.sparse import _rows
-from ad.sparse.links import Elementwise, Gather, Link, Scatter, links_of
+from ad.sparse.links import Elementwise, Gather, Link, Mixed, Scatter, links_of
 from ad.sparse.zeros import KnownZeros, last_uses
 
 __all__ = ["Rows", "propagate"]
@@ -48,12 +48,24 @@ class Rows:
         if isinstance(link, Elementwise | Gather):
             source = link.source
             return self if source is None else Rows(*_rows.take(self.indptr, self.indices, source), self.n)
+        if isinstance(link, Mixed):
+            blocks = link.blocks()
+            if blocks is not None:
+                return self.mixed(*blocks)
+            link = link.pairs()
         if isinstance(link, Scatter):
             kept = np.flatnonzero(link.target >= 0).astype(np.int32)
             links = _rows.from_pairs(link.target[kept], kept, size, len(link.target))
         else:
             links = _rows.from_pairs(link.outputs, link.inputs, size, len(self.indptr) - 1)
         return Rows(*_rows.product(*links, self.indptr, self.indices, self.n), self.n)
+
+    def mixed(self, members: NDArray[np.int32], block: NDArray[np.int32]) -> Rows:
+        """Return the rows of an output, each element of which depends on all members of a block."""
+        count, length = members.shape
+        indptr = np.arange(count + 1, dtype=np.int32) * np.int32(length)
+        found = _rows.product(indptr, members.reshape(-1), self.indptr, self.indices, self.n)
+        return Rows(*_rows.take(*found, block), self.n)
 
     def union(self, other: Rows | None) -> Rows:
         if other is None or other is self:

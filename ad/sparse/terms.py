@@ -28,7 +28,7 @@ from ad.ops.structure import blocks_of
 from ad.ops.ufuncs import add, multiply, scale, subtract
 from ad.sparse import _rows
 from ad.sparse.index_maps import Interned, folded_shape, inverse_of, view_of
-from ad.sparse.links import Elementwise, Factors, Gather, Link, Pairs, Scatter, as_operand, links_of
+from ad.sparse.links import Elementwise, Factors, Gather, Link, Mixed, Pairs, Scatter, as_operand, links_of
 from ad.sparse.zeros import KnownZeros
 
 __all__ = ["SHORT", "Term", "TooCostly", "joined_coefficients", "push_terms"]
@@ -249,6 +249,10 @@ class _Pushed:
             return [self.moved(term, link.source, i, y) for term in pusher.terms_of(slot)]
         if isinstance(link, Scatter):
             return [self.summed(term, link.target) for term in pusher.terms_of(slot)]
+        if isinstance(link, Mixed):
+            if link.lanes > MOST_LANES:
+                raise TooCostly
+            link = link.pairs()
         weights = self.factors(link, i) if isinstance(link, Factors) else self.own_derivatives(k, i, link)
         return [self.weighted(term, link, weights, self.avals[i]) for term in pusher.joined_terms(slot)]
 

@@ -66,7 +66,7 @@ def _zeros_of(op: Op, params: tuple[Any, ...], given: list[Any], xs: list[Aval],
     """Return which elements of an output are zero; None if that is not known."""
     traits = traits_of(op)
     if op.form == "elementwise":
-        return _of_elementwise(op, traits.annihilates, y, masks)
+        return _of_elementwise(op, traits.annihilates, xs, y, masks)
     if op.form == "linear" and traits.structure == MOVES:
         return ~np.asarray(op.fn(*_others(masks, xs), *params))
     if op.form == "linear" and traits.structure == SUMS:
@@ -79,14 +79,14 @@ def _zeros_of(op: Op, params: tuple[Any, ...], given: list[Any], xs: list[Aval],
     return _of_chosen(traits.structure, params, given, xs, y, masks) if traits.moves else None
 
 
-def _of_elementwise(op: Op, annihilates: Sequence[int], y: Aval, masks: Masks) -> Mask | None:
+def _of_elementwise(op: Op, annihilates: Sequence[int], xs: list[Aval], y: Aval, masks: Masks) -> Mask | None:
     """A product is zero where a factor is; a ufunc that is zero at zero, where all of its inputs are."""
     if annihilates:
         return _any([masks[i] for i in annihilates], y)
     if not isinstance(op.fn, np.ufunc) or any(mask is None for mask in masks):
         return None
     with np.errstate(all="ignore"):
-        is_zero = op.fn(*[0.0] * len(masks)) == 0
+        is_zero = op.fn(*[np.zeros((), x.dtype) for x in xs]) == 0
     return _all(masks, y) if is_zero else None
 
 
