@@ -1,5 +1,4 @@
 """`Problem`: objective, constraints and their sparse derivatives as the callbacks that a solver asks for."""
-import functools
 import sys
 import time
 from collections import Counter
@@ -29,15 +28,17 @@ class EvaluationError(ArithmeticError):
     """
 
 
-@functools.cache
-def _also(base: type) -> type[EvaluationError]:
-    return type("EvaluationError", (EvaluationError, base), {"__doc__": EvaluationError.__doc__})
+_also: dict[type, type[EvaluationError]] = {}  # by the class of another library that it is an instance of, too
 
 
 def evaluation_error(message: str) -> EvaluationError:
     """Return the error for a failed evaluation."""
     known = getattr(sys.modules.get("cyipopt"), "CyIpoptEvaluationError", None)
-    return (EvaluationError if known is None else _also(known))(message)
+    if known is None:
+        return EvaluationError(message)
+    if known not in _also:
+        _also[known] = type("EvaluationError", (EvaluationError, known), {"__doc__": EvaluationError.__doc__})
+    return _also[known](message)
 
 
 class Statistics:
