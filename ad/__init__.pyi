@@ -12,6 +12,7 @@ from ad import ops as ops
 from ad import optimize as optimize
 from ad import optimizers as optimizers
 from ad import scipy as scipy
+from ad import sparse as sparse
 from ad import special as special
 from ad import testing as testing
 from ad.compiler.compile import compile
@@ -50,10 +51,10 @@ __all__ = [
     "nanvar", "negative", "numpy", "ops", "optimize", "optimizers", "outer", "pad", "partition", "percentile",
     "piecewise", "polyval", "positive", "power", "prod", "ptp", "quantile", "rad2deg", "ravel", "real", "reciprocal",
     "record", "remainder", "repeat", "reshape", "rint", "roll", "rollaxis", "rot90", "round", "scipy", "select",
-    "set_num_threads", "sign", "sin", "sinh", "sort", "special", "split", "sqrt", "square", "squeeze", "stack", "std",
-    "stop_gradient", "subtract", "sum", "swapaxes", "take", "take_along_axis", "tan", "tanh", "tensordot", "testing",
-    "tile", "trace", "transpose", "trapezoid", "tril", "triu", "trunc", "unique", "value_and_grad", "var", "vdot",
-    "vecdot", "vecmat", "vjp", "vmap", "vsplit", "vstack", "where"
+    "set_num_threads", "sign", "sin", "sinh", "sort", "sparse", "special", "split", "sqrt", "square", "squeeze",
+    "stack", "std", "stop_gradient", "subtract", "sum", "swapaxes", "take", "take_along_axis", "tan", "tanh",
+    "tensordot", "testing", "tile", "trace", "transpose", "trapezoid", "tril", "triu", "trunc", "unique",
+    "value_and_grad", "var", "vdot", "vecdot", "vecmat", "vjp", "vmap", "vsplit", "vstack", "where"
 ]
 
 add: _Elementwise2

@@ -5,7 +5,6 @@ import signal
 import sys
 import threading
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,8 +16,7 @@ from constrained_problems import (
     rosenbrock,
 )
 
-from ad.optimize import Problem, ipopt, minimize
-from ad.optimize.ipopt_direct import DirectSolver
+from ad.optimize import minimize
 
 X0 = np.array([-1.2, 1.0])
 HERE = {"constraints": {"type": "ineq", "fun": lambda x: 2 - x @ x}}
@@ -228,7 +226,7 @@ def test_a_second_ctrl_c_is_raised_at_once(method):
 
 def interrupting(monkeypatch, press):
     """Call `press` at each evaluation: recorded functions are not called again."""
-    from ad.sparse.lagrangian import Lagrangian
+    from ad.sparse.lagrangians import Lagrangian
 
     make = Lagrangian.__init__
 
@@ -299,24 +297,6 @@ def test_derivatives_that_fail_end_the_search(method):
         result = minimize(lambda x: f(x) + 0 * x[0], [1.0, 0.0], bounds=[(0, 2)] * 2, method=method,
                           options={"maxiter": 200})
     assert np.isfinite(result.fun) and result.fun <= f(np.array([1.0, 0.0]))
-
-
-def test_ipopt_is_called_alike_in_both_ways(monkeypatch):
-    cyipopt = pytest.importorskip("cyipopt")
-    if ipopt.library_of(cyipopt) is None:
-        pytest.skip("only the library of cyipopt-wheels is called directly")
-    assert isinstance(ipopt._solver(cyipopt, Problem(rosenbrock, X0), SimpleNamespace()), DirectSolver)
-    results = []
-    for problem in (HS071, lukvle1(30)):
-        for by in (ipopt.library_of, lambda cyipopt: None):
-            monkeypatch.setattr(ipopt, "library_of", by)
-            results.append(minimize(problem.f, problem.x0, bounds=problem.bounds, constraints=problem.constraints,
-                                    method="ipopt"))
-    for direct, by_cyipopt in (results[:2], results[2:]):
-        assert set(direct.info) == set(by_cyipopt.info) and direct.message == by_cyipopt.message
-        assert (direct.nit, direct.evaluations) == (by_cyipopt.nit, by_cyipopt.evaluations)
-        for name in ("x", "g", "mult_g", "mult_x_L", "mult_x_U", "obj_val"):
-            np.testing.assert_array_equal(direct.info[name], by_cyipopt.info[name])
 
 
 # -- missing packages ------------------------------------------------------------------------

@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ad.ops.axes import axes_of
+
+if TYPE_CHECKING:  # which takes as long to import as a tenth of the library
+    from numpy.typing import NDArray
 
 __all__ = [
     "ELEMENTWISE", "MOVES", "NOTHING", "SUMS", "Gather", "Mixing", "Pairs", "Products", "Scatter", "along_axis",

@@ -8,7 +8,6 @@ from scipy.optimize import OptimizeResult
 
 from ad.errors import needs_extra
 from ad.optimize.functions import Vector
-from ad.optimize.ipopt_direct import DirectSolver, library_of
 from ad.optimize.problem import Problem
 from ad.optimize.runs import Run, Settings
 
@@ -49,7 +48,8 @@ def minimize_ipopt(make: Callable[[], Problem], callback: Callable[..., Any] | N
     problem = make()
     run = Run(problem, "ipopt", callback, settings)
     adapter = _Adapter(run, second=own.get("hessian_approximation") != "limited-memory")
-    solver = adapter.solver = _solver(cyipopt, problem, adapter.callbacks)
+    bounds = problem.lb, problem.ub, problem.cl, problem.cu
+    solver = adapter.solver = cyipopt.Problem(problem.n, problem.m, adapter.callbacks, *bounds)
     for name, value in own.items():
         _set_option(solver, name, value)
     try:
@@ -67,14 +67,6 @@ def minimize_ipopt(make: Callable[[], Problem], callback: Callable[..., Any] | N
         info["x"], success=status in SUCCESSES, status=status,
         message=MESSAGES.get(status) or " ".join(info["status_msg"].decode().split()), nit=adapter.n_iterations,
         multipliers=info["mult_g"], bound_multipliers=info["mult_x_U"] - info["mult_x_L"], info=info)
-
-
-def _solver(cyipopt: Any, problem: Problem, callbacks: Any) -> Any:
-    bounds = problem.lb, problem.ub, problem.cl, problem.cu
-    library = library_of(cyipopt)
-    if library is None:
-        return cyipopt.Problem(problem.n, problem.m, callbacks, *bounds)
-    return DirectSolver(library, cyipopt, callbacks, *bounds)
 
 
 class _Adapter:

@@ -10,8 +10,8 @@ from ad.sparse.functions import (
     value_and_hessian,
     value_and_jacobian,
 )
-from ad.sparse.lagrangian import Lagrangian, lagrangian
-from ad.sparse.pattern import Pattern, pattern
+from ad.sparse.lagrangians import Lagrangian, lagrangian
+from ad.sparse.patterns import Pattern, pattern
 from ad.sparse.picture import spy
 
 __all__ = [

@@ -18,7 +18,7 @@ from ad.ops.shaping import astype, ravel, reshape
 from ad.sparse import _rows
 from ad.sparse.coloring import Coloring, color, from_colors
 from ad.sparse.links import as_operand
-from ad.sparse.pattern import Pattern
+from ad.sparse.patterns import Pattern
 from ad.sparse.recorded import Recorded, record_graph
 from ad.sparse.structured import Structured
 

@@ -14,8 +14,8 @@ from ad.sparse.coloring import Coloring
 from ad.sparse.coloring import color as color_pattern
 from ad.sparse.compressed import Compressed, coloring_of, given_coloring
 from ad.sparse.direct import Direct
-from ad.sparse.pattern import Pattern
-from ad.sparse.pattern import pattern as pattern_of
+from ad.sparse.patterns import Pattern
+from ad.sparse.patterns import pattern as pattern_of
 from ad.sparse.recorded import Recorded, record_path, with_floats
 from ad.sparse.structured import FORMATS, Structured
 from ad.sparse.terms import TooCostly

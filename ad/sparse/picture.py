@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ad.sparse.coloring import Coloring
-from ad.sparse.pattern import pattern as pattern_of
+from ad.sparse.patterns import pattern as pattern_of
 
 __all__ = ["spy"]
 

@@ -19,7 +19,7 @@ from ad.compiler.tracing.recording import Recording
 from ad.engine import boundary
 from ad.engine.variable import Variable
 from ad.errors import kind, lost_rule
-from ad.sparse.pattern import Pattern
+from ad.sparse.patterns import Pattern
 from ad.sparse.propagation import Rows, propagate
 
 __all__ = ["Recorded", "record_graph", "record_path", "with_floats"]

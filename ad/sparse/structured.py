@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ad.errors import kind, needs_scipy
 from ad.sparse import _rows
-from ad.sparse.pattern import Pattern
+from ad.sparse.patterns import Pattern
 
 __all__ = ["FORMATS", "Structured"]
 

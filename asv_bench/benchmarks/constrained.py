@@ -3,7 +3,7 @@ import numpy as np
 
 import ad
 
-from .problems import best, rosen
+from .problems import rosen
 
 
 def equations(x):
@@ -48,7 +48,7 @@ class Solve:
 
 
 class Ipopt:
-    """Three iterations of Ipopt when its library is called directly, and over those by cyipopt."""
+    """Three iterations of Ipopt."""
 
     params = [[1000, 100_000]]
     param_names = ["n"]
@@ -59,24 +59,11 @@ class Ipopt:
             import cyipopt
         except ImportError:
             raise NotImplementedError("cyipopt") from None
-        from ad.optimize.ipopt_direct import DirectSolver, library_of
-
         problem = ad.optimize.Problem(rosen, np.where(np.arange(n) % 2, 1.0, -1.2), constraints=CONSTRAINTS)
-        bounds = problem.lb, problem.ub, problem.cl, problem.cu
-        library = library_of(cyipopt)
-        if library is None:
-            raise NotImplementedError("only the library of cyipopt-wheels is called directly")
         self.x0 = problem.x0
-        self.direct = DirectSolver(library, cyipopt, problem, *bounds)
-        self.by_cyipopt = cyipopt.Problem(problem.n, problem.m, problem, *bounds)
-        for solver in (self.direct, self.by_cyipopt):
-            for name, value in (("print_level", 0), ("sb", "yes"), ("max_iter", 3)):
-                solver.add_option(name, value)
+        self.solver = cyipopt.Problem(problem.n, problem.m, problem, problem.lb, problem.ub, problem.cl, problem.cu)
+        for name, value in (("print_level", 0), ("sb", "yes"), ("max_iter", 3)):
+            self.solver.add_option(name, value)
 
     def time_three_iterations(self, n):
-        self.direct.solve(self.x0)
-
-    def track_direct_over_cyipopt(self, n):
-        return best(lambda: self.direct.solve(self.x0)) / best(lambda: self.by_cyipopt.solve(self.x0))
-
-    track_direct_over_cyipopt.unit = "x"
+        self.solver.solve(self.x0)

@@ -12,7 +12,7 @@ from ad.compiler.compile import compile
 from ad.ops.joining import concatenate
 from ad.ops.shaping import ravel
 from ad.sparse.functions import SparseDerivative, hessian, jacobian
-from ad.sparse.pattern import Pattern
+from ad.sparse.patterns import Pattern
 from ad.transforms import value_and_grad
 
 __all__ = ["Lagrangian", "lagrangian"]
