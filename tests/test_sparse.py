@@ -241,3 +241,11 @@ def test_colors_of_the_user():
     np.testing.assert_allclose(found.toarray(), np.diag(np.cos(x)))
     with pytest.raises(ValueError, match="columns 0 and 1"):
         ad.sparse.jacobian(lambda x: x[1:] * x[:-1], coloring=np.ones(6, int))(x)
+
+
+def test_recordings_are_kept_within_bounds():
+    h = ad.sparse.hessian(lambda x, a: np.sum(x ** 2) * float(a))
+    with pytest.warns(UserWarning, match="another branch"):
+        for a in np.linspace(1, 2, 70):
+            assert h(np.ones(2), a).toarray()[0, 0] == 2 * a
+    assert repr(h).endswith("64 recordings>")

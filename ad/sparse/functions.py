@@ -1,6 +1,7 @@
 """`jacobian`, `hessian` and their like: functions that return sparse matrices of a fixed structure."""
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ Function = Callable[..., Any]
 TRIANGLES = (None, "lower", "upper")
 METHODS = (None, "terms", "colors")
 MOST_SWEEPS = 1 << 6  # what terms may cost, in evaluations of the recorded function
+MOST_PATHS = 64  # for each signature, and signatures
 FEW_SWEEPS = 4  # what terms may cost without a look at the colors
 
 
@@ -51,6 +53,7 @@ class SparseDerivative:
         self.method = "colors" if coloring is not None else method
         self._recorded_function = transforms.gradient_of(caller, f, argnum, False, True, False) if of_gradient else f
         self._paths: dict[Any, list[_Path]] = {}
+        self._has_warned = False
         self._last: tuple[Any, Any] | None = None  # avals and path of the last call, if all arguments were ndarrays
 
     def __call__(self, *args: Any, out: Any = None, **kwargs: Any) -> Any:
@@ -87,10 +90,27 @@ class SparseDerivative:
                 break
         else:
             path = self._new_path(args, kwargs, signature)
-            paths.append(path)
+            self._keep(paths, path)
         if not kwargs and all(type(x) is np.ndarray for x in args):
             self._last = [(x.shape, x.dtype) for x in args], path
         return path.result(signature.values, out) if found is None else found
+
+    def _keep(self, paths: list[_Path], path: _Path) -> None:
+        """Keep a path of a signature, and let go what is too old."""
+        paths.insert(0, path)
+        if len(paths) > MOST_PATHS:
+            paths.pop()
+            if not self._has_warned:
+                self._has_warned = True
+                warnings.warn(f"ad.{self.caller}: the function takes another branch nearly each time, and is recorded "
+                              f"anew for each ({MOST_PATHS} recordings are kept). Make the value that Python sees an "
+                              "argument, or write the branch with np.where", stacklevel=4)
+        if len(self._paths) > MOST_PATHS:
+            self._paths.pop(next(iter(self._paths)))
+
+    def __repr__(self) -> str:
+        name = getattr(self.f, "__qualname__", repr(self.f))
+        return f"<ad.{self.caller} of {name}, {sum(map(len, self._paths.values()))} recordings>"
 
     def _structure(self, recorded: Recorded) -> Pattern:
         """Return the pattern of the derivative of a path: the whole of it, without regard to the triangle."""
