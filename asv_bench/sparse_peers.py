@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks.sparse_problems import PROBLEMS
 from scipy.sparse import coo_array
 
-REPEAT_SECONDS = 5.0  # set-ups are repeated, up to five times, until they have taken this long
+REPEAT_SECONDS = 2.0  # set-ups are repeated, up to 20 times, until they have taken this long
 SOLVED = ("ad", "casadi SX", "casadi MX")
 NEEDS = {"ad": "ad", "casadi SX": "casadi", "casadi MX": "casadi", "asdex": "asdex", "sparsediffpy": "sparsediffpy"}
 GOALS = {"later": {"casadi": 0.25, "asdex": 0.6}, "setup": {"casadi": 0.5}, "callbacks": {"casadi": 0.5}}
@@ -41,14 +41,14 @@ def best_call(call, points):
 
     both()
     timer = timeit.Timer(both)
-    number = max(1, timer.autorange()[0] // 4)
-    return min(timer.repeat(5, number)) / number / 2
+    number = max(1, timer.autorange()[0] // 20)
+    return min(timer.repeat(30, number)) / number / 2
 
 
 def set_up(make, problem, point):
     """The fastest of some set-ups: the backend and the seconds of its stages."""
     fastest, seconds, spent = None, None, 0.0
-    for _ in range(5):
+    for _ in range(20):
         backend = make(problem, *point)
         total = sum(backend.stages.seconds.values())
         if seconds is None or total < sum(seconds.values()):
@@ -93,12 +93,12 @@ def work(peer, name, n, path, solving):
 
 
 def best_solve(backend, problem):
-    """The solve, of two, whose callbacks took less."""
+    """The solve, of some, whose callbacks took less."""
     from sparse_ipopt import solve
 
     with contextlib.suppress(ImportError):
         solves = [solve(backend, problem)]
-        if solves[0]["seconds"] < 60:
+        while len(solves) < 5 and sum(found["seconds"] for found in solves) < REPEAT_SECONDS:
             solves.append(solve(backend, problem))
         return {**min(solves, key=lambda s: s["callbacks"]), "prepare": solves[0]["prepare"]}
     return None
