@@ -50,6 +50,8 @@ class Direct:
                  skip: int, with_outputs: bool, budget: int) -> None:
         self.recorded, self.structured, self.is_symmetric = recorded, structured, is_symmetric
         self.skip, self.with_outputs, self.budget = skip, with_outputs, budget
+        rows, columns = structured.entries()
+        self.has_upper = bool((rows < columns).any())
         self.template = np.zeros(structured.nnz, structured.dtype)
         self.parts: list[tuple[int, NDArray[np.int32], float]] = []
         self.machine = machine_for(record_graph(self._computed, values))
@@ -124,17 +126,29 @@ class Direct:
 
     def _places(self, rows: NDArray[np.int32], columns: NDArray[np.int32]) -> list[NDArray[np.int32]]:
         """Return the places of entries in the data, and those of their mirror images; without arrays of none."""
+        whole_size = rows.size
         if not self.is_symmetric:
             return [self.structured.places(rows, columns)] if rows.size else []
-        is_below = rows >= columns
-        if not is_below.any():
+        below = np.flatnonzero(rows >= columns)
+        if not below.size:
             return []
-        found = [np.where(is_below, self.structured.places(rows, columns), np.int32(-1))]
-        mirrored = np.where(rows > columns, self.structured.places(columns, rows), np.int32(-1))
-        return [*found, mirrored] if mirrored.max() >= 0 else found
+        is_whole = below.size == rows.size
+        rows, columns = (rows, columns) if is_whole else (rows[below], columns[below])
+        sides = [self.structured.places(rows, columns)]
+        if self.has_upper:
+            sides.append(np.where(rows > columns, self.structured.places(columns, rows), np.int32(-1)))
+        sides = [places for places in sides if places.max() >= 0]
+        return sides if is_whole else [_spread(places, below, whole_size) for places in sides]
 
     def _cast(self, x: Any) -> Any:
         return x if x.dtype == self.template.dtype else astype(x, self.template.dtype)
+
+
+def _spread(places: NDArray[np.int32], where: NDArray[np.int64], size: int) -> NDArray[np.int32]:
+    """Return an array of so many places, with these in it and -1 elsewhere."""
+    found = np.full(size, -1, np.int32)
+    found[where] = places
+    return found
 
 
 def _flat(term: Term) -> Any:
