@@ -169,6 +169,15 @@ def raise_interrupt():
     raise KeyboardInterrupt
 
 
+@pytest.fixture
+def interruptible():
+    """Handle SIGINT as in a terminal; a shell starts its background jobs with the signal ignored."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("how", [lambda: signal.raise_signal(signal.SIGINT), raise_interrupt], ids=["signal", "error"])
 @pytest.mark.parametrize("where", ["function", "constraint", "callback"])
 def test_ctrl_c_returns_the_best_point(method, where, how, monkeypatch):
@@ -209,6 +218,7 @@ def test_ctrl_c_belongs_to_whoever_handles_it(method):
     assert seen[-1] is True
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_ctrl_c_is_raised_at_once(method):
     """The callback does not end by itself, after the first."""
     seen = []
