@@ -19,7 +19,8 @@ cdef struct Part:
     Py_ssize_t n, source, start, step
     double factor
     const int32_t *places  # NULL if they are start, start + step, ...
-    bint has_base          # it is the first to write to its places, and the template is not zero there
+    bint has_base          # it is the first to write to its places, where the template has different values
+    double base            # the value of the template, if that is the same at all places
 
 
 cdef class Scatter:
@@ -47,15 +48,16 @@ cdef class Scatter:
             raise MemoryError
         self.n_arrays = 1 + max([source for source, _, _ in parts], default=-1)
         written, adding = np.zeros(len(template), np.uint8), []
-        not_zero = (template != 0).view(np.uint8)
         for source, places, factor in parts:
             if claim(places, written):
-                self.append(source, places, factor, meets(places, not_zero))
+                values = template[places[places >= 0]] if template.any() else template[:0]
+                base = float(values[0]) if len(values) else 0.0
+                self.append(source, places, factor, bool((values != base).any()), base)
             else:
                 adding.append((source, places, factor))
         self.n_assigning = self.n_parts
         for source, places, factor in adding:
-            self.append(source, places, factor, False)
+            self.append(source, places, factor, False, 0.0)
         rest = np.flatnonzero(written == 0).astype(np.int32)
         self.kept.append(rest)
         self.n_rest, self.rest = len(rest), indices_of(rest)
@@ -63,12 +65,13 @@ cdef class Scatter:
     def __dealloc__(self):
         PyMem_Free(self.parts)
 
-    cdef append(self, Py_ssize_t source, given, double factor, bint has_base):
+    cdef append(self, Py_ssize_t source, given, double factor, bint has_base, double base):
         cdef const int32_t *places = indices_of(given)
         cdef Part *part = &self.parts[self.n_parts]
         cdef Py_ssize_t n = len(given), j
         self.n_parts += 1
-        part[0] = Part(n, source, places[0] if n else 0, places[1] - places[0] if n > 1 else 0, factor, NULL, has_base)
+        part[0] = Part(n, source, places[0] if n else 0, places[1] - places[0] if n > 1 else 0, factor, NULL, has_base,
+                       base)
         for j in range(n):
             if places[j] < 0 or places[j] != part.start + j * part.step:
                 part.places = places
@@ -143,32 +146,21 @@ cdef bint claim(cnp.ndarray given, cnp.ndarray marks) except -1:
     return True
 
 
-cdef bint meets(cnp.ndarray given, cnp.ndarray marks) except -1:
-    """Whether one of the places is marked."""
-    cdef const int32_t *places = indices_of(given)
-    cdef const uint8_t *marked = <const uint8_t *>cnp.PyArray_DATA(marks)
-    cdef Py_ssize_t j
-    for j in range(cnp.PyArray_SIZE(given)):
-        if places[j] >= 0 and marked[places[j]]:
-            return True
-    return False
-
-
 cdef void write_chunk(const Part *part, Py_ssize_t begin, const Real *source, const Real *base,
                       Real *data) noexcept nogil:
     cdef Py_ssize_t j, end = min(begin + CHUNK, part.n), start = part.start, step = part.step
     cdef const int32_t *places = part.places
-    cdef double factor = part.factor
+    cdef double factor = part.factor, value = part.base
     if places == NULL and base == NULL:
         for j in range(begin, end):
-            data[start + j * step] = <Real>(factor * source[j])
+            data[start + j * step] = <Real>(value + factor * source[j])
     elif places == NULL:
         for j in range(begin, end):
             data[start + j * step] = <Real>(base[start + j * step] + factor * source[j])
     elif base == NULL:
         for j in range(begin, end):
             if places[j] >= 0:
-                data[places[j]] = <Real>(factor * source[j])
+                data[places[j]] = <Real>(value + factor * source[j])
     else:
         for j in range(begin, end):
             if places[j] >= 0:
