@@ -9,7 +9,7 @@ import numpy as np
 cnp.import_array()
 
 cdef enum:
-    CHUNK = 512  # entries of one part before those of the next: what they write to is then still in the cache
+    CHUNK = 128  # entries of one part before those of the next: what they write to is then still in the cache
 
 ctypedef fused Real:
     float
