@@ -45,10 +45,11 @@ def spy(matrix: Any, coloring: Coloring | None = None, *, ax: Any = None) -> Any
     if coloring is None and pattern.nnz > DOTTED:
         density, _, _ = np.histogram2d(pattern.rows, pattern.indices, bins=(min(m, PIXELS), min(n, PIXELS)),
                                        range=((0, m), (0, n)))
-        ax.imshow(density > 0, cmap="Greys", interpolation="none", extent=(-0.5, n - 0.5, m - 0.5, -0.5))
+        ax.imshow(density > 0, cmap="Greys", vmin=0, vmax=1, interpolation="none",
+                  extent=(-0.5, n - 0.5, m - 0.5, -0.5))
     else:
         drawn: Any = {"c": "black"} if coloring is None else {"c": _colors(pattern, coloring), "cmap": "tab20"}
-        side = min(12.0, 200.0 / max(m, n, 1))
+        side = min(12.0, max(1.5, 200.0 / max(m, n, 1)))  # smaller ones may fall between pixels
         ax.scatter(pattern.indices, pattern.rows, s=side * side, marker="s", linewidths=0, **drawn)
         ax.set_aspect("equal")
     ax.set_xlim(-0.5, n - 0.5)
