@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-__all__ = ["BLUE", "GREEN", "GREY", "INK", "LIGHT", "ORANGE", "output_directory", "picture"]
+__all__ = ["BLUE", "GREEN", "GREY", "INK", "LIGHT", "ORANGE", "output_and_size", "output_directory", "picture"]
 
 INK, GREY, LIGHT = "#2b3440", "#8a94a0", "#e4e8ec"
 BLUE, ORANGE, GREEN = "#2f6fb0", "#d9772b", "#3f8f6b"
@@ -34,8 +34,23 @@ def picture(path: Path, columns: int, width_ratios: Sequence[float] | None = Non
 
 def output_directory(description: str) -> Path:
     """The directory that `--out` names, made if it is missing."""
+    return _read(_parser(description))[0]
+
+
+def output_and_size(description: str, meaning: str) -> tuple[Path, int | None]:
+    """The directory that `--out` names, made if it is missing, and what `--size` says, if it is there."""
+    parser = _parser(description)
+    parser.add_argument("--size", type=int, help=meaning)
+    return _read(parser)
+
+
+def _parser(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path(), help="where to save the picture (default: here)")
-    out: Path = parser.parse_args().out
-    out.mkdir(parents=True, exist_ok=True)
-    return out
+    return parser
+
+
+def _read(parser: argparse.ArgumentParser) -> tuple[Path, int | None]:
+    found = parser.parse_args()
+    found.out.mkdir(parents=True, exist_ok=True)
+    return found.out, getattr(found, "size", None)
