@@ -249,3 +249,15 @@ def test_recordings_are_kept_within_bounds():
         for a in np.linspace(1, 2, 70):
             assert h(np.ones(2), a).toarray()[0, 0] == 2 * a
     assert repr(h).endswith("64 recordings>")
+
+
+def test_out_of_one_branch_among_others():
+    def f(x, a):
+        return np.sum(x ** 2 * a) if a.sum() > 0 else np.sum(x[1:] * x[:-1])
+
+    h, x = ad.sparse.hessian(f), np.arange(3.0)
+    first, second = h(x, np.ones(3)), h(x, -np.ones(3))
+    assert h(x, 2 * np.ones(3), out=first) is first and h(x, -np.ones(3), out=second) is second
+    np.testing.assert_allclose(first.toarray(), 4 * np.eye(3))
+    with pytest.raises(ValueError, match="earlier call"):
+        h(x, np.ones(3), out=second)

@@ -60,7 +60,7 @@ class SparseDerivative:
         """Return the derivative at these arguments: see `jacobian` and `hessian`."""
         last = self._last
         if last is not None and not kwargs and _have(args, last[0]):
-            found = last[1].try_result(args, out)
+            found = last[1].result(args, out)
             if found is not None:
                 return found
         return self._found(args, kwargs, out)
@@ -85,7 +85,7 @@ class SparseDerivative:
         paths = self._paths.setdefault(signature.key, [])
         found = None
         for path in paths:
-            found = path.try_result(signature.values, out)
+            found = path.result(signature.values, out)
             if found is not None:
                 break
         else:
@@ -93,7 +93,7 @@ class SparseDerivative:
             self._keep(paths, path)
         if not kwargs and all(type(x) is np.ndarray for x in args):
             self._last = [(x.shape, x.dtype) for x in args], path
-        return path.result(signature.values, out) if found is None else found
+        return path.result(signature.values, out, is_recorded=True) if found is None else found
 
     def _keep(self, paths: list[_Path], path: _Path) -> None:
         """Keep a path of a signature, and let go what is too old."""
@@ -181,26 +181,22 @@ class _Path:
     def __init__(self, recorded: Recorded, structured: Structured, evaluator: Direct | Compressed) -> None:
         self.recorded, self.structured, self.evaluator = recorded, structured, evaluator
 
-    def result(self, values: Sequence[Any], out: Any) -> Any:
-        """Return the result, which the guards must allow."""
-        found = self.try_result(values, out)
-        assert found is not None
-        return found
+    def result(self, values: Sequence[Any], out: Any, is_recorded: bool = False) -> Any:
+        """Return the result; None if the function takes another path for these values.
 
-    def try_result(self, values: Sequence[Any], out: Any) -> Any:
-        """Return the result; None if the function takes another path for these values."""
-        if out is None:
-            matrix = self.structured.new()
-        else:
-            self.structured.check(out)
-            matrix = out
+        If the path `is_recorded` with them, that is not asked: a replay may round otherwise than the function.
+        """
+        misfit = None if out is None else self.structured.misfit(out)
+        matrix = self.structured.new() if out is None or misfit is not None else out
         outputs = self.evaluator.run(self.recorded.values(values) if self.recorded.variables else values, matrix.data)
-        if not outputs:
+        if misfit is None and not outputs:
             return matrix
         guards = self.recorded.guards
         n = len(outputs) - len(guards)
-        if guards and not all(guard.holds(value) for guard, value in zip(guards, outputs[n:])):
+        if not is_recorded and not all(guard.holds(value) for guard, value in zip(guards, outputs[n:])):
             return None
+        if misfit is not None:
+            raise misfit
         return matrix if not n else (self.recorded.results(outputs[:n]), matrix)
 
 

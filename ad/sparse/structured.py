@@ -66,22 +66,22 @@ class Structured:
         made.data = np.empty(self.pattern.nnz, self.dtype)
         return made
 
-    def check(self, out: Any) -> None:
-        """Raise if `out` is no array of this structure."""
+    def misfit(self, out: Any) -> TypeError | ValueError | None:
+        """Return the error that says why `out` is no array of this structure; None if it is one."""
         if type(out) is type(self.template) and self._is_own(out):
-            return
+            return None
         if getattr(out, "format", None) != self.format or not hasattr(out, "data"):
-            raise TypeError(f"ad.sparse: out is {kind(out)}; give an array of format {self.format!r} that an earlier "
-                            "call returned")
+            return TypeError(f"ad.sparse: out is {kind(out)}; give an array of format {self.format!r} that an earlier "
+                             "call returned")
         given, own = _structure(out), _structure(self.template)
         if out.shape != self.pattern.shape or not all(a is b or np.array_equal(a, b) for a, b in zip(given, own)):
-            raise ValueError(f"ad.sparse: out has shape {out.shape} and {len(out.data)} entries; the result has shape "
-                             f"{self.pattern.shape} and {self.nnz} entries, maybe elsewhere. Give an array that an "
-                             "earlier call with arguments like these returned")
+            return ValueError(f"ad.sparse: out has shape {out.shape} and {len(out.data)} entries; the result has shape "
+                              f"{self.pattern.shape} and {self.nnz} entries, maybe elsewhere. Give an array that an "
+                              "earlier call with arguments like these returned")
         if out.data.dtype != self.dtype or not out.data.flags.c_contiguous or not out.data.flags.writeable:
-            raise ValueError(f"ad.sparse: out.data has dtype {out.data.dtype}; contiguous, writeable {self.dtype} is "
-                             "wanted")
-
+            return ValueError(f"ad.sparse: out.data has dtype {out.data.dtype}; contiguous, writeable {self.dtype} is "
+                              "wanted")
+        return None
 
     def _is_own(self, out: Any) -> bool:
         """Return whether `out`, of the format, has what `new` gave it."""
