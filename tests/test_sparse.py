@@ -261,3 +261,36 @@ def test_out_of_one_branch_among_others():
     np.testing.assert_allclose(first.toarray(), 4 * np.eye(3))
     with pytest.raises(ValueError, match="earlier call"):
         h(x, np.ones(3), out=second)
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda x: ad.sparse.hessian(lambda x: x**2)(x),
+     r"ad\.sparse\.hessian: .* shape \(3,\).* use ad\.sparse\.jacobian"),
+    (lambda x: ad.sparse.lagrangian(np.sum, lambda x: x[1:]).hessian(x, 1.0),
+     r"multipliers of shape \(\).* shape \(2,\)"),
+    (lambda x: ad.sparse.lagrangian(np.sum, lambda x: x[1:]).hessian(x),
+     r"shape \(0,\).*one number for each constraint"),
+    (lambda x: ad.sparse.lagrangian(3.0), "f has to be a function, not 3.0"),
+    (lambda x: ad.sparse.lagrangian(np.sum, [np.sum]), "constraints has to be a function"),
+    (lambda x: ad.sparse.jacobian(lambda x: x, coloring=[0, 1, 2])(x), "column 0 has no color, .* from 1 on"),
+])
+def test_what_does_not_fit_together_is_told(call, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        call(np.ones(3))
+
+
+def test_a_lagrangian_without_constraints_needs_no_multipliers():
+    x = np.array([1.0, 2.0])
+    np.testing.assert_allclose(ad.sparse.lagrangian(lambda x: np.sum(x**3)).hessian(x).toarray(), np.diag(6 * x))
+
+
+@pytest.mark.parametrize("fraction", [1.0, 0.01])
+def test_a_picture_of_a_large_matrix_shows_its_entries(fraction):
+    figure = pytest.importorskip("matplotlib.figure")
+    backend = pytest.importorskip("matplotlib.backends.backend_agg")
+    canvas = backend.FigureCanvasAgg(figure.Figure(figsize=(4, 4)))
+    matrix = np.random.default_rng(0).random((400, 400)) < fraction
+    ad.sparse.spy(matrix, ax=canvas.figure.add_axes((0, 0, 1, 1)))
+    canvas.draw()
+    dark = np.mean(np.asarray(canvas.buffer_rgba())[..., 0] < 128)
+    assert 0.5 * fraction < dark < min(5 * fraction, 1.0) + 0.01

@@ -68,7 +68,8 @@ MODULES = {  # the longest name that fits decides
     "scipy.integrate": "Integrate by steps that are written in NumPy (Runge-Kutta, Simpson's rule), or " + OWN_RULE,
     "scipy.optimize": "Solve on plain numbers: " + OWN_RULE + ", that of the implicit function theorem",
     "scipy.interpolate": "Use np.interp, or " + OWN_RULE,
-    "scipy.sparse": "Multiply by a dense array (A.toarray() @ x), or " + OWN_RULE,
+    "scipy.sparse": "Multiply by a dense array (A.toarray() @ x), or by the entries of A.tocoo() "
+                    "(np.bincount(A.row, A.data * x[A.col], A.shape[0])), or " + OWN_RULE,
     "scipy.fft": "Write it in functions of np.fft, or " + OWN_RULE,
     "scipy.signal": "Use np.convolve or np.correlate, or " + OWN_RULE,
     "scipy": "Write it in functions of NumPy or ad.special, or " + OWN_RULE,

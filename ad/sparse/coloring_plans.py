@@ -170,7 +170,7 @@ def _collision(pattern: Pattern, kind: str, colors: Colors, i: int, j: int) -> s
 def _clash(name: str, colors: _Array, v: int, indptr: _Array, indices: _Array, line: int) -> str:
     """Say why v does not have a color of its own among the indices of a line."""
     if colors[v] == 0:
-        return f"{name} {v} has no color"
+        return f"{name} {v} has no color, for colors are numbers from 1 on"
     inside = indices[indptr[line]:indptr[line + 1]]
     other = next(int(w) for w in inside if w != v and colors[w] == colors[v])
     crossing = "row" if name == "column" else "column"

@@ -51,7 +51,8 @@ class SparseDerivative:
         self.of_gradient, self.with_outputs = of_gradient, with_outputs
         self.given, self.coloring = None if pattern is None else pattern_of(pattern), coloring
         self.method = "colors" if coloring is not None else method
-        self._recorded_function = transforms.gradient_of(caller, f, argnum, False, True, False) if of_gradient else f
+        self._recorded_function = transforms.gradient_of(caller, self._scalar, argnum, False, True,
+                                                         False) if of_gradient else f
         self._paths: dict[Any, list[_Path]] = {}
         self._has_warned = False
         self._last: tuple[Any, Any] | None = None  # avals and path of the last call, if all arguments were ndarrays
@@ -75,6 +76,14 @@ class SparseDerivative:
         args = with_floats(f"ad.{self.caller}", args, self.argnum)
         path = self._new_path(args, kwargs, CallSignature(args, kwargs))
         return f"ad.{self.caller}: {path.structured.pattern!r}\n{path.evaluator.explanation}"
+
+    def _scalar(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what `f` returns, which has to be a scalar for a Hessian."""
+        y = self.f(*args, **kwargs)
+        if getattr(y, "shape", ()):
+            raise ValueError(f"ad.{self.caller}: the function returned an array of shape {y.shape}, and a Hessian is "
+                             "that of a scalar: sum it, or use ad.sparse.jacobian")
+        return y
 
     def _found(self, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
         args = with_floats(f"ad.{self.caller}", args, self.argnum)

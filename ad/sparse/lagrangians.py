@@ -1,6 +1,7 @@
 """The functions of a constrained problem with their sparse derivatives."""
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,9 @@ class Lagrangian:
     """The functions of `minimize f(x) subject to c(x)`, with sparse derivatives: see `lagrangian`."""
 
     def __init__(self, f: Callable[..., Any], constraints: Callable[..., Any] | None, triangle: str | None) -> None:
+        for name, given in (("f", f), ("constraints", _none if constraints is None else constraints)):
+            if not callable(given):
+                raise TypeError(f"ad.sparse.lagrangian: {name} has to be a function, not {reprlib.repr(given)}")
         self.f = f
         self._constraints = _none if constraints is None else lambda x: _flat(constraints(x))
         self.value_and_gradient = compile(value_and_grad(f))
@@ -30,7 +34,11 @@ class Lagrangian:
         self._hessian: SparseDerivative = hessian(self._weighted, triangle=triangle)
 
     def _weighted(self, x: Any, multipliers: Any, factor: Any) -> Any:
-        return factor * self.f(x) + (multipliers * self._constraints(x)).sum()
+        values = self._constraints(x)
+        if multipliers.shape != values.shape:
+            raise ValueError(f"ad.sparse.lagrangian: multipliers of shape {multipliers.shape}, and constraints of "
+                             f"shape {values.shape}; give one number for each constraint")
+        return factor * self.f(x) + (multipliers * values).sum()
 
     def value(self, x: Any) -> float:
         """Return f(x)."""
@@ -49,14 +57,14 @@ class Lagrangian:
         """Return the Jacobian of c, of shape (m, n)."""
         return self._jacobian(x, out=out)
 
-    def hessian(self, x: Any, multipliers: Any, factor: float = 1.0, out: Any = None) -> Any:
+    def hessian(self, x: Any, multipliers: Any = (), factor: float = 1.0, out: Any = None) -> Any:
         """Return `factor` times the Hessian of f plus those of the constraints times their multipliers.
 
         Parameters
         ----------
         x
         multipliers : array_like
-            One for each constraint.
+            One for each constraint; it is left out if there are none.
         factor : float
         out : optional
             An array that an earlier call returned, into which the values are written.
